@@ -1,0 +1,4 @@
+//! Measurements: the floor every CPU figure is compared with (`limit`), criterion benches, the history of results.
+//!
+//! [`floor`] holds what the floor server does to a frame, kept apart from its sockets so that it can be tested.
+pub mod floor;

@@ -1,0 +1,355 @@
+//! The task that owns a client's core, store and connection.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fabric::entropy::OsEntropy;
+use fabric::hash::{self, Map};
+use fabric::time::{Clock, SystemClock};
+use schema::encode::Encoder;
+use schema::ids::ChatId;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::{ClientError, Place, TokenSource, closed};
+use crate::core::{Config, Core, Counters, Cx, End, Event, Failure, HistoryPage, Input, NewSend, Output, SendError};
+use crate::store::{Change, ClientStore, Image, StoreError};
+
+/// Bytes read at a time.
+const READ_BYTES: usize = 16 << 10;
+/// A connection must stand within.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+type Outcome = oneshot::Sender<Result<Place, Failure>>;
+type HistoryAnswer = oneshot::Sender<Result<Box<HistoryPage>, ClientError>>;
+
+/// What a handle asks of the task.
+pub(super) enum Command {
+    Send(NewSend, Outcome, oneshot::Sender<Result<ChatId, SendError>>),
+    Handled(ChatId, u64, oneshot::Sender<()>),
+    Read(ChatId, u64, oneshot::Sender<()>),
+    History(ChatId, u64, u32, HistoryAnswer),
+    Close(oneshot::Sender<()>),
+}
+
+/// Where the connection is.
+enum Link {
+    None,
+    Waiting(Instant),
+    Connecting(tokio::task::JoinHandle<io::Result<TcpStream>>),
+    Open(OwnedReadHalf, OwnedWriteHalf),
+}
+
+/// What woke the task.
+enum Wake {
+    Command(Option<Command>),
+    Connect,
+    Connected(io::Result<TcpStream>),
+    Read(io::Result<usize>),
+    Deadline,
+    Room,
+}
+
+pub(super) struct Task {
+    core: Core,
+    store: Option<Box<dyn ClientStore>>,
+    address: String,
+    token: TokenSource,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+    /// Events the application's queue had no room for; while there are any, nothing is read.
+    backlog: VecDeque<Event>,
+    link: Link,
+    encoder: Encoder,
+    counters: Counters,
+    outputs: Vec<Output>,
+    outcomes: Map<Bytes, Outcome>,
+    histories: Map<u64, HistoryAnswer>,
+    buffer: Vec<u8>,
+    ended: bool,
+    /// Who waits for the end.
+    closing: Option<oneshot::Sender<()>>,
+}
+
+impl Task {
+    pub fn new(
+        config: Arc<Config>,
+        image: Image,
+        store: Box<dyn ClientStore>,
+        address: String,
+        token: TokenSource,
+        commands: mpsc::Receiver<Command>,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        let seed = config.hash_seed;
+        Self {
+            core: Core::new(config, image),
+            store: Some(store),
+            address,
+            token,
+            commands,
+            events,
+            backlog: VecDeque::new(),
+            link: Link::None,
+            encoder: Encoder::new(),
+            counters: Counters::default(),
+            outputs: Vec::new(),
+            outcomes: hash::map(seed),
+            histories: hash::map(seed),
+            buffer: vec![0; READ_BYTES],
+            ended: false,
+            closing: None,
+        }
+    }
+
+    pub async fn run(mut self) {
+        self.tell(|core, cx| core.handle(cx, Input::Start));
+        loop {
+            if let Err(error) = self.perform().await {
+                tracing::error!(%error, "the client's store failed; the client stops");
+                return;
+            }
+            while let Some(event) = self.backlog.pop_front() {
+                if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+                    self.backlog.push_front(event);
+                    break;
+                }
+            }
+            if self.ended {
+                if let Some(answer) = self.closing.take() {
+                    let _ = answer.send(());
+                }
+                for event in self.backlog.drain(..) {
+                    // An application that is gone needs no events.
+                    let _ = self.events.send(event).await;
+                }
+                return;
+            }
+            let wake = self.wake().await;
+            self.act(wake).await;
+        }
+    }
+
+    fn tell<T>(&mut self, then: impl FnOnce(&mut Core, &mut Cx<'_>) -> T) -> T {
+        let mut cx = Cx {
+            now: SystemClock.now(),
+            encoder: &mut self.encoder,
+            entropy: &mut OsEntropy,
+            counters: &mut self.counters,
+            out: &mut self.outputs,
+        };
+        then(&mut self.core, &mut cx)
+    }
+
+    async fn wake(&mut self) -> Wake {
+        let now_ns = SystemClock.now().mono_ns;
+        let due = self.core.next_deadline_ns().map(|at| Duration::from_nanos(at.saturating_sub(now_ns)));
+        // A ready-made far future stands in for "never".
+        let deadline = sleep_until(Instant::from_std(later(due.unwrap_or(Duration::from_secs(3_600)))));
+        let blocked = !self.backlog.is_empty();
+        let link = async {
+            match &mut self.link {
+                Link::Waiting(until) => {
+                    sleep_until(*until).await;
+                    Wake::Connect
+                }
+                Link::Connecting(attempt) => Wake::Connected(attempt.await.unwrap_or_else(|_| Err(closed()))),
+                Link::Open(read, _) if !blocked => Wake::Read(read.read(&mut self.buffer).await),
+                _ => core::future::pending().await,
+            }
+        };
+        tokio::select! {
+            command = self.commands.recv() => Wake::Command(command),
+            wake = link => wake,
+            _ = self.events.reserve(), if blocked => Wake::Room,
+            () = deadline => Wake::Deadline,
+        }
+    }
+
+    async fn act(&mut self, wake: Wake) {
+        match wake {
+            Wake::Command(Some(command)) => self.command(command).await,
+            Wake::Command(None) => self.tell(Core::close),
+            Wake::Connect => {
+                let address = self.address.clone();
+                self.link = Link::Connecting(tokio::spawn(async move {
+                    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
+                    stream.set_nodelay(true)?;
+                    Ok(stream)
+                }));
+            }
+            Wake::Connected(Ok(stream)) => {
+                let (read, write) = stream.into_split();
+                self.link = Link::Open(read, write);
+                let token = (self.token)();
+                self.tell(|core, cx| core.handle(cx, Input::Connected { token: token.as_bytes() }));
+            }
+            Wake::Connected(Err(_)) => {
+                self.link = Link::None;
+                self.tell(|core, cx| core.handle(cx, Input::ConnectFailed));
+            }
+            Wake::Read(Ok(bytes)) if bytes > 0 => {
+                let buffer = core::mem::take(&mut self.buffer);
+                self.tell(|core, cx| core.handle(cx, Input::Bytes(&buffer[..bytes])));
+                self.buffer = buffer;
+            }
+            Wake::Read(_) => {
+                self.link = Link::None;
+                self.tell(|core, cx| core.handle(cx, Input::Disconnected));
+            }
+            Wake::Deadline => self.tell(|core, cx| core.handle(cx, Input::Tick)),
+            Wake::Room => {}
+        }
+    }
+
+    /// A caller that no longer waits for its answer is no error.
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Send(send, outcome, answer) => {
+                let id = send.client_msg_id.clone();
+                let taken = self.tell(|core, cx| core.send(cx, send));
+                if taken.is_ok() {
+                    self.outcomes.insert(id, outcome);
+                }
+                if self.harden().await.is_ok() {
+                    let _ = answer.send(taken);
+                }
+            }
+            Command::Handled(chat, seq, answer) => {
+                self.tell(|core, cx| core.handled(cx, chat, seq));
+                if self.harden().await.is_ok() {
+                    let _ = answer.send(());
+                }
+            }
+            Command::Read(chat, seq, answer) => {
+                self.tell(|core, cx| core.mark_read(cx, chat, seq));
+                if self.harden().await.is_ok() {
+                    let _ = answer.send(());
+                }
+            }
+            Command::History(chat, after, limit, answer) => {
+                match self.tell(|core, cx| core.history(cx, chat, after, limit)) {
+                    Ok(request) => drop(self.histories.insert(request, answer)),
+                    Err(error) => drop(answer.send(Err(error.into()))),
+                }
+            }
+            Command::Close(answer) => {
+                self.tell(Core::close);
+                self.closing = Some(answer);
+            }
+        }
+    }
+
+    /// Makes durable what the outputs say must be, on a blocking thread.
+    async fn harden(&mut self) -> Result<(), StoreError> {
+        let mut changes = Vec::new();
+        self.outputs.retain(|output| match output {
+            Output::Persist(change) => {
+                changes.push(change.clone());
+                false
+            }
+            _ => true,
+        });
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut store = self.store.take().ok_or(StoreError::Failed)?;
+        let lazy = changes.iter().all(Change::is_lazy);
+        let done = tokio::task::spawn_blocking(move || {
+            let done = changes.iter().try_for_each(|change| store.append(change));
+            let done = if lazy { done } else { done.and_then(|()| store.sync()) };
+            done.map(|()| store)
+        });
+        self.store = Some(done.await.unwrap_or(Err(StoreError::Failed))?);
+        Ok(())
+    }
+
+    /// Does what the core said: first the store, then the rest in order.
+    async fn perform(&mut self) -> Result<(), StoreError> {
+        if self.store.is_none() {
+            return Err(StoreError::Failed);
+        }
+        self.harden().await?;
+        let mut written = Vec::new();
+        for output in core::mem::take(&mut self.outputs) {
+            match output {
+                Output::Connect { after_ms } => {
+                    self.link = Link::Waiting(Instant::from_std(later(Duration::from_millis(u64::from(after_ms)))));
+                }
+                Output::Write(frame) => written.extend_from_slice(&frame),
+                Output::Close => {
+                    self.write(core::mem::take(&mut written)).await;
+                    self.link = Link::None;
+                }
+                Output::Persist(_) => unreachable!("taken out before"),
+                Output::Event(event) => self.event(event),
+            }
+        }
+        self.write(written).await;
+        Ok(())
+    }
+
+    /// A write that fails is the connection's end: reading finds out.
+    async fn write(&mut self, bytes: Vec<u8>) {
+        if let Link::Open(_, write) = &mut self.link
+            && !bytes.is_empty()
+        {
+            let written = tokio::time::timeout(CONNECT_TIMEOUT, write.write_all(&bytes)).await;
+            if !matches!(written, Ok(Ok(()))) {
+                self.link = Link::None;
+                self.tell(|core, cx| core.handle(cx, Input::Disconnected));
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match &event {
+            Event::Sent { client_msg_id, chat, message, seq, timestamp_ms } => {
+                let place = Place { chat: *chat, message: *message, seq: *seq, timestamp_ms: *timestamp_ms };
+                self.outcome(client_msg_id, Ok(place));
+            }
+            Event::Failed { client_msg_id, failure } => self.outcome(client_msg_id, Err(*failure)),
+            Event::HistoryFailed { request, failure } => {
+                if let Some(answer) = self.histories.remove(request) {
+                    drop(answer.send(Err((*failure).into())));
+                }
+                return;
+            }
+            Event::Ended(end) => {
+                self.ended = true;
+                for (_, answer) in self.histories.drain() {
+                    drop(answer.send(Err(ClientError::Ended(*end))));
+                }
+                if *end == End::Closed {
+                    return;
+                }
+            }
+            _ => {}
+        }
+        match event {
+            Event::History(page) => {
+                if let Some(answer) = self.histories.remove(&page.request) {
+                    drop(answer.send(Ok(page)));
+                }
+            }
+            event => self.backlog.push_back(event),
+        }
+    }
+
+    fn outcome(&mut self, id: &[u8], outcome: Result<Place, Failure>) {
+        if let Some(waiting) = self.outcomes.remove(id) {
+            let _ = waiting.send(outcome);
+        }
+    }
+}
+
+/// The runtime's time after a wait.
+fn later(wait: Duration) -> std::time::Instant {
+    (Instant::now() + wait).into_std()
+}

@@ -1,0 +1,112 @@
+//! The shape of one shard: a sans-IO core that a skin drives.
+//!
+//! The real skin ([`crate::shard`]) drives a core with sockets, files and threads; the simulator drives the same core with
+//! simulated ones. One thread owns a core; nothing in it blocks.
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::disk::BlockWrite;
+use crate::time::Now;
+
+/// A connection's place in its shard's table. Generations tell a reused place from the one before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    /// The place.
+    pub index: u32,
+    /// How often it has been used before.
+    pub generation: u32,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Protocol {
+    /// Size-prefixed FlatBuffers over TCP.
+    Native,
+    /// HTTP/1.1 upgraded to WebSocket.
+    WebSocket,
+}
+
+/// What a core wants done. Taken with [`Core::next_action`] until it returns `None`, once a turn.
+#[derive(Debug)]
+pub enum Action {
+    /// The connection has output: call [`Core::take_output`] unless a write is in flight (then after it completes).
+    Flush(ConnId),
+    /// Stop reading this socket until `Resume`.
+    Pause(ConnId),
+    /// Read it again.
+    Resume(ConnId),
+    /// Write out what [`Core::take_output`] gives, then close. The core has already forgotten the connection when the
+    /// skin reports nothing more about it; the skin still calls [`Core::closed`] once.
+    Close(ConnId),
+    /// Write a journal block, durable, then call [`Core::write_done`]. `journal` says which of the shard's journals.
+    Write {
+        /// Index of the shard's journal (one an owner partition).
+        journal: u16,
+        /// What, and where.
+        write: BlockWrite,
+    },
+}
+
+/// Which background thread a job runs on: reads never wait behind an apply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum JobQueue {
+    /// Flushes, segments, recovery: long, one at a time a process.
+    Apply,
+    /// Reads of history and dedupe: short.
+    Read,
+}
+
+/// One shard, without its I/O.
+pub trait Core {
+    /// Work that blocks, done on a background thread.
+    type Job: Send + 'static;
+    /// Its result.
+    type JobDone: Send + 'static;
+
+    /// Every listener is bound, to these addresses (with real ports). Called once, before the first connection.
+    fn listening(&mut self, addresses: &[(Protocol, SocketAddr)]) {
+        let _ = addresses;
+    }
+
+    /// A connection was accepted. `None` refuses it (it is closed at once).
+    fn accepted(&mut self, now: Now, protocol: Protocol, peer: SocketAddr) -> Option<ConnId>;
+
+    /// Bytes came. The core takes all of them; what is not a whole frame it keeps.
+    fn received(&mut self, now: Now, conn: ConnId, bytes: &[u8]);
+
+    /// The connection is gone (the peer's end, an error, or after `Action::Close`). Called exactly once a connection.
+    fn closed(&mut self, now: Now, conn: ConnId);
+
+    /// Moves a connection's output into `out` (chunks in order), at most about `max_bytes`.
+    fn take_output(&mut self, conn: ConnId, max_bytes: usize, out: &mut Vec<Bytes>);
+
+    /// So many bytes of what was taken reached the kernel (slow readers are told by what is outstanding).
+    fn written(&mut self, now: Now, conn: ConnId, bytes: usize);
+
+    /// A journal write ended.
+    fn write_done(&mut self, now: Now, journal: u16, ticket: u64, result: io::Result<()>);
+
+    /// A job ended.
+    fn job_done(&mut self, now: Now, done: Self::JobDone);
+
+    /// Once a wake, after all inputs: drains lanes, works off local hand-offs until quiet, fires timers, starts writes.
+    fn turn(&mut self, now: Now);
+
+    /// What to do next.
+    fn next_action(&mut self) -> Option<Action>;
+
+    /// A job to start.
+    fn next_job(&mut self) -> Option<(JobQueue, Self::Job)>;
+
+    /// When [`Self::turn`] must be called next even if nothing comes, ns of the monotonic clock.
+    fn next_deadline_ns(&self) -> Option<u64>;
+
+    /// The shard has been told to stop: no new connections, sessions are told to go, journals sealed.
+    fn stop(&mut self, now: Now);
+
+    /// After [`Self::stop`]: everything is flushed, sealed and closed.
+    fn stopped(&self) -> bool;
+}

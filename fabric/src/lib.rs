@@ -1,0 +1,18 @@
+//! What joins the tiers: shard threads, lanes, sockets, clocks, timers, disks, and the simulated twin of each.
+//!
+//! Everything below a tier is reached through a trait of this crate, so that the same sessions, owners, journals, routers
+//! and clients run on sockets and files and under simulation. What must stay true: nothing above this crate reads a clock,
+//! draws randomness or seeds a hasher by itself.
+
+pub mod core;
+pub mod disk;
+pub mod entropy;
+pub mod hash;
+pub mod net;
+pub mod lane;
+pub mod wake;
+pub mod shard;
+pub mod sim;
+pub mod timer;
+pub mod tier;
+pub mod time;

@@ -1,0 +1,331 @@
+//! The skin itself: carries inputs to the core, runs its turns and does what it asks for.
+//!
+//! Tasks bring inputs (bytes, ends of writes, wakes) and mark the skin dirty; the turn is the runtime's main future, which
+//! monoio polls after the tasks that were ready, so that one turn answers all inputs of a wake. What must stay true: the
+//! core is never borrowed across an await, and [`Skin::turn`] runs once for any number of inputs.
+
+mod turn;
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{OwnedFd, RawFd};
+use std::rc::{Rc, Weak};
+use std::task::{Poll, Waker as TaskWaker};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Stopper;
+use super::conn::{self, CLOSING, Conn, Data, LISTED, MORE, PAUSED, REPORTED, WRITING};
+use super::jobs::Jobs;
+use super::journal::Journals;
+use super::metrics::{ShardMetrics, Tally, count};
+use super::pool::Pool;
+use crate::core::{Core, Protocol};
+use crate::net::tcp;
+use crate::time::{Clock, Now, SystemClock};
+use crate::timer::Wheel;
+use crate::wake::Waker;
+
+/// Most output taken from the core for one write.
+const WRITE_BYTES: usize = 64 * 1024;
+/// Most read from a socket at once.
+const READ_BYTES: usize = 64 * 1024;
+/// How long a closing connection may take to flush and to hear the peer's end.
+const LINGER: Duration = Duration::from_secs(2);
+/// How soon a job that found its queue full is offered again.
+const RETRY: Duration = Duration::from_millis(5);
+/// Deferred completions are asked for in every such turn, should the loop never come to rest.
+const REAP_TURNS: u64 = 8;
+
+/// What a shard is made of; [`Skin::new`].
+pub(super) struct Parts<C: Core> {
+    pub(super) core: C,
+    pub(super) waker: Waker,
+    pub(super) jobs: Jobs<C::Job, C::JobDone>,
+    pub(super) journals: Journals,
+    pub(super) ring: Option<RawFd>,
+    pub(super) rings: bool,
+    pub(super) stopper: Stopper,
+    pub(super) metrics: ShardMetrics,
+}
+
+pub(super) struct Skin<C: Core> {
+    core: RefCell<C>,
+    clock: SystemClock,
+    /// The reading all inputs of one wake share.
+    now: Cell<Option<Now>>,
+    conns: RefCell<Vec<Option<Rc<Conn>>>>,
+    buffer: RefCell<Box<[u8]>>,
+    chunks: RefCell<Vec<Bytes>>,
+    pool: RefCell<Pool>,
+    flush: RefCell<Vec<Rc<Conn>>>,
+    closing: RefCell<Wheel<Weak<Conn>>>,
+    journals: RefCell<Journals>,
+    jobs: RefCell<Jobs<C::Job, C::JobDone>>,
+    waker: Waker,
+    ring: Option<RawFd>,
+    /// The driver is io_uring.
+    pub(super) rings: bool,
+    pub(super) dirty: Dirty,
+    /// Tasks that wait for the next turn.
+    waiting: RefCell<Vec<TaskWaker>>,
+    /// What the timer task is set to, ns; `u64::MAX` = nothing.
+    pub(super) armed_ns: Cell<u64>,
+    pub(super) timer: RefCell<Option<TaskWaker>>,
+    writes: Cell<usize>,
+    journal_writes: Cell<usize>,
+    stopper: Stopper,
+    stopping: Cell<bool>,
+    ended: Cell<bool>,
+    turns: Cell<u64>,
+    pub(super) tally: Tally,
+    metrics: ShardMetrics,
+}
+
+/// Something happened: a turn is due.
+#[derive(Default)]
+pub(super) struct Dirty {
+    set: Cell<bool>,
+    main: RefCell<Option<TaskWaker>>,
+}
+
+impl Dirty {
+    pub(super) fn mark(&self) {
+        if !self.set.replace(true)
+            && let Some(main) = &*self.main.borrow()
+        {
+            main.wake_by_ref();
+        }
+    }
+
+    /// Ready once something has happened since the last time.
+    pub(super) async fn wait(&self) {
+        poll_fn(|context| {
+            if self.set.take() {
+                return Poll::Ready(());
+            }
+            let mut main = self.main.borrow_mut();
+            if !main.as_ref().is_some_and(|known| known.will_wake(context.waker())) {
+                *main = Some(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl<C: Core + 'static> Skin<C> {
+    pub(super) fn new(parts: Parts<C>) -> Rc<Self> {
+        Rc::new(Self {
+            core: RefCell::new(parts.core),
+            clock: SystemClock,
+            now: Cell::new(None),
+            conns: RefCell::new(Vec::new()),
+            buffer: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
+            chunks: RefCell::new(Vec::new()),
+            pool: RefCell::new(Pool::default()),
+            flush: RefCell::new(Vec::new()),
+            closing: RefCell::new(Wheel::new(8_000_000)),
+            journals: RefCell::new(parts.journals),
+            jobs: RefCell::new(parts.jobs),
+            waker: parts.waker,
+            ring: parts.ring,
+            rings: parts.rings,
+            dirty: Dirty::default(),
+            waiting: RefCell::new(Vec::new()),
+            armed_ns: Cell::new(u64::MAX),
+            timer: RefCell::new(None),
+            writes: Cell::new(0),
+            journal_writes: Cell::new(0),
+            stopper: parts.stopper,
+            stopping: Cell::new(false),
+            ended: Cell::new(false),
+            turns: Cell::new(0),
+            tally: Tally::default(),
+            metrics: parts.metrics,
+        })
+    }
+
+    /// The time of this wake: read once, at its first input.
+    fn now(&self) -> Now {
+        self.now.get().unwrap_or_else(|| {
+            let now = self.clock.now();
+            self.now.set(Some(now));
+            now
+        })
+    }
+
+    // ---- inputs -----------------------------------------------------------------------------------------------------
+
+    /// A socket was accepted.
+    pub(super) fn accepted(self: &Rc<Self>, protocol: Protocol, socket: OwnedFd, peer: SocketAddr) {
+        count(&self.tally.accepted, 1);
+        let _ = tcp::set_nodelay(std::os::fd::AsFd::as_fd(&socket));
+        let Ok(stream) = tcp::adopt(socket) else {
+            count(&self.tally.accept_errors, 1);
+            return;
+        };
+        let now = self.now();
+        let accepted = self.core.borrow_mut().accepted(now, protocol, peer);
+        self.dirty.mark();
+        let Some(id) = accepted else {
+            count(&self.tally.refused, 1);
+            return;
+        };
+        let conn = Rc::new(Conn::new(id, stream));
+        let mut conns = self.conns.borrow_mut();
+        let place = id.index as usize;
+        if conns.len() <= place {
+            conns.resize(place + 1, None);
+        }
+        assert!(conns[place].is_none(), "the core gave a place to two connections");
+        conns[place] = Some(conn.clone());
+        self.metrics.sockets.inc();
+        drop(conns);
+        monoio::spawn(conn::read(self.clone(), conn));
+    }
+
+    /// Reads once from a readable socket. `false`: nothing more will come.
+    pub(super) fn receive(&self, conn: &Conn) -> bool {
+        let mut buffer = self.buffer.borrow_mut();
+        match tcp::recv_now(conn.fd(), &mut buffer) {
+            Ok(0) => false,
+            Ok(bytes) => {
+                count(&self.tally.reads, 1);
+                count(&self.tally.bytes_in, bytes as u64);
+                if !conn.has(CLOSING) {
+                    let now = self.now();
+                    self.core.borrow_mut().received(now, conn.id, &buffer[..bytes]);
+                    self.dirty.mark();
+                }
+                true
+            }
+            Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+        }
+    }
+
+    /// The reading task has ended. A closing connection is reported once its output is written.
+    pub(super) fn read_ended(&self, conn: &Conn) {
+        if !conn.has(CLOSING) {
+            self.report_closed(conn);
+        }
+    }
+
+    pub(super) fn written(&self, conn: &Conn, bytes: usize) {
+        if !conn.has(REPORTED) {
+            let now = self.now();
+            self.core.borrow_mut().written(now, conn.id, bytes);
+            self.dirty.mark();
+        }
+    }
+
+    pub(super) fn write_ended(&self, conn: &Rc<Conn>, result: io::Result<()>, data: Data) {
+        self.writes.set(self.writes.get() - 1);
+        if let Data::Pooled(buffer) = data {
+            self.pool.borrow_mut().put(buffer);
+        }
+        conn.clear(WRITING);
+        match result {
+            Ok(()) if conn.has(MORE | CLOSING) => self.list(conn),
+            Ok(()) => (),
+            Err(_) => {
+                // The reading task sees the end; a closing connection has nothing left to wait for.
+                conn.shutdown(Shutdown::Both);
+                if conn.has(CLOSING) {
+                    self.report_closed(conn);
+                }
+            }
+        }
+        self.dirty.mark();
+    }
+
+    fn journal_written(&self, journal: u16, ticket: u64, result: io::Result<()>) {
+        self.journal_writes.set(self.journal_writes.get() - 1);
+        if result.is_err() {
+            count(&self.tally.journal_errors, 1);
+        }
+        let now = self.now();
+        self.core.borrow_mut().write_done(now, journal, ticket, result);
+        self.dirty.mark();
+    }
+
+    fn report_closed(&self, conn: &Conn) {
+        if conn.has(REPORTED) {
+            return;
+        }
+        conn.set(REPORTED);
+        self.conns.borrow_mut()[conn.id.index as usize] = None;
+        self.metrics.sockets.dec();
+        let now = self.now();
+        self.core.borrow_mut().closed(now, conn.id);
+        self.dirty.mark();
+    }
+
+    /// Ready after the next turn: lets everybody else have theirs.
+    pub(super) async fn next_turn(&self) {
+        let mut listed = false;
+        poll_fn(|context| {
+            if std::mem::replace(&mut listed, true) {
+                return Poll::Ready(());
+            }
+            self.waiting.borrow_mut().push(context.waker().clone());
+            self.dirty.mark();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Puts it into the list of connections that are flushed at the end of the turn.
+    fn list(&self, conn: &Rc<Conn>) {
+        if !conn.has(LISTED) {
+            conn.set(LISTED);
+            self.flush.borrow_mut().push(conn.clone());
+        }
+    }
+
+    /// What is left to do outside the core once it has stopped: closes every socket.
+    pub(super) fn close_all(&self) {
+        self.ended.set(true);
+        while let Some(conn) = self.closing.borrow_mut().pop(u64::MAX) {
+            if let Some(conn) = conn.upgrade() {
+                conn.shutdown(Shutdown::Both);
+                conn.unpark();
+            }
+        }
+        for conn in self.conns.borrow().iter().flatten() {
+            conn.clear(PAUSED);
+            conn.unpark();
+            conn.shutdown(Shutdown::Both);
+        }
+        self.tally.add_to(&self.metrics);
+    }
+
+    /// The shard has stopped; its tasks end.
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// Lets tasks that wait for a turn go on: there is none any more.
+    pub(super) fn release_waiting(&self) {
+        self.waiting.borrow_mut().drain(..).for_each(TaskWaker::wake);
+    }
+
+    /// Writes to sockets in flight.
+    pub(super) fn writes_in_flight(&self) -> usize {
+        self.writes.get()
+    }
+
+    /// Counts a wake and takes the eventfd's count.
+    pub(super) fn woken(&self) {
+        self.waker.clear();
+        count(&self.tally.wakes, 1);
+        self.dirty.mark();
+    }
+
+    pub(super) fn mono_ns(&self) -> u64 {
+        self.clock.now().mono_ns
+    }
+}

@@ -1,0 +1,211 @@
+//! A skin's turn: results first, then the core, then all it asks for: journal writes before socket writes.
+
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::task::Waker as TaskWaker;
+
+use bytes::Bytes;
+
+use super::{LINGER, REAP_TURNS, RETRY, Skin, WRITE_BYTES};
+use crate::core::{Action, ConnId, Core};
+use crate::disk::BlockWrite;
+use crate::shard::conn::{self, CLOSING, Conn, LISTED, MORE, Outgoing, PAUSED, REPORTED, WRITING};
+use crate::shard::journal::{self, Journals};
+use crate::shard::metrics::count;
+use crate::shard::runtime;
+use crate::time::{Clock, Now};
+
+impl<C: Core + 'static> Skin<C> {
+    /// Answers all inputs since the last turn. `true`: the shard has stopped.
+    pub(in crate::shard) fn turn(self: &Rc<Self>) -> bool {
+        self.waker.begin_turn();
+        count(&self.tally.turns, 1);
+        self.turns.set(self.turns.get() + 1);
+        if let Some(ring) = self.ring
+            && self.turns.get().is_multiple_of(REAP_TURNS)
+        {
+            let _ = runtime::reap(ring);
+        }
+        self.background_results();
+        let now = self.clock.now();
+        self.now.set(Some(now));
+        if self.stopper.is_set() && !self.stopping.replace(true) {
+            self.core.borrow_mut().stop(now);
+        }
+        self.core.borrow_mut().turn(now);
+        self.actions(now);
+        self.start_jobs();
+        self.flush_all();
+        self.expire(now);
+        self.tally.add_to(&self.metrics);
+        let again = self.arm(now);
+        self.now.set(None);
+        let idle = self.waker.try_sleep() && !again;
+        self.waiting.borrow_mut().drain(..).for_each(TaskWaker::wake);
+        if self.is_stopped() {
+            return true;
+        }
+        if !idle {
+            let skin = self.clone();
+            // Not at once: tasks and the kernel come first.
+            monoio::spawn(async move { skin.dirty.mark() });
+        }
+        false
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopping.get() && self.core.borrow().stopped() && self.journal_writes.get() == 0
+    }
+
+    fn background_results(&self) {
+        let finished = match &*self.journals.borrow() {
+            Journals::Thread(thread) => Some(thread.done.clone()),
+            Journals::Ring(_) => None,
+        };
+        while let Some((journal, ticket, result)) = finished.as_ref().and_then(|done| done.pop()) {
+            self.journal_written(journal, ticket, result);
+        }
+        loop {
+            let Some(done) = self.jobs.borrow_mut().done() else { break };
+            let now = self.now();
+            self.core.borrow_mut().job_done(now, done);
+        }
+        self.dirty.set.set(false);
+    }
+
+    fn actions(self: &Rc<Self>, now: Now) {
+        loop {
+            let action = self.core.borrow_mut().next_action();
+            match action {
+                None => break,
+                Some(Action::Write { journal, write }) => self.write_journal(journal, write),
+                Some(Action::Flush(id)) => self.with_conn(id, |conn| self.list(conn)),
+                Some(Action::Pause(id)) => self.with_conn(id, |conn| conn.set(PAUSED)),
+                Some(Action::Resume(id)) => self.with_conn(id, |conn| {
+                    conn.clear(PAUSED);
+                    conn.unpark();
+                }),
+                Some(Action::Close(id)) => self.with_conn(id, |conn| {
+                    conn.set(CLOSING);
+                    conn.unpark();
+                    self.closing.borrow_mut().insert(now.plus(LINGER), Rc::downgrade(conn));
+                    self.list(conn);
+                }),
+            }
+        }
+    }
+
+    fn with_conn(&self, id: ConnId, act: impl FnOnce(&Rc<Conn>)) {
+        let conn = self.conns.borrow().get(id.index as usize).and_then(Clone::clone);
+        if let Some(conn) = conn.filter(|conn| conn.id == id) {
+            act(&conn);
+        }
+    }
+
+    fn write_journal(self: &Rc<Self>, journal: u16, write: BlockWrite) {
+        count(&self.tally.journal_writes, 1);
+        count(&self.tally.journal_bytes, write.bytes.len() as u64);
+        self.journal_writes.set(self.journal_writes.get() + 1);
+        let ticket = write.ticket;
+        let failed = match &mut *self.journals.borrow_mut() {
+            Journals::Thread(thread) => thread.start_write(journal, write).err(),
+            Journals::Ring(ring) => match ring.file(journal, &write.file) {
+                Ok(file) => {
+                    let skin = self.clone();
+                    monoio::spawn(async move {
+                        let result = journal::write_ring(file, write.offset, write.bytes).await;
+                        skin.journal_written(journal, ticket, result);
+                    });
+                    None
+                }
+                Err(error) => Some(error),
+            },
+        };
+        if let Some(error) = failed {
+            let skin = self.clone();
+            monoio::spawn(async move { skin.journal_written(journal, ticket, Err(error)) });
+        }
+    }
+
+    fn start_jobs(&self) {
+        let mut jobs = self.jobs.borrow_mut();
+        jobs.retry();
+        while jobs.has_room() {
+            let Some((queue, job)) = self.core.borrow_mut().next_job() else { break };
+            count(&self.tally.jobs, 1);
+            jobs.start(queue, job);
+        }
+    }
+
+    fn flush_all(self: &Rc<Self>) {
+        // Taken out and put back, so that its memory is kept.
+        let mut list = self.flush.take();
+        for conn in list.drain(..) {
+            conn.clear(LISTED);
+            self.flush_one(&conn);
+        }
+        debug_assert!(self.flush.borrow().is_empty());
+        self.flush.replace(list);
+    }
+
+    fn flush_one(self: &Rc<Self>, conn: &Rc<Conn>) {
+        if conn.has(WRITING) {
+            conn.set(MORE);
+            return;
+        }
+        if conn.has(REPORTED) {
+            return;
+        }
+        let mut chunks = self.chunks.borrow_mut();
+        self.core.borrow_mut().take_output(conn.id, WRITE_BYTES, &mut chunks);
+        let bytes: usize = chunks.iter().map(Bytes::len).sum();
+        if bytes == 0 {
+            chunks.clear();
+            if conn.has(CLOSING) {
+                conn.shutdown(Shutdown::Write);
+                self.report_closed(conn);
+            }
+            return;
+        }
+        // A whole batch was taken: there may be more behind it.
+        conn.clear(MORE);
+        if bytes >= WRITE_BYTES / 2 {
+            conn.set(MORE);
+        }
+        conn.set(WRITING);
+        let data = self.pool.borrow_mut().gather(&mut chunks, bytes);
+        count(&self.tally.writes, 1);
+        self.writes.set(self.writes.get() + 1);
+        monoio::spawn(conn::write(self.clone(), conn.clone(), Outgoing::new(data)));
+    }
+
+    /// Ends connections that took too long to close.
+    fn expire(&self, now: Now) {
+        loop {
+            let Some(conn) = self.closing.borrow_mut().pop(now.mono_ns) else { break };
+            if let Some(conn) = conn.upgrade() {
+                conn.shutdown(Shutdown::Both);
+                self.report_closed(&conn);
+            }
+        }
+    }
+
+    /// Sets the timer task to the next deadline. `true`: it has passed, so another turn is due at once.
+    fn arm(&self, now: Now) -> bool {
+        let core = self.core.borrow().next_deadline_ns();
+        let closing = self.closing.borrow().next_deadline();
+        let retry = self.jobs.borrow().stalled().then(|| now.plus(RETRY));
+        let Some(next) = [core, closing, retry].into_iter().flatten().min() else { return false };
+        if next <= now.mono_ns {
+            return true;
+        }
+        // A timer that is set too early costs one turn; setting it anew each time would cost more.
+        if next < self.armed_ns.get() {
+            self.armed_ns.set(next);
+            if let Some(timer) = &*self.timer.borrow() {
+                timer.wake_by_ref();
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,146 @@
+//! The tasks of a shard besides its connections: accepting, waking, the timer, and the main one that runs the turns.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{Shutdown, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use monoio::net::TcpStream;
+use monoio::time::{Instant, sleep};
+
+use super::metrics::count;
+use super::skin::Skin;
+use crate::core::{Core, Protocol};
+use crate::net::tcp;
+use crate::wake::Waker;
+
+/// Connections taken from a listener before others have their turn.
+const ACCEPTS: usize = 64;
+const BACKOFF: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
+/// How long a stopped shard waits for its sockets' tasks to end.
+const END: Duration = Duration::from_secs(1);
+
+/// Runs a shard until its core has stopped.
+pub(super) async fn run<C: Core + 'static>(skin: Rc<Skin<C>>, waker: Waker, listeners: Vec<(Protocol, TcpListener)>) {
+    let mut streams = Vec::new();
+    for (protocol, listener) in listeners {
+        let stream = Rc::new(tcp::adopt(OwnedFd::from(listener)).expect("a listener joins the runtime"));
+        streams.push(stream.clone());
+        monoio::spawn(accept(skin.clone(), protocol, stream));
+    }
+    let event = waker.as_fd().try_clone_to_owned().and_then(tcp::adopt).expect("an eventfd joins the runtime");
+    monoio::spawn(watch(skin.clone(), event));
+    monoio::spawn(timer(skin.clone()));
+
+    // The first turn: cores may have something to do before any input.
+    skin.dirty.mark();
+    loop {
+        skin.dirty.wait().await;
+        if skin.turn() {
+            break;
+        }
+    }
+    for listener in streams.drain(..) {
+        tcp::shutdown(borrow(&listener), Shutdown::Both);
+    }
+    end(skin, &waker).await;
+}
+
+/// Lets every task see the end, so that sockets are closed and the core is dropped on its thread.
+async fn end<C: Core + 'static>(skin: Rc<Skin<C>>, waker: &Waker) {
+    skin.close_all();
+    let step = Duration::from_millis(1);
+    for _ in 0..END.as_millis() {
+        waker.begin_turn();
+        if waker.try_sleep() {
+            waker.wake();
+        }
+        if let Some(timer) = skin.timer.take() {
+            timer.wake();
+        }
+        skin.release_waiting();
+        if Rc::strong_count(&skin) == 1 && skin.writes_in_flight() == 0 {
+            return;
+        }
+        sleep(step).await;
+    }
+    tracing::warn!(tasks = Rc::strong_count(&skin) - 1, "a stopped shard leaves tasks behind");
+}
+
+fn borrow(stream: &TcpStream) -> BorrowedFd<'_> {
+    // SAFETY: the stream owns the descriptor and outlives the borrow.
+    unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) }
+}
+
+async fn accept<C: Core + 'static>(skin: Rc<Skin<C>>, protocol: Protocol, listener: Rc<TcpStream>) {
+    let mut backoff = BACKOFF[0];
+    while !skin.is_ended() {
+        let mut failed = listener.readable(false).await.err();
+        for _ in 0..ACCEPTS {
+            if failed.is_some() || skin.is_ended() {
+                break;
+            }
+            match tcp::accept_now(borrow(&listener), !skin.rings) {
+                Ok((socket, peer)) => {
+                    backoff = BACKOFF[0];
+                    skin.accepted(protocol, socket, peer);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // The peer's doing: go on with the next.
+                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {
+                    count(&skin.tally.accept_errors, 1);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed.filter(|_| !skin.is_ended()) {
+            // No descriptors or memory: the connection waits in the kernel until there are some.
+            count(&skin.tally.accept_errors, 1);
+            tracing::warn!(%error, again_in = ?backoff, "a connection could not be accepted");
+            sleep(backoff).await;
+            backoff = (backoff * 2).min(BACKOFF[1]);
+        } else if !skin.rings && !skin.is_ended() {
+            skin.next_turn().await;
+        }
+    }
+}
+
+async fn watch<C: Core + 'static>(skin: Rc<Skin<C>>, event: TcpStream) {
+    while !skin.is_ended() {
+        if event.readable(false).await.is_err() {
+            sleep(BACKOFF[0]).await;
+        }
+        skin.woken();
+    }
+}
+
+/// One sleeping timer for the whole shard, set anew only when an earlier deadline appears.
+async fn timer<C: Core + 'static>(skin: Rc<Skin<C>>) {
+    const FAR: Duration = Duration::from_secs(24 * 60 * 60);
+    let mut timer = pin!(sleep(FAR));
+    let mut set_ns = u64::MAX;
+    poll_fn(|context| {
+        if skin.is_ended() {
+            return Poll::Ready(());
+        }
+        *skin.timer.borrow_mut() = Some(context.waker().clone());
+        let wanted_ns = skin.armed_ns.get();
+        if wanted_ns != set_ns {
+            set_ns = wanted_ns;
+            let after = Duration::from_nanos(wanted_ns.saturating_sub(skin.mono_ns()));
+            timer.as_mut().reset(Instant::now() + after.min(FAR));
+        }
+        while timer.as_mut().poll(context).is_ready() {
+            set_ns = u64::MAX;
+            skin.armed_ns.set(u64::MAX);
+            timer.as_mut().reset(Instant::now() + FAR);
+            skin.dirty.mark();
+        }
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,450 @@
+//! Shards on real sockets, files and threads, with a core that does what its clients tell it line by line.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fabric::core::{Action, ConnId, Core, JobQueue, Protocol};
+use fabric::disk::{Block, BlockWrite};
+use fabric::shard::{Driver, DriverChoice, Options, ShardContext, ShardSpec, Shards, spawn_shards};
+use fabric::time::Now;
+use fabric::wake::Waker;
+
+const MS: u64 = 1_000_000;
+
+#[derive(Default)]
+struct Client {
+    generation: u32,
+    open: bool,
+    input: Vec<u8>,
+    output: VecDeque<Bytes>,
+    outstanding: usize,
+}
+
+/// Echoes lines, and does what some of them say.
+struct Toy {
+    shard: u16,
+    clients: Vec<Client>,
+    actions: VecDeque<Action>,
+    jobs: VecDeque<(JobQueue, (ConnId, u64))>,
+    resumes: VecDeque<(u64, ConnId)>,
+    writes: Vec<Option<ConnId>>,
+    stopped: bool,
+}
+
+impl Toy {
+    fn new(context: &ShardContext) -> Self {
+        Self {
+            shard: context.shard,
+            clients: Vec::new(),
+            actions: VecDeque::new(),
+            jobs: VecDeque::new(),
+            resumes: VecDeque::new(),
+            writes: Vec::new(),
+            stopped: false,
+        }
+    }
+
+    fn say(&mut self, conn: ConnId, line: &str) {
+        let client = &mut self.clients[conn.index as usize];
+        if client.open && client.generation == conn.generation {
+            client.output.push_back(Bytes::from(format!("{line}\n")));
+            self.actions.push_back(Action::Flush(conn));
+        }
+    }
+
+    fn line(&mut self, now: Now, conn: ConnId, line: &str) {
+        let (command, argument) = line.split_once(' ').unwrap_or((line, ""));
+        match command {
+            "echo" => self.say(conn, argument),
+            "shard" => self.say(conn, &self.shard.to_string()),
+            "pause" => {
+                self.actions.push_back(Action::Pause(conn));
+                self.resumes.push_back((now.mono_ns + 30 * MS, conn));
+                self.say(conn, "paused");
+            }
+            "close" => {
+                self.say(conn, "bye");
+                self.actions.push_back(Action::Close(conn));
+            }
+            "flood" => {
+                for _ in 0..argument.parse().unwrap() {
+                    self.say(conn, &"x".repeat(1_023));
+                }
+            }
+            "job" => self.jobs.push_back((JobQueue::Read, (conn, argument.parse().unwrap()))),
+            "write" => {
+                let (file, text) = argument.split_once(' ').unwrap();
+                let mut block = vec![0; Block::ALIGN];
+                block[..text.len()].copy_from_slice(text.as_bytes());
+                let ticket = self.writes.len() as u64;
+                self.writes.push(Some(conn));
+                let write = BlockWrite {
+                    ticket,
+                    file: file.into(),
+                    offset: ticket * Block::ALIGN as u64,
+                    bytes: Block::copy_of(&block),
+                };
+                self.actions.push_back(Action::Write { journal: 0, write });
+            }
+            "panic" => panic!("asked to"),
+            other => self.say(conn, &format!("unknown {other}")),
+        }
+    }
+}
+
+impl Core for Toy {
+    type Job = (ConnId, u64);
+    type JobDone = (ConnId, u64);
+
+    fn accepted(&mut self, _: Now, _: Protocol, _: SocketAddr) -> Option<ConnId> {
+        let index = self.clients.iter().position(|client| !client.open).unwrap_or(self.clients.len());
+        if index == self.clients.len() {
+            self.clients.push(Client::default());
+        }
+        let client = &mut self.clients[index];
+        *client = Client { generation: client.generation + 1, open: true, ..Client::default() };
+        Some(ConnId { index: index as u32, generation: client.generation })
+    }
+
+    fn received(&mut self, now: Now, conn: ConnId, bytes: &[u8]) {
+        let client = &mut self.clients[conn.index as usize];
+        assert_eq!(client.generation, conn.generation);
+        client.input.extend_from_slice(bytes);
+        let input = std::mem::take(&mut client.input);
+        let mut lines = input.split(|&byte| byte == b'\n').collect::<Vec<_>>();
+        let rest = lines.pop().unwrap_or_default().to_vec();
+        for line in lines {
+            self.line(now, conn, std::str::from_utf8(line).unwrap());
+        }
+        self.clients[conn.index as usize].input = rest;
+    }
+
+    fn closed(&mut self, _: Now, conn: ConnId) {
+        let client = &mut self.clients[conn.index as usize];
+        assert!(client.open && client.generation == conn.generation, "closed exactly once");
+        client.open = false;
+    }
+
+    fn take_output(&mut self, conn: ConnId, max_bytes: usize, out: &mut Vec<Bytes>) {
+        let client = &mut self.clients[conn.index as usize];
+        let mut bytes = 0;
+        while bytes < max_bytes
+            && let Some(chunk) = client.output.pop_front()
+        {
+            bytes += chunk.len();
+            out.push(chunk);
+        }
+        client.outstanding += bytes;
+    }
+
+    fn written(&mut self, _: Now, conn: ConnId, bytes: usize) {
+        let client = &mut self.clients[conn.index as usize];
+        client.outstanding = client.outstanding.checked_sub(bytes).expect("no more is written than was taken");
+    }
+
+    fn write_done(&mut self, _: Now, _: u16, ticket: u64, result: io::Result<()>) {
+        let conn = self.writes[ticket as usize].take().expect("once a write");
+        match result {
+            Ok(()) => self.say(conn, "durable"),
+            Err(error) => self.say(conn, &format!("failed {:?}", error.kind())),
+        }
+    }
+
+    fn job_done(&mut self, _: Now, (conn, result): (ConnId, u64)) {
+        self.say(conn, &format!("job {result}"));
+    }
+
+    fn turn(&mut self, now: Now) {
+        while self.resumes.front().is_some_and(|(at, _)| *at <= now.mono_ns)
+            && let Some((_, conn)) = self.resumes.pop_front()
+        {
+            self.actions.push_back(Action::Resume(conn));
+        }
+    }
+
+    fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    fn next_job(&mut self) -> Option<(JobQueue, Self::Job)> {
+        self.jobs.pop_front()
+    }
+
+    fn next_deadline_ns(&self) -> Option<u64> {
+        self.resumes.front().map(|(at, _)| *at)
+    }
+
+    fn stop(&mut self, _: Now) {
+        assert!(!self.stopped, "stop is called once");
+        self.stopped = true;
+    }
+
+    fn stopped(&self) -> bool {
+        self.stopped
+    }
+}
+
+/// A folder that is removed at the end, on the disk that holds the build (a memory file system may refuse O_DIRECT).
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn start(driver: DriverChoice, shards: u16, journal: Option<&Path>) -> Shards {
+    let options = Options {
+        listeners: vec![(Protocol::Native, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))],
+        driver,
+        own_descriptors: true,
+        ..Options::default()
+    };
+    let specs = (0..shards)
+        .map(|shard| ShardSpec {
+            shard,
+            cpu: None,
+            waker: Waker::new().unwrap(),
+            journals: journal.map(Path::to_owned).into_iter().collect(),
+            build: |context: ShardContext| Ok::<_, Infallible>(Toy::new(&context)),
+        })
+        .collect();
+    spawn_shards(&options, specs, |(conn, number): (ConnId, u64)| (conn, number * number)).unwrap()
+}
+
+struct Talk(BufReader<TcpStream>);
+
+impl Talk {
+    fn to(shards: &Shards) -> Self {
+        Self(BufReader::new(TcpStream::connect(shards.addresses()[0].1).unwrap()))
+    }
+
+    fn tell(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn ask(&mut self, text: &str) -> String {
+        self.tell(&format!("{text}\n"));
+        self.hear()
+    }
+}
+
+const DRIVERS: [DriverChoice; 3] = [DriverChoice::Auto, DriverChoice::PlainRing, DriverChoice::Epoll];
+
+#[test]
+fn the_driver_in_use_is_reported() {
+    let shards = start(DriverChoice::Epoll, 1, None);
+    assert_eq!(shards.drivers(), [Driver::Epoll]);
+    shards.stopper().stop();
+    shards.join();
+}
+
+#[test]
+fn many_connections_are_echoed_on_every_driver() {
+    for driver in DRIVERS {
+        let shards = start(driver, 2, None);
+        let mut talks: Vec<Talk> = (0..200).map(|_| Talk::to(&shards)).collect();
+        let mut seen = [false; 2];
+        for talk in &mut talks {
+            seen[talk.ask("shard").parse::<usize>().unwrap()] = true;
+        }
+        assert_eq!(seen, [true, true], "the kernel spreads connections over both shards");
+        for round in 0..5 {
+            for (number, talk) in talks.iter_mut().enumerate() {
+                talk.tell(&format!("echo {round} {number}\necho again\n"));
+            }
+            for (number, talk) in talks.iter_mut().enumerate() {
+                assert_eq!(talk.hear(), format!("{round} {number}"));
+                assert_eq!(talk.hear(), "again");
+            }
+        }
+        shards.stopper().stop();
+        drop(talks);
+        shards.join();
+    }
+}
+
+#[test]
+fn a_paused_connection_is_not_read_until_it_is_resumed() {
+    for driver in DRIVERS {
+        let shards = start(driver, 1, None);
+        let (mut paused, mut other) = (Talk::to(&shards), Talk::to(&shards));
+        assert_eq!(paused.ask("pause"), "paused");
+        paused.tell("echo later\n");
+        assert_eq!(other.ask("echo now"), "now");
+        assert_eq!(paused.hear(), "later");
+        shards.stopper().stop();
+        shards.join();
+    }
+}
+
+#[test]
+fn a_closed_connection_gets_all_its_output_first() {
+    for driver in DRIVERS {
+        let shards = start(driver, 1, None);
+        let mut talk = Talk::to(&shards);
+        talk.tell("flood 4000\nclose\n");
+        let mut all = Vec::new();
+        talk.0.read_to_end(&mut all).unwrap();
+        assert_eq!(all.len(), 4_000 * 1_024 + 4);
+        assert!(all.ends_with(b"bye\n"));
+        shards.stopper().stop();
+        shards.join();
+    }
+}
+
+#[test]
+fn a_reader_that_does_not_read_holds_up_nobody() {
+    for driver in DRIVERS {
+        let shards = start(driver, 1, None);
+        let mut stuck = Talk::to(&shards);
+        stuck.tell("flood 40000\n");
+        let mut other = Talk::to(&shards);
+        for number in 0..100 {
+            assert_eq!(other.ask(&format!("echo {number}")), number.to_string());
+        }
+        drop(stuck);
+        assert_eq!(other.ask("echo still"), "still");
+        shards.stopper().stop();
+        shards.join();
+    }
+}
+
+#[test]
+fn a_connection_that_always_has_data_starves_neither_others_nor_the_journal() {
+    for driver in DRIVERS {
+        let folder = Folder::new(&format!("starve-{driver:?}"));
+        std::fs::write(folder.0.join("segment"), vec![0; 64 * Block::ALIGN]).unwrap();
+        let shards = start(driver, 1, Some(&folder.0));
+        let address = shards.addresses()[0].1;
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut busy = TcpStream::connect(address).unwrap();
+                let mut reader = busy.try_clone().unwrap();
+                scope.spawn(move || io::copy(&mut reader, &mut io::sink()));
+                let lines = b"echo a\n".repeat(20_000);
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    busy.write_all(&lines).unwrap();
+                }
+                busy.shutdown(std::net::Shutdown::Both).unwrap();
+            });
+            let mut other = Talk::to(&shards);
+            for number in 0..20 {
+                assert_eq!(other.ask(&format!("echo {number}")), number.to_string());
+                assert_eq!(other.ask("write segment text"), "durable");
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        shards.stopper().stop();
+        shards.join();
+    }
+}
+
+#[test]
+fn journal_blocks_are_on_disk_when_they_are_reported() {
+    for driver in DRIVERS {
+        let folder = Folder::new(&format!("journal-{driver:?}"));
+        std::fs::write(folder.0.join("segment"), vec![0; 8 * Block::ALIGN]).unwrap();
+        let shards = start(driver, 1, Some(&folder.0));
+        let mut talk = Talk::to(&shards);
+        for text in ["one", "two", "three"] {
+            assert_eq!(talk.ask(&format!("write segment {text}")), "durable");
+        }
+        assert_eq!(talk.ask("write missing four"), "failed NotFound");
+        let bytes = std::fs::read(folder.0.join("segment")).unwrap();
+        for (place, text) in ["one", "two", "three"].iter().enumerate() {
+            assert!(bytes[place * Block::ALIGN..].starts_with(text.as_bytes()));
+        }
+        assert!(!folder.0.join("missing").exists());
+        shards.stopper().stop();
+        shards.join();
+    }
+}
+
+#[test]
+fn jobs_run_on_other_threads_and_come_back() {
+    for driver in DRIVERS {
+        let shards = start(driver, 2, None);
+        let mut talks: Vec<Talk> = (0..20).map(|_| Talk::to(&shards)).collect();
+        for (number, talk) in talks.iter_mut().enumerate() {
+            talk.tell(&format!("job {number}\n"));
+        }
+        for (number, talk) in talks.iter_mut().enumerate() {
+            assert_eq!(talk.hear(), format!("job {}", number * number));
+        }
+        shards.stopper().stop();
+        shards.join();
+    }
+}
+
+#[test]
+fn a_stopped_shard_closes_its_sockets_and_its_port() {
+    for driver in DRIVERS {
+        let shards = start(driver, 2, None);
+        let address = shards.addresses()[0].1;
+        let mut talk = Talk::to(&shards);
+        assert_eq!(talk.ask("echo on"), "on");
+        shards.stopper().stop();
+        shards.join();
+        assert_eq!(talk.hear(), "", "the connection has ended");
+        assert!(TcpStream::connect(address).is_err());
+    }
+}
+
+#[test]
+fn a_core_that_cannot_be_built_stops_the_start_and_is_named() {
+    let specs = (0..3)
+        .map(|shard| ShardSpec {
+            shard,
+            cpu: None,
+            waker: Waker::new().unwrap(),
+            journals: Vec::new(),
+            build: |context: ShardContext| match context.shard {
+                2 => Err("no such partition"),
+                _ => Ok(Toy::new(&context)),
+            },
+        })
+        .collect();
+    let error = spawn_shards(&Options::default(), specs, |job| job).unwrap_err();
+    assert_eq!(error.to_string(), "shard 2: no such partition");
+}
+
+/// Run in a process of its own by the test below.
+#[test]
+fn a_panic_on_a_shard_ends_the_process() {
+    const CHILD: &str = "SHARDWIRE_TEST_PANIC";
+    if std::env::var_os(CHILD).is_some() {
+        let shards = start(DriverChoice::Auto, 2, None);
+        Talk::to(&shards).tell("panic\n");
+        std::thread::sleep(Duration::from_secs(60));
+        unreachable!("the process has ended");
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_panic_on_a_shard_ends_the_process", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(101));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("shardwire: shard-") && text.contains("panicked: asked to"), "{text}");
+}

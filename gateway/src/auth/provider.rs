@@ -1,0 +1,112 @@
+//! The cryptography behind `jsonwebtoken`: `ring`, which TLS uses too and which needs only a C compiler.
+
+use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
+use jsonwebtoken::errors::{ErrorKind, Result};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use ring::rand::SystemRandom;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair,
+    VerificationAlgorithm,
+};
+use ring::{hmac, signature as ring_signature};
+use signature::{Error, Signer, Verifier};
+
+static PROVIDER: CryptoProvider =
+    CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
+
+/// Makes `jsonwebtoken` use it; any number of times.
+pub(super) fn install() {
+    // An error says that a provider is installed already: this one, before.
+    let _ = PROVIDER.install_default();
+}
+
+struct Signing {
+    algorithm: Algorithm,
+    key: SigningKey,
+}
+
+enum SigningKey {
+    Hmac(hmac::Key),
+    Ed(Ed25519KeyPair),
+    Ec(EcdsaKeyPair),
+}
+
+impl Signer<Vec<u8>> for Signing {
+    fn try_sign(&self, message: &[u8]) -> std::result::Result<Vec<u8>, Error> {
+        match &self.key {
+            SigningKey::Hmac(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
+            SigningKey::Ed(key) => Ok(key.sign(message).as_ref().to_vec()),
+            SigningKey::Ec(key) => key
+                .sign(&SystemRandom::new(), message)
+                .map(|signature| signature.as_ref().to_vec())
+                .map_err(|_| Error::new()),
+        }
+    }
+}
+
+impl JwtSigner for Signing {
+    fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+}
+
+fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
+    if key.family() != algorithm.family() {
+        return Err(ErrorKind::InvalidKeyFormat.into());
+    }
+    let bytes = key.as_bytes();
+    let key = match algorithm {
+        Algorithm::HS256 => SigningKey::Hmac(hmac::Key::new(hmac::HMAC_SHA256, bytes)),
+        // "maybe unchecked": openssl writes Ed25519 keys without their public half.
+        Algorithm::EdDSA => {
+            SigningKey::Ed(Ed25519KeyPair::from_pkcs8_maybe_unchecked(bytes).map_err(|_| ErrorKind::InvalidEddsaKey)?)
+        }
+        Algorithm::ES256 => SigningKey::Ec(
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, bytes, &SystemRandom::new())
+                .map_err(|_| ErrorKind::InvalidEcdsaKey)?,
+        ),
+        _ => return Err(ErrorKind::UnsupportedAlgorithm.into()),
+    };
+    Ok(Box::new(Signing { algorithm: *algorithm, key }))
+}
+
+struct Verifying {
+    algorithm: Algorithm,
+    key: VerifyingKey,
+}
+
+enum VerifyingKey {
+    Hmac(hmac::Key),
+    Public(&'static dyn VerificationAlgorithm, Vec<u8>),
+}
+
+impl Verifier<Vec<u8>> for Verifying {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> std::result::Result<(), Error> {
+        match &self.key {
+            VerifyingKey::Hmac(key) => hmac::verify(key, message, signature).map_err(|_| Error::new()),
+            VerifyingKey::Public(algorithm, key) => ring_signature::UnparsedPublicKey::new(*algorithm, key)
+                .verify(message, signature)
+                .map_err(|_| Error::new()),
+        }
+    }
+}
+
+impl JwtVerifier for Verifying {
+    fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+}
+
+fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
+    if key.family() != algorithm.family() {
+        return Err(ErrorKind::InvalidKeyFormat.into());
+    }
+    let bytes = key.try_get_as_bytes()?;
+    let key = match algorithm {
+        Algorithm::HS256 => VerifyingKey::Hmac(hmac::Key::new(hmac::HMAC_SHA256, bytes)),
+        Algorithm::EdDSA => VerifyingKey::Public(&ED25519, bytes.to_vec()),
+        Algorithm::ES256 => VerifyingKey::Public(&ECDSA_P256_SHA256_FIXED, bytes.to_vec()),
+        _ => return Err(ErrorKind::UnsupportedAlgorithm.into()),
+    };
+    Ok(Box::new(Verifying { algorithm: *algorithm, key }))
+}

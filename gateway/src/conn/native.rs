@@ -1,0 +1,73 @@
+//! The native protocol: frames to events and events to frames.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use schema::encode::Encoder;
+use schema::errors::ErrorCode;
+use schema::frame::FrameRef;
+use schema::ids::{ChatId, MessageId};
+use schema::wire::{Body, MarkStatus};
+
+use crate::wire::{ClientEvent, EventError, ServerEvent};
+
+/// Reads a verified frame's event.
+pub(crate) fn decode(frame: FrameRef<'_>) -> Result<ClientEvent<'_>, EventError> {
+    let root = frame.root();
+    let event = match root.body_type() {
+        Body::Send => return Ok(ClientEvent::SendFrame(frame)),
+        Body::Mark => root.body_as_mark().and_then(|mark| {
+            let known = mark.status() == MarkStatus::delivered || mark.status() == MarkStatus::read;
+            let message = mark.message_id().map(MessageId::from);
+            let valid = known && mark.chat_id().is_some() && (mark.seq() > 0 || message.is_some());
+            valid.then(|| ClientEvent::Mark {
+                chat: mark.chat_id().map(ChatId::from),
+                seq: mark.seq(),
+                message,
+                status: mark.status(),
+            })
+        }),
+        Body::Hello => root.body_as_hello().map(|hello| ClientEvent::Hello {
+            version_min: hello.version_min(),
+            version_max: hello.version_max(),
+            features: hello.features(),
+            token: hello.token().map_or(&[][..], |token| token.bytes()),
+        }),
+        Body::Ping => root.body_as_ping().map(|ping| ClientEvent::Ping { nonce: ping.nonce() }),
+        Body::Pong => Some(ClientEvent::Pong),
+        Body::HistoryRequest => root.body_as_history_request().and_then(|request| {
+            Some(ClientEvent::History {
+                request_id: request.request_id(),
+                chat: request.chat_id()?.into(),
+                after_seq: request.after_seq(),
+                limit: request.limit(),
+            })
+        }),
+        // What a server sends, and bodies of a newer protocol.
+        _ => Some(ClientEvent::Unknown { client_msg_id: Cow::Borrowed(&[]) }),
+    };
+    event.ok_or(EventError::new(ErrorCode::InvalidField))
+}
+
+/// Writes an event's frame.
+pub(crate) fn encode(encoder: &mut Encoder, event: &ServerEvent<'_>) -> Bytes {
+    match *event {
+        ServerEvent::Welcome(ref welcome) => encoder.welcome(welcome),
+        ServerEvent::Sent { client_msg_id, chat, message, seq, timestamp_ms } => {
+            encoder.sent(client_msg_id, chat, message, seq, timestamp_ms)
+        }
+        ServerEvent::Entry { frame } | ServerEvent::Receipt { frame } => frame.clone(),
+        ServerEvent::Synced { server_time_ms } => encoder.synced(server_time_ms),
+        ServerEvent::Covered { chat, first_seq, last_seq } => encoder.covered(chat, first_seq, last_seq),
+        ServerEvent::Pong { nonce } => encoder.pong(nonce),
+        ServerEvent::Error { code, text, client_msg_id, retry_after_ms } => {
+            encoder.error(code, text, retry_after_ms, client_msg_id)
+        }
+        ServerEvent::Goodbye { code, text, retry_after_ms } => encoder.goodbye(code, text, retry_after_ms),
+        ServerEvent::HistoryPage { request_id, chat, covers, head_seq, entries } => {
+            let entries = entries.iter().map(|(_, frame)| frame.as_ref());
+            encoder.history_page(request_id, chat, covers, head_seq, entries)
+        }
+        ServerEvent::Window { window } => encoder.window(window),
+    }
+}

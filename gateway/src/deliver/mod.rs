@@ -1,0 +1,164 @@
+//! What routers send to sessions: entries, receipts, nudges.
+//!
+//! An entry is encoded at most once a dialect and envelope; all its sessions share the bytes. What must stay true: an
+//! entry is written only as the next one of what its device has (invariant 4).
+
+pub(crate) mod gaps;
+
+use bytes::Bytes;
+use fabric::net::websocket::{Kind, server_frame};
+use fabric::tier::Egress;
+use fabric::time::Now;
+use schema::envelope::Target;
+use schema::frame::FrameRef;
+use schema::ids::{ChatId, MessageId};
+
+use crate::conn::wheel::tick_of;
+use crate::conn::{FLAG_SLOW, Phase};
+use crate::session::cursors::Offer;
+use crate::shard::Shard;
+use crate::wire::{Dialect, ServerEvent};
+
+/// An entry's or receipt's frame with its encodings, made when first needed.
+pub(crate) struct Shared {
+    frame: Bytes,
+    json: Option<Bytes>,
+    binary: Option<Bytes>,
+    message: Option<MessageId>,
+}
+
+impl Shared {
+    pub(crate) const fn new(frame: Bytes) -> Self {
+        Self { frame, json: None, binary: None, message: None }
+    }
+
+    /// The entry's id, for those who acknowledge by it.
+    fn message(&mut self) -> Option<MessageId> {
+        if self.message.is_none() {
+            let frame = FrameRef::verify(&self.frame).ok()?;
+            self.message = frame.root().body_as_entry()?.message_id().map(MessageId::from);
+        }
+        self.message
+    }
+}
+
+impl Shard {
+    /// The place of a live session that an envelope names.
+    fn target(&mut self, connection: u32, generation: u32) -> Option<u32> {
+        let found = self.conns.find(connection, generation).filter(|&index| self.conns[index].phase == Phase::Ready);
+        if found.is_none() {
+            self.metrics.stale_addresses.inc();
+        }
+        found
+    }
+
+    /// A live entry.
+    pub(crate) fn deliver(
+        &mut self,
+        now: Now,
+        (chat, seq, accepted_ns): (ChatId, u64, u64),
+        frame: Bytes,
+        targets: &[Target],
+        egress: &mut dyn Egress,
+    ) {
+        let mut shared = Shared::new(frame);
+        let (seed, limit) = (self.config.hash_seed, self.config.limits.cursors_per_session as usize);
+        for target in targets {
+            let Some(index) = self.target(target.connection, target.generation) else { continue };
+            let place = &mut self.conns[index];
+            let acked = target.acked_seq;
+            let slow = place.has(FLAG_SLOW);
+            let active = place.active();
+            if slow {
+                if seq <= active.base(chat, acked) {
+                    self.metrics.entries_duplicate.inc();
+                } else {
+                    self.metrics.entries_held_back.inc();
+                    self.missed(now, index, (chat, seq, acked), egress);
+                }
+                continue;
+            }
+            let cursors = active.cursors(seed);
+            match cursors.offer(chat, seq, acked, tick_of(now)) {
+                Offer::Write => {
+                    self.metrics.cursors_evicted.inc_by(cursors.evict(chat, limit) as u64);
+                    self.metrics.entries_live.inc();
+                    self.write_entry(now, index, chat, seq, &mut shared);
+                    if accepted_ns > 0 {
+                        let took_ns = now.mono_ns.saturating_sub(accepted_ns);
+                        self.metrics.delivery_seconds.observe(took_ns as f64 / 1e9);
+                    }
+                }
+                Offer::Duplicate => {
+                    self.metrics.entries_duplicate.inc();
+                }
+                Offer::Missed => {
+                    self.metrics.cursors_evicted.inc_by(cursors.evict(chat, limit) as u64);
+                    self.metrics.entries_missed.inc();
+                    self.missed(now, index, (chat, seq, acked), egress);
+                }
+            }
+        }
+    }
+
+    /// Writes an entry's shared bytes in the connection's dialect.
+    pub(crate) fn write_entry(&mut self, now: Now, index: u32, chat: ChatId, seq: u64, shared: &mut Shared) {
+        let dialect = self.conns[index].dialect;
+        if dialect == Dialect::Json
+            && let Some(message) = shared.message()
+        {
+            self.conns[index].active().recent.get_or_insert_default().push(message, chat, seq);
+        }
+        let chunk = match dialect {
+            Dialect::Native => shared.frame.clone(),
+            Dialect::WebSocketNative => {
+                shared.binary.get_or_insert_with(|| server_frame(Kind::Binary, &shared.frame)).clone()
+            }
+            Dialect::Json => {
+                if shared.json.is_none() {
+                    shared.json = Some(self.encode(dialect, &ServerEvent::Entry { frame: &shared.frame }));
+                }
+                shared.json.clone().unwrap_or_default()
+            }
+        };
+        self.push(now, index, chunk);
+    }
+
+    /// A receipt. It is in no chat's order, and the next one of its chat and user says all that it says: a slow reader
+    /// gets none, counted.
+    pub(crate) fn notice(&mut self, now: Now, frame: Bytes, targets: &[(u32, u32)]) {
+        let mut shared = Shared::new(frame);
+        for &(connection, generation) in targets {
+            let Some(index) = self.target(connection, generation) else { continue };
+            if self.conns[index].has(FLAG_SLOW) {
+                self.metrics.receipts_dropped.inc();
+                continue;
+            }
+            self.metrics.receipts.inc();
+            let chunk = match self.conns[index].dialect {
+                Dialect::Native => shared.frame.clone(),
+                Dialect::WebSocketNative => {
+                    shared.binary.get_or_insert_with(|| server_frame(Kind::Binary, &shared.frame)).clone()
+                }
+                Dialect::Json => {
+                    if shared.json.is_none() {
+                        shared.json = Some(self.encode(Dialect::Json, &ServerEvent::Receipt { frame: &shared.frame }));
+                    }
+                    shared.json.clone().unwrap_or_default()
+                }
+            };
+            self.push(now, index, chunk);
+        }
+    }
+
+    /// An owner's backstop: these devices have not acknowledged the head. Whoever was not given it, reads it again.
+    pub(crate) fn nudge(&mut self, now: Now, chat: ChatId, head_seq: u64, targets: &[Target], egress: &mut dyn Egress) {
+        for target in targets {
+            let Some(index) = self.target(target.connection, target.generation) else { continue };
+            if self.conns[index].active().base(chat, target.acked_seq) < head_seq {
+                self.metrics.nudges.inc();
+                self.missed(now, index, (chat, head_seq, target.acked_seq), egress);
+            }
+        }
+    }
+}

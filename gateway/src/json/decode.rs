@@ -1,0 +1,174 @@
+//! A client's events.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use schema::encode::SendTarget;
+use schema::errors::ErrorCode;
+use schema::ids::{ChatId, MessageId, UserId};
+use schema::limits::CLIENT_MSG_ID_BYTES;
+use schema::wire::MarkStatus;
+use serde::de::IgnoredAny;
+
+use super::fields::{Field, Fields, Value};
+use crate::wire::{ClientEvent, EventError, SendEvent};
+
+/// Reads one event.
+///
+/// # Errors
+/// `malformed_frame` when it is not JSON at all, else what is wrong with which field. The error has the event's
+/// client_msg_id when that was readable.
+pub fn decode(text: &str) -> Result<ClientEvent<'_>, EventError> {
+    if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
+        return Err(match serde_json::from_str::<IgnoredAny>(text) {
+            Ok(_) => invalid("an event is a JSON object"),
+            Err(_) => EventError::new(ErrorCode::MalformedFrame),
+        });
+    }
+    let mut fields =
+        serde_json::from_str::<Fields<'_>>(text).map_err(|_| EventError::new(ErrorCode::MalformedFrame))?;
+    if fields.twice {
+        return Err(about(&mut fields, invalid("a field is given twice")));
+    }
+    let kind = match fields.take(Field::Type) {
+        Value::Text(kind) => kind,
+        _ => return Err(about(&mut fields, invalid("type must be a string"))),
+    };
+    match &*kind {
+        "message" => send(fields),
+        "ack" => mark(&mut fields),
+        "ping" => number(&mut fields, Field::Nonce, "nonce must be a number from 0 to 18446744073709551615")
+            .map(|nonce| ClientEvent::Ping { nonce }),
+        "pong" => Ok(ClientEvent::Pong),
+        "auth" => match fields.take(Field::Token) {
+            Value::Text(token) => Ok(ClientEvent::Auth { token: into_bytes(token) }),
+            _ => Err(invalid("token must be a string")),
+        },
+        "history" => history(&mut fields),
+        _ => Ok(ClientEvent::Unknown { client_msg_id: readable_id(&mut fields) }),
+    }
+}
+
+const fn invalid(text: &'static str) -> EventError {
+    EventError { code: ErrorCode::InvalidField, text, client_msg_id: Bytes::new() }
+}
+
+/// `error`, with the event's client_msg_id.
+fn about(fields: &mut Fields<'_>, error: EventError) -> EventError {
+    EventError { client_msg_id: Bytes::copy_from_slice(&readable_id(fields)), ..error }
+}
+
+/// The client_msg_id, or empty bytes where there is no valid one.
+fn readable_id<'a>(fields: &mut Fields<'a>) -> Cow<'a, [u8]> {
+    match fields.take(Field::ClientMsgId) {
+        Value::Text(id) if CLIENT_MSG_ID_BYTES.contains(&id.len()) => into_bytes(id),
+        _ => Cow::Borrowed(&[]),
+    }
+}
+
+fn into_bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
+fn send(mut fields: Fields<'_>) -> Result<ClientEvent<'_>, EventError> {
+    match fields.get(Field::ClientMsgId) {
+        Value::Text(id) if CLIENT_MSG_ID_BYTES.contains(&id.len()) => {}
+        Value::Text(_) => return Err(EventError::new(ErrorCode::InvalidClientMsgId)),
+        _ => return Err(invalid("client_msg_id must be a string of 1 to 64 bytes")),
+    }
+    let read = |fields: &mut Fields<'_>| {
+        let retry = match fields.take(Field::Retry) {
+            Value::Absent => false,
+            Value::Bool(retry) => retry,
+            _ => return Err(invalid("retry must be true or false")),
+        };
+        Ok((target(fields)?, retry))
+    };
+    let read = read(&mut fields).and_then(|(target, retry)| Ok((target, retry, body(&mut fields)?)));
+    match read {
+        Ok((target, retry, body)) => {
+            let client_msg_id = readable_id(&mut fields);
+            Ok(ClientEvent::Send(SendEvent { client_msg_id, target, body, retry }))
+        }
+        Err(error) => Err(about(&mut fields, error)),
+    }
+}
+
+fn target(fields: &mut Fields<'_>) -> Result<SendTarget, EventError> {
+    match (fields.take(Field::ChatId), fields.take(Field::To)) {
+        (Value::Absent, Value::Absent) => Err(invalid("one of chat_id and to is required")),
+        (Value::Absent, to) => user(&to).map(SendTarget::User),
+        (chat, Value::Absent) => chat_id(&chat).map(SendTarget::Chat),
+        _ => Err(invalid("only one of chat_id and to may be given")),
+    }
+}
+
+/// `invalid_user` for what names no user, `invalid_field` for what is no user's text at all.
+fn user(value: &Value<'_>) -> Result<UserId, EventError> {
+    let no_user = EventError::new(ErrorCode::InvalidUser);
+    match value {
+        Value::Text(text) => text.parse().map_err(|_| no_user),
+        Value::Number(0) | Value::OtherNumber => Err(no_user),
+        _ => Err(invalid("to must be a string of decimal digits")),
+    }
+}
+
+fn chat_id(value: &Value<'_>) -> Result<ChatId, EventError> {
+    let chat = if let Value::Text(text) = value { text.parse().ok() } else { None };
+    chat.ok_or_else(|| invalid("chat_id must be a hyphenated UUID"))
+}
+
+fn body<'a>(fields: &mut Fields<'a>) -> Result<Cow<'a, [u8]>, EventError> {
+    match (fields.take(Field::Content), fields.take(Field::ContentBase64)) {
+        (Value::Absent, Value::Absent) => Err(invalid("one of content and content_base64 is required")),
+        (Value::Text(text), Value::Absent) => Ok(into_bytes(text)),
+        (Value::Absent, Value::Text(base64)) => STANDARD
+            .decode(base64.as_bytes())
+            .map(Cow::Owned)
+            .map_err(|_| invalid("content_base64 must be standard base64 with padding")),
+        (_, Value::Absent) => Err(invalid("content must be a string")),
+        (Value::Absent, _) => Err(invalid("content_base64 must be a string")),
+        _ => Err(invalid("only one of content and content_base64 may be given")),
+    }
+}
+
+fn mark<'a>(fields: &mut Fields<'a>) -> Result<ClientEvent<'a>, EventError> {
+    let message = match fields.take(Field::MessageId) {
+        Value::Text(text) => text.parse::<MessageId>().ok(),
+        _ => None,
+    };
+    let message = message.ok_or_else(|| invalid("message_id must be a hyphenated UUID"))?;
+    let chat = match fields.take(Field::ChatId) {
+        Value::Absent => None,
+        chat => Some(chat_id(&chat)?),
+    };
+    let status = match fields.take(Field::Status) {
+        Value::Text(status) if status == "delivered" => MarkStatus::delivered,
+        Value::Text(status) if status == "read" => MarkStatus::read,
+        _ => return Err(invalid("status must be \"delivered\" or \"read\"")),
+    };
+    Ok(ClientEvent::Mark { chat, seq: 0, message: Some(message), status })
+}
+
+fn history<'a>(fields: &mut Fields<'a>) -> Result<ClientEvent<'a>, EventError> {
+    let chat = chat_id(&fields.take(Field::ChatId))?;
+    let request_id = number(fields, Field::RequestId, "request_id must be a number from 0 to 18446744073709551615")?;
+    let after_seq = number(fields, Field::AfterSeq, "after_seq must be a number from 0 to 18446744073709551615")?;
+    let limit = number(fields, Field::Limit, "limit must be a number from 0 to 4294967295")?;
+    let limit = u32::try_from(limit).map_err(|_| invalid("limit must be a number from 0 to 4294967295"))?;
+    Ok(ClientEvent::History { request_id, chat, after_seq, limit })
+}
+
+/// A number; 0 where it is absent.
+fn number(fields: &mut Fields<'_>, field: Field, text: &'static str) -> Result<u64, EventError> {
+    match fields.take(field) {
+        Value::Absent => Ok(0),
+        Value::Number(number) => Ok(number),
+        _ => Err(invalid(text)),
+    }
+}

@@ -1,0 +1,173 @@
+//! A server's events.
+
+use schema::errors::ErrorCode;
+use schema::frame::{FrameError, FrameRef};
+use schema::ids::{ChatId, MessageId};
+use schema::wire::{Entry, EntryKind, MarkStatus, Receipt};
+
+use super::text;
+use crate::wire::ServerEvent;
+
+/// Appends one event as JSON text, without a WebSocket frame around it.
+///
+/// # Errors
+/// Only when the frame of an entry, a receipt or a page is not one; then nothing is appended.
+pub fn encode(event: &ServerEvent<'_>, out: &mut Vec<u8>) -> Result<(), FrameError> {
+    let start = out.len();
+    let result = append(event, out);
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
+}
+
+fn append(event: &ServerEvent<'_>, out: &mut Vec<u8>) -> Result<(), FrameError> {
+    match event {
+        ServerEvent::Welcome(welcome) => {
+            out.extend_from_slice(b"{\"type\":\"ready\",\"user_id\":\"");
+            text::number(out, welcome.user.get());
+            out.extend_from_slice(b"\",\"device_id\":");
+            text::number(out, welcome.device.0.into());
+            time_field(out, ",\"server_time\":\"", welcome.server_time_ms);
+        }
+        ServerEvent::Sent { client_msg_id, chat, message, seq, timestamp_ms } => {
+            out.extend_from_slice(b"{\"type\":\"ack\"");
+            text::bytes(out, "client_msg_id", client_msg_id);
+            place(out, *chat, *message, *seq);
+            time_field(out, ",\"status\":\"sent\",\"timestamp\":\"", *timestamp_ms);
+        }
+        ServerEvent::Entry { frame } => {
+            let frame = FrameRef::verify_from_server(frame)?;
+            entry(out, frame.root().body_as_entry().ok_or_else(|| other_body("entry"))?)?;
+        }
+        ServerEvent::Receipt { frame } => {
+            let frame = FrameRef::verify_from_server(frame)?;
+            receipt(out, frame.root().body_as_receipt().ok_or_else(|| other_body("receipt"))?)?;
+        }
+        ServerEvent::Synced { .. } => out.extend_from_slice(b"{\"type\":\"synced\""),
+        ServerEvent::Covered { chat, first_seq, last_seq } => {
+            uuid_field(out, "{\"type\":\"covered\",\"chat_id\":\"", &chat.0);
+            number_field(out, ",\"first_seq\":", *first_seq);
+            number_field(out, ",\"last_seq\":", *last_seq);
+        }
+        ServerEvent::Pong { nonce: 0 } => out.extend_from_slice(b"{\"type\":\"pong\""),
+        ServerEvent::Pong { nonce } => number_field(out, "{\"type\":\"pong\",\"nonce\":", *nonce),
+        ServerEvent::Error { code, text, client_msg_id, retry_after_ms } => {
+            error(out, *code, text, client_msg_id, *retry_after_ms);
+        }
+        ServerEvent::Goodbye { code, text, retry_after_ms } => error(out, *code, text, b"", *retry_after_ms),
+        ServerEvent::HistoryPage { request_id, chat, covers, head_seq, entries } => {
+            number_field(out, "{\"type\":\"history\",\"request_id\":", *request_id);
+            uuid_field(out, ",\"chat_id\":\"", &chat.0);
+            number_field(out, ",\"covers_first_seq\":", covers.0);
+            number_field(out, ",\"covers_last_seq\":", covers.1);
+            number_field(out, ",\"head_seq\":", *head_seq);
+            out.extend_from_slice(b",\"entries\":[");
+            for (index, (_, frame)) in entries.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                append(&ServerEvent::Entry { frame }, out)?;
+            }
+            out.push(b']');
+        }
+        ServerEvent::Window { window } => {
+            number_field(out, "{\"type\":\"window\",\"window\":", u64::from(*window));
+        }
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// A message is a `message`; every other kind an `entry`. Neither is closed yet.
+fn entry(out: &mut Vec<u8>, entry: Entry<'_>) -> Result<(), FrameError> {
+    let (Some(chat), Some(message)) = (entry.chat_id(), entry.message_id()) else {
+        return Err(other_body("entry with ids"));
+    };
+    let body = entry.body().map_or(&[][..], |body| body.bytes());
+    let is_message = entry.kind() == EntryKind::message;
+    out.reserve(384 + body.len());
+    if is_message {
+        out.extend_from_slice(b"{\"type\":\"message\"");
+    } else {
+        out.extend_from_slice(b"{\"type\":\"entry\",\"kind\":\"");
+        match entry.kind().variant_name() {
+            Some(name) => out.extend_from_slice(name.as_bytes()),
+            // A newer owner's kind: its number is a name that stays.
+            None => number_field(out, "kind_", entry.kind().0.into()),
+        }
+        out.push(b'"');
+    }
+    place(out, chat.into(), message.into(), entry.seq());
+    number_field(out, ",\"sender_id\":\"", entry.sender_id());
+    out.push(b'"');
+    if let Some(refers_to) = entry.refers_to() {
+        uuid_field(out, ",\"refers_to\":\"", &refers_to.0);
+    }
+    if is_message {
+        text::bytes(out, "content", body);
+    } else if entry.body().is_some() {
+        text::bytes(out, "body", body);
+    }
+    text::bytes(out, "client_msg_id", entry.client_msg_id().map_or(&[][..], |id| id.bytes()));
+    time_field(out, ",\"timestamp\":\"", entry.timestamp_ms());
+    Ok(())
+}
+
+fn receipt(out: &mut Vec<u8>, receipt: Receipt<'_>) -> Result<(), FrameError> {
+    let (Some(chat), Some(message)) = (receipt.chat_id(), receipt.message_id()) else {
+        return Err(other_body("receipt with ids"));
+    };
+    out.extend_from_slice(b"{\"type\":\"ack\"");
+    place(out, chat.into(), message.into(), receipt.seq());
+    out.extend_from_slice(match receipt.status() {
+        MarkStatus::read => b",\"status\":\"read\"",
+        _ => b",\"status\":\"delivered\"",
+    });
+    number_field(out, ",\"user_id\":\"", receipt.user_id());
+    out.push(b'"');
+    Ok(())
+}
+
+fn error(out: &mut Vec<u8>, code: ErrorCode, text: &str, client_msg_id: &[u8], retry_after_ms: u32) {
+    let info = code.info();
+    out.extend_from_slice(b"{\"type\":\"error\",\"code\":\"");
+    out.extend_from_slice(info.name.as_bytes());
+    out.extend_from_slice(b"\",\"text\":");
+    text::string(out, if text.is_empty() { info.text } else { text });
+    if !client_msg_id.is_empty() {
+        text::bytes(out, "client_msg_id", client_msg_id);
+    }
+    let retry_after_ms = if retry_after_ms == 0 { info.retry_after_ms } else { retry_after_ms };
+    if retry_after_ms > 0 {
+        number_field(out, ",\"retry_after_ms\":", retry_after_ms.into());
+    }
+}
+
+/// `,"chat_id":"…","message_id":"…","seq":…`
+fn place(out: &mut Vec<u8>, chat: ChatId, message: MessageId, seq: u64) {
+    uuid_field(out, ",\"chat_id\":\"", &chat.0);
+    uuid_field(out, ",\"message_id\":\"", &message.0);
+    number_field(out, ",\"seq\":", seq);
+}
+
+fn number_field(out: &mut Vec<u8>, before: &str, number: u64) {
+    out.extend_from_slice(before.as_bytes());
+    text::number(out, number);
+}
+
+fn uuid_field(out: &mut Vec<u8>, before: &str, id: &[u8; 16]) {
+    out.extend_from_slice(before.as_bytes());
+    text::uuid(out, id);
+    out.push(b'"');
+}
+
+fn time_field(out: &mut Vec<u8>, before: &str, ms: u64) {
+    out.extend_from_slice(before.as_bytes());
+    text::time(out, ms);
+    out.push(b'"');
+}
+
+fn other_body(expected: &'static str) -> FrameError {
+    FrameError::Malformed(format!("not an {expected}"))
+}

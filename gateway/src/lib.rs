@@ -1,0 +1,21 @@
+//! Sockets and sessions: frames in, verified, admitted, dispatched; entries out.
+//!
+//! [`Shard`] is one thread's connections and sessions, sans-IO: bytes and envelopes in, bytes and envelopes out. Nothing
+//! here is durable and nothing here waits; what a session misses is read again from the chat's owner.
+
+pub mod auth;
+pub mod config;
+mod conn;
+mod deliver;
+pub mod json;
+pub mod metrics;
+pub mod rates;
+mod session;
+pub mod shard;
+pub mod websocket;
+pub mod wire;
+
+pub use config::{Epochs, Limits, ShardConfig};
+pub use metrics::GatewayMetrics;
+pub use rates::{UserRate, UserRates};
+pub use shard::Shard;

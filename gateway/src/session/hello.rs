@@ -1,0 +1,110 @@
+//! The beginning of a session: a token, a place in the directory, a welcome.
+
+use fabric::tier::Egress;
+use fabric::time::Now;
+use schema::encode::WelcomeFields;
+use schema::envelope::{Body, Class, Envelope};
+use schema::errors::ErrorCode;
+use schema::limits::PROTOCOL_VERSIONS;
+
+use crate::auth::AuthError;
+use crate::conn::wheel::{tick_of, ticks};
+use crate::conn::{PAUSE_REGISTER, Phase};
+use crate::shard::Shard;
+use crate::wire::{ClientEvent, ServerEvent};
+
+impl Shard {
+    /// The first event of a connection.
+    pub(crate) fn first_event(&mut self, now: Now, index: u32, event: &ClientEvent<'_>, egress: &mut dyn Egress) {
+        match event {
+            ClientEvent::Hello { version_min, version_max, token, .. } => {
+                if version_min > PROTOCOL_VERSIONS.end() || version_max < PROTOCOL_VERSIONS.start() {
+                    self.metrics.auth_failures.inc();
+                    self.close(now, index, ErrorCode::UnsupportedVersion, egress);
+                } else {
+                    self.authenticate(now, index, token, egress);
+                }
+            }
+            ClientEvent::Auth { token } => self.authenticate(now, index, token, egress),
+            _ => {
+                self.metrics.unauthenticated.inc();
+                self.close(now, index, ErrorCode::Unauthenticated, egress);
+            }
+        }
+    }
+
+    /// Verifies a token and asks the router for a place in the directory.
+    pub(crate) fn authenticate(&mut self, now: Now, index: u32, token: &[u8], egress: &mut dyn Egress) {
+        let identity = match self.auth.verify(token, now.wall_ms()) {
+            Ok(identity) => identity,
+            Err(error) => {
+                self.metrics.auth_failures.inc();
+                // A user id in a token is the issuer's doing: for the client the token is what is wrong.
+                let code = if error == AuthError::InvalidUser { ErrorCode::BadToken } else { error.code() };
+                self.close(now, index, code, egress);
+                return;
+            }
+        };
+        let epoch = self.config.epochs.next(now);
+        let place = &mut self.conns[index];
+        place.phase = Phase::Registering;
+        place.user = identity.user.get();
+        place.device = identity.device.0;
+        place.epoch = epoch;
+        place.since = tick_of(now);
+        let body = Body::Register { user: identity.user, device: identity.device, epoch };
+        let envelope = Envelope::new(Class::Control, body).reply_to(self.address(index));
+        egress.to_router(identity.user, envelope);
+        self.schedule(index, tick_of(now) + ticks(self.config.limits.auth_timeout_ms));
+    }
+
+    /// The directory has the session: it begins, and only now what it missed is asked for.
+    pub(crate) fn registered(&mut self, now: Now, index: u32, epoch: u64, egress: &mut dyn Egress) {
+        let place = &mut self.conns[index];
+        if place.phase != Phase::Registering || place.epoch != epoch {
+            self.metrics.stale_addresses.inc();
+            return;
+        }
+        place.phase = Phase::Ready;
+        place.since = tick_of(now);
+        place.seen = tick_of(now);
+        self.metrics.sessions_started.inc();
+        self.metrics.sessions.inc();
+        let welcome = self.welcome(now, index);
+        self.emit(now, index, &ServerEvent::Welcome(welcome));
+        self.schedule(index, tick_of(now) + ticks(self.config.limits.idle_timeout_ms));
+        self.resync(now, index, true, egress);
+        self.unpause(now, index, PAUSE_REGISTER);
+        self.resume_input(now, index, egress);
+    }
+
+    fn welcome(&self, now: Now, index: u32) -> WelcomeFields {
+        let limits = &self.config.limits;
+        let (user, device) = self.user(index);
+        WelcomeFields {
+            version: *PROTOCOL_VERSIONS.end(),
+            features: 0,
+            session_id: self.conns[index].epoch,
+            server_incarnation: self.config.server_incarnation,
+            user,
+            device,
+            server_time_ms: now.wall_ms(),
+            frame_limit_bytes: limits.frame_limit_bytes,
+            window: limits.in_flight_per_session,
+            sends_per_second: limits.sends_per_second_per_user,
+            burst: limits.burst_per_user,
+            ping_interval_ms: limits.ping_interval_ms,
+            idle_timeout_ms: limits.idle_timeout_ms,
+        }
+    }
+
+    /// A newer session of the device took over.
+    pub(crate) fn superseded(&mut self, now: Now, index: u32, epoch: u64, egress: &mut dyn Egress) {
+        if self.conns[index].phase == Phase::Closing || self.conns[index].epoch >= epoch {
+            self.metrics.stale_addresses.inc();
+            return;
+        }
+        self.metrics.sessions_replaced.inc();
+        self.close(now, index, ErrorCode::SessionReplaced, egress);
+    }
+}

@@ -1,0 +1,137 @@
+//! Watermarks, and pages of history that clients ask for.
+
+use fabric::tier::Egress;
+use fabric::time::Now;
+use schema::envelope::{Body, Class, Envelope};
+use schema::errors::ErrorCode;
+use schema::ids::{ChatId, MessageId};
+use schema::limits::{PAGE_ENTRIES, PAGE_ENTRIES_MAX};
+use schema::wire::MarkStatus;
+
+use super::sync::ANSWER_TICKS;
+use super::{HISTORY_IN_FLIGHT, HistoryAsk};
+use crate::conn::FLAG_SLOW;
+use crate::conn::wheel::tick_of;
+use crate::shard::Shard;
+use crate::wire::ServerEvent;
+
+/// Room that a history page's frame needs besides its entries, and each entry besides its bytes.
+const PAGE_ROOM_BYTES: usize = 256;
+const ENTRY_ROOM_BYTES: usize = 40;
+
+/// A client's watermark.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MarkEvent {
+    pub(crate) chat: Option<ChatId>,
+    pub(crate) seq: u64,
+    pub(crate) message: Option<MessageId>,
+    pub(crate) status: MarkStatus,
+}
+
+impl Shard {
+    /// Passes a watermark to the chat's owner: by seq where it is known, never above what this session was given.
+    pub(crate) fn mark(&mut self, now: Now, index: u32, mark: MarkEvent, egress: &mut dyn Egress) {
+        let MarkEvent { chat, mut seq, mut message, status } = mark;
+        let active = self.conns[index].active();
+        let recent = message.and_then(|message| active.recent.as_ref()?.find(message));
+        let chat = match (chat, recent) {
+            (Some(chat), _) => chat,
+            (None, Some((chat, _))) => chat,
+            (None, None) => {
+                self.metrics.marks_unresolved.inc();
+                return self.error(now, index, ErrorCode::ChatIdRequired, &[], 0);
+            }
+        };
+        if seq == 0
+            && let Some((_, known)) = recent.filter(|&(known, _)| known == chat)
+        {
+            seq = known;
+        }
+        if let Some(cursors) = &mut active.cursors
+            && seq > 0
+        {
+            if let Some(cursor) = cursors.known(chat)
+                && seq > cursor
+            {
+                seq = cursor;
+                message = None;
+                self.metrics.marks_clamped.inc();
+            }
+            cursors.marked(chat, seq, tick_of(now));
+        }
+        self.metrics.marks.inc();
+        let (user, device) = self.user(index);
+        let body = Body::Mark { chat, user, device, seq, message, status };
+        let mut envelope = Envelope::new(Class::Ack, body).reply_to(self.address(index));
+        envelope.header.slot = chat.slot();
+        egress.to_owner(chat.slot(), envelope);
+    }
+
+    /// Asks the owner for a page. A session may have a few on their way, none while it does not read.
+    pub(crate) fn history(
+        &mut self,
+        now: Now,
+        index: u32,
+        (client_request, chat, after_seq, limit): (u64, ChatId, u64, u32),
+        egress: &mut dyn Egress,
+    ) {
+        let (user, _) = self.user(index);
+        let full = self.conns[index].active().history.len() >= HISTORY_IN_FLIGHT;
+        if full || self.conns[index].has(FLAG_SLOW) {
+            self.metrics.history_refused.inc();
+            return self.error(now, index, ErrorCode::WindowExceeded, &[], 0);
+        }
+        self.metrics.history_requests.inc();
+        let request = self.next_request();
+        let until = tick_of(now) + ANSWER_TICKS;
+        self.conns[index].active().history.push(HistoryAsk { request, client_request, until });
+        self.schedule(index, until);
+        let limit_entries = if limit == 0 { PAGE_ENTRIES } else { limit.min(PAGE_ENTRIES_MAX) };
+        let limit_bytes = self.config.limits.frame_limit_bytes;
+        let body = Body::PageRequest { chat, user, after_seq, limit_entries, limit_bytes };
+        let mut envelope = Envelope::new(Class::Sync, body).reply_to(self.address(index));
+        envelope.header.slot = chat.slot();
+        envelope.header.request_id = request;
+        egress.to_owner(chat.slot(), envelope);
+    }
+
+    /// The client's number of a history page, if `request` is one; it is answered now.
+    pub(crate) fn take_history(&mut self, index: u32, request: u64) -> Option<u64> {
+        let history = &mut self.conns[index].active.as_mut()?.history;
+        let at = history.iter().position(|ask| ask.request == request)?;
+        Some(history.remove(at).client_request)
+    }
+
+    /// Hands a page to the client, in as many frames as the frame limit asks for: their `covers` follow each other.
+    pub(crate) fn history_page(&mut self, now: Now, index: u32, client_request: u64, page: &super::resync::Page) {
+        let limit = self.config.limits.frame_limit_bytes as usize;
+        let mut first_seq = page.covers_first;
+        let mut rest = &page.entries[..];
+        loop {
+            let mut bytes = PAGE_ROOM_BYTES;
+            let fits = rest.iter().take_while(|(_, frame)| {
+                bytes += frame.len() + ENTRY_ROOM_BYTES;
+                bytes <= limit
+            });
+            let (entries, behind) = rest.split_at(fits.count().max(1).min(rest.len()));
+            rest = behind;
+            // The part before the last speaks up to its last entry.
+            let last_seq = match entries.last() {
+                Some(&(seq, _)) if !rest.is_empty() => seq,
+                _ => page.covers_last,
+            };
+            let event = ServerEvent::HistoryPage {
+                request_id: client_request,
+                chat: page.chat,
+                covers: (first_seq, last_seq),
+                head_seq: page.head_seq,
+                entries,
+            };
+            self.emit(now, index, &event);
+            first_seq = last_seq + 1;
+            if rest.is_empty() {
+                return;
+            }
+        }
+    }
+}

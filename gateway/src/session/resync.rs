@@ -1,0 +1,301 @@
+//! Giving a session what it missed: changed chats are listed page by page, each is read from its owner page by page, and
+//! only while the session reads.
+//!
+//! A page's entries are written under the rule of live ones: the next after what the device has. Live pushes go on
+//! meanwhile; whatever they write, the page skips.
+
+use bytes::Bytes;
+use fabric::tier::Egress;
+use fabric::time::Now;
+use schema::envelope::{Body, ChangedChat, Class, Envelope, SyncCursor};
+use schema::errors::{ErrorCode, Retry};
+use schema::ids::ChatId;
+use schema::limits::PAGE_ENTRIES;
+
+use super::sync::{ANSWER_TICKS, Listing, PageAsk, RETRY_TICKS, Want};
+use crate::conn::wheel::{tick_of, ticks};
+use crate::conn::{FLAG_SLOW, Phase};
+use crate::deliver::Shared;
+use crate::shard::Shard;
+use crate::wire::ServerEvent;
+
+/// Entries' bytes of a sync page.
+const SYNC_PAGE_BYTES: u32 = 64 * 1024;
+
+/// A page of a chat's log, as the owner cut it.
+pub(crate) struct Page {
+    pub(crate) chat: ChatId,
+    pub(crate) covers_first: u64,
+    pub(crate) covers_last: u64,
+    pub(crate) head_seq: u64,
+    pub(crate) entries: Vec<(u64, Bytes)>,
+}
+
+/// What the session's sync wants next.
+enum Next {
+    Nothing,
+    Page(ChatId, u64, Want),
+    List(Option<SyncCursor>),
+    Done { announce: bool },
+}
+
+impl Shard {
+    /// Lists what changed, now or after the listing under way. `announce`: the session is told when it has all.
+    pub(crate) fn resync(&mut self, now: Now, index: u32, announce: bool, egress: &mut dyn Egress) {
+        if self.conns[index].phase != Phase::Ready {
+            return;
+        }
+        self.metrics.syncs_started.inc();
+        let seed = self.config.hash_seed;
+        self.conns[index].active().sync(seed).restart(announce);
+        self.pump(now, index, egress);
+    }
+
+    /// A live entry of this chat was not written: it joins the sync set.
+    pub(crate) fn missed(
+        &mut self,
+        now: Now,
+        index: u32,
+        (chat, seq, acked): (ChatId, u64, u64),
+        egress: &mut dyn Egress,
+    ) {
+        let seed = self.config.hash_seed;
+        if !self.conns[index].active().sync(seed).missed(chat, seq, acked) {
+            self.metrics.sync_overflows.inc();
+        }
+        self.pump(now, index, egress);
+    }
+
+    /// Asks for the next thing the session's sync needs, if it reads and nothing is on its way.
+    pub(crate) fn pump(&mut self, now: Now, index: u32, egress: &mut dyn Egress) {
+        let place = &self.conns[index];
+        if place.phase != Phase::Ready || place.pending() >= self.low_water() || place.has(FLAG_SLOW) {
+            return;
+        }
+        match self.next_of_sync(now, index) {
+            Next::Nothing => {}
+            Next::Page(chat, after_seq, want) => self.ask_page(now, index, chat, after_seq, want, egress),
+            Next::List(before) => self.ask_listing(now, index, before, egress),
+            Next::Done { announce } => {
+                self.conns[index].active().sync = None;
+                if announce {
+                    self.metrics.syncs_completed.inc();
+                    self.emit(now, index, &ServerEvent::Synced { server_time_ms: now.wall_ms() });
+                }
+            }
+        }
+    }
+
+    fn next_of_sync(&mut self, now: Now, index: u32) -> Next {
+        let Some(active) = &mut self.conns[index].active else { return Next::Nothing };
+        let Some(mut sync) = active.sync.take() else { return Next::Nothing };
+        let mut next = Next::Nothing;
+        if sync.page.is_none() && sync.hold_until <= tick_of(now) {
+            sync.hold_until = 0;
+            while let Some((chat, want)) = sync.first() {
+                let base = active.base(chat, want.acked);
+                if base < want.missed {
+                    next = Next::Page(chat, base, want);
+                    break;
+                }
+                sync.done_first();
+            }
+            if matches!(next, Next::Nothing) {
+                next = match sync.listing {
+                    Listing::Idle => Next::Done { announce: sync.announce },
+                    Listing::Due(before) => Next::List(before),
+                    Listing::Asked { .. } => Next::Nothing,
+                    Listing::Listed if sync.again => {
+                        sync.again = false;
+                        Next::List(None)
+                    }
+                    Listing::Listed => Next::Done { announce: sync.announce },
+                };
+            }
+        }
+        active.sync = Some(sync);
+        next
+    }
+
+    fn ask_page(&mut self, now: Now, index: u32, chat: ChatId, after_seq: u64, want: Want, egress: &mut dyn Egress) {
+        let request = self.next_request();
+        let until = tick_of(now) + ANSWER_TICKS;
+        let seed = self.config.hash_seed;
+        let ask = PageAsk { request, chat, missed: want.missed, until };
+        self.conns[index].active().sync(seed).page = Some(ask);
+        self.schedule(index, until);
+        self.metrics.sync_pages.inc();
+        let (user, _) = self.user(index);
+        let body =
+            Body::PageRequest { chat, user, after_seq, limit_entries: PAGE_ENTRIES, limit_bytes: SYNC_PAGE_BYTES };
+        let mut envelope = Envelope::new(Class::Sync, body).reply_to(self.address(index));
+        envelope.header.slot = chat.slot();
+        envelope.header.request_id = request;
+        egress.to_owner(chat.slot(), envelope);
+    }
+
+    fn ask_listing(&mut self, now: Now, index: u32, before: Option<SyncCursor>, egress: &mut dyn Egress) {
+        let request = self.next_request();
+        let until = tick_of(now) + ANSWER_TICKS;
+        let seed = self.config.hash_seed;
+        self.conns[index].active().sync(seed).listing = Listing::Asked { before, request, until };
+        self.schedule(index, until);
+        let (user, device) = self.user(index);
+        let slot = ChatId::account(user).slot();
+        let mut envelope = Envelope::new(Class::Sync, Body::SyncRequest { user, device, before });
+        envelope.header.reply = self.address(index);
+        envelope.header.slot = slot;
+        envelope.header.request_id = request;
+        egress.to_owner(slot, envelope);
+    }
+
+    /// A page of changed chats.
+    pub(crate) fn sync_page(
+        &mut self,
+        now: Now,
+        index: u32,
+        request: u64,
+        (chats, next): (&[ChangedChat], Option<SyncCursor>),
+        egress: &mut dyn Egress,
+    ) {
+        let sync = self.conns[index].active.as_mut().and_then(|active| active.sync.as_mut());
+        let asked =
+            sync.filter(|sync| matches!(sync.listing, Listing::Asked { request: asked, .. } if asked == request));
+        let Some(sync) = asked else {
+            self.metrics.pages_stale.inc();
+            return;
+        };
+        for chat in chats {
+            sync.changed(chat);
+        }
+        sync.listing = match next {
+            Some(cursor) => Listing::Due(Some(cursor)),
+            None => Listing::Listed,
+        };
+        self.pump(now, index, egress);
+    }
+
+    /// A page of a chat's log: a sync's, or one that the client asked for.
+    pub(crate) fn page(&mut self, now: Now, index: u32, request: u64, page: &Page, egress: &mut dyn Egress) {
+        if let Some(client_request) = self.take_history(index, request) {
+            return self.history_page(now, index, client_request, page);
+        }
+        let sync = self.conns[index].active.as_mut().and_then(|active| active.sync.as_mut());
+        let ask = sync.and_then(|sync| sync.page.take_if(|ask| ask.request == request && ask.chat == page.chat));
+        let Some(ask) = ask else {
+            self.metrics.pages_stale.inc();
+            return;
+        };
+        let reads = self.conns[index].pending() <= self.config.limits.out_buffer_bytes as usize;
+        let moved = reads && self.write_page(now, index, page);
+        self.page_done(now, index, ask, page, reads && !moved);
+        self.pump(now, index, egress);
+    }
+
+    /// Settles a chat's want after its page; `stalled`: the page brought nothing.
+    fn page_done(&mut self, now: Now, index: u32, ask: PageAsk, page: &Page, stalled: bool) {
+        let Some(active) = &mut self.conns[index].active else { return };
+        let Some(mut sync) = active.sync.take() else { return };
+        let mut retry = None;
+        if let Some(want) = sync.want(page.chat) {
+            // The owner's head at an answer is what counts, unless something newer was missed since it was asked.
+            want.missed = if want.missed == ask.missed { page.head_seq } else { want.missed.max(page.head_seq) };
+            let (acked, missed) = (want.acked, want.missed);
+            if stalled && active.base(page.chat, acked) < missed {
+                sync.hold_until = tick_of(now) + RETRY_TICKS;
+                retry = Some(sync.hold_until);
+                sync.rotate();
+            }
+        }
+        active.sync = Some(sync);
+        if let Some(at) = retry {
+            self.metrics.sync_retries.inc();
+            self.schedule(index, at);
+        }
+    }
+
+    /// Writes what the device does not have of a page; returns whether the cursor moved.
+    fn write_page(&mut self, now: Now, index: u32, page: &Page) -> bool {
+        let seed = self.config.hash_seed;
+        let limit = self.config.limits.cursors_per_session as usize;
+        let chat = page.chat;
+        let active = self.conns[index].active();
+        let want = active.sync.as_mut().and_then(|sync| sync.want(chat).copied());
+        let acked = want.map_or(0, |want| want.acked);
+        let start = active.base(chat, acked);
+        if page.covers_first > start + 1 && page.covers_last > start {
+            // It speaks of less than is missing: a cursor was forgotten meanwhile. Ask again from where we are.
+            self.metrics.pages_stale.inc();
+            return false;
+        }
+        let mut base = start;
+        for (seq, frame) in &page.entries {
+            if *seq > base {
+                base = self.conns[index].active().base(chat, base);
+            }
+            if *seq <= base {
+                self.metrics.entries_own.inc_by(u64::from(*seq > start));
+                self.metrics.entries_duplicate.inc_by(u64::from(*seq <= start));
+                continue;
+            }
+            if *seq > base + 1 {
+                self.expired(now, index, chat, (base + 1, seq - 1));
+            }
+            self.metrics.entries_synced.inc();
+            self.write_entry(now, index, chat, *seq, &mut Shared::new(frame.clone()));
+            base = *seq;
+            let evicted = self.conns[index].active().cursors(seed).advance(chat, base, tick_of(now), limit);
+            self.metrics.cursors_evicted.inc_by(evicted as u64);
+        }
+        base = self.conns[index].active().base(chat, base);
+        if page.covers_last > base {
+            self.expired(now, index, chat, (base + 1, page.covers_last));
+            base = page.covers_last;
+            self.conns[index].active().cursors(seed).advance(chat, base, tick_of(now), limit);
+        }
+        base > start
+    }
+
+    /// Tells the session that a range has expired.
+    fn expired(&mut self, now: Now, index: u32, chat: ChatId, (first_seq, last_seq): (u64, u64)) {
+        self.metrics.entries_expired.inc();
+        self.emit(now, index, &ServerEvent::Covered { chat, first_seq, last_seq });
+    }
+
+    /// A page or a listing is refused. Returns whether it was one of the session's.
+    pub(crate) fn page_refused(
+        &mut self,
+        now: Now,
+        index: u32,
+        (request, chat, code, retry_after_ms): (u64, ChatId, ErrorCode, u32),
+        egress: &mut dyn Egress,
+    ) -> bool {
+        if self.take_history(index, request).is_some() {
+            self.error(now, index, code, &[], retry_after_ms);
+            return true;
+        }
+        let sync = self.conns[index].active.as_mut().and_then(|active| active.sync.as_mut());
+        let Some(sync) = sync else { return false };
+        let wait = ticks(retry_after_ms.max(code.info().retry_after_ms)).max(RETRY_TICKS);
+        let hold_until = tick_of(now) + wait;
+        if let Listing::Asked { before, request: asked, .. } = sync.listing
+            && asked == request
+        {
+            sync.listing = Listing::Due(before);
+            sync.hold_until = hold_until;
+        } else if sync.page.take_if(|ask| ask.request == request).is_some() {
+            if code.info().retry == Retry::Never {
+                sync.forget(chat);
+            } else {
+                sync.hold_until = hold_until;
+                sync.rotate();
+            }
+        } else {
+            return false;
+        }
+        self.metrics.sync_retries.inc();
+        self.schedule(index, hold_until);
+        self.pump(now, index, egress);
+        true
+    }
+}

@@ -1,0 +1,261 @@
+//! One gateway shard, sans-IO: the connections and sessions of one thread.
+//!
+//! Bytes and envelopes come in, bytes, actions and envelopes go out; time is passed in. The rest of its methods live with
+//! what they are about: `conn` (input, output), `session` (hello, sends, marks, resync, timers), `deliver`. What must stay
+//! true: nothing here waits, every queue is bounded, and what one connection does touches no other.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use fabric::core::{Action, ConnId, Protocol};
+use fabric::tier::Egress;
+use fabric::time::Now;
+use schema::encode::Encoder;
+use schema::envelope::{Body, Envelope, Header};
+use schema::errors::{ErrorCode, Retry};
+
+use crate::auth::TokenVerifier;
+use crate::config::ShardConfig;
+use crate::conn::io::forget_refusals;
+use crate::conn::output::Output;
+use crate::conn::table::Table;
+use crate::conn::wheel::{Wheel, tick_of, ticks};
+use crate::conn::{Conn, FLAG_FLUSH, Phase};
+use crate::deliver::gaps::Gaps;
+use crate::metrics::GatewayMetrics;
+use crate::rates::UserRates;
+use crate::session::resync::Page;
+use crate::websocket::Hosts;
+use crate::wire::{Dialect, ServerEvent};
+
+/// One gateway shard. Owned by its shard's thread.
+pub struct Shard {
+    pub(crate) config: ShardConfig,
+    pub(crate) auth: Arc<dyn TokenVerifier>,
+    pub(crate) rates: Arc<UserRates>,
+    pub(crate) metrics: GatewayMetrics,
+    pub(crate) hosts: Hosts,
+    pub(crate) conns: Table,
+    pub(crate) wheel: Wheel,
+    pub(crate) actions: VecDeque<Action>,
+    pub(crate) encoder: Encoder,
+    /// Where WebSocket messages are unmasked.
+    pub(crate) scratch: Vec<u8>,
+    /// Where JSON is written.
+    pub(crate) text: Vec<u8>,
+    /// Output queues without a connection.
+    #[allow(clippy::vec_box)] // a connection takes the box as it is
+    pub(crate) spare: Vec<Box<Output>>,
+    /// Bytes waiting to be written.
+    pub(crate) output_bytes: usize,
+    /// Free credits, by owner partition.
+    pub(crate) credits: Vec<u32>,
+    /// Connections whose send waits for a credit, with their deadline, by owner partition. At most one a connection.
+    pub(crate) waiters: Vec<VecDeque<(ConnId, u64)>>,
+    pub(crate) gaps: Gaps,
+    pub(crate) sampled: u32,
+    last_request: u64,
+    stopping: bool,
+}
+
+impl Shard {
+    /// A shard without connections. `rates` is shared by all shards of the host; `metrics` is this shard's own.
+    ///
+    /// # Panics
+    /// When `partitions` or `credits_per_partition` is 0.
+    pub fn new(
+        config: ShardConfig,
+        auth: Arc<dyn TokenVerifier>,
+        rates: Arc<UserRates>,
+        metrics: GatewayMetrics,
+    ) -> Self {
+        assert!(config.partitions > 0 && config.credits_per_partition > 0, "a shard needs an owner to send to");
+        let partitions = usize::from(config.partitions);
+        Self {
+            auth,
+            rates,
+            metrics,
+            hosts: Hosts::new(&config.listeners, &config.allowed_hosts),
+            conns: Table::default(),
+            wheel: Wheel::new(),
+            actions: VecDeque::new(),
+            encoder: Encoder::new(),
+            scratch: Vec::new(),
+            text: Vec::new(),
+            spare: Vec::new(),
+            output_bytes: 0,
+            credits: vec![config.credits_per_partition; partitions],
+            waiters: (0..partitions).map(|_| VecDeque::new()).collect(),
+            gaps: Gaps::default(),
+            sampled: 0,
+            last_request: 0,
+            stopping: false,
+            config,
+        }
+    }
+
+    /// The addresses the WebSocket listener turned out to be bound to: its names are theirs.
+    pub fn listening(&mut self, listeners: &[SocketAddr]) {
+        self.config.listeners = listeners.to_vec();
+        self.hosts = Hosts::new(listeners, &self.config.allowed_hosts);
+    }
+
+    /// See [`fabric::core::Core::accepted`].
+    pub fn accepted(&mut self, now: Now, protocol: Protocol, _peer: SocketAddr) -> Option<ConnId> {
+        if self.stopping || self.conns.len() >= self.config.limits.max_connections as usize {
+            self.metrics.connections_refused.inc();
+            return None;
+        }
+        let conn = match protocol {
+            Protocol::Native => Conn::new(Dialect::Native, Phase::Hello, tick_of(now)),
+            Protocol::WebSocket => Conn::new(Dialect::Json, Phase::Upgrade, tick_of(now)),
+        };
+        let id = self.conns.insert(conn);
+        self.metrics.connections_accepted.inc();
+        self.metrics.connections.inc();
+        self.schedule(id.index, tick_of(now) + ticks(self.config.limits.auth_timeout_ms));
+        Some(id)
+    }
+
+    /// See [`fabric::core::Core::closed`].
+    pub fn closed(&mut self, _now: Now, conn: ConnId, egress: &mut dyn Egress) {
+        let Some(index) = self.conns.find(conn.index, conn.generation) else { return };
+        self.end_session(index, false, egress);
+        let gone = self.conns.remove(index);
+        self.output_bytes -= gone.pending();
+        self.metrics.connections_closed.inc();
+        self.metrics.connections.dec();
+    }
+
+    /// An envelope for this shard: from an owner or a router, or a gap.
+    pub fn handle(&mut self, now: Now, envelope: Envelope, egress: &mut dyn Egress) {
+        let Envelope { header, body } = envelope;
+        match body {
+            Body::Deliver { chat, seq, frame, targets } => {
+                self.deliver(now, (chat, seq, header.stages.accepted), frame, &targets, egress);
+            }
+            Body::DeliverNotice { frame, targets } => self.notice(now, frame, &targets),
+            Body::DeliverNudge { chat, head_seq, targets } => self.nudge(now, chat, head_seq, &targets, egress),
+            Body::Gap(scope) => self.gap(&scope),
+            body => self.answer(now, &header, body, egress),
+        }
+    }
+
+    /// An envelope for one session. What concerns the shard itself happens also when the session is gone.
+    fn answer(&mut self, now: Now, header: &Header, body: Body, egress: &mut dyn Egress) {
+        let reply = header.reply;
+        if reply.incarnation != self.config.incarnation || reply.shard != self.config.shard {
+            self.metrics.foreign_addresses.inc();
+            return;
+        }
+        let found = self.conns.find(reply.connection, reply.generation);
+        let ready = found.filter(|&index| matches!(self.conns[index].phase, Phase::Registering | Phase::Ready));
+        if ready.is_none() {
+            self.metrics.stale_addresses.inc();
+        }
+        match body {
+            Body::Sent { client_msg_id, chat, message, seq, timestamp_ms } => {
+                if let Some(index) = ready {
+                    let client_msg_id = &client_msg_id[..];
+                    self.sent(now, index, &ServerEvent::Sent { client_msg_id, chat, message, seq, timestamp_ms });
+                    if header.stages.accepted > 0 {
+                        let took_ns = now.mono_ns.saturating_sub(header.stages.accepted);
+                        self.metrics.ack_seconds.observe(took_ns as f64 / 1e9);
+                    }
+                }
+                self.return_credit(now, chat, egress);
+            }
+            Body::Refused { client_msg_id, chat, code, retry_after_ms } if !client_msg_id.is_empty() => {
+                match ready {
+                    Some(index) => self.send_refused(now, index, chat, &client_msg_id, code, retry_after_ms),
+                    // The owner remembers a refusal of a session that can never send it again.
+                    None if code.info().retry != Retry::Never => {
+                        self.metrics.refusals_forgotten.inc();
+                        forget_refusals(chat, reply, egress);
+                    }
+                    None => {}
+                }
+                self.return_credit(now, chat, egress);
+            }
+            body => {
+                if let Some(index) = ready {
+                    self.session_answer(now, index, header.request_id, body, egress);
+                }
+            }
+        }
+    }
+
+    fn session_answer(&mut self, now: Now, index: u32, request: u64, body: Body, egress: &mut dyn Egress) {
+        match body {
+            Body::Registered { epoch } => self.registered(now, index, epoch, egress),
+            Body::Superseded { epoch } => self.superseded(now, index, epoch, egress),
+            Body::SyncPage { chats, next } => self.sync_page(now, index, request, (&chats, next), egress),
+            Body::Page { chat, covers_first, covers_last, head_seq, entries } => {
+                let page = Page { chat, covers_first, covers_last, head_seq, entries };
+                self.page(now, index, request, &page, egress);
+            }
+            Body::Refused { chat, code, retry_after_ms, .. } => {
+                if request == 0 {
+                    self.error(now, index, code, &[], retry_after_ms); // a mark
+                } else if !self.page_refused(now, index, (request, chat, code, retry_after_ms), egress) {
+                    self.metrics.pages_stale.inc();
+                }
+            }
+            _ => {
+                debug_assert!(false, "an envelope that no gateway gets");
+                self.metrics.foreign_addresses.inc();
+            }
+        }
+    }
+
+    /// Fires the timers that are due and starts the resyncs whose turn it is. Call it once a turn.
+    pub fn tick(&mut self, now: Now, egress: &mut dyn Egress) {
+        self.wake_due(now, egress);
+        self.expire_waiters(now, egress);
+        self.resync_gaps(now, egress);
+        self.metrics.output_bytes.set(self.output_bytes as i64);
+    }
+
+    /// When [`Self::tick`] must be called next, ns of the monotonic clock.
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        let waiter = self.waiters.iter().filter_map(|waiters| waiters.front()).map(|waiter| waiter.1).min();
+        [self.wheel.next_ns(), waiter, self.gaps.next_ns()].into_iter().flatten().min()
+    }
+
+    /// `Flush`, `Pause`, `Resume` or `Close`, in the order in which they were decided.
+    pub fn next_action(&mut self) -> Option<Action> {
+        let action = self.actions.pop_front()?;
+        if let Action::Flush(conn) = &action
+            && let Some(index) = self.conns.find(conn.index, conn.generation)
+        {
+            self.conns[index].flags &= !FLAG_FLUSH;
+        }
+        Some(action)
+    }
+
+    /// Tells every session to go; no new connections.
+    pub fn stop(&mut self, now: Now, egress: &mut dyn Egress) {
+        self.stopping = true;
+        for index in 0..self.conns.places() {
+            if !matches!(self.conns[index].phase, Phase::Free | Phase::Closing) {
+                self.close(now, index, ErrorCode::GoingAway, egress);
+            }
+        }
+    }
+
+    /// After [`Self::stop`]: no connection is left.
+    pub const fn stopped(&self) -> bool {
+        self.stopping && self.conns.len() == 0
+    }
+
+    /// Connections there are.
+    pub const fn connections(&self) -> usize {
+        self.conns.len()
+    }
+
+    pub(crate) const fn next_request(&mut self) -> u64 {
+        self.last_request += 1;
+        self.last_request
+    }
+}

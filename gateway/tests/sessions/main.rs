@@ -1,0 +1,9 @@
+//! A gateway shard against a model of everything around it: its clients, owners and routers.
+
+mod harness;
+mod model;
+mod property;
+mod rules;
+mod sends;
+mod sync;
+mod websocket;

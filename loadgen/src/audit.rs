@@ -1,0 +1,305 @@
+//! The audit of every message: sent, acknowledged, delivered, each once and in order.
+//!
+//! A stream is what one user sends to one other: messages numbered from 0. Its sender's and its receiver's side are kept
+//! where those users live and are joined at the end. What is settled costs nothing: a side keeps the number below which
+//! everything is there and a bitmap above it, so memory is bounded by what is out of order, one bit a message at worst.
+
+use std::collections::VecDeque;
+
+use schema::ids::MessageId;
+use serde::Serialize;
+
+/// Losses named in the report, at most.
+const NAMED_MAX: usize = 20;
+
+/// Numbers seen: all below `base`, and a bitmap above.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    base: u64,
+    bits: VecDeque<u64>,
+    count: u64,
+}
+
+impl Seen {
+    /// Adds a number; `false` when it was there.
+    pub fn insert(&mut self, n: u64) -> bool {
+        if n < self.base {
+            return false;
+        }
+        let (word, bit) = (((n - self.base) / 64) as usize, (n - self.base) % 64);
+        if word >= self.bits.len() {
+            self.bits.resize(word + 1, 0);
+        }
+        if self.bits[word] & (1 << bit) != 0 {
+            return false;
+        }
+        self.bits[word] |= 1 << bit;
+        self.count += 1;
+        while self.bits.front() == Some(&u64::MAX) {
+            self.bits.pop_front();
+            self.base += 64;
+        }
+        true
+    }
+
+    /// Whether a number is there.
+    pub fn contains(&self, n: u64) -> bool {
+        n < self.base
+            || self.bits.get(((n - self.base) / 64) as usize).is_some_and(|w| w & (1 << ((n - self.base) % 64)) != 0)
+    }
+
+    /// How many are there.
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+/// What the sender knows of a stream.
+#[derive(Clone, Debug, Default)]
+pub struct SentSide {
+    /// Messages handed to the client: numbers `0..sent`.
+    pub sent: u64,
+    acked: Seen,
+    failed: Seen,
+    acked_twice: u64,
+    sum: u64,
+}
+
+impl SentSide {
+    /// The next message's number.
+    pub fn send(&mut self) -> u64 {
+        self.sent += 1;
+        self.sent - 1
+    }
+
+    /// A message is acknowledged with its place and id; `false` when it had been, or never was sent.
+    pub fn ack(&mut self, n: u64, seq: u64, message: MessageId) -> bool {
+        if n < self.sent && self.acked.insert(n) {
+            self.sum = self.sum.wrapping_add(fingerprint(n, seq, message));
+            true
+        } else {
+            self.acked_twice += 1;
+            false
+        }
+    }
+
+    /// A message was refused for good: it is not expected anywhere.
+    pub fn fail(&mut self, n: u64) {
+        self.failed.insert(n);
+    }
+}
+
+/// What the receiver knows of a stream.
+#[derive(Clone, Debug, Default)]
+pub struct GotSide {
+    got: Seen,
+    next: u64,
+    last_seq: u64,
+    doubled: u64,
+    reordered: u64,
+    sum: u64,
+}
+
+impl GotSide {
+    /// A message reached the application; `false` when it had before.
+    pub fn deliver(&mut self, n: u64, seq: u64, message: MessageId) -> bool {
+        if !self.got.insert(n) {
+            self.doubled += 1;
+            return false;
+        }
+        if n < self.next || seq <= self.last_seq {
+            self.reordered += 1;
+        }
+        self.next = self.next.max(n + 1);
+        self.last_seq = self.last_seq.max(seq);
+        self.sum = self.sum.wrapping_add(fingerprint(n, seq, message));
+        true
+    }
+}
+
+/// Sums of these agree only if both sides saw the same place and id for every message (up to chance, 2^-64).
+fn fingerprint(n: u64, seq: u64, message: MessageId) -> u64 {
+    let mut x = u128::from_le_bytes(message.0) as u64 ^ n.rotate_left(32) ^ seq.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x ^= (u128::from_le_bytes(message.0) >> 64) as u64;
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// The audit's result, as it is reported.
+#[derive(Clone, Debug, Default, Serialize, PartialEq, Eq)]
+pub struct Audit {
+    /// Messages the users handed to their clients.
+    pub sent: u64,
+    /// Of these, acknowledged as durable.
+    pub acked: u64,
+    /// Of these, delivered to their receiver.
+    pub delivered: u64,
+    /// Neither delivered nor refused for good by the end.
+    pub lost: u64,
+    /// Deliveries beyond a message's first.
+    pub doubled: u64,
+    /// Deliveries after one that was sent later, or whose seq did not rise.
+    pub reordered: u64,
+    /// Acknowledged, and never delivered.
+    pub acked_but_missing: u64,
+    /// Never acknowledged nor refused.
+    pub unanswered: u64,
+    /// Refused for good.
+    pub refused: u64,
+    /// Answers beyond a message's first.
+    pub acked_twice: u64,
+    /// Streams in which an acknowledgement named another seq or message id than the delivery.
+    pub mismatched: u64,
+    /// Deliveries that are of no message of this run; not judged (a target may hold older ones).
+    pub foreign: u64,
+    /// Some of what is lost, for the search.
+    pub lost_examples: Vec<Lost>,
+}
+
+/// A message that did not arrive.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+pub struct Lost {
+    /// Who sent it.
+    pub sender: u64,
+    /// Who should have it.
+    pub receiver: u64,
+    /// Its number in their stream.
+    pub number: u64,
+    /// Whether the server had acknowledged it.
+    pub acked: bool,
+}
+
+impl Audit {
+    /// Joins the two sides of one stream.
+    pub fn add(&mut self, sender: u64, receiver: u64, sent: &SentSide, got: Option<&GotSide>) {
+        let nothing = GotSide::default();
+        let got = got.unwrap_or(&nothing);
+        self.sent += sent.sent;
+        self.acked += sent.acked.count();
+        self.refused += sent.failed.count();
+        self.acked_twice += sent.acked_twice;
+        self.delivered += got.got.count();
+        self.doubled += got.doubled;
+        self.reordered += got.reordered;
+        let all = sent.sent;
+        if got.got.count() == all && sent.acked.count() == all {
+            self.mismatched += u64::from(sent.sum != got.sum);
+            return;
+        }
+        for n in 0..all {
+            let (acked, failed, there) = (sent.acked.contains(n), sent.failed.contains(n), got.got.contains(n));
+            self.unanswered += u64::from(!acked && !failed);
+            if there || (failed && !acked) {
+                continue;
+            }
+            self.lost += 1;
+            self.acked_but_missing += u64::from(acked);
+            if self.lost_examples.len() < NAMED_MAX {
+                self.lost_examples.push(Lost { sender, receiver, number: n, acked });
+            }
+        }
+    }
+
+    /// Why it fails, in one line; `None` when clean.
+    pub fn failure(&self) -> Option<String> {
+        let parts = [
+            ("lost", self.lost),
+            ("doubled", self.doubled),
+            ("reordered", self.reordered),
+            ("acked but missing", self.acked_but_missing),
+            ("acknowledged twice", self.acked_twice),
+            ("chats whose ack and delivery differ", self.mismatched),
+        ];
+        let said: Vec<String> = parts.iter().filter(|p| p.1 > 0).map(|p| format!("{} {}", p.1, p.0)).collect();
+        (!said.is_empty()).then(|| format!("audit: {} of {} sent", said.join(", "), self.sent))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn id(n: u8) -> MessageId {
+        MessageId([n; 16])
+    }
+
+    fn audit(sent: &SentSide, got: &GotSide) -> Audit {
+        let mut audit = Audit::default();
+        audit.add(1, 2, sent, Some(got));
+        audit
+    }
+
+    fn clean(messages: u64) -> (SentSide, GotSide) {
+        let (mut sent, mut got) = (SentSide::default(), GotSide::default());
+        for n in 0..messages {
+            assert_eq!(sent.send(), n);
+            assert!(sent.ack(n, n + 1, id(n as u8)));
+            assert!(got.deliver(n, n + 1, id(n as u8)));
+        }
+        (sent, got)
+    }
+
+    #[test]
+    fn a_clean_stream_is_clean() {
+        let (sent, got) = clean(1_000);
+        let audit = audit(&sent, &got);
+        assert_eq!((audit.sent, audit.acked, audit.delivered, audit.failure()), (1_000, 1_000, 1_000, None));
+        assert!(sent.acked.bits.len() <= 1, "settled numbers cost nothing");
+    }
+
+    #[test]
+    fn a_lost_message_is_named() {
+        let (mut sent, got) = clean(10);
+        let n = sent.send();
+        sent.ack(n, 11, id(11));
+        let audit = audit(&sent, &got);
+        assert_eq!((audit.lost, audit.acked_but_missing), (1, 1));
+        assert_eq!(audit.lost_examples, [Lost { sender: 1, receiver: 2, number: 10, acked: true }]);
+        assert_eq!(audit.failure().unwrap(), "audit: 1 lost, 1 acked but missing of 11 sent");
+    }
+
+    #[test]
+    fn an_unanswered_message_is_lost_and_a_refused_one_is_not() {
+        let (mut sent, got) = clean(3);
+        sent.send();
+        let refused = sent.send();
+        sent.fail(refused);
+        let audit = audit(&sent, &got);
+        assert_eq!((audit.lost, audit.acked_but_missing, audit.unanswered, audit.refused), (1, 0, 1, 1));
+    }
+
+    #[test]
+    fn doubles_reorders_and_wrong_places_are_seen() {
+        let (sent, mut got) = clean(5);
+        assert!(!got.deliver(3, 4, id(3)));
+        assert_eq!(audit(&sent, &got).doubled, 1);
+
+        let (mut sent, mut got) = (SentSide::default(), GotSide::default());
+        for n in 0..3 {
+            sent.send();
+            sent.ack(n, n + 1, id(n as u8));
+        }
+        for n in [0, 2, 1] {
+            got.deliver(n, n + 1, id(n as u8));
+        }
+        assert_eq!((audit(&sent, &got).reordered, audit(&sent, &got).mismatched), (1, 0));
+
+        let (mut sent, mut got) = clean(2);
+        let n = sent.send();
+        sent.ack(n, 3, id(9));
+        got.deliver(n, 4, id(9));
+        assert_eq!(audit(&sent, &got).mismatched, 1);
+    }
+
+    #[test]
+    fn numbers_in_any_order_are_counted_once() {
+        let mut seen = Seen::default();
+        for step in 0..997u64 {
+            assert!(seen.insert(step * 331 % 997));
+            assert!(!seen.insert(step * 331 % 997));
+        }
+        assert_eq!(seen.count(), 997);
+        assert!(seen.contains(996) && !seen.contains(997));
+    }
+}

@@ -1,0 +1,58 @@
+//! Why a run cannot begin, in words for the person who started it.
+
+use std::path::PathBuf;
+
+/// A run that could not be made. Every kind is a usage error to the shell (exit code 2): no load was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The scenario's file cannot be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The scenario's file is not a scenario.
+    #[error("{}: {message}", path.display())]
+    Scenario {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the key and what is allowed.
+        message: String,
+    },
+    /// `--out` cannot hold a report.
+    #[error("--out {}: a report cannot be written there: {source}", path.display())]
+    Out {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The throwaway server's program is not there.
+    #[error("{} is not there: build it with `cargo build --release -p shardwire`, or name one with --server PATH", path.display())]
+    NoServer {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The throwaway server did not get ready.
+    #[error("the server did not get ready: {0}")]
+    ServerStart(String),
+    /// Nobody answers at the target.
+    #[error("{target} cannot be reached: {reason}")]
+    Unreachable {
+        /// Its address.
+        target: String,
+        /// Why.
+        reason: String,
+    },
+    /// The scenario asks for more than the server allows.
+    #[error("the scenario exceeds the server's limits: {0}")]
+    Limits(String),
+    /// No token can be made.
+    #[error("{0}")]
+    Tokens(String),
+    /// This host cannot carry the load generator.
+    #[error("this host cannot carry the scenario: {0}")]
+    Host(String),
+}

@@ -1,0 +1,186 @@
+//! One run, from the scenario to the verdict: everything that can be refused is refused before any load; whatever
+//! happens after that ends in a report.
+mod gather;
+mod watch;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+
+use fabric::entropy::{Entropy as _, OsEntropy};
+use fabric::time::{Clock as _, SystemClock};
+
+use crate::fail::Failure;
+use crate::measure::Shown;
+use crate::plan::{Pairing, Phases, Plan};
+use crate::probe::{self, Allowed};
+use crate::report::{self, Report};
+use crate::scenario::{Mode, Protocol, Scenario};
+use crate::server::{self, Server, proc};
+use crate::tokens::Minter;
+use crate::worker::{self, Outcome, Worker};
+
+/// Descriptors the process needs besides its users'.
+const OWN_FILES: u64 = 64;
+
+/// What a run is asked for on the command line.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The scenario's file.
+    pub scenario: PathBuf,
+    /// A server that runs already; without one a throwaway server is started.
+    pub target: Option<String>,
+    /// The target's process, to look at its CPU and memory.
+    pub target_pid: Option<u32>,
+    /// The throwaway server's program.
+    pub server: Option<PathBuf>,
+    /// Where the report goes.
+    pub out: PathBuf,
+    /// Signs the users' tokens for a target.
+    pub token_key: Option<PathBuf>,
+    /// Keep the throwaway server's folder.
+    pub keep: bool,
+}
+
+/// What the load goes to.
+struct Target {
+    address: SocketAddr,
+    /// The throwaway server, when there is one.
+    server: Option<Server>,
+    pid: Option<u32>,
+    at_ready: Option<proc::Look>,
+    allowed: Option<Allowed>,
+}
+
+/// Runs a scenario and writes its report. `interrupted` is set by Ctrl-C.
+///
+/// # Errors
+/// [`Failure`]: nothing was run.
+pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, Failure> {
+    let scenario = Scenario::load(&options.scenario)?;
+    let out = |source| Failure::Out { path: options.out.clone(), source };
+    report::prepare(&options.out).map_err(out)?;
+    if scenario.load.protocol != Protocol::Native {
+        return Err(Failure::Scenario {
+            path: options.scenario.clone(),
+            message: "load.protocol = \"websocket\": this load generator speaks \"native\" only".to_owned(),
+        });
+    }
+    let program = match options.target {
+        None => Some(server::program(options.server.as_deref())?),
+        Some(_) => None,
+    };
+    fit_host(&scenario)?;
+    let (mut target, minter) = match program {
+        Some(program) => throwaway(&program, &scenario, options)?,
+        None => existing(&scenario, options)?,
+    };
+    let started = SystemClock.now();
+    let plan = Arc::new(plan(&scenario, target.address));
+    let workers = start_workers(&plan, &minter)?;
+    let shown: Vec<Arc<Shown>> = workers.iter().map(|w| Arc::clone(&w.shown)).collect();
+    let watched = watch::Watch::new(&plan, &shown, target.pid, interrupted).until_the_end();
+    let outcomes = workers.into_iter().filter_map(|w| w.thread.join().ok()).collect::<Result<Vec<Outcome>, _>>()?;
+    let ended = target.server.as_mut().and_then(Server::stop).map(|status| status.to_string());
+    if options.keep
+        && let Some(folder) = target.server.as_mut().and_then(Server::keep)
+    {
+        eprintln!("the server's folder stays at {}", folder.display());
+    }
+    let mut report = gather::report(scenario, &plan, &watched, outcomes);
+    report.started_ms = started.wall_ms();
+    report.took_s = (SystemClock.now().mono_ns - started.mono_ns) as f64 / 1e9;
+    report.limits = target.allowed;
+    gather::server(&mut report, &target, &watched, ended);
+    report.judge();
+    report.write(&options.out).map_err(out)?;
+    Ok(report)
+}
+
+/// Whether this host has the descriptors for so many connections.
+fn fit_host(scenario: &Scenario) -> Result<(), Failure> {
+    let files = worker::raise_open_files();
+    let wanted = u64::from(scenario.load.users) + OWN_FILES;
+    if wanted > files {
+        return Err(Failure::Host(format!(
+            "load.users = {} needs {wanted} open files, this process may have {files} (ulimit -Hn)",
+            scenario.load.users
+        )));
+    }
+    Ok(())
+}
+
+fn throwaway(
+    program: &std::path::Path,
+    scenario: &Scenario,
+    options: &Options,
+) -> Result<(Target, Arc<Minter>), Failure> {
+    let (server, minter) = Server::start(program, scenario, &options.out.join("server.log"))?;
+    let pid = Some(server.pid());
+    let address = server.ready.native;
+    let at_ready = proc::look(server.pid());
+    let token = minter.mint(scenario.load.first_user, probe::device(), SystemClock.now().wall_ms())?;
+    let allowed = probe::ask(address, &token)?;
+    probe::fits(&scenario.load, &allowed)?;
+    Ok((Target { address, server: Some(server), pid, at_ready, allowed: Some(allowed) }, Arc::new(minter)))
+}
+
+fn existing(scenario: &Scenario, options: &Options) -> Result<(Target, Arc<Minter>), Failure> {
+    let address = probe::resolve(options.target.as_deref().unwrap_or_default())?;
+    let Some(key) = &options.token_key else {
+        return Err(Failure::Tokens(
+            "--target needs --token-key FILE: the key its tokens are signed with (for a development server, dev-key in its data folder)".to_owned(),
+        ));
+    };
+    let minter = Minter::from_file(key)?;
+    let token = minter.mint(scenario.load.first_user, probe::device(), SystemClock.now().wall_ms())?;
+    let allowed = probe::ask(address, &token)?;
+    probe::fits(&scenario.load, &allowed)?;
+    let pid = options.target_pid;
+    let at_ready = pid.and_then(proc::look);
+    Ok((Target { address, server: None, pid, at_ready, allowed: Some(allowed) }, Arc::new(minter)))
+}
+
+fn plan(scenario: &Scenario, target: SocketAddr) -> Plan {
+    let load = scenario.load.clone();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let pairs_of_users = (load.users / 2).max(1);
+    let workers = match load.workers {
+        0 => (cores / 2).clamp(1, 64) as u16,
+        asked => asked,
+    };
+    Plan {
+        pairing: Pairing::new(&load),
+        phases: Phases::new(&load),
+        target,
+        run: OsEntropy.next_u64() as u32,
+        workers: workers.min(u16::try_from(pairs_of_users).unwrap_or(u16::MAX)),
+        load,
+    }
+}
+
+/// A worker's thread and what it shows.
+struct Running {
+    thread: JoinHandle<Result<Outcome, Failure>>,
+    shown: Arc<Shown>,
+}
+
+fn start_workers(plan: &Arc<Plan>, minter: &Arc<Minter>) -> Result<Vec<Running>, Failure> {
+    let start = |index: u16| {
+        let shown = Arc::new(Shown::default());
+        let (plan, minter, own) = (Arc::clone(plan), Arc::clone(minter), Arc::clone(&shown));
+        let thread = std::thread::Builder::new()
+            .name(format!("load-{index}"))
+            .spawn(move || Ok(Worker::new(plan, own, index, &minter)?.run()))
+            .map_err(|e| Failure::Host(format!("a worker thread: {e}")))?;
+        Ok(Running { thread, shown })
+    };
+    (0..plan.workers).map(start).collect()
+}
+
+/// Whether every user must be authenticated before the load begins.
+fn waits_for_all(mode: Mode) -> bool {
+    mode != Mode::Connect
+}

@@ -1,0 +1,468 @@
+//! A scenario: what load, on what server, judged by which thresholds. Unknown keys and impossible values are refused
+//! by name before anything starts.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fail::Failure;
+
+/// Shortest message: it carries its intended send time, 16 hexadecimal digits.
+pub const SIZE_BYTES_MIN: usize = 16;
+/// Most messages a run audits.
+pub const MESSAGES_MAX: u64 = 1_000_000_000;
+/// Most users of a run.
+pub const USERS_MAX: u32 = 2_000_000;
+
+/// A whole scenario file.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Shown in the report; the file's name when empty.
+    #[serde(default)]
+    pub name: String,
+    /// One line for people.
+    #[serde(default)]
+    pub description: String,
+    /// The throwaway server; without effect on a target.
+    #[serde(default)]
+    pub server: Server,
+    /// What is asked of it.
+    pub load: Load,
+    /// What must hold.
+    #[serde(default)]
+    pub thresholds: Thresholds,
+}
+
+/// How the throwaway server is started.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Connection threads; the server's own choice when absent.
+    pub shards: Option<u16>,
+    /// Owner partitions; the server's own choice when absent.
+    pub partitions: Option<u16>,
+    /// Its `[limits]`; 0 = unlimited.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Its `[storage]`.
+    #[serde(default)]
+    pub storage: Storage,
+}
+
+/// The throwaway server's limits; absent = its default.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Sends a session may have unanswered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_flight_per_session: Option<u32>,
+    /// Sends a second a user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sends_per_second_per_user: Option<u32>,
+    /// Sends a user may make at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst_per_user: Option<u32>,
+    /// Largest frame, bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frame_bytes: Option<u32>,
+    /// Bytes waiting for one reader before pushing to it stops.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out_buffer_bytes: Option<u32>,
+    /// A silent session is closed after so long, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_ms: Option<u32>,
+    /// How often clients ping, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ping_interval_ms: Option<u32>,
+}
+
+/// The throwaway server's storage; absent = its default.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Storage {
+    /// A partition's memory table, bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_table_bytes: Option<u64>,
+}
+
+/// What the users speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Size-prefixed FlatBuffers.
+    Native,
+    /// JSON events over WebSocket.
+    WebSocket,
+}
+
+/// How sends are timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// At a rate, whatever the server does.
+    Open,
+    /// So many unanswered a user; an answer makes room for the next.
+    Closed,
+    /// Connected, pinging, silent.
+    Idle,
+    /// Connect, authenticate, leave, again.
+    Connect,
+}
+
+/// When the sends of an open load are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arrivals {
+    /// Evenly spaced.
+    #[default]
+    Even,
+    /// With exponential gaps, as independent users would.
+    Poisson,
+}
+
+/// Who writes to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pairs {
+    /// Neighbours write to each other: both directions share a chat.
+    #[default]
+    Mutual,
+    /// Each to the next: every chat has one writer.
+    Ring,
+    /// Each to the next in a seeded shuffle.
+    Shuffled,
+}
+
+/// What the throwaway server's tokens are signed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenKind {
+    /// The folder's development key.
+    #[default]
+    Hs256,
+    /// A P-256 key made for the run.
+    Es256,
+}
+
+/// What is asked of the server.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// Connected users, one device each.
+    pub users: u32,
+    /// What they speak.
+    #[serde(default = "native")]
+    pub protocol: Protocol,
+    /// How sends are timed.
+    pub mode: Mode,
+    /// Open: messages a second, all users together.
+    pub rate: Option<f64>,
+    /// Open: how they are spaced.
+    #[serde(default)]
+    pub arrivals: Arrivals,
+    /// Closed: unanswered sends a user.
+    pub in_flight: Option<u32>,
+    /// Stop sending after so many messages, all users together.
+    pub messages: Option<u64>,
+    /// Connections opened a second; 0 = as fast as they come.
+    #[serde(default)]
+    pub connects_per_second: f64,
+    /// All users must be authenticated within, seconds.
+    #[serde(default = "thirty")]
+    pub connect_timeout_s: f64,
+    /// Load rises for so long, seconds; not measured.
+    #[serde(default = "one")]
+    pub ramp_s: f64,
+    /// The measured phase, seconds at most (`messages` may end it earlier).
+    pub steady_s: f64,
+    /// Load goes on for so long after it, seconds; not measured.
+    #[serde(default)]
+    pub cool_down_s: f64,
+    /// What is outstanding at the end is waited for, seconds at most.
+    #[serde(default = "thirty")]
+    pub drain_s: f64,
+    /// Payload of a message.
+    #[serde(default = "size_128")]
+    pub size_bytes: usize,
+    /// Who writes to whom.
+    #[serde(default)]
+    pub pairs: Pairs,
+    /// Receivers a user takes turns with.
+    #[serde(default = "one_u32")]
+    pub peers: u32,
+    /// The same seed gives the same pairs, order and drops.
+    #[serde(default = "one_u64")]
+    pub seed: u64,
+    /// Receivers mark what they got as delivered, once a batch.
+    #[serde(default = "yes")]
+    pub acks: bool,
+    /// A receiver's marks go out at most this often, ms; 0 = with every batch.
+    #[serde(default)]
+    pub mark_interval_ms: u32,
+    /// Connections cut a second, all users together; each comes back as a client does.
+    #[serde(default)]
+    pub drops_per_second: f64,
+    /// Worker threads; 0 = half the cores.
+    #[serde(default)]
+    pub workers: u16,
+    /// The lowest user id; the others follow.
+    #[serde(default = "one_u64")]
+    pub first_user: u64,
+    /// What the throwaway server's tokens are signed with.
+    #[serde(default)]
+    pub token: TokenKind,
+}
+
+/// What must hold; absent = not judged. The audit is always judged.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thresholds {
+    /// Latency, µs at most.
+    pub p50_us: Option<u64>,
+    /// Latency, µs at most.
+    pub p99_us: Option<u64>,
+    /// Latency, µs at most.
+    pub p999_us: Option<u64>,
+    /// Latency, µs at most.
+    pub max_us: Option<u64>,
+    /// Messages delivered in the whole run, at least.
+    pub delivered: Option<u64>,
+    /// Messages delivered a second of the steady phase, at least.
+    pub delivered_per_second: Option<f64>,
+    /// Connects with authentication a second, at least.
+    pub connects_per_second: Option<f64>,
+    /// `connections.held`, at least.
+    pub connections_held: Option<u64>,
+    /// Errors, at most.
+    pub errors: Option<u64>,
+    /// Server CPU seconds per million delivered messages, at most.
+    pub cpu_s_per_million: Option<f64>,
+    /// Server memory a connection, bytes at most.
+    pub rss_bytes_per_connection: Option<f64>,
+    /// The generator's own lateness (p99 of actual less intended send time), ms: beyond it no verdict is given.
+    pub pacing_lag_ms: Option<f64>,
+}
+
+fn native() -> Protocol {
+    Protocol::Native
+}
+fn one() -> f64 {
+    1.0
+}
+fn thirty() -> f64 {
+    30.0
+}
+fn size_128() -> usize {
+    128
+}
+fn one_u32() -> u32 {
+    1
+}
+fn one_u64() -> u64 {
+    1
+}
+fn yes() -> bool {
+    true
+}
+
+impl Scenario {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// With the file, the key and what is allowed.
+    pub fn load(path: &Path) -> Result<Self, Failure> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Failure::Unreadable { path: path.to_owned(), source })?;
+        let mut scenario =
+            Self::parse(&text).map_err(|message| Failure::Scenario { path: path.to_owned(), message })?;
+        if scenario.name.is_empty() {
+            scenario.name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        }
+        Ok(scenario)
+    }
+
+    /// Reads and checks a scenario's text.
+    ///
+    /// # Errors
+    /// What is wrong: the key, its value, what is allowed.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let scenario: Self = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
+        scenario.load.check()?;
+        scenario.thresholds.check(scenario.load.mode)?;
+        Ok(scenario)
+    }
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(key: &str, value: T, low: T, high: T) -> Result<(), String> {
+    if value >= low && value <= high { Ok(()) } else { Err(format!("{key} = {value}: expected {low} to {high}")) }
+}
+
+impl Load {
+    fn check(&self) -> Result<(), String> {
+        within("load.users", self.users, 1, USERS_MAX)?;
+        within("load.size_bytes", self.size_bytes, SIZE_BYTES_MIN, 1 << 20)?;
+        within("load.workers", self.workers, 0, 256)?;
+        within("load.first_user", self.first_user, 1, u64::MAX - u64::from(USERS_MAX))?;
+        for (key, value, low, high) in [
+            ("load.connects_per_second", self.connects_per_second, 0.0, 1e6),
+            ("load.connect_timeout_s", self.connect_timeout_s, 0.1, 86_400.0),
+            ("load.ramp_s", self.ramp_s, 0.0, 86_400.0),
+            ("load.steady_s", self.steady_s, 0.1, 864_000.0),
+            ("load.cool_down_s", self.cool_down_s, 0.0, 86_400.0),
+            ("load.drain_s", self.drain_s, 0.0, 86_400.0),
+            ("load.drops_per_second", self.drops_per_second, 0.0, 1e5),
+        ] {
+            within(key, value, low, high)?;
+        }
+        if let Some(messages) = self.messages {
+            within("load.messages", messages, 1, MESSAGES_MAX)?;
+        }
+        if self.sends() {
+            within("load.users", self.users, 2, USERS_MAX)?;
+            within("load.peers", self.peers, 1, self.users - 1)?;
+            if self.pairs == Pairs::Mutual && (self.users % 2 != 0 || self.peers != 1) {
+                return Err(format!(
+                    "load.pairs = \"mutual\" needs an even load.users and load.peers = 1 (here {} and {}); or use \"ring\" or \"shuffled\"",
+                    self.users, self.peers
+                ));
+            }
+        }
+        self.check_mode()
+    }
+
+    fn check_mode(&self) -> Result<(), String> {
+        let only = |key: &str, there: bool, mode: Mode| {
+            if there && self.mode != mode {
+                Err(format!("load.{key} is for load.mode = \"{}\" only", format!("{mode:?}").to_lowercase()))
+            } else {
+                Ok(())
+            }
+        };
+        only("rate", self.rate.is_some(), Mode::Open)?;
+        only("in_flight", self.in_flight.is_some(), Mode::Closed)?;
+        if self.messages.is_some() && !self.sends() {
+            return Err("load.messages is for load.mode = \"open\" or \"closed\" only".to_owned());
+        }
+        match self.mode {
+            Mode::Open => {
+                let rate = self.rate.ok_or("load.rate is missing: messages a second for load.mode = \"open\"")?;
+                within("load.rate", rate, 0.001, 10e6)
+            }
+            Mode::Closed => {
+                let window = self
+                    .in_flight
+                    .ok_or("load.in_flight is missing: unanswered sends a user for load.mode = \"closed\"")?;
+                within("load.in_flight", window, 1, 1 << 20)
+            }
+            Mode::Idle | Mode::Connect => Ok(()),
+        }
+    }
+
+    /// Whether users send messages at all.
+    pub fn sends(&self) -> bool {
+        matches!(self.mode, Mode::Open | Mode::Closed)
+    }
+
+    /// Sends in an average second a user, for an open load.
+    pub fn rate_per_user(&self) -> f64 {
+        self.rate.unwrap_or(0.0) / f64::from(self.users)
+    }
+}
+
+impl Thresholds {
+    fn check(&self, mode: Mode) -> Result<(), String> {
+        let latency = [self.p50_us, self.p99_us, self.p999_us, self.max_us, self.delivered];
+        if !matches!(mode, Mode::Open | Mode::Closed)
+            && (latency.iter().any(Option::is_some)
+                || self.delivered_per_second.is_some()
+                || self.cpu_s_per_million.is_some())
+        {
+            return Err(
+                "[thresholds] judges messages (p50_us, p99_us, p999_us, max_us, delivered, delivered_per_second, cpu_s_per_million), but load.mode sends none".to_owned(),
+            );
+        }
+        if self.connects_per_second.is_some() && mode != Mode::Connect {
+            return Err("thresholds.connects_per_second is for load.mode = \"connect\" only".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether the verdict depends on how fast the generator itself was.
+    pub fn judges_speed(&self) -> bool {
+        [self.p50_us, self.p99_us, self.p999_us, self.max_us].iter().any(Option::is_some)
+            || self.delivered_per_second.is_some()
+            || self.connects_per_second.is_some()
+            || self.pacing_lag_ms.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPEN: &str = "[load]\nusers = 10\nmode = \"open\"\nrate = 100.0\nsteady_s = 1.0\n";
+
+    fn refusal(text: &str) -> String {
+        Scenario::parse(text).expect_err("must be refused")
+    }
+
+    #[test]
+    fn the_least_scenario_gets_defaults() {
+        let scenario = Scenario::parse(OPEN).unwrap();
+        assert_eq!((scenario.load.size_bytes, scenario.load.peers, scenario.load.acks), (128, 1, true));
+        assert_eq!(scenario.load.protocol, Protocol::Native);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_those_allowed() {
+        let message = refusal(&format!("{OPEN}sped = 3\n"));
+        assert!(
+            message.contains("`sped`") && message.contains("`steady_s`") && message.contains("line 6"),
+            "{message}"
+        );
+        let message = refusal(&format!("{OPEN}[thresholds]\np98_us = 3\n"));
+        assert!(message.contains("`p98_us`") && message.contains("`p99_us`"), "{message}");
+        let message = refusal(&format!("{OPEN}[server.limits]\nburst = 3\n"));
+        assert!(message.contains("`burst`") && message.contains("`burst_per_user`"), "{message}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_names_what_is_allowed() {
+        let message = refusal(&OPEN.replace("open", "opened"));
+        assert!(message.contains("`opened`") && message.contains("`closed`"), "{message}");
+    }
+
+    #[test]
+    fn impossible_values_name_key_value_and_range() {
+        for (from, to, expected) in [
+            ("rate = 100.0", "rate = -1.0", "load.rate = -1: expected 0.001 to 10000000"),
+            ("rate = 100.0", "rate = nan", "load.rate = NaN"),
+            ("rate = 100.0", "", "load.rate is missing"),
+            ("users = 10", "users = 1", "load.users = 1: expected 2"),
+            ("users = 10", "users = 11", "needs an even load.users"),
+            ("users = 10", "users = 10\nsize_bytes = 15", "load.size_bytes = 15: expected 16"),
+            ("users = 10", "users = 10\nin_flight = 3", "load.in_flight is for load.mode = \"closed\" only"),
+            ("steady_s = 1.0", "steady_s = 0.0", "load.steady_s = 0: expected 0.1"),
+            ("mode = \"open\"\nrate = 100.0", "mode = \"closed\"", "load.in_flight is missing"),
+            ("mode = \"open\"\nrate = 100.0", "mode = \"idle\"\nmessages = 5", "load.messages is for"),
+        ] {
+            let message = refusal(&OPEN.replace(from, to));
+            assert!(message.contains(expected), "{message} should contain {expected}");
+        }
+        let idle = "[load]\nusers = 1\nmode = \"idle\"\nsteady_s = 1.0\n[thresholds]\np99_us = 1\n";
+        assert!(refusal(idle).contains("sends none"));
+    }
+
+    #[test]
+    fn the_scenarios_that_ship_are_scenarios() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let mut seen = 0;
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            Scenario::load(&path).unwrap_or_else(|e| panic!("{e}"));
+            seen += 1;
+        }
+        assert!(seen >= 7, "only {seen} scenarios");
+    }
+}

@@ -1,0 +1,273 @@
+//! The throwaway server: started for a run with its own data folder, keys and limits, stopped and removed after it.
+
+pub mod proc;
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Serialize;
+
+use crate::fail::Failure;
+use crate::scenario::{Scenario, TokenKind};
+use crate::tokens::Minter;
+
+/// A server that is not ready after so long is given up.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// A server that has not ended so long after SIGTERM is killed.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// Where a server serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Size-prefixed FlatBuffers.
+    pub native: SocketAddr,
+    /// WebSocket; a server without it says nothing.
+    pub ws: Option<SocketAddr>,
+    /// Its whole line.
+    pub line: String,
+}
+
+/// A running server. Dropping it kills it and removes its folder.
+pub struct Server {
+    child: Child,
+    /// Where it serves.
+    pub ready: Ready,
+    folder: Option<tempfile::TempDir>,
+    kept: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Config<'a> {
+    auth: Auth,
+    limits: &'a crate::scenario::Limits,
+    storage: &'a crate::scenario::Storage,
+}
+
+#[derive(Serialize)]
+struct Auth {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hs256_secret_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    es256_public_key_file: Option<PathBuf>,
+}
+
+/// The server's program: the one named, else `shardwire` beside this executable.
+///
+/// # Errors
+/// [`Failure::NoServer`] when it is not there.
+pub fn program(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        None => std::env::current_exe().unwrap_or_default().with_file_name("shardwire"),
+    };
+    if path.is_file() { Ok(path) } else { Err(Failure::NoServer { path }) }
+}
+
+impl Server {
+    /// Starts it and waits until it serves; with it comes what signs tokens it accepts. Its log goes to `log`.
+    ///
+    /// # Errors
+    /// It does not start, ends, or is not ready in time: with the end of its log.
+    pub fn start(program: &Path, scenario: &Scenario, log: &Path) -> Result<(Self, Minter), Failure> {
+        let failed = |what: &str, error: std::io::Error| Failure::ServerStart(format!("{what}: {error}"));
+        let folder = tempfile::Builder::new()
+            .prefix("shardwire-loadgen-")
+            .tempdir()
+            .map_err(|e| failed("a folder for its data", e))?;
+        let (minter, config) = configure(scenario, folder.path()).map_err(|e| failed("its configuration", e))??;
+        let log_file = std::fs::File::create(log).map_err(|e| failed("its log", e))?;
+        let mut command = Command::new(program);
+        command
+            .arg("--data")
+            .arg(folder.path().join("data"))
+            .args(["--native", "127.0.0.1:0", "--ws", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config"])
+            .arg(config);
+        if let Some(shards) = scenario.server.shards {
+            command.arg("--shards").arg(shards.to_string());
+        }
+        if let Some(partitions) = scenario.server.partitions {
+            command.arg("--partitions").arg(partitions.to_string());
+        }
+        // A process group of its own: Ctrl-C is for the load generator, which stops the server in its time.
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file).process_group(0);
+        let mut child = command.spawn().map_err(|e| failed(&program.display().to_string(), e))?;
+        let ready = wait_ready(&mut child).map_err(|reason| {
+            let _ = child.kill();
+            let _ = child.wait();
+            Failure::ServerStart(format!("{reason}{}", tail(log)))
+        })?;
+        Ok((Self { child, ready, folder: Some(folder), kept: None }, minter))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Keeps its folder; where.
+    pub fn keep(&mut self) -> Option<PathBuf> {
+        if let Some(folder) = self.folder.take() {
+            self.kept = Some(folder.keep());
+        }
+        self.kept.clone()
+    }
+
+    /// Stops it with SIGTERM and reaps it; killed if it takes too long. How it ended.
+    pub fn stop(&mut self) -> Option<ExitStatus> {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            return Some(status);
+        }
+        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let step = Duration::from_millis(10);
+        for _ in 0..STOP_WITHIN.as_millis() / step.as_millis() {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            std::thread::sleep(step);
+        }
+        let _ = self.child.kill();
+        self.child.wait().ok()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.runs() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Writes keys and configuration; the inner result is a key that could not be made.
+fn configure(scenario: &Scenario, folder: &Path) -> std::io::Result<Result<(Minter, PathBuf), Failure>> {
+    let mut auth = Auth { hs256_secret_file: None, es256_public_key_file: None };
+    let minter = match scenario.load.token {
+        TokenKind::Hs256 => {
+            let (minter, secret) = Minter::new_hs256();
+            let file = folder.join("token-secret");
+            std::fs::write(&file, secret)?;
+            auth.hs256_secret_file = Some(file);
+            minter
+        }
+        TokenKind::Es256 => {
+            let (minter, public) = match Minter::new_es256() {
+                Ok(made) => made,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            let file = folder.join("token-public.pem");
+            std::fs::write(&file, public)?;
+            auth.es256_public_key_file = Some(file);
+            minter
+        }
+    };
+    let config = Config { auth, limits: &scenario.server.limits, storage: &scenario.server.storage };
+    let text = toml::to_string(&config).map_err(std::io::Error::other)?;
+    let file = folder.join("config.toml");
+    std::fs::write(&file, text)?;
+    Ok(Ok((minter, file)))
+}
+
+fn wait_ready(child: &mut Child) -> Result<Ready, String> {
+    let stdout = child.stdout.take().ok_or("it has no output")?;
+    let (line_to, lines) = mpsc::sync_channel(1);
+    // Reads on after the first line, so that the server never waits for a reader.
+    std::thread::Builder::new()
+        .name("server-stdout".to_owned())
+        .spawn(move || {
+            for line in BufReader::new(stdout).lines() {
+                let Ok(line) = line else { return };
+                let _ = line_to.try_send(line);
+            }
+        })
+        .map_err(|e| e.to_string())?;
+    match lines.recv_timeout(READY_WITHIN) {
+        Ok(line) => parse_ready(&line),
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(format!("it said nothing for {} s", READY_WITHIN.as_secs())),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(match child.wait() {
+            Ok(status) => format!("it ended ({status})"),
+            Err(error) => format!("it ended: {error}"),
+        }),
+    }
+}
+
+fn parse_ready(line: &str) -> Result<Ready, String> {
+    let value =
+        |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key)).and_then(|v| v.strip_prefix('='));
+    if !line.starts_with("ready ") {
+        return Err(format!("its first line is not `ready …`: {line}"));
+    }
+    let native = value("native").and_then(|a| a.parse().ok()).ok_or_else(|| format!("no native address in: {line}"))?;
+    Ok(Ready { native, ws: value("ws").and_then(|a| a.parse().ok()), line: line.to_owned() })
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().rev().take(5).collect();
+    if lines.is_empty() {
+        String::new()
+    } else {
+        format!("; its log ends:\n{}", lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_names_the_addresses() {
+        let ready =
+            parse_ready("ready native=127.0.0.1:7 ws=127.0.0.1:8 http=127.0.0.1:9 shards=2 store=embedded").unwrap();
+        assert_eq!(ready.native.port(), 7);
+        assert_eq!(ready.ws.unwrap().port(), 8);
+        assert!(parse_ready("ready native=127.0.0.1:7").unwrap().ws.is_none());
+        assert!(parse_ready("error: no").unwrap_err().contains("error: no"));
+        assert!(parse_ready("ready ws=127.0.0.1:8").is_err());
+    }
+
+    #[test]
+    fn a_missing_server_names_the_build_command() {
+        let text = program(Some(Path::new("/nonexistent/shardwire"))).unwrap_err().to_string();
+        assert!(
+            text.contains("/nonexistent/shardwire") && text.contains("cargo build --release -p shardwire"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_configuration_carries_limits_and_a_key() {
+        let text =
+            "[server.limits]\nsends_per_second_per_user = 0\n[load]\nusers = 1\nmode = \"idle\"\nsteady_s = 1.0\n";
+        let folder = tempfile::tempdir().unwrap();
+        let (_, config) = configure(&Scenario::parse(text).unwrap(), folder.path()).unwrap().unwrap();
+        let config: toml::Table = std::fs::read_to_string(config).unwrap().parse().unwrap();
+        assert_eq!(config["limits"]["sends_per_second_per_user"].as_integer(), Some(0));
+        let secret = std::fs::read(config["auth"]["hs256_secret_file"].as_str().unwrap()).unwrap();
+        assert!(secret.len() >= 32);
+    }
+
+    #[test]
+    fn a_server_that_ends_at_once_is_reported_with_its_log() {
+        let scenario = Scenario::parse("[load]\nusers = 1\nmode = \"idle\"\nsteady_s = 1.0\n").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("server");
+        std::fs::write(&script, "#!/bin/sh\necho the disk is full >&2\nexit 3\n").unwrap();
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let error = Server::start(&script, &scenario, &folder.path().join("log")).err().unwrap().to_string();
+        assert!(error.contains("the disk is full"), "{error}");
+    }
+}

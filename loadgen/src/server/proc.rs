@@ -1,0 +1,104 @@
+//! What /proc tells of a process: CPU by thread, memory.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde::Serialize;
+
+/// One look at a process.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// CPU of all threads, ended ones too, s.
+    pub cpu_s: f64,
+    /// CPU of threads that live, by name (threads of one name are added up), s.
+    pub cpu_s_by_thread: BTreeMap<String, f64>,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+}
+
+/// CPU of a process between two looks.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Used {
+    /// All threads, s.
+    pub cpu_s: f64,
+    /// By thread name, s.
+    pub cpu_s_by_thread: BTreeMap<String, f64>,
+}
+
+/// Looks at a process; `None` when it is gone or may not be looked at.
+pub fn look(pid: u32) -> Option<Look> {
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let cpu_s = cpu_ticks(&stat)? / ticks;
+    let mut cpu_s_by_thread = BTreeMap::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        let Some(ns) = fs::read_to_string(task.path().join("schedstat"))
+            .ok()
+            .and_then(|s| s.split_whitespace().next()?.parse::<f64>().ok())
+        else {
+            continue;
+        };
+        *cpu_s_by_thread.entry(name.trim_end().to_owned()).or_insert(0.0) += ns / 1e9;
+    }
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(Look { cpu_s, cpu_s_by_thread, rss_bytes: pages * rustix::param::page_size() as u64 })
+}
+
+/// utime + stime of a stat line; the name before them may hold anything.
+fn cpu_ticks(stat: &str) -> Option<f64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(11);
+    let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(user + system)
+}
+
+impl Look {
+    /// What was used since an earlier look.
+    pub fn since(&self, before: &Self) -> Used {
+        let by_thread = self.cpu_s_by_thread.iter().map(|(name, cpu)| {
+            (name.clone(), (cpu - before.cpu_s_by_thread.get(name).copied().unwrap_or(0.0)).max(0.0))
+        });
+        Used { cpu_s: (self.cpu_s - before.cpu_s).max(0.0), cpu_s_by_thread: by_thread.collect() }
+    }
+}
+
+impl Used {
+    /// Without the threads that apply to the engine (their names begin with `apply`, or are the engine's own).
+    pub fn without_apply_s(&self) -> f64 {
+        let apply: f64 = self
+            .cpu_s_by_thread
+            .iter()
+            .filter(|(name, _)| ["apply", "fjall", "compact", "flush"].iter().any(|p| name.starts_with(p)))
+            .map(|(_, cpu)| cpu)
+            .sum();
+        (self.cpu_s - apply).max(0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_can_be_looked_at() {
+        let look = look(std::process::id()).unwrap();
+        assert!(look.rss_bytes > 100_000);
+        assert!(!look.cpu_s_by_thread.is_empty());
+        assert!(super::look(u32::MAX).is_none());
+    }
+
+    #[test]
+    fn a_name_with_spaces_and_brackets_does_not_mislead() {
+        let stat = "12 (a) b (c)) S 1 1 1 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 1 1 1";
+        assert_eq!(cpu_ticks(stat), Some(300.0));
+    }
+
+    #[test]
+    fn the_engines_threads_can_be_left_out() {
+        let by_thread = [("apply-0".to_owned(), 2.0), ("shard-0".to_owned(), 3.0)].into();
+        let used = Used { cpu_s: 5.5, cpu_s_by_thread: by_thread };
+        assert_eq!(used.without_apply_s(), 3.5);
+    }
+}

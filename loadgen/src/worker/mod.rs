@@ -1,0 +1,419 @@
+//! A worker: one thread, one epoll instance, many users.
+//!
+//! A turn: wait for sockets or the next due time, hand what came to the users' client cores, send what is due, write what
+//! waits, once a connection. The clock is read after every wait and every receive, so that a delivery's time is when its
+//! bytes were there. Nothing here waits for another worker.
+mod connect;
+mod events;
+pub mod message;
+mod send;
+pub mod socket;
+mod user;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use client::{Config, Counters, Cx, Handling, Input, Output};
+use fabric::entropy::Entropy;
+use fabric::hash::Map;
+use fabric::time::{Clock, Now, SystemClock};
+use rand::rngs::SmallRng;
+use rand::{RngCore, SeedableRng};
+use rustix::event::{Timespec, epoll};
+use schema::encode::Encoder;
+
+use crate::audit::{GotSide, SentSide};
+use crate::fail::Failure;
+use crate::measure::{Errors, Latencies, Shown};
+use crate::pace::Pacer;
+use crate::plan::Plan;
+use crate::scenario::Mode;
+use crate::tokens::Minter;
+use message::Bodies;
+use socket::Read;
+use user::{Link, User};
+
+/// One receive takes at most so much.
+const RECEIVE_BYTES: usize = 256 << 10;
+/// Events of one wait.
+const EVENTS: usize = 1_024;
+/// A turn comes at least so often, ns: phases and signs of life are looked at then.
+const TURN_NS: u64 = 50_000_000;
+/// The controller is shown latencies and CPU this often, ns.
+const SHOW_NS: u64 = 200_000_000;
+
+/// What a worker brings home.
+pub struct Outcome {
+    /// First stream of `sent`.
+    pub first_stream: u32,
+    /// Senders' sides of this worker's users, in order.
+    pub sent: Vec<SentSide>,
+    /// Receivers' sides of this worker's users, by stream.
+    pub got: Map<u32, GotSide>,
+    /// Deliveries of no message of this run.
+    pub foreign: u64,
+    /// Latencies of the steady phase.
+    pub latencies: Latencies,
+    /// Actual less intended send times of the steady phase.
+    pub lag: Latencies,
+    /// From the begin of a connect to its Welcome.
+    pub connects: Latencies,
+    /// Errors by name.
+    pub errors: Errors,
+    /// What the clients counted.
+    pub counters: Counters,
+    /// Connections cut on purpose.
+    pub drops: u64,
+}
+
+/// Randomness of the clients' jitter, from the scenario's seed.
+struct Seeded(SmallRng);
+
+impl Entropy for Seeded {
+    fn fill(&mut self, out: &mut [u8]) {
+        self.0.fill_bytes(out);
+    }
+}
+
+/// One worker. Made and run on its own thread.
+pub struct Worker {
+    plan: Arc<Plan>,
+    shown: Arc<Shown>,
+    index: u16,
+    config: Arc<Config>,
+    epoll: OwnedFd,
+    /// Place of the first user in the scenario.
+    first: u32,
+    users: Vec<User>,
+    now: Now,
+    encoder: Encoder,
+    entropy: Seeded,
+    outputs: Vec<Output>,
+    buffer: Vec<u8>,
+    bodies: Bodies,
+    timers: BinaryHeap<Reverse<(u64, u32)>>,
+    /// Users to connect, by when.
+    connects: BinaryHeap<Reverse<(u64, u32)>>,
+    connecting: u32,
+    next_connect_ns: u64,
+    dirty: Vec<u32>,
+    refill: Vec<u32>,
+    pacer: Option<Pacer>,
+    drop_pacer: Option<Pacer>,
+    order: Vec<u32>,
+    next_sender: usize,
+    /// Closed load: sends a user may have unanswered now.
+    open_window: u32,
+    quota: Option<u64>,
+    authenticated: u64,
+    /// Latencies since they were last shown.
+    recent: Latencies,
+    next_show_ns: u64,
+    steady: core::ops::Range<u64>,
+    outcome: Outcome,
+}
+
+impl Worker {
+    /// On its own thread: pins it, makes its users and their tokens.
+    ///
+    /// # Errors
+    /// Tokens cannot be made, or the host gives no epoll instance.
+    pub fn new(plan: Arc<Plan>, shown: Arc<Shown>, index: u16, minter: &Minter) -> Result<Self, Failure> {
+        pin(index);
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| Failure::Host(format!("epoll: {e}")))?;
+        let now = SystemClock.now();
+        let places = plan.users_of(index);
+        let config = Arc::new(client_config(&plan));
+        let mut users = Vec::with_capacity(places.len());
+        for place in places.clone() {
+            let id = plan.load.first_user + u64::from(place);
+            let token = minter.mint(id, 1, now.wall_ms())?.into_boxed_str();
+            users.push(User::new(connect::new_core(&config, id), token));
+        }
+        let seed = plan.load.seed ^ (u64::from(index) << 48);
+        let outcome = Outcome {
+            first_stream: places.start * plan.load.peers,
+            sent: vec![SentSide::default(); places.len() * plan.load.peers as usize],
+            got: fabric::hash::map(seed),
+            foreign: 0,
+            latencies: Latencies::default(),
+            lag: Latencies::default(),
+            connects: Latencies::default(),
+            errors: Errors::default(),
+            counters: Counters::default(),
+            drops: 0,
+        };
+        Ok(Self {
+            quota: plan.messages_of(index),
+            order: send::order(places.len() as u32, seed),
+            bodies: Bodies::new(plan.load.size_bytes),
+            first: places.start,
+            users,
+            config,
+            epoll,
+            now,
+            encoder: Encoder::new(),
+            entropy: Seeded(SmallRng::seed_from_u64(seed)),
+            outputs: Vec::new(),
+            buffer: vec![0; RECEIVE_BYTES],
+            timers: BinaryHeap::new(),
+            connects: BinaryHeap::new(),
+            connecting: 0,
+            next_connect_ns: 0,
+            dirty: Vec::new(),
+            refill: Vec::new(),
+            pacer: None,
+            drop_pacer: None,
+            next_sender: 0,
+            open_window: 0,
+            authenticated: 0,
+            recent: Latencies::default(),
+            next_show_ns: 0,
+            steady: u64::MAX..u64::MAX,
+            outcome,
+            plan,
+            shown,
+            index,
+        })
+    }
+
+    /// Runs until the controller says stop; what it brings home.
+    pub fn run(mut self) -> Outcome {
+        for user in 0..self.users.len() as u32 {
+            self.tell(user, Input::Start);
+        }
+        while !self.plan.phases.is_stopped() {
+            self.turn();
+        }
+        self.show(true);
+        self.outcome
+    }
+
+    fn turn(&mut self) {
+        self.wait();
+        self.begin_load();
+        self.connect_due();
+        self.send_due();
+        self.drop_due();
+        self.fire_timers();
+        self.flush();
+        self.show(false);
+    }
+
+    /// Waits for sockets or the next due time, and takes what came.
+    fn wait(&mut self) {
+        self.now = SystemClock.now();
+        let timeout_ns = self.next_due_ns().saturating_sub(self.now.mono_ns);
+        let timeout =
+            Timespec { tv_sec: (timeout_ns / 1_000_000_000) as i64, tv_nsec: (timeout_ns % 1_000_000_000) as i64 };
+        let mut events = Vec::with_capacity(EVENTS);
+        // An interrupted or failed wait is a turn without events.
+        let _ = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout));
+        self.now = SystemClock.now();
+        for event in events {
+            let key = event.data.u64();
+            let (generation, user) = ((key >> 32) as u32, key as u32);
+            if self.users[user as usize].generation == generation {
+                self.ready(user, event.flags);
+            }
+        }
+    }
+
+    fn next_due_ns(&self) -> u64 {
+        let mut due = self.now.mono_ns + TURN_NS;
+        if let Some(Reverse((at, _))) = self.timers.peek() {
+            due = due.min(*at);
+        }
+        if let Some(Reverse((at, _))) = self.connects.peek()
+            && self.may_connect()
+        {
+            due = due.min((*at).max(self.next_connect_ns));
+        }
+        if self.sending() {
+            for pacer in [&self.pacer, &self.drop_pacer].into_iter().flatten() {
+                due = due.min(pacer.due_ns());
+            }
+        }
+        due
+    }
+
+    /// A socket of a user has something to say.
+    fn ready(&mut self, user: u32, flags: epoll::EventFlags) {
+        if self.users[user as usize].link == Link::Connecting {
+            self.connected(user);
+            return;
+        }
+        if flags.contains(epoll::EventFlags::OUT) {
+            self.mark_dirty(user);
+        }
+        let mut buffer = core::mem::take(&mut self.buffer);
+        if let Some(socket) = &self.users[user as usize].socket
+            && flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
+        {
+            match socket.receive(&mut buffer) {
+                Read::Bytes(bytes) => {
+                    self.now = SystemClock.now();
+                    self.tell(user, Input::Bytes(&buffer[..bytes]));
+                }
+                Read::Nothing => {}
+                Read::End => self.ended(user),
+            }
+        }
+        self.buffer = buffer;
+        self.refill();
+    }
+
+    /// Tells a user's client something and does what it wants done.
+    fn tell(&mut self, user: u32, input: Input<'_>) {
+        let mut cx = Cx {
+            now: self.now,
+            encoder: &mut self.encoder,
+            entropy: &mut self.entropy,
+            counters: &mut self.outcome.counters,
+            out: &mut self.outputs,
+        };
+        self.users[user as usize].core.handle(&mut cx, input);
+        self.act(user);
+    }
+
+    /// Does what a user's client wants done, then notes when it wants to be called.
+    fn act(&mut self, user: u32) {
+        let mut outputs = core::mem::take(&mut self.outputs);
+        for output in outputs.drain(..) {
+            match output {
+                Output::Write(bytes) => {
+                    if let Some(socket) = &mut self.users[user as usize].socket {
+                        socket.write(&bytes);
+                        self.mark_dirty(user);
+                    }
+                }
+                Output::Event(event) => self.event(user, event),
+                Output::Connect { after_ms } => {
+                    self.connects.push(Reverse((self.now.mono_ns + u64::from(after_ms) * 1_000_000, user)));
+                }
+                Output::Close => self.close(user),
+                Output::Persist(_) => {}
+            }
+        }
+        if self.outputs.is_empty() {
+            self.outputs = outputs;
+        }
+        self.note_timer(user);
+    }
+
+    fn note_timer(&mut self, user: u32) {
+        let place = user;
+        let user = &mut self.users[user as usize];
+        if let Some(at) = user.core.next_deadline_ns()
+            && at < user.timer_ns
+        {
+            user.timer_ns = at;
+            self.timers.push(Reverse((at, place)));
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        while let Some(Reverse((at, user))) = self.timers.peek().copied() {
+            if at > self.now.mono_ns {
+                break;
+            }
+            self.timers.pop();
+            let state = &mut self.users[user as usize];
+            if state.timer_ns != at {
+                continue; // an earlier entry took its place
+            }
+            state.timer_ns = u64::MAX;
+            if state.core.next_deadline_ns().is_some_and(|due| due <= self.now.mono_ns) {
+                self.tell(user, Input::Tick);
+            } else {
+                self.note_timer(user);
+            }
+        }
+        self.refill();
+    }
+
+    fn mark_dirty(&mut self, user: u32) {
+        if !self.users[user as usize].dirty {
+            self.users[user as usize].dirty = true;
+            self.dirty.push(user);
+        }
+    }
+
+    fn flush(&mut self) {
+        while let Some(user) = self.dirty.pop() {
+            let state = &mut self.users[user as usize];
+            state.dirty = false;
+            let failed = state.link == Link::Up
+                && state.socket.as_mut().is_some_and(|socket| socket.flush(&self.epoll).is_err());
+            if failed {
+                self.ended(user);
+            }
+        }
+    }
+
+    /// Shows the controller where this worker stands.
+    fn show(&mut self, all: bool) {
+        self.shown.errors.store(self.outcome.errors.total(), Ordering::Relaxed);
+        if self.now.mono_ns < self.next_show_ns && !all {
+            return;
+        }
+        self.next_show_ns = self.now.mono_ns + SHOW_NS;
+        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        self.shown.cpu_ns.store(cpu.tv_sec as u64 * 1_000_000_000 + cpu.tv_nsec as u64, Ordering::Relaxed);
+        let mut latencies = self.shown.latencies.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        latencies.add(&self.recent);
+        self.recent.clear();
+    }
+}
+
+fn client_config(plan: &Plan) -> Config {
+    let load = &plan.load;
+    Config {
+        agent: concat!("shardwire-loadgen/", env!("CARGO_PKG_VERSION")).to_owned(),
+        handling: Handling::OnDelivery,
+        durable: false,
+        // Marks that are off are held back for longer than any run.
+        mark_interval_ms: if load.acks { load.mark_interval_ms } else { u32::MAX },
+        token_renewable: true,
+        hash_seed: load.seed,
+        outbox_sends: match load.mode {
+            Mode::Closed => load.in_flight.unwrap_or(1) as usize + 1,
+            _ => 100_000,
+        },
+        outbox_bytes: 1 << 30,
+        ..Config::default()
+    }
+}
+
+/// Pins this thread: workers take cores from the last one down, servers usually from the first one up.
+fn pin(index: u16) {
+    // Failing to pin or to sharpen timers makes the run less exact, which it measures itself (pacing lag).
+    let _ = rustix::thread::set_current_timer_slack(core::num::NonZeroU64::new(1));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let Ok(allowed) = rustix::thread::sched_getaffinity(None) else { return };
+    let cpus: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+    if cpus.is_empty() {
+        return;
+    }
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(cpus[cpus.len() - 1 - usize::from(index) % cores.min(cpus.len())]);
+    let _ = rustix::thread::sched_setaffinity(None, &set);
+}
+
+/// Raises this process's limit on open files to what it may have; the limit then.
+pub fn raise_open_files() -> u64 {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let _ = setrlimit(Resource::Nofile, raised);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// A socket's error, for the counts: kinds only, never an address.
+fn kind_of(error: &io::Error) -> String {
+    format!("connect: {}", error.kind())
+}

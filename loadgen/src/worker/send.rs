@@ -1,0 +1,163 @@
+//! Sending: at the pacer's times, or into the window's room.
+
+use std::sync::atomic::Ordering;
+
+use client::Cx;
+use client::NewSend;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use schema::encode::SendTarget;
+use schema::ids::UserId;
+
+use super::Worker;
+use super::message::Origin;
+use crate::pace::{Pacer, window};
+use crate::scenario::{Arrivals, Mode};
+
+/// The order in which a worker's users take turns to send.
+pub fn order(users: u32, seed: u64) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..users).collect();
+    order.shuffle(&mut SmallRng::seed_from_u64(seed));
+    order
+}
+
+impl Worker {
+    /// Once the start is known: sets up what depends on it.
+    pub(super) fn begin_load(&mut self) {
+        let phases = &self.plan.phases;
+        let (Some(start), Some(steady)) = (phases.started(), phases.steady()) else { return };
+        if self.steady == steady {
+            return;
+        }
+        self.steady = steady;
+        let load = &self.plan.load;
+        let share = (self.index, self.plan.workers);
+        // A worker's part of the rate is its part of the users.
+        let part = self.users.len() as f64 / f64::from(load.users);
+        if let (Mode::Open, Some(rate)) = (load.mode, load.rate) {
+            self.pacer = Some(Pacer::new(rate * part, phases.ramp_ns(), start, load.arrivals, share, load.seed));
+        }
+        if load.drops_per_second > 0.0 {
+            let rate = load.drops_per_second * part;
+            let seed = load.seed.rotate_left(32);
+            self.drop_pacer = Some(Pacer::new(rate, 0, start, Arrivals::Poisson, share, seed));
+        }
+    }
+
+    /// Whether load is being made now.
+    pub(super) fn sending(&self) -> bool {
+        let phases = &self.plan.phases;
+        self.quota != Some(0)
+            && !phases.is_cut()
+            && phases.started().is_some_and(|start| start <= self.now.mono_ns)
+            && phases.end().is_some_and(|end| self.now.mono_ns < end)
+    }
+
+    /// Sends what is due.
+    pub(super) fn send_due(&mut self) {
+        if !self.plan.load.sends() {
+            return;
+        }
+        if !self.sending() {
+            if self.plan.phases.started().is_some_and(|start| start <= self.now.mono_ns) {
+                self.shown.exhausted.store(true, Ordering::Release);
+            }
+            return;
+        }
+        match self.plan.load.mode {
+            Mode::Open => self.send_paced(),
+            Mode::Closed => self.open_windows(),
+            _ => {}
+        }
+    }
+
+    /// Windows open over the ramp: at each step everybody has room.
+    fn open_windows(&mut self) {
+        let since = self.now.mono_ns.saturating_sub(self.plan.phases.started().unwrap_or(u64::MAX));
+        let open = window(self.plan.load.in_flight.unwrap_or(0), self.plan.phases.ramp_ns(), since);
+        if open != self.open_window {
+            self.open_window = open;
+            for user in 0..self.users.len() as u32 {
+                self.note_room(user);
+            }
+            self.refill();
+        }
+    }
+
+    fn send_paced(&mut self) {
+        while self.quota != Some(0) {
+            let Some(intended) = self.pacer.as_mut().and_then(|pacer| pacer.take(self.now.mono_ns)) else { break };
+            let user = self.order[self.next_sender % self.order.len()];
+            self.next_sender += 1;
+            if self.steady.contains(&intended) {
+                self.outcome.lag.record_ns(self.now.mono_ns - intended);
+            }
+            self.send(user, intended);
+        }
+    }
+
+    /// A send has its outcome: in a closed load the next may go.
+    pub(super) fn settled(&mut self, user: u32) {
+        let state = &mut self.users[user as usize];
+        state.outstanding = state.outstanding.saturating_sub(1);
+        self.note_room(user);
+    }
+
+    fn note_room(&mut self, user: u32) {
+        if self.plan.load.mode == Mode::Closed && !self.users[user as usize].refill {
+            self.users[user as usize].refill = true;
+            self.refill.push(user);
+        }
+    }
+
+    /// Closed load: fills the windows that have room.
+    pub(super) fn refill(&mut self) {
+        while let Some(user) = self.refill.pop() {
+            self.users[user as usize].refill = false;
+            while self.users[user as usize].outstanding < self.open_window && self.sending() {
+                if !self.send(user, self.now.mono_ns) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// One message of a user to the receiver whose turn it is. `false`: the client did not take it.
+    fn send(&mut self, user: u32, intended_ns: u64) -> bool {
+        let peers = self.plan.load.peers;
+        let state = &mut self.users[user as usize];
+        let peer = state.next_peer;
+        state.next_peer = (peer + 1) % peers;
+        let place = self.first + user;
+        let receiver = self.plan.load.first_user + u64::from(self.plan.pairing.receiver(place, peer));
+        let side = &mut self.outcome.sent[(user * peers + peer) as usize];
+        let origin = Origin { run: self.plan.run, stream: place * peers + peer, number: side.sent as u32 };
+        let target = SendTarget::User(UserId::new(receiver).expect("user ids begin at 1"));
+        let send = NewSend::message(origin.client_msg_id(), target, self.bodies.make(intended_ns));
+        let mut cx = Cx {
+            now: self.now,
+            encoder: &mut self.encoder,
+            entropy: &mut self.entropy,
+            counters: &mut self.outcome.counters,
+            out: &mut self.outputs,
+        };
+        let taken = state.core.send(&mut cx, send);
+        match taken {
+            Ok(_) => {
+                side.send();
+                state.outstanding += 1;
+                self.quota = self.quota.map(|left| left - 1);
+                self.shown.sent.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => self.outcome.errors.add(match error {
+                client::core::SendError::OutboxFull { .. } => "not sent: outbox full",
+                client::core::SendError::TooLarge { .. } => "not sent: too large",
+                client::core::SendError::Ended => "not sent: client ended",
+                _ => "not sent",
+            }),
+        }
+        self.act(user);
+        taken.is_ok()
+    }
+}

@@ -1,0 +1,165 @@
+//! One non-blocking connection: connect, receive, send what waits.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use rustix::event::epoll;
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+
+/// Connections a loopback source address is used for.
+pub const CONNECTIONS_PER_SOURCE: u32 = 20_000;
+
+/// A connection and what waits to be written to it.
+pub struct Socket {
+    fd: OwnedFd,
+    out: Vec<u8>,
+    out_at: usize,
+    /// The kernel is asked to say when it can be written.
+    wants_write: bool,
+    key: u64,
+}
+
+/// What a read gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing for now.
+    Nothing,
+    /// The end, or an error that ends it.
+    End,
+}
+
+/// The source address of the `nth` connection: loopback targets get several, others the host's own.
+pub fn source(target: SocketAddr, nth: u32) -> Option<IpAddr> {
+    let group = nth / CONNECTIONS_PER_SOURCE;
+    match target.ip() {
+        IpAddr::V4(ip) if ip.is_loopback() && group > 0 => {
+            Some(IpAddr::V4(Ipv4Addr::new(127, 0, 1 + (group / 250) as u8, 1 + (group % 250) as u8)))
+        }
+        _ => None,
+    }
+}
+
+impl Socket {
+    /// Begins a connection; it stands when it can be written.
+    ///
+    /// # Errors
+    /// No descriptor, no address, refused at once.
+    pub fn connect(target: SocketAddr, source: Option<IpAddr>, epoll: &OwnedFd, key: u64) -> io::Result<Self> {
+        let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let fd = net::socket_with(family, SocketType::STREAM, flags, None)?;
+        sockopt::set_tcp_nodelay(&fd, true)?;
+        if let Some(source) = source {
+            sockopt::set_socket_reuseaddr(&fd, true)?;
+            net::bind(&fd, &SocketAddr::new(source, 0))?;
+        }
+        match net::connect(&fd, &target) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let events = epoll::EventFlags::IN | epoll::EventFlags::OUT;
+        epoll::add(epoll, &fd, epoll::EventData::new_u64(key), events)?;
+        Ok(Self { fd, out: Vec::new(), out_at: 0, wants_write: true, key })
+    }
+
+    /// After it could be written for the first time: whether the connection stands.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn connected(&self) -> io::Result<()> {
+        match sockopt::socket_error(&self.fd)? {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Receives once.
+    pub fn receive(&self, into: &mut [u8]) -> Read {
+        match net::recv(&self.fd, into, RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => Read::End,
+            Ok((_, bytes)) => Read::Bytes(bytes),
+            Err(Errno::AGAIN | Errno::INTR) => Read::Nothing,
+            Err(_) => Read::End,
+        }
+    }
+
+    /// Bytes to write with the next flush.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// Bytes that wait.
+    pub fn waiting(&self) -> usize {
+        self.out.len() - self.out_at
+    }
+
+    /// Writes what waits; the kernel is asked to say when the rest can go.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn flush(&mut self, epoll: &OwnedFd) -> io::Result<()> {
+        while self.waiting() > 0 {
+            match net::send(&self.fd, &self.out[self.out_at..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(bytes) => self.out_at += bytes,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if self.waiting() == 0 {
+            self.out_at = 0;
+            // A silent connection owns no buffer; a busy one keeps its own.
+            if self.out.capacity() > 16 << 10 { self.out = Vec::new() } else { self.out.clear() }
+        }
+        self.want_write(epoll, self.waiting() > 0)
+    }
+
+    fn want_write(&mut self, epoll: &OwnedFd, wants: bool) -> io::Result<()> {
+        if wants == self.wants_write {
+            return Ok(());
+        }
+        self.wants_write = wants;
+        let mut events = epoll::EventFlags::IN;
+        if wants {
+            events |= epoll::EventFlags::OUT;
+        }
+        Ok(epoll::modify(epoll, &self.fd, epoll::EventData::new_u64(self.key), events)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_targets_get_more_source_addresses_as_needed() {
+        let target: SocketAddr = "127.0.0.1:7400".parse().unwrap();
+        assert_eq!(source(target, 19_999), None);
+        assert_eq!(source(target, 20_000).unwrap().to_string(), "127.0.1.2");
+        assert_eq!(source("192.0.2.1:7400".parse().unwrap(), 90_000), None);
+    }
+
+    #[test]
+    fn what_is_written_arrives_and_the_end_is_seen() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let mut socket = Socket::connect(listener.local_addr().unwrap(), None, &epoll, 1).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        socket.connected().unwrap();
+        socket.write(b"hello");
+        socket.flush(&epoll).unwrap();
+        let mut got = [0; 5];
+        io::Read::read_exact(&mut peer, &mut got).unwrap();
+        assert_eq!((&got, socket.waiting()), (b"hello", 0));
+        drop(peer);
+        let mut into = [0; 8];
+        while socket.receive(&mut into) == Read::Nothing {
+            std::thread::yield_now();
+        }
+        assert_eq!(socket.receive(&mut into), Read::End);
+    }
+}

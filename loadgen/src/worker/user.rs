@@ -1,0 +1,67 @@
+//! One simulated user: a client core, its connection, its sends.
+
+use client::Core;
+
+use super::socket::Socket;
+
+/// Where a user's connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// No connection.
+    Down,
+    /// A connection is being made.
+    Connecting,
+    /// It stands.
+    Up,
+}
+
+/// A user.
+pub struct User {
+    /// The client.
+    pub core: Core,
+    /// Its connection.
+    pub socket: Option<Socket>,
+    /// How that stands.
+    pub link: Link,
+    /// Tells events of this connection from those of one before.
+    pub generation: u32,
+    /// Between Welcome and the session's end.
+    pub authenticated: bool,
+    /// It is in the list of users with something to write.
+    pub dirty: bool,
+    /// It is in the list of users whose window has room.
+    pub refill: bool,
+    /// The load generator has cut this connection itself.
+    pub cut: bool,
+    /// The earliest entry in the timer heap, ns; `u64::MAX`: none.
+    pub timer_ns: u64,
+    /// When the connect in progress began, ns.
+    pub connect_ns: u64,
+    /// Receivers are taken in turns.
+    pub next_peer: u32,
+    /// Sends without outcome.
+    pub outstanding: u32,
+    /// What it presents.
+    pub token: Box<str>,
+}
+
+impl User {
+    /// Not connected yet.
+    pub fn new(core: Core, token: Box<str>) -> Self {
+        Self {
+            core,
+            socket: None,
+            link: Link::Down,
+            generation: 0,
+            authenticated: false,
+            dirty: false,
+            refill: false,
+            cut: false,
+            timer_ns: u64::MAX,
+            connect_ns: 0,
+            next_peer: 0,
+            outstanding: 0,
+            token,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The directory: user → sessions.
+//!
+//! Soft state. One device has at most one registration; the highest epoch wins, whatever order they arrive in.
+
+mod memory;
+
+#[cfg(test)]
+pub(crate) mod contract;
+
+pub use memory::MemoryDirectory;
+
+use schema::envelope::Address;
+use schema::ids::{DeviceId, UserId};
+
+/// Where one device's session is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Registration {
+    /// Which of the user's devices.
+    pub device: DeviceId,
+    /// The session.
+    pub address: Address,
+    /// Rises with every session of the device; the highest wins.
+    pub epoch: u64,
+}
+
+/// What became of a registration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The device had none.
+    Added,
+    /// It was there already, at the same address and epoch.
+    Unchanged,
+    /// It took the place of an older session, which must end.
+    Replaced(Registration),
+    /// A newer session holds the place: the one that came must end.
+    Stale(Registration),
+}
+
+/// The directory of one router partition; belongs to its thread.
+pub trait Directory {
+    /// Registers a session.
+    fn register(&mut self, user: UserId, registration: Registration) -> Outcome;
+
+    /// Removes a device's registration if epoch and address still match; says whether it did.
+    fn unregister(&mut self, user: UserId, registration: Registration) -> bool;
+
+    /// The sessions of a user, in no order.
+    fn sessions(&self, user: UserId) -> &[Registration];
+
+    /// Number of sessions held.
+    fn session_count(&self) -> usize;
+}

@@ -1,0 +1,41 @@
+//! What a router partition counts.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Counters of one router partition; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct RouterMetrics {
+    /// Sessions in the directory.
+    pub sessions: Gauge,
+    /// Registrations that were new or took another's place.
+    pub registrations: Counter,
+    /// Sessions told that a newer one of their device took over.
+    pub superseded: Counter,
+    /// Pushes that came from owners.
+    pub pushes: Counter,
+    /// Envelopes sent on to gateway shards.
+    pub deliveries: Counter,
+    /// Recipients without a session: their sync brings it later.
+    pub offline: Counter,
+    /// Gaps passed on.
+    pub gaps: Counter,
+    /// Envelopes of a kind no router takes; a fault of the sender.
+    pub misrouted: Counter,
+}
+
+impl RouterMetrics {
+    /// Adds them to `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        let mut counter = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
+        counter("router_registrations", "Sessions registered", &self.registrations);
+        counter("router_superseded", "Sessions overtaken by a newer one of their device", &self.superseded);
+        counter("router_pushes", "Pushes taken from owners", &self.pushes);
+        counter("router_deliveries", "Envelopes sent to gateway shards", &self.deliveries);
+        counter("router_offline_recipients", "Recipients of a push without a session", &self.offline);
+        counter("router_gaps", "Gaps passed on to gateway shards", &self.gaps);
+        counter("router_misrouted", "Envelopes no router takes", &self.misrouted);
+        registry.register("router_sessions", "Sessions in the directory", self.sessions.clone());
+    }
+}

@@ -1,0 +1,213 @@
+//! Envelopes as bytes, for links: `fbs/envelope.fbs`.
+//!
+//! [`decode`] verifies: the other end is another process, perhaps of another version. A client frame inside is verified
+//! again only where the body promises a [`VerifiedFrame`].
+
+use bytes::Bytes;
+use flatbuffers::{FlatBufferBuilder, ForwardsUOffset, UnionWIPOffset, Vector, VerifierOptions, WIPOffset};
+use smallvec::SmallVec;
+
+use super::{
+    Address, Body, ChangedChat, Class, DevicePosition, Envelope, GapScope, Header, Recipient, Stages, SyncCursor, Target,
+};
+use crate::errors::ErrorCode;
+use crate::frame::{FrameError, VerifiedFrame};
+use crate::generated::envelope_generated::shardwire::envelope as link;
+use crate::ids::{ChatId, DeviceId, MessageId, Slot, UserId};
+use crate::wire::MarkStatus;
+
+const FILE_IDENTIFIER: &str = "SWE1";
+/// Recipients and page entries are tables; a push names at most a few thousand.
+const VERIFIER: VerifierOptions =
+    VerifierOptions { max_depth: 8, max_tables: 16_384, max_apparent_size: 1 << 28, ignore_missing_null_terminator: false };
+
+/// Why bytes are not an envelope this build understands.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// Not an envelope, or damaged.
+    #[error("an envelope is malformed: {0}")]
+    Malformed(String),
+    /// A field has a value that cannot be.
+    #[error("an envelope's {0} is out of range")]
+    OutOfRange(&'static str),
+    /// A kind that a newer version says.
+    #[error("an envelope's kind {0} is unknown to this version")]
+    UnknownKind(u8),
+    /// The client frame inside is not one.
+    #[error("an envelope's frame: {0}")]
+    Frame(#[from] FrameError),
+}
+
+type Builder = FlatBufferBuilder<'static>;
+type Union = (link::Body, WIPOffset<UnionWIPOffset>);
+
+/// Writes an envelope, size prefix included.
+pub fn encode(envelope: &Envelope) -> Bytes {
+    let mut fbb = Builder::with_capacity(512);
+    let (body_type, body) = encode_body(&mut fbb, &envelope.body);
+    let header = encode_header(&envelope.header);
+    let args = link::EnvelopeArgs { header: Some(&header), body_type, body: Some(body) };
+    let root = link::Envelope::create(&mut fbb, &args);
+    fbb.finish_size_prefixed(root, Some(FILE_IDENTIFIER));
+    Bytes::copy_from_slice(fbb.finished_data())
+}
+
+/// Reads an envelope, size prefix included. The frames inside share `bytes`.
+///
+/// # Errors
+/// [`EnvelopeError`]: hostile or newer bytes never panic.
+pub fn decode(bytes: &Bytes) -> Result<Envelope, EnvelopeError> {
+    if bytes.len() < 12 || &bytes[8..12] != FILE_IDENTIFIER.as_bytes() {
+        return Err(EnvelopeError::Malformed("no envelope's identifier".to_owned()));
+    }
+    let root = link::size_prefixed_root_as_envelope_with_opts(&VERIFIER, bytes)
+        .map_err(|error| EnvelopeError::Malformed(error.to_string()))?;
+    Ok(Envelope { header: decode_header(root.header())?, body: decode_body(bytes, &root)? })
+}
+
+fn encode_header(header: &Header) -> link::Header {
+    let stages = &header.stages;
+    let stages = link::Stages::new(stages.accepted, stages.ordered, stages.committed, stages.routed, stages.written);
+    link::Header::new(
+        header.slot_epoch,
+        header.request_id,
+        header.deadline_ns,
+        (header.trace_id >> 64) as u64,
+        header.trace_id as u64,
+        &encode_address(header.reply),
+        &stages,
+        header.slot.get(),
+        header.version,
+        header.class as u8,
+    )
+}
+
+fn decode_header(header: &link::Header) -> Result<Header, EnvelopeError> {
+    const CLASSES: [Class; super::CLASS_COUNT] =
+        [Class::Send, Class::Ack, Class::Control, Class::Live, Class::Sync, Class::Ephemeral];
+    let stages = header.stages();
+    Ok(Header {
+        version: header.version(),
+        class: *CLASSES.get(usize::from(header.class_())).ok_or(EnvelopeError::OutOfRange("class"))?,
+        slot: Slot::new(header.slot()).ok_or(EnvelopeError::OutOfRange("slot"))?,
+        slot_epoch: header.slot_epoch(),
+        reply: decode_address(header.reply()),
+        request_id: header.request_id(),
+        deadline_ns: header.deadline_ns(),
+        trace_id: (u128::from(header.trace_high()) << 64) | u128::from(header.trace_low()),
+        stages: Stages {
+            accepted: stages.accepted(),
+            ordered: stages.ordered(),
+            committed: stages.committed(),
+            routed: stages.routed(),
+            written: stages.written(),
+        },
+    })
+}
+
+fn encode_address(address: Address) -> link::Address {
+    link::Address::new(address.incarnation, address.connection, address.generation, address.shard)
+}
+
+fn decode_address(address: &link::Address) -> Address {
+    Address {
+        incarnation: address.incarnation(),
+        shard: address.shard(),
+        connection: address.connection(),
+        generation: address.generation(),
+    }
+}
+
+fn id(bytes: [u8; 16]) -> link::Id {
+    link::Id(bytes)
+}
+
+fn encode_chats<'b>(fbb: &mut Builder, chats: &[ChangedChat]) -> WIPOffset<Vector<'b, link::ChangedChat>> {
+    let chats: Vec<_> = chats
+        .iter()
+        .map(|c| link::ChangedChat::new(&id(c.chat.0), c.head_seq, c.acked_seq, c.last_ms))
+        .collect();
+    fbb.create_vector(&chats)
+}
+
+fn decode_chats(chats: Option<Vector<'_, link::ChangedChat>>) -> Vec<ChangedChat> {
+    let chat = |c: &link::ChangedChat| ChangedChat {
+        chat: ChatId(c.chat().0),
+        head_seq: c.head_seq(),
+        acked_seq: c.acked_seq(),
+        last_ms: c.last_ms(),
+    };
+    chats.map(|chats| chats.iter().map(chat).collect()).unwrap_or_default()
+}
+
+fn encode_cursor(cursor: SyncCursor) -> link::SyncCursor {
+    link::SyncCursor::new(cursor.last_ms, &id(cursor.chat.0))
+}
+
+fn decode_cursor(cursor: &link::SyncCursor) -> SyncCursor {
+    SyncCursor { last_ms: cursor.last_ms(), chat: ChatId(cursor.chat().0) }
+}
+
+fn encode_recipients<'b>(
+    fbb: &mut Builder,
+    recipients: &[Recipient],
+) -> WIPOffset<Vector<'b, ForwardsUOffset<link::Recipient<'b>>>> {
+    let mut offsets = Vec::with_capacity(recipients.len());
+    for recipient in recipients {
+        let position = |p: &DevicePosition| link::DevicePosition::new(p.acked_seq, p.device.0);
+        let positions: SmallVec<[_; 4]> = recipient.positions.iter().map(position).collect();
+        let positions = Some(fbb.create_vector(&positions));
+        offsets.push(link::Recipient::create(fbb, &link::RecipientArgs { user: recipient.user.get(), positions }));
+    }
+    fbb.create_vector(&offsets)
+}
+
+type Recipients<'b> = Option<Vector<'b, ForwardsUOffset<link::Recipient<'b>>>>;
+
+fn decode_recipients(recipients: Recipients<'_>) -> Result<SmallVec<[Recipient; 2]>, EnvelopeError> {
+    let position = |p: &link::DevicePosition| DevicePosition { device: DeviceId(p.device()), acked_seq: p.acked_seq() };
+    let mut out = SmallVec::new();
+    for recipient in recipients.iter().flatten() {
+        let positions = recipient.positions().map(|list| list.iter().map(position).collect()).unwrap_or_default();
+        out.push(Recipient { user: user(recipient.user())?, positions });
+    }
+    Ok(out)
+}
+
+fn encode_targets<'b>(fbb: &mut Builder, targets: &[Target]) -> WIPOffset<Vector<'b, link::Target>> {
+    let target = |t: &Target| link::Target::new(t.acked_seq, t.connection, t.generation);
+    let targets: SmallVec<[_; 4]> = targets.iter().map(target).collect();
+    fbb.create_vector(&targets)
+}
+
+fn decode_targets(targets: Option<Vector<'_, link::Target>>) -> SmallVec<[Target; 2]> {
+    let target = |t: &link::Target| Target {
+        connection: t.connection(),
+        generation: t.generation(),
+        acked_seq: t.acked_seq(),
+    };
+    targets.map(|targets| targets.iter().map(target).collect()).unwrap_or_default()
+}
+
+fn encode_sessions<'b>(fbb: &mut Builder, sessions: &[(u32, u32)]) -> WIPOffset<Vector<'b, link::Session>> {
+    let sessions: Vec<_> = sessions.iter().map(|&(connection, generation)| link::Session::new(connection, generation)).collect();
+    fbb.create_vector(&sessions)
+}
+
+fn decode_sessions<C: FromIterator<(u32, u32)> + Default>(sessions: Option<Vector<'_, link::Session>>) -> C {
+    sessions.map(|list| list.iter().map(|s| (s.connection(), s.generation())).collect()).unwrap_or_default()
+}
+
+fn user(id: u64) -> Result<UserId, EnvelopeError> {
+    UserId::new(id).ok_or(EnvelopeError::OutOfRange("user"))
+}
+
+fn users<C: FromIterator<UserId> + Default>(list: Option<Vector<'_, u64>>) -> Result<C, EnvelopeError> {
+    list.map_or_else(|| Ok(C::default()), |list| list.iter().map(user).collect())
+}
+
+mod body;
+use body::{decode_body, encode_body};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! Every envelope comes back as it went; hostile bytes are errors.
+
+use proptest::prelude::*;
+use smallvec::SmallVec;
+
+use super::*;
+use crate::encode::{Encoder, SendFields, SendTarget};
+use crate::errors::TABLE;
+use crate::wire::EntryKind;
+
+fn id16() -> impl Strategy<Value = [u8; 16]> {
+    any::<[u8; 16]>()
+}
+
+fn a_user() -> impl Strategy<Value = UserId> {
+    (1..=u64::MAX).prop_map(|id| UserId::new(id).unwrap())
+}
+
+fn an_address() -> impl Strategy<Value = Address> {
+    any::<(u64, u16, u32, u32)>().prop_map(|(incarnation, shard, connection, generation)| Address {
+        incarnation,
+        shard,
+        connection,
+        generation,
+    })
+}
+
+fn a_header() -> impl Strategy<Value = Header> {
+    let classes = [Class::Send, Class::Ack, Class::Control, Class::Live, Class::Sync, Class::Ephemeral];
+    let numbers = any::<(u64, u64, u64, u128, u8)>();
+    (numbers, an_address(), any::<[u64; 5]>(), 0..crate::ids::SLOT_COUNT, prop::sample::select(classes.to_vec())).prop_map(
+        |((slot_epoch, request_id, deadline_ns, trace_id, version), reply, stages, slot, class)| {
+            let [accepted, ordered, committed, routed, written] = stages;
+            let stages = Stages { accepted, ordered, committed, routed, written };
+            let slot = Slot::new(slot).unwrap();
+            Header { version, class, slot, slot_epoch, reply, request_id, deadline_ns, trace_id, stages }
+        },
+    )
+}
+
+fn bytes(max: usize) -> impl Strategy<Value = Bytes> {
+    prop::collection::vec(any::<u8>(), 0..max).prop_map(Bytes::from)
+}
+
+fn recipients() -> impl Strategy<Value = SmallVec<[Recipient; 2]>> {
+    let position =
+        any::<(u32, u64)>().prop_map(|(device, acked_seq)| DevicePosition { device: DeviceId(device), acked_seq });
+    let recipient = (a_user(), prop::collection::vec(position, 0..4))
+        .prop_map(|(user, positions)| Recipient { user, positions: positions.into() });
+    prop::collection::vec(recipient, 0..5).prop_map(SmallVec::from)
+}
+
+fn targets() -> impl Strategy<Value = SmallVec<[Target; 2]>> {
+    let target = any::<(u32, u32, u64)>()
+        .prop_map(|(connection, generation, acked_seq)| Target { connection, generation, acked_seq });
+    prop::collection::vec(target, 0..5).prop_map(SmallVec::from)
+}
+
+fn chats() -> impl Strategy<Value = Vec<ChangedChat>> {
+    let chat = (id16(), any::<[u64; 3]>()).prop_map(|(chat, [head_seq, acked_seq, last_ms])| ChangedChat {
+        chat: ChatId(chat),
+        head_seq,
+        acked_seq,
+        last_ms,
+    });
+    prop::collection::vec(chat, 0..5)
+}
+
+fn cursor() -> impl Strategy<Value = Option<SyncCursor>> {
+    prop::option::of((any::<u64>(), id16()).prop_map(|(last_ms, chat)| SyncCursor { last_ms, chat: ChatId(chat) }))
+}
+
+fn a_send() -> impl Strategy<Value = Body> {
+    let body = (prop::collection::vec(any::<u8>(), 1..65), prop::collection::vec(any::<u8>(), 0..300));
+    (a_user(), any::<u32>(), id16(), prop::option::of(a_user()), any::<bool>(), body).prop_map(
+        |(user, device, chat, to, retry, (client_msg_id, body))| {
+            let frame = Encoder::new().send(&SendFields {
+                client_msg_id: &client_msg_id,
+                target: SendTarget::Chat(ChatId(chat)),
+                kind: EntryKind::message,
+                content_type: 0,
+                body: &body,
+                refers_to: None,
+                after_seq: 3,
+                retry,
+            });
+            let frame = VerifiedFrame::verify(frame).unwrap();
+            Body::Send { frame, user, device: DeviceId(device), chat: ChatId(chat), to, retry }
+        },
+    )
+}
+
+fn a_body() -> impl Strategy<Value = Body> {
+    let numbers = any::<(u64, u64, u64, u32, u32)>;
+    prop_oneof![
+        a_send(),
+        id16().prop_map(|chat| Body::ForgetRefusals { chat: ChatId(chat) }),
+        (id16(), a_user(), numbers(), prop::option::of(id16()), 0u8..2).prop_map(|(chat, user, n, message, status)| {
+            let (chat, message) = (ChatId(chat), message.map(MessageId));
+            Body::Mark { chat, user, device: DeviceId(n.3), seq: n.0, message, status: MarkStatus(status) }
+        }),
+        (a_user(), any::<u32>(), cursor())
+            .prop_map(|(user, device, before)| Body::SyncRequest { user, device: DeviceId(device), before }),
+        (a_user(), any::<(u32, u16)>(), cursor()).prop_map(|(user, (device, partition), before)| Body::SyncProbe {
+            user,
+            device: DeviceId(device),
+            before,
+            partition
+        }),
+        (chats(), any::<(bool, u16)>()).prop_map(|(chats, (more, partition))| Body::SyncPart { chats, more, partition }),
+        (chats(), cursor()).prop_map(|(chats, next)| Body::SyncPage { chats, next }),
+        (id16(), a_user(), numbers()).prop_map(|(chat, user, n)| Body::PageRequest {
+            chat: ChatId(chat),
+            user,
+            after_seq: n.0,
+            limit_entries: n.3,
+            limit_bytes: n.4
+        }),
+        (bytes(65), id16(), id16(), numbers()).prop_map(|(client_msg_id, chat, message, n)| Body::Sent {
+            client_msg_id,
+            chat: ChatId(chat),
+            message: MessageId(message),
+            seq: n.0,
+            timestamp_ms: n.1
+        }),
+        (bytes(65), id16(), 0..TABLE.len(), any::<u32>()).prop_map(|(client_msg_id, chat, row, retry_after_ms)| {
+            Body::Refused { client_msg_id, chat: ChatId(chat), code: TABLE[row].code, retry_after_ms }
+        }),
+        (id16(), numbers(), prop::collection::vec((any::<u64>(), bytes(99)), 0..5)).prop_map(|(chat, n, entries)| {
+            Body::Page { chat: ChatId(chat), covers_first: n.0, covers_last: n.1, head_seq: n.2, entries }
+        }),
+        (id16(), any::<u64>(), bytes(300), recipients(), an_address()).prop_map(
+            |(chat, seq, frame, recipients, except)| Body::Push { chat: ChatId(chat), seq, frame, recipients, except }
+        ),
+        (bytes(99), prop::collection::vec(a_user(), 0..5))
+            .prop_map(|(frame, users)| Body::Notify { frame, users: users.into() }),
+        (id16(), any::<u64>(), recipients())
+            .prop_map(|(chat, head_seq, recipients)| Body::Nudge { chat: ChatId(chat), head_seq, recipients }),
+        (a_user(), any::<(u32, u64, bool)>()).prop_map(|(user, (device, epoch, register))| match register {
+            true => Body::Register { user, device: DeviceId(device), epoch },
+            false => Body::Unregister { user, device: DeviceId(device), epoch },
+        }),
+        any::<(u64, bool)>().prop_map(|(epoch, registered)| match registered {
+            true => Body::Registered { epoch },
+            false => Body::Superseded { epoch },
+        }),
+        (id16(), any::<u64>(), bytes(99), targets())
+            .prop_map(|(chat, seq, frame, targets)| Body::Deliver { chat: ChatId(chat), seq, frame, targets }),
+        (bytes(99), prop::collection::vec(any::<(u32, u32)>(), 0..5))
+            .prop_map(|(frame, targets)| Body::DeliverNotice { frame, targets: targets.into() }),
+        (id16(), any::<u64>(), targets())
+            .prop_map(|(chat, head_seq, targets)| Body::DeliverNudge { chat: ChatId(chat), head_seq, targets }),
+        Just(Body::Gap(GapScope::All)),
+        prop::collection::vec(a_user(), 0..5).prop_map(|users| Body::Gap(GapScope::Users(users))),
+        prop::collection::vec(any::<(u32, u32)>(), 0..5).prop_map(|list| Body::Gap(GapScope::Sessions(list))),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn an_envelope_comes_back_as_it_went(header in a_header(), body in a_body()) {
+        let envelope = Envelope { header, body };
+        prop_assert_eq!(decode(&encode(&envelope)).unwrap(), envelope);
+    }
+
+    #[test]
+    fn truncated_and_altered_envelopes_never_panic(body in a_body(), cut in any::<prop::sample::Index>(), bit in 0u8..8) {
+        let whole = encode(&Envelope::new(Class::Send, body));
+        let at = cut.index(whole.len());
+        let _ = decode(&whole.slice(..at));
+        let mut altered = whole.to_vec();
+        altered[at] ^= 1 << bit;
+        let _ = decode(&Bytes::from(altered));
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_an_error(mut noise in prop::collection::vec(any::<u8>(), 0..400)) {
+        prop_assert!(decode(&Bytes::from(noise.clone())).is_err());
+        if noise.len() >= 12 {
+            noise[8..12].copy_from_slice(FILE_IDENTIFIER.as_bytes());
+            let _ = decode(&Bytes::from(noise));
+        }
+    }
+}
+
+#[test]
+fn the_header_has_a_fixed_size() {
+    assert_eq!(size_of::<link::Header>(), 112);
+}

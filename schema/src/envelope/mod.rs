@@ -1,0 +1,427 @@
+//! The envelope: what tiers say to each other, over a lane in one process and over a link between processes.
+//!
+//! The [`Header`] has a fixed size and is never changed by a tier that only forwards; whatever an answer needs travels in
+//! it. A [`Body`] carries client frames as verified bytes: nobody parses them again on the way.
+
+mod codec;
+
+pub use codec::{EnvelopeError, decode, encode};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::errors::ErrorCode;
+use crate::frame::VerifiedFrame;
+use crate::ids::{ChatId, DeviceId, MessageId, Slot, UserId};
+use crate::wire::MarkStatus;
+
+/// The envelope format this build writes.
+pub const ENVELOPE_VERSION: u8 = 1;
+
+/// How an envelope is admitted, and what happens when its lane is full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Class {
+    /// A client's send. Admitted with a credit, so a lane always has room for it.
+    Send = 0,
+    /// The answer to a send (its room is reserved by the send's credit), and marks.
+    Ack = 1,
+    /// Registrations, nudges, gaps. Never dropped; bounded by what they concern.
+    Control = 2,
+    /// Pushes to online sessions. Full: becomes a gap for the sessions concerned.
+    Live = 3,
+    /// Sync and history pages. Pulled one at a time by whoever asked.
+    Sync = 4,
+    /// Typing, presence. Full: dropped and counted.
+    Ephemeral = 5,
+}
+
+/// Number of [`Class`]es.
+pub const CLASS_COUNT: usize = 6;
+
+/// Where a session is. A mismatch of incarnation or generation is dropped and counted, so a reused connection slot never
+/// gets another's mail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord, Default)]
+pub struct Address {
+    /// Drawn at the gateway's start; 0 = nobody.
+    pub incarnation: u64,
+    /// The gateway's shard.
+    pub shard: u16,
+    /// The connection's place in the shard's table.
+    pub connection: u32,
+    /// How often that place has been used before.
+    pub generation: u32,
+}
+
+impl Address {
+    /// No session: an answer sent here is dropped.
+    pub const NOBODY: Self = Self { incarnation: 0, shard: 0, connection: 0, generation: 0 };
+}
+
+/// When a sampled message passed each stage, in ns of the host's monotonic clock; 0 = not yet, or not sampled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stages {
+    /// The gateway read the frame.
+    pub accepted: u64,
+    /// The owner gave it its seq.
+    pub ordered: u64,
+    /// The journal (or the store) has it.
+    pub committed: u64,
+    /// The router found its recipients.
+    pub routed: u64,
+    /// The receiving gateway wrote it to a socket.
+    pub written: u64,
+}
+
+/// The fixed-size part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// [`ENVELOPE_VERSION`] of whoever wrote it.
+    pub version: u8,
+    /// See [`Class`].
+    pub class: Class,
+    /// The slot concerned; 0 where none is.
+    pub slot: Slot,
+    /// The slot's epoch as the sender knows it.
+    pub slot_epoch: u64,
+    /// The session that gets the answer.
+    pub reply: Address,
+    /// Set by the asker, returned by the answerer.
+    pub request_id: u64,
+    /// ns of the host's monotonic clock after which nobody waits for the answer; 0 = none.
+    pub deadline_ns: u64,
+    /// 0 = not traced.
+    pub trace_id: u128,
+    /// See [`Stages`].
+    pub stages: Stages,
+}
+
+impl Header {
+    /// A header with nothing set but its class.
+    pub const fn new(class: Class) -> Self {
+        Self {
+            version: ENVELOPE_VERSION,
+            class,
+            slot: match Slot::new(0) {
+                Some(slot) => slot,
+                None => unreachable!(),
+            },
+            slot_epoch: 0,
+            reply: Address::NOBODY,
+            request_id: 0,
+            deadline_ns: 0,
+            trace_id: 0,
+            stages: Stages { accepted: 0, ordered: 0, committed: 0, routed: 0, written: 0 },
+        }
+    }
+}
+
+/// One envelope.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Envelope {
+    /// Fixed size.
+    pub header: Header,
+    /// By kind.
+    pub body: Body,
+}
+
+impl Envelope {
+    /// An envelope of `class` with everything else unset.
+    pub const fn new(class: Class, body: Body) -> Self {
+        Self { header: Header::new(class), body }
+    }
+
+    /// Sets who gets the answer.
+    #[must_use]
+    pub const fn reply_to(mut self, reply: Address) -> Self {
+        self.header.reply = reply;
+        self
+    }
+}
+
+/// How far one device has acknowledged a chat.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DevicePosition {
+    /// Which device.
+    pub device: DeviceId,
+    /// Everything up to here is on the device. 0 = nothing.
+    pub acked_seq: u64,
+}
+
+/// One user a push is for, with what the owner knows of each of their devices (a device not listed is at 0).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recipient {
+    /// Whose sessions get it.
+    pub user: UserId,
+    /// Known devices.
+    pub positions: SmallVec<[DevicePosition; 2]>,
+}
+
+/// One session a push is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// The connection's place in the shard's table.
+    pub connection: u32,
+    /// How often that place has been used before.
+    pub generation: u32,
+    /// What the owner knew of the session's device: acknowledged up to here.
+    pub acked_seq: u64,
+}
+
+/// A chat that has more than a device has acknowledged, as a sync page names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChangedChat {
+    /// Which chat.
+    pub chat: ChatId,
+    /// Its committed head.
+    pub head_seq: u64,
+    /// What the asking device has acknowledged.
+    pub acked_seq: u64,
+    /// Wall time of the head, ms since 1970: pages come newest first.
+    pub last_ms: u64,
+}
+
+/// Where a sync page ended: the next page holds chats strictly older than this, in (last_ms, chat) order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+pub struct SyncCursor {
+    /// `last_ms` of the page's last chat.
+    pub last_ms: u64,
+    /// The page's last chat.
+    pub chat: ChatId,
+}
+
+/// Which sessions a gap concerns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GapScope {
+    /// Every session of the receiving gateway shard (or of all, when a router gets it).
+    All,
+    /// The sessions of these users (owner -> router).
+    Users(Vec<UserId>),
+    /// These sessions: (connection, generation) (router -> gateway shard).
+    Sessions(Vec<(u32, u32)>),
+}
+
+/// What is said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Body {
+    // ---- gateway -> owner -------------------------------------------------------------------------------------------
+    /// A client's send. The answer is `Sent` or `Refused`; either returns the credit.
+    Send {
+        /// A frame whose body is a `Send`, with a valid client_msg_id and exactly one of chat_id and to.
+        frame: VerifiedFrame,
+        /// The authenticated sender.
+        user: UserId,
+        /// The authenticated device.
+        device: DeviceId,
+        /// The chat: given, or derived from `to`.
+        chat: ChatId,
+        /// Set when the send named a user: a direct chat that may not exist yet.
+        to: Option<UserId>,
+        /// The client said so, or the session is younger than a minute.
+        retry: bool,
+    },
+    /// The session that had owner refusals for this chat is gone; forget them.
+    ForgetRefusals {
+        /// Which chat.
+        chat: ChatId,
+    },
+    /// A device's watermark. `seq` 0 means: find `message`.
+    Mark {
+        /// Which chat.
+        chat: ChatId,
+        /// Whose.
+        user: UserId,
+        /// On which device.
+        device: DeviceId,
+        /// Up to here; 0 = by `message`.
+        seq: u64,
+        /// The message marked.
+        message: Option<MessageId>,
+        /// Which watermark.
+        status: MarkStatus,
+    },
+    /// What changed for this device? Sent to the owner of the user's account log, answered by `SyncPage`.
+    SyncRequest {
+        /// Whose.
+        user: UserId,
+        /// For which device.
+        device: DeviceId,
+        /// Where the page before ended.
+        before: Option<SyncCursor>,
+    },
+    /// A page of one chat's log, answered by `Page` (or `Refused` with an empty client_msg_id).
+    PageRequest {
+        /// Which chat.
+        chat: ChatId,
+        /// Who asks; must be a member.
+        user: UserId,
+        /// Entries above this.
+        after_seq: u64,
+        /// At most so many.
+        limit_entries: u32,
+        /// At most so many bytes of entries (one entry always fits).
+        limit_bytes: u32,
+    },
+
+    // ---- owner -> owner (one process) -------------------------------------------------------------------------------
+    /// Asks a sibling partition for its part of a sync page; `partition` gets the answer.
+    SyncProbe {
+        /// Whose.
+        user: UserId,
+        /// For which device.
+        device: DeviceId,
+        /// Where the page before ended.
+        before: Option<SyncCursor>,
+        /// Who asks.
+        partition: u16,
+    },
+    /// A sibling's part: its newest chats below the cursor, newest first, and whether it has more.
+    SyncPart {
+        /// Newest first.
+        chats: Vec<ChangedChat>,
+        /// Older ones exist.
+        more: bool,
+        /// Who answers.
+        partition: u16,
+    },
+
+    // ---- owner -> gateway -------------------------------------------------------------------------------------------
+    /// The send is durable.
+    Sent {
+        /// As sent.
+        client_msg_id: Bytes,
+        /// Its chat.
+        chat: ChatId,
+        /// Its id.
+        message: MessageId,
+        /// Its place.
+        seq: u64,
+        /// Wall time of the message, ms since 1970.
+        timestamp_ms: u64,
+    },
+    /// A send, page or mark is refused.
+    Refused {
+        /// As sent; empty when it was not a send.
+        client_msg_id: Bytes,
+        /// Which chat.
+        chat: ChatId,
+        /// Why.
+        code: ErrorCode,
+        /// 0 = the error table's default.
+        retry_after_ms: u32,
+    },
+    /// One page of changed chats, newest first.
+    SyncPage {
+        /// Newest first.
+        chats: Vec<ChangedChat>,
+        /// Ask again with this; `None` = that was all.
+        next: Option<SyncCursor>,
+    },
+    /// One page of a chat's log, ascending.
+    Page {
+        /// Which chat.
+        chat: ChatId,
+        /// First seq the page speaks for; a seq inside the range without an entry has expired.
+        covers_first: u64,
+        /// Last seq the page speaks for; below covers_first when the page is empty.
+        covers_last: u64,
+        /// The chat's committed head when the page was cut.
+        head_seq: u64,
+        /// (seq, Entry frame), ascending.
+        entries: Vec<(u64, Bytes)>,
+    },
+
+    // ---- owner -> router --------------------------------------------------------------------------------------------
+    /// A committed entry for its online recipients.
+    Push {
+        /// Which chat.
+        chat: ChatId,
+        /// The entry's place.
+        seq: u64,
+        /// The Entry frame, encoded once.
+        frame: Bytes,
+        /// For whom.
+        recipients: SmallVec<[Recipient; 2]>,
+        /// The session that sent it has its ack instead.
+        except: Address,
+    },
+    /// A frame for all sessions of some users, in no chat order: receipts.
+    Notify {
+        /// A Receipt frame.
+        frame: Bytes,
+        /// For whom.
+        users: SmallVec<[UserId; 2]>,
+    },
+    /// A backstop: these users have devices that have not acknowledged head.
+    Nudge {
+        /// Which chat.
+        chat: ChatId,
+        /// Its committed head.
+        head_seq: u64,
+        /// Who is behind.
+        recipients: SmallVec<[Recipient; 2]>,
+    },
+
+    // ---- gateway -> router ------------------------------------------------------------------------------------------
+    /// A session begins (header.reply says where). Answered by `Registered`.
+    Register {
+        /// Whose.
+        user: UserId,
+        /// On which device.
+        device: DeviceId,
+        /// Rises with every session of a device, host-wide; the highest wins.
+        epoch: u64,
+    },
+    /// A session ended (header.reply says where it was).
+    Unregister {
+        /// Whose.
+        user: UserId,
+        /// On which device.
+        device: DeviceId,
+        /// As registered.
+        epoch: u64,
+    },
+
+    // ---- router -> gateway ------------------------------------------------------------------------------------------
+    /// The directory has the session: pushes may come from now on.
+    Registered {
+        /// As registered.
+        epoch: u64,
+    },
+    /// A newer session of the same device exists (header.reply says whose session ends).
+    Superseded {
+        /// The newer epoch.
+        epoch: u64,
+    },
+    /// A committed entry for sessions of one shard.
+    Deliver {
+        /// Which chat.
+        chat: ChatId,
+        /// The entry's place.
+        seq: u64,
+        /// The Entry frame.
+        frame: Bytes,
+        /// The shard's sessions.
+        targets: SmallVec<[Target; 2]>,
+    },
+    /// A receipt for sessions of one shard.
+    DeliverNotice {
+        /// The frame.
+        frame: Bytes,
+        /// (connection, generation).
+        targets: SmallVec<[(u32, u32); 2]>,
+    },
+    /// A backstop for sessions of one shard.
+    DeliverNudge {
+        /// Which chat.
+        chat: ChatId,
+        /// Its committed head.
+        head_seq: u64,
+        /// The shard's sessions.
+        targets: SmallVec<[Target; 2]>,
+    },
+
+    // ---- anyone downstream ------------------------------------------------------------------------------------------
+    /// Something live was lost on the way: resync whoever is in scope.
+    Gap(GapScope),
+}

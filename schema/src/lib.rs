@@ -1,0 +1,33 @@
+//! The contract: what Shardwire's tiers and its clients say to each other.
+//!
+//! Frames of the client protocol ([`frame`], [`encode`]), the envelope between tiers ([`envelope`]), the error table
+//! ([`errors`]), ids and their order ([`ids`], [`timeuuid`]), limits ([`limits`]). Nothing here does I/O, reads a clock or
+//! knows a tier. What must stay true: fields are only ever appended, a frame is verified once, and a
+//! [`frame::VerifiedFrame`] can only be made by verification.
+extern crate alloc;
+
+pub mod dedupe;
+pub mod encode;
+pub mod envelope;
+pub mod errors;
+pub mod frame;
+pub mod ids;
+pub mod limits;
+pub mod timeuuid;
+
+#[allow(
+    clippy::all,
+    missing_docs,
+    unsafe_code,
+    unused_qualifications,
+    mismatched_lifetime_syntaxes,
+    rustdoc::all
+)]
+mod generated {
+    pub mod client_generated;
+    pub mod envelope_generated;
+    pub mod errors;
+}
+
+/// The generated accessors of the client protocol (`fbs/client.fbs`).
+pub use generated::client_generated::shardwire::client as wire;

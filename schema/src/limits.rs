@@ -1,0 +1,32 @@
+//! Limits every tier and client shares, with their defaults and hard bounds.
+
+/// Largest frame by default, size prefix included, bytes.
+pub const FRAME_LIMIT_BYTES: usize = 64 * 1024;
+/// Shortest and longest client_msg_id, bytes.
+pub const CLIENT_MSG_ID_BYTES: core::ops::RangeInclusive<usize> = 1..=64;
+/// Sends one session may have unanswered, by default.
+pub const IN_FLIGHT_PER_SESSION: u32 = 4_096;
+/// Sends a user may make in a second, by default.
+pub const SENDS_PER_SECOND_PER_USER: u32 = 1_000;
+/// Sends a user may make at once, by default.
+pub const BURST_PER_USER: u32 = 5_000;
+/// A session that sends nothing for so long is closed, ms.
+pub const IDLE_TIMEOUT_MS: u32 = 75_000;
+/// How often a client should ping, ms.
+pub const PING_INTERVAL_MS: u32 = 20_000;
+/// A connection that has not authenticated after so long is closed, ms.
+pub const AUTH_TIMEOUT_MS: u32 = 10_000;
+/// Longest token, bytes.
+pub const TOKEN_BYTES: usize = 8 * 1024;
+/// A resend of a client_msg_id later than this must say `retry`, ms.
+pub const DEDUPE_MEMORY_MS: u64 = 15 * 60 * 1_000;
+/// A client_msg_id keeps its id and seq for so long, ms.
+pub const DEDUPE_KEEP_MS: u64 = 24 * 60 * 60 * 1_000;
+/// Protocol versions this build speaks.
+pub const PROTOCOL_VERSIONS: core::ops::RangeInclusive<u16> = 1..=1;
+/// Entries of a history page, by default and at most.
+pub const PAGE_ENTRIES: u32 = 100;
+/// Most entries of a history page.
+pub const PAGE_ENTRIES_MAX: u32 = 1_000;
+/// Chats on a sync page.
+pub const SYNC_PAGE_CHATS: usize = 64;

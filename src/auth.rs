@@ -1,0 +1,62 @@
+//! Keys of the process: the configured ones or, without any, the data folder's development key.
+
+use std::path::PathBuf;
+
+use fabric::entropy::OsEntropy;
+use gateway::auth::dev_key::DevKey;
+use gateway::auth::{KeyConfig, KeyError, KeyKind, Keys, MintError, Minter};
+
+use crate::config::Config;
+
+/// Why there is no key to verify or sign with.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum AuthSetupError {
+    /// A key's file.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A key that cannot sign.
+    #[error(transparent)]
+    Mint(#[from] MintError),
+    /// Only public keys are configured.
+    #[error("only public keys are configured: they verify tokens but cannot make them")]
+    #[diagnostic(help("make tokens where the private key is, or set auth.hs256_secret_file"))]
+    CannotSign,
+}
+
+/// The keys that verify tokens, and whether they are just the development key (made if there is none). Blocks.
+///
+/// # Errors
+/// [`AuthSetupError`] names the file that cannot be used.
+pub fn verifier(config: &Config) -> Result<(Keys, bool), AuthSetupError> {
+    if config.auth.has_keys() {
+        return Ok((Keys::from_files(&configured(config))?, false));
+    }
+    let mut keys = Keys::new();
+    let key = DevKey::open_or_create(&config.server.data, &mut OsEntropy)?;
+    keys.add(KeyKind::Hs256, None, key.secret())?;
+    Ok((keys, true))
+}
+
+/// What signs tokens: the configured HS256 secret or, without any key, the development key (made if there is none). Blocks.
+///
+/// # Errors
+/// [`AuthSetupError`]; `CannotSign` when only public keys are configured.
+pub fn minter(config: &Config) -> Result<Minter, AuthSetupError> {
+    if !config.auth.has_keys() {
+        let key = DevKey::open_or_create(&config.server.data, &mut OsEntropy)?;
+        return Ok(Minter::hs256(key.secret(), None)?);
+    }
+    let secret = configured(config).into_iter().find(|key| key.kind == KeyKind::Hs256);
+    Ok(Minter::from_file(&secret.ok_or(AuthSetupError::CannotSign)?)?)
+}
+
+fn configured(config: &Config) -> Vec<KeyConfig> {
+    let key = |kind, file: &Option<PathBuf>| file.clone().map(|file| KeyConfig { kind, file, id: None });
+    let auth = &config.auth;
+    let keys = [
+        key(KeyKind::Hs256, &auth.hs256_secret_file),
+        key(KeyKind::EdDsa, &auth.eddsa_public_key_file),
+        key(KeyKind::Es256, &auth.es256_public_key_file),
+    ];
+    keys.into_iter().flatten().collect()
+}

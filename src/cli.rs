@@ -1,0 +1,176 @@
+//! The command line: `shardwire` is `shardwire serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use schema::ids::{DeviceId, UserId};
+
+use crate::config::Layer;
+
+/// A sharded, durable messaging backend.
+///
+/// Without a subcommand it serves, on embedded storage, as one process.
+#[derive(Debug, Parser)]
+#[command(name = "shardwire", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; without it, `serve`.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Options of `serve`.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve (the default). Prints one line on stdout when ready; logs go to stderr. SIGTERM or Ctrl-C stops it cleanly.
+    Serve(ServeArgs),
+    /// Print a token (JWT) for one device, and nothing else.
+    Token(TokenArgs),
+    /// Print a commented default configuration.
+    Config,
+    /// Ask a running server how it stands, through the admin socket in its data folder.
+    Status(StatusArgs),
+}
+
+/// Options of `shardwire serve`. Each overrides the configuration file.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Data folder, made at the first start [default: ./shardwire-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Configuration file (`shardwire config` prints one)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address of the native protocol [default: 127.0.0.1:7400]
+    #[arg(long, value_name = "ADDR")]
+    pub native: Option<SocketAddr>,
+    /// Address of WebSocket [default: 127.0.0.1:7401]
+    #[arg(long, value_name = "ADDR")]
+    pub ws: Option<SocketAddr>,
+    /// Address of HTTP: /healthz, /readyz, /metrics [default: 127.0.0.1:7480]
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    /// Moves /metrics to an address of its own
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<SocketAddr>,
+    /// Connection threads [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub shards: Option<u16>,
+    /// Owner partitions, each with a journal; may change between starts [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub partitions: Option<u16>,
+}
+
+impl ServeArgs {
+    /// The options given, as a configuration layer.
+    pub fn layer(&self) -> Layer {
+        let mut layer = <Layer as confique::Layer>::empty();
+        layer.server.data = self.data.clone();
+        layer.server.native = self.native;
+        layer.server.ws = self.ws;
+        layer.server.http = self.http;
+        layer.server.metrics = self.metrics;
+        layer.server.shards = self.shards;
+        layer.server.partitions = self.partitions;
+        layer
+    }
+}
+
+/// Options of `shardwire token`.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// Data folder whose development key signs [default: ./shardwire-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Configuration file of the server
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// User id, a decimal number from 1
+    #[arg(long, value_name = "U")]
+    pub user: UserId,
+    /// Device id, a decimal number from 0
+    #[arg(long, value_name = "D")]
+    pub device: DeviceId,
+    /// How long it is valid: a number with s, m, h or d
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_ttl)]
+    pub ttl: Duration,
+}
+
+/// Options of `shardwire status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Data folder of the server [default: ./shardwire-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Configuration file of the server
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A layer that sets the data folder only.
+pub fn data_layer(data: Option<&PathBuf>) -> Layer {
+    let mut layer = <Layer as confique::Layer>::empty();
+    layer.server.data = data.cloned();
+    layer
+}
+
+fn parse_ttl(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected a number with s, m, h or d, e.g. 90s or 1h, at most 3650d".to_owned();
+    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(split);
+    let seconds: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let total = number.parse::<u64>().ok().and_then(|number| number.checked_mul(seconds)).ok_or_else(wrong)?;
+    if total == 0 || total > 3_650 * 86_400 { Err(wrong()) } else { Ok(Duration::from_secs(total)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serving_needs_no_subcommand() {
+        let cli = Cli::try_parse_from(["shardwire", "--shards", "3"]).unwrap();
+        assert!(cli.command.is_none());
+        assert_eq!(cli.serve.shards, Some(3));
+        let cli = Cli::try_parse_from(["shardwire", "serve", "--shards", "3"]).unwrap();
+        assert!(matches!(cli.command, Some(Command::Serve(ServeArgs { shards: Some(3), .. }))));
+    }
+
+    #[test]
+    fn times_to_live_have_a_unit_and_bounds() {
+        assert_eq!(parse_ttl("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_ttl("2h"), Ok(Duration::from_secs(7_200)));
+        for wrong in ["", "5", "h", "0s", "-1h", "1y", "9999999d", "99999999999999999999s"] {
+            assert!(parse_ttl(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn users_and_devices_are_checked_where_they_are_given() {
+        let parse = |user, device| Cli::try_parse_from(["shardwire", "token", "--user", user, "--device", device]);
+        assert!(parse("7", "0").is_ok());
+        let error = parse("0", "1").unwrap_err().to_string();
+        assert!(error.contains("1 to 18446744073709551615"), "{error}");
+        assert!(parse("7", "x").is_err());
+    }
+}

@@ -1,0 +1,6 @@
+//! One file a subcommand.
+
+pub mod config;
+pub mod serve;
+pub mod status;
+pub mod token;

@@ -1,0 +1,245 @@
+//! `shardwire serve`: opens the data folder, starts the shards, says `ready`, and stops cleanly on SIGTERM or Ctrl-C.
+//!
+//! The order matters: keys, folder, store, recovery, lanes, shards, then HTTP. Nothing listens before everything that was
+//! acknowledged earlier is back.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use fabric::core::Protocol;
+use fabric::disk::FileDisk;
+use fabric::entropy::{Entropy as _, OsEntropy};
+use fabric::lane::Capacities;
+use fabric::shard::{Options, ShardContext, ShardSpec, Shards, available_cores, spawn_shards};
+use fabric::time::{Clock as _, SystemClock};
+use miette::{IntoDiagnostic, Result, WrapErr};
+use prometheus_client::registry::Registry;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use storage_writer::folder::{DataFolder, Expected};
+use storage_writer::partition::{self, OpenConfig, Opened, PartitionConfig, StorageMetrics};
+use storage_writer::store::fjall::{FjallConfig, FjallStore};
+use tokio::net::TcpListener;
+
+use crate::cli::ServeArgs;
+use crate::config::{self, Config};
+use crate::node::{Board, CREDITS_PER_PARTITION, NodeConfig, ShardParts, Topology, assemble, lanes};
+use crate::state::{Addresses, Parts, Phase, ServerState};
+use crate::{admin, auth, http, logging};
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// Whatever stops the start: configuration, keys, data folder, damaged journals, addresses in use.
+pub fn run(args: &ServeArgs) -> Result<()> {
+    let config = config::load(args.config.as_deref(), args.layer())?;
+    logging::start(&config.log.level);
+    raise_descriptor_limit();
+    let folder = DataFolder::open(&config.server.data, Expected::default(), &mut OsEntropy).into_diagnostic()?;
+    let cores = available_cores();
+    let topology = Topology::new(config.server.shards, config.server.partitions, cores.len() as u16);
+    let storage = Storage::open(&config, &folder, topology)?;
+    let node = start_node(&config, &folder, topology, &cores, storage)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
+    let stopper = node.shards.stopper();
+    let served = runtime.block_on(attend(&config, node.state.clone()));
+    node.state.set_phase(Phase::Stopping);
+    stopper.stop();
+    node.shards.join();
+    tracing::info!("stopped");
+    served
+}
+
+/// What is durable, opened.
+struct Storage {
+    store: Arc<FjallStore>,
+    disk: FileDisk,
+    opened: Opened,
+    metrics: Vec<StorageMetrics>,
+}
+
+impl Storage {
+    fn open(config: &Config, folder: &DataFolder, topology: Topology) -> Result<Self> {
+        let store_config = FjallConfig { cache_bytes: config.storage.cache_bytes, ..FjallConfig::default() };
+        let store = FjallStore::open(&folder.store_path(), store_config).into_diagnostic()?;
+        let disk = FileDisk::open(folder.journal_path()).into_diagnostic().wrap_err("the journal folder cannot be used")?;
+        let metrics: Vec<StorageMetrics> = (0..topology.partitions).map(|_| StorageMetrics::new()).collect();
+        let credits = CREDITS_PER_PARTITION as usize * usize::from(topology.shards);
+        let partition = PartitionConfig {
+            freeze_bytes: config.storage.memory_table_bytes as usize,
+            waiting_sends: credits,
+            refusals: 4 * credits,
+            segment_bytes: config.storage.journal_segment_bytes,
+            ..PartitionConfig::default()
+        };
+        let open = OpenConfig { partitions: topology.partitions, partition, dedupe_secret: folder.format().dedupe_secret };
+        let now = SystemClock.now();
+        let mut metrics_of = |partition: u16| metrics[usize::from(partition)].clone();
+        let opened =
+            partition::open(&open, &store, &disk, &mut OsEntropy, now, &mut metrics_of).into_diagnostic().wrap_err("cannot recover")?;
+        let took_ms = SystemClock.now().mono_ms() - now.mono_ms();
+        tracing::info!(recovery = ?opened.recovery, took_ms, "storage is open");
+        Ok(Self { store: Arc::new(store), disk, opened, metrics })
+    }
+}
+
+/// The shards, serving.
+struct Node {
+    shards: Shards,
+    state: ServerState,
+}
+
+fn start_node(
+    config: &Config,
+    folder: &DataFolder,
+    topology: Topology,
+    cores: &[usize],
+    storage: Storage,
+) -> Result<Node> {
+    let (keys, development) = auth::verifier(config)?;
+    if development {
+        tracing::warn!(
+            "no signing key is configured: whoever can read {} can make tokens; set auth.* before production",
+            config.server.data.join(gateway::auth::dev_key::DEV_KEY_FILE).display()
+        );
+    }
+    let node_config = node_config(config, topology);
+    let ports = lanes(&node_config, OsEntropy.next_u64() | 1).into_diagnostic()?;
+    let mut registry = Registry::with_prefix("shardwire");
+    for (number, metrics) in (0u16..).zip(&storage.metrics) {
+        metrics.register(registry.sub_registry_with_label(("partition".into(), number.to_string().into())));
+    }
+    let keys: Arc<dyn gateway::auth::TokenVerifier> = Arc::new(keys);
+    let board = Board::default();
+    let parts = assemble(&node_config, storage.opened.partitions, ports, &keys, &mut OsEntropy, &board, &mut registry);
+    let gateways = parts.iter().map(ShardParts::gateway_metrics).collect();
+    let (store, disk) = (storage.store, storage.disk);
+    let runner = move |job| partition::run_job(job, &*store, &disk);
+    let shards = spawn_shards(&options(config), specs(parts, topology, cores, &folder.journal_path()), runner);
+    let shards = shards.into_diagnostic().wrap_err("cannot start serving")?;
+    for ((number, metrics), driver) in (0u16..).zip(shards.metrics()).zip(shards.drivers()) {
+        metrics.register(*driver, registry.sub_registry_with_label(("shard".into(), number.to_string().into())));
+    }
+    let address = |protocol| shards.addresses().iter().find(|(of, _)| *of == protocol).map(|(_, address)| *address);
+    let driver = shards.drivers().first().map_or("none", |driver| driver.name());
+    tracing::info!(driver, shards = topology.shards, partitions = topology.partitions, "shards are up");
+    let state = ServerState::new(Parts {
+        shards: topology.shards,
+        driver,
+        addresses: Addresses {
+            native: address(Protocol::Native).unwrap_or(config.server.native),
+            ws: address(Protocol::WebSocket).unwrap_or(config.server.ws),
+            http: config.server.http,
+        },
+        registry,
+        gateways,
+        partitions: storage.metrics,
+        board,
+    });
+    Ok(Node { shards, state })
+}
+
+fn node_config(config: &Config, topology: Topology) -> NodeConfig {
+    let unlimited = |limit: u32| if limit == 0 { u32::MAX } else { limit };
+    let limits = &config.limits;
+    NodeConfig {
+        topology,
+        limits: gateway::Limits {
+            frame_limit_bytes: limits.frame_bytes,
+            in_flight_per_session: unlimited(limits.in_flight_per_session),
+            sends_per_second_per_user: limits.sends_per_second_per_user,
+            burst_per_user: limits.burst_per_user,
+            idle_timeout_ms: limits.idle_timeout_ms,
+            ping_interval_ms: limits.ping_interval_ms,
+            auth_timeout_ms: limits.auth_timeout_ms,
+            out_buffer_bytes: limits.out_buffer_bytes,
+            max_connections: unlimited(limits.connections.div_ceil(u32::from(topology.shards))),
+            ..gateway::Limits::default()
+        },
+        allowed_hosts: config.http.allowed_hosts.clone(),
+        capacities: Capacities::default(),
+        credits_per_partition: CREDITS_PER_PARTITION,
+    }
+}
+
+fn options(config: &Config) -> Options {
+    Options {
+        listeners: vec![(Protocol::Native, config.server.native), (Protocol::WebSocket, config.server.ws)],
+        own_descriptors: true,
+        ..Options::default()
+    }
+}
+
+type Build = Box<dyn FnOnce(ShardContext) -> std::result::Result<crate::node::ShardCore, std::convert::Infallible> + Send>;
+
+fn specs(parts: Vec<ShardParts>, topology: Topology, cores: &[usize], journal: &Path) -> Vec<ShardSpec<Build>> {
+    let spec = |parts: ShardParts| ShardSpec {
+        shard: parts.number(),
+        cpu: cores.get(usize::from(topology.core_of(parts.number()))).copied(),
+        waker: parts.waker(),
+        journals: vec![journal.to_owned(); parts.partition_count()],
+        build: Box::new(move |_: ShardContext| Ok(parts.into_core())) as Build,
+    };
+    parts.into_iter().map(spec).collect()
+}
+
+/// Serves HTTP and the admin socket, says `ready`, and returns when the process is told to stop.
+async fn attend(config: &Config, state: ServerState) -> Result<()> {
+    let http = bind(config.server.http).await?;
+    let metrics = match config.server.metrics {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    let http_address = http.local_addr().into_diagnostic()?;
+    state.set_http(http_address);
+    let served = tokio::spawn(http::serve(http, metrics, state.clone()));
+    let data = config.server.data.clone();
+    let admin_state = state.clone();
+    let admin = tokio::spawn(async move { admin::serve(&data, admin_state).await });
+    state.set_phase(Phase::Serving);
+    say_ready(&state)?;
+    tokio::select! {
+        result = stop_signal() => result?,
+        ended = served => tracing::error!(?ended, "HTTP ended"),
+        ended = admin => tracing::error!(?ended, "the admin socket ended"),
+    }
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.into_diagnostic().wrap_err_with(|| format!("cannot listen on {address} for HTTP"))
+}
+
+/// The one line on stdout.
+fn say_ready(state: &ServerState) -> Result<()> {
+    let Addresses { native, ws, http } = state.addresses();
+    let line = format!("ready native={native} ws={ws} http={http} shards={} store=embedded\n", state.shards());
+    let mut stdout = std::io::stdout().lock();
+    // A closed stdout must not stop a server that logs to stderr.
+    if let Err(error) = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
+        tracing::warn!(%error, "cannot say `ready` on stdout");
+    }
+    Ok(())
+}
+
+async fn stop_signal() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).into_diagnostic()?;
+    let mut interrupt = signal(SignalKind::interrupt()).into_diagnostic()?;
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(signal = name, "stopping");
+    Ok(())
+}
+
+/// Every connection is a descriptor: takes as many as the host allows.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
+}

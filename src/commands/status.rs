@@ -1,0 +1,45 @@
+//! `shardwire status`: asks a running server how it stands.
+
+use std::fmt::Write as _;
+
+use miette::{IntoDiagnostic, Result};
+
+use crate::admin::{self, Status};
+use crate::cli::{StatusArgs, data_layer};
+use crate::config;
+
+/// Prints the status on stdout.
+///
+/// # Errors
+/// When no server answers.
+pub fn run(args: &StatusArgs) -> Result<()> {
+    let config = config::load(args.config.as_deref(), data_layer(args.data.as_ref()))?;
+    let status = admin::ask_status(&config.server.data)?;
+    if args.json {
+        return super::token::print(&format!("{}\n", serde_json::to_string_pretty(&status).into_diagnostic()?));
+    }
+    super::token::print(&text(&status))
+}
+
+fn text(status: &Status) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "shardwire {}, pid {}, up {} s: {}", status.version, status.pid, status.uptime_s, status.readiness);
+    let _ = writeln!(out, "native {}  ws {}  http {}  driver {}", status.native, status.ws, status.http, status.driver);
+    let _ = writeln!(out, "{} connections, {} sessions, {} shards", status.connections, status.sessions, status.shards);
+    let _ = writeln!(out, "partition      ordered    committed      applied     chats    memory  segments");
+    for line in &status.partitions {
+        let _ = writeln!(
+            out,
+            "{:9} {:12} {:12} {:12} {:9} {:6} MB {:9}{}",
+            line.partition,
+            line.ordered_lsn,
+            line.committed_lsn,
+            line.applied_lsn,
+            line.chats,
+            line.memory_bytes >> 20,
+            line.journal_segments,
+            if line.poisoned { "  refusing sends: a write failed" } else { "" }
+        );
+    }
+    out
+}

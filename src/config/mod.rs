@@ -1,0 +1,204 @@
+//! The configuration: one struct, one commented template (`shardwire config`), one way to load it.
+//!
+//! Precedence: command line, then file, then default. An unknown key or a value out of bounds stops the start with an
+//! error that names key, file and what is allowed. Every key's documentation says whether it can be reloaded.
+
+mod load;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use confique::Config as Confique;
+use schema::limits;
+
+pub use load::{ConfigError, Layer, load, template};
+
+/// Everything `shardwire serve` can be told.
+#[derive(Debug, Clone, Confique)]
+#[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
+pub struct Config {
+    /// Where it listens and how it spreads over cores.
+    #[config(nested)]
+    pub server: Server,
+    /// What one client may do.
+    #[config(nested)]
+    pub limits: Limits,
+    /// Who may come in.
+    #[config(nested)]
+    pub auth: Auth,
+    /// HTTP and WebSocket.
+    #[config(nested)]
+    pub http: Http,
+    /// How messages are kept.
+    #[config(nested)]
+    pub storage: Storage,
+    /// Logs, on stderr.
+    #[config(nested)]
+    pub log: Log,
+}
+
+/// Where it listens and how it spreads over cores.
+#[derive(Debug, Clone, Confique)]
+#[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
+pub struct Server {
+    /// The data folder: messages, keys, the admin socket. Made at the first start. (restart)
+    #[config(default = "./shardwire-data")]
+    pub data: PathBuf,
+    /// Native protocol (FlatBuffers over TCP): address and port; port 0 takes any. (restart)
+    #[config(default = "127.0.0.1:7400")]
+    pub native: SocketAddr,
+    /// WebSocket, at /ws: address and port. (restart)
+    #[config(default = "127.0.0.1:7401")]
+    pub ws: SocketAddr,
+    /// HTTP (/healthz, /readyz, /metrics): address and port. (restart)
+    #[config(default = "127.0.0.1:7480")]
+    pub http: SocketAddr,
+    /// Moves /metrics to an address of its own; unset = on `http`. (restart)
+    pub metrics: Option<SocketAddr>,
+    /// Connection threads; 0 = one a core. 0 to 1024. (restart)
+    #[config(default = 0)]
+    pub shards: u16,
+    /// Owner partitions (each has a journal); 0 = one a core. 0 to 256. May change between starts. (restart)
+    #[config(default = 0)]
+    pub partitions: u16,
+}
+
+/// What one client may do.
+#[derive(Debug, Clone, Confique)]
+#[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
+pub struct Limits {
+    /// Sends one session may have unanswered. 1 to 65536; 0 = unlimited. (restart)
+    #[config(default = 4096)]
+    pub in_flight_per_session: u32,
+    /// Sends a user may make in a second, over all sessions. 0 = unlimited. (restart)
+    #[config(default = 1000)]
+    pub sends_per_second_per_user: u32,
+    /// Sends a user may make at once before the rate counts. 0 = unlimited. (restart)
+    #[config(default = 5000)]
+    pub burst_per_user: u32,
+    /// Largest frame in bytes, its length prefix included. 1024 to 1048576. (restart)
+    #[config(default = 65536)]
+    pub frame_bytes: u32,
+    /// Connections the whole process holds; 0 = as many as the host allows. (restart)
+    #[config(default = 0)]
+    pub connections: u32,
+    /// Bytes waiting for one reader before pushing to it stops until it has caught up. 16384 to 16777216. (restart)
+    #[config(default = 262144)]
+    pub out_buffer_bytes: u32,
+    /// A session that sends nothing for so long is closed, ms. 5000 to 3600000. (restart)
+    #[config(default = 75000)]
+    pub idle_timeout_ms: u32,
+    /// How often clients are asked to ping, ms. Less than half the idle timeout. (restart)
+    #[config(default = 20000)]
+    pub ping_interval_ms: u32,
+    /// A connection must authenticate within so long, ms. 1000 to 60000. (restart)
+    #[config(default = 10000)]
+    pub auth_timeout_ms: u32,
+}
+
+/// Who may come in. With no key set, the data folder's development key (HS256, made at the first start, mode 0600) is
+/// the only one.
+#[derive(Debug, Clone, Confique)]
+#[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
+pub struct Auth {
+    /// File with an HS256 secret, at least 32 bytes. (restart)
+    pub hs256_secret_file: Option<PathBuf>,
+    /// PEM file with an Ed25519 public key, for EdDSA tokens. (restart)
+    pub eddsa_public_key_file: Option<PathBuf>,
+    /// PEM file with a P-256 public key, for ES256 tokens. (restart)
+    pub es256_public_key_file: Option<PathBuf>,
+}
+
+impl Auth {
+    /// Whether any signing key is configured; if none is, the development key is used.
+    pub fn has_keys(&self) -> bool {
+        self.hs256_secret_file.is_some()
+            || self.eddsa_public_key_file.is_some()
+            || self.es256_public_key_file.is_some()
+    }
+}
+
+/// HTTP and WebSocket.
+#[derive(Debug, Clone, Confique)]
+#[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
+pub struct Http {
+    /// Host names that a WebSocket's Host and Origin may carry besides the listeners' own. Names without port. (restart)
+    #[config(default = [])]
+    pub allowed_hosts: Vec<String>,
+}
+
+/// How messages are kept.
+#[derive(Debug, Clone, Confique)]
+#[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
+pub struct Storage {
+    /// A partition's memory table is written to the store when it reaches this, bytes. 1048576 to 1073741824. (restart)
+    #[config(default = 67108864)]
+    pub memory_table_bytes: u64,
+    /// A journal segment, preallocated, bytes. 4194304 to 1073741824, a multiple of 4096. (restart)
+    #[config(default = 33554432)]
+    pub journal_segment_bytes: u64,
+    /// The store's block cache, bytes. 1048576 or more. (restart)
+    #[config(default = 67108864)]
+    pub cache_bytes: u64,
+}
+
+/// Logs, on stderr.
+#[derive(Debug, Clone, Confique)]
+#[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
+pub struct Log {
+    /// Least level shown: error, warn, info, debug or trace. (restart)
+    #[config(default = "info")]
+    pub level: String,
+}
+
+impl Config {
+    /// Checks bounds that types cannot say. The error names key, value and what is allowed.
+    fn check(&self) -> Result<(), load::OutOfBounds> {
+        let bounds: [(&'static str, u64, u64, u64); 11] = [
+            ("server.shards", self.server.shards.into(), 0, 1_024),
+            ("server.partitions", self.server.partitions.into(), 0, 256),
+            ("limits.in_flight_per_session", self.limits.in_flight_per_session.into(), 0, 65_536),
+            ("limits.frame_bytes", self.limits.frame_bytes.into(), 1_024, 1 << 20),
+            ("limits.out_buffer_bytes", self.limits.out_buffer_bytes.into(), 16 << 10, 16 << 20),
+            ("limits.idle_timeout_ms", self.limits.idle_timeout_ms.into(), 5_000, 3_600_000),
+            (
+                "limits.ping_interval_ms",
+                self.limits.ping_interval_ms.into(),
+                100,
+                u64::from(self.limits.idle_timeout_ms) / 2,
+            ),
+            ("limits.auth_timeout_ms", self.limits.auth_timeout_ms.into(), 1_000, 60_000),
+            ("storage.memory_table_bytes", self.storage.memory_table_bytes, 1 << 20, 1 << 30),
+            ("storage.journal_segment_bytes", self.storage.journal_segment_bytes, 4 << 20, 1 << 30),
+            ("storage.cache_bytes", self.storage.cache_bytes, 1 << 20, u64::MAX),
+        ];
+        for (key, value, min, max) in bounds {
+            if value < min || value > max {
+                let allowed = if max == u64::MAX { format!("{min} or more") } else { format!("{min} to {max}") };
+                return Err(load::OutOfBounds { key, value: value.to_string(), allowed });
+            }
+        }
+        if self.storage.journal_segment_bytes % 4_096 != 0 {
+            let value = self.storage.journal_segment_bytes.to_string();
+            let allowed = "a multiple of 4096".to_owned();
+            return Err(load::OutOfBounds { key: "storage.journal_segment_bytes", value, allowed });
+        }
+        let levels = ["error", "warn", "info", "debug", "trace"];
+        if !levels.contains(&self.log.level.as_str()) {
+            let value = self.log.level.clone();
+            return Err(load::OutOfBounds { key: "log.level", value, allowed: levels.join(", ") });
+        }
+        Ok(())
+    }
+}
+
+// The template's defaults are literals; they must be the contract's.
+const _: () = assert!(
+    limits::IN_FLIGHT_PER_SESSION == 4096
+        && limits::SENDS_PER_SECOND_PER_USER == 1000
+        && limits::BURST_PER_USER == 5000
+        && limits::FRAME_LIMIT_BYTES == 65536
+        && limits::IDLE_TIMEOUT_MS == 75000
+        && limits::PING_INTERVAL_MS == 20000
+        && limits::AUTH_TIMEOUT_MS == 10000
+);

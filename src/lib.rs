@@ -1,0 +1,14 @@
+//! Shardwire: the tiers assembled into one binary.
+//!
+//! [`node`] joins gateway, owners and router on the threads of one process; [`commands`] are what the binary can do; the
+//! rest is what they need of the world: configuration, keys, HTTP for operators, the admin socket.
+
+pub mod admin;
+pub mod auth;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod http;
+pub mod logging;
+pub mod node;
+pub mod state;

@@ -1,0 +1,10 @@
+//! Logs: to stderr, one line an event. Tiers rate-limit lines that a peer can cause.
+
+use tracing_subscriber::filter::LevelFilter;
+
+/// Starts logging at `level` and above (a name the configuration has checked). Once a process.
+pub fn start(level: &str) {
+    let level: LevelFilter = level.parse().unwrap_or(LevelFilter::INFO);
+    // A second call (tests in one process) keeps the first subscriber.
+    let _ = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).try_init();
+}

@@ -1,0 +1,19 @@
+//! The `shardwire` binary. See [`shardwire::cli`].
+
+use clap::Parser as _;
+use shardwire::cli::{Cli, Command};
+use shardwire::commands;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> miette::Result<()> {
+    let cli = Cli::parse();
+    match cli.command {
+        None => commands::serve::run(&cli.serve),
+        Some(Command::Serve(args)) => commands::serve::run(&args),
+        Some(Command::Token(args)) => commands::token::run(&args),
+        Some(Command::Config) => commands::config::run(),
+        Some(Command::Status(args)) => commands::status::run(&args),
+    }
+}

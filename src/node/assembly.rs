@@ -1,0 +1,164 @@
+//! Puts the parts of every shard together: lanes sized by credits, gateways, partitions, routers, metrics.
+
+use std::sync::Arc;
+
+use fabric::entropy::Entropy;
+use fabric::lane::{Capacities, Mesh, Port};
+use fabric::wake::Waker;
+use gateway::auth::TokenVerifier;
+use gateway::{Epochs, GatewayMetrics, Limits, ShardConfig, UserRates};
+use prometheus_client::registry::Registry;
+use router::{MemoryDirectory, Router, RouterMetrics};
+use schema::envelope::Class;
+use storage_writer::partition::Partition;
+
+use super::board::Board;
+use super::core::{OpenGateways, ShardCore};
+use super::hub::{Hub, HubMetrics};
+use super::topology::Topology;
+
+/// Sends a gateway shard may have unanswered at one owner partition.
+pub const CREDITS_PER_PARTITION: u32 = 8_192;
+/// Control and sync envelopes that may wait for a lane: a few for every connection of a large host. Touched as used.
+const REQUESTS_WAITING: usize = 1 << 20;
+/// Marks and other answers that may wait besides the acks of credits.
+const ANSWERS_WAITING: usize = 16_384;
+
+/// What a node is made with.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The layout.
+    pub topology: Topology,
+    /// Bounds of connections and sessions, each shard's.
+    pub limits: Limits,
+    /// Hosts that Host and Origin may name besides the listeners' own.
+    pub allowed_hosts: Vec<String>,
+    /// Slots of each lane's ring; small ones for tests of full lanes.
+    pub capacities: Capacities,
+    /// Sends a gateway shard may have unanswered at one owner partition.
+    pub credits_per_partition: u32,
+}
+
+/// One shard, put together but for what must be made on its thread.
+pub struct ShardParts {
+    config: ShardConfig,
+    auth: Arc<dyn TokenVerifier>,
+    rates: Arc<UserRates>,
+    gateway_metrics: GatewayMetrics,
+    router_metrics: RouterMetrics,
+    hosts_router: bool,
+    partitions: Vec<Partition>,
+    hub: Hub,
+    waker: Waker,
+    board: Board,
+    open_gateways: OpenGateways,
+}
+
+impl ShardParts {
+    /// The shard's number.
+    pub fn number(&self) -> u16 {
+        self.config.shard
+    }
+
+    /// Wakes the shard.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Journals the shard writes.
+    pub fn partition_count(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// What its gateway counts.
+    pub fn gateway_metrics(&self) -> GatewayMetrics {
+        self.gateway_metrics.clone()
+    }
+
+    /// The shard's core; call it on the shard's thread.
+    pub fn into_core(self) -> ShardCore {
+        let seed = self.config.hash_seed;
+        let gateway = gateway::Shard::new(self.config, self.auth, self.rates, self.gateway_metrics);
+        let router = self.hosts_router.then(|| Router::new(MemoryDirectory::new(seed), self.router_metrics));
+        ShardCore::new(gateway, self.partitions, router, self.hub, self.board, self.open_gateways)
+    }
+}
+
+/// Lanes between all shards, with room for every send and ack that credits allow.
+///
+/// # Errors
+/// What `eventfd(2)` says.
+pub fn lanes(config: &NodeConfig, incarnation: u64) -> std::io::Result<Vec<Port>> {
+    let topology = config.topology;
+    let credits = |shard| topology.partitions_of(shard).count() * config.credits_per_partition as usize;
+    Mesh::with(topology.shards, incarnation, |source, destination| {
+        let mut capacities = config.capacities;
+        capacities.overflow[Class::Send as usize] = credits(destination);
+        capacities.overflow[Class::Ack as usize] = credits(source) + ANSWERS_WAITING;
+        capacities.overflow[Class::Control as usize] = REQUESTS_WAITING;
+        capacities.overflow[Class::Sync as usize] = REQUESTS_WAITING;
+        capacities
+    })
+}
+
+/// Puts every shard together. `partitions`: all of the process, by number; `ports`: of [`lanes`]; metrics go into `registry`.
+pub fn assemble(
+    config: &NodeConfig,
+    partitions: Vec<Partition>,
+    ports: Vec<Port>,
+    auth: &Arc<dyn TokenVerifier>,
+    entropy: &mut dyn Entropy,
+    board: &Board,
+    registry: &mut Registry,
+) -> Vec<ShardParts> {
+    let topology = config.topology;
+    let limits = &config.limits;
+    let incarnation = entropy.next_u64() | 1;
+    let hash_seed = entropy.next_u64();
+    let rates = UserRates::new(limits.sends_per_second_per_user, limits.burst_per_user, hash_seed);
+    let (rates, epochs) = (Arc::new(rates), Arc::new(Epochs::default()));
+    let open_gateways = OpenGateways::new(topology.shards);
+    let mut by_shard: Vec<Vec<Partition>> = (0..topology.shards).map(|_| Vec::new()).collect();
+    for partition in partitions {
+        by_shard[usize::from(topology.partition_shard(partition.number()))].push(partition);
+    }
+    let shards = (0..topology.shards).zip(ports).zip(by_shard);
+    let build = |((shard, port), partitions): ((u16, Port), Vec<Partition>)| {
+        let label = ("shard".into(), shard.to_string().into());
+        let registry = registry.sub_registry_with_label(label);
+        let (gateway_metrics, router_metrics, hub_metrics) =
+            (GatewayMetrics::new(), RouterMetrics::default(), HubMetrics::default());
+        gateway_metrics.register(registry);
+        hub_metrics.register(registry);
+        port.metrics().register(registry);
+        let hosts_router = shard < topology.host_count();
+        if hosts_router {
+            router_metrics.register(registry);
+        }
+        ShardParts {
+            config: ShardConfig {
+                shard,
+                incarnation,
+                hash_seed: entropy.next_u64(),
+                partitions: topology.partitions,
+                limits: limits.clone(),
+                credits_per_partition: config.credits_per_partition,
+                allowed_hosts: config.allowed_hosts.clone(),
+                listeners: Vec::new(),
+                server_incarnation: incarnation,
+                epochs: epochs.clone(),
+            },
+            auth: auth.clone(),
+            rates: rates.clone(),
+            gateway_metrics,
+            router_metrics,
+            hosts_router,
+            partitions,
+            waker: port.waker(),
+            hub: Hub::new(shard, topology, port, hub_metrics),
+            board: board.clone(),
+            open_gateways: open_gateways.clone(),
+        }
+    };
+    shards.map(build).collect()
+}

@@ -1,0 +1,225 @@
+//! One shard of the all-in-one process: its gateway, its owner and router partitions, and the hand-offs between them.
+//!
+//! Sans-IO: `fabric::shard` drives it with sockets and files, the simulator with simulated ones. One thread owns it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use fabric::core::{Action, ConnId, Core, JobQueue, Protocol};
+use fabric::time::Now;
+use gateway::Shard as Gateway;
+use router::{MemoryDirectory, Router};
+use schema::envelope::Envelope;
+use storage_writer::partition::{Job, JobDone, Partition};
+
+use super::board::Board;
+use super::hub::Hub;
+use super::topology::Part;
+
+/// Envelopes taken from lanes in one go, so that a busy neighbour cannot keep a shard from its own sockets.
+const DRAIN_BUDGET: usize = 4_096;
+/// How often a shard says where its partitions stand.
+const BOARD_INTERVAL_NS: u64 = 1_000_000_000;
+/// How often a stopping shard looks whether the others' gateways have stopped too.
+const STOP_POLL_NS: u64 = 5_000_000;
+
+/// Gateways that have not stopped yet: partitions stop after the last, since any gateway may still send to them.
+#[derive(Clone, Debug)]
+pub struct OpenGateways(Arc<AtomicUsize>);
+
+impl OpenGateways {
+    /// All `shards` are open.
+    pub fn new(shards: u16) -> Self {
+        Self(Arc::new(AtomicUsize::new(usize::from(shards))))
+    }
+}
+
+/// How far a stop has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stopping {
+    No,
+    Gateway,
+    WaitingForOthers,
+    Partitions,
+}
+
+/// One shard's parts.
+pub struct ShardCore {
+    gateway: Gateway,
+    /// Rising by number.
+    partitions: Vec<Partition>,
+    router: Option<Router<MemoryDirectory>>,
+    hub: Hub,
+    board: Board,
+    board_due_ns: u64,
+    /// Lanes held more than one drain's budget.
+    more: bool,
+    now: Now,
+    open_gateways: OpenGateways,
+    stopping: Stopping,
+}
+
+impl ShardCore {
+    /// Puts a shard together. `router`: on host shards only.
+    pub fn new(
+        gateway: Gateway,
+        partitions: Vec<Partition>,
+        router: Option<Router<MemoryDirectory>>,
+        hub: Hub,
+        board: Board,
+        open_gateways: OpenGateways,
+    ) -> Self {
+        debug_assert!(partitions.is_sorted_by_key(Partition::number));
+        Self {
+            gateway,
+            partitions,
+            router,
+            hub,
+            board,
+            board_due_ns: 0,
+            more: false,
+            now: Now::default(),
+            open_gateways,
+            stopping: Stopping::No,
+        }
+    }
+
+    /// The partitions, for tests and the simulator.
+    pub fn partitions(&self) -> &[Partition] {
+        &self.partitions
+    }
+
+
+    fn dispatch(&mut self, now: Now, part: Part, envelope: Envelope) {
+        match part {
+            Part::Gateway => self.gateway.handle(now, envelope, &mut self.hub),
+            Part::Router => match &mut self.router {
+                Some(router) => router.handle(now, envelope, &mut self.hub),
+                None => debug_assert!(false, "this shard has no router partition"),
+            },
+            Part::Owner(number) => {
+                let place = self.partitions.binary_search_by_key(&number, Partition::number);
+                match place {
+                    Ok(place) => self.partitions[place].handle(now, envelope, &mut self.hub),
+                    Err(_) => debug_assert!(false, "partition {number} is not on this shard"),
+                }
+            }
+        }
+    }
+
+    /// Works off hand-offs until there are none. Each does a bounded amount of work and none of them waits, so this ends.
+    fn settle(&mut self, now: Now) {
+        while let Some((part, envelope)) = self.hub.next_local() {
+            self.dispatch(now, part, envelope);
+        }
+    }
+
+    fn work_on_stop(&mut self, now: Now) {
+        if self.stopping == Stopping::Gateway && self.gateway.stopped() {
+            self.open_gateways.0.fetch_sub(1, Ordering::SeqCst);
+            self.stopping = Stopping::WaitingForOthers;
+        }
+        if self.stopping == Stopping::WaitingForOthers && self.open_gateways.0.load(Ordering::SeqCst) == 0 && !self.more {
+            self.partitions.iter_mut().for_each(|partition| partition.stop(now));
+            self.stopping = Stopping::Partitions;
+        }
+    }
+}
+
+impl Core for ShardCore {
+    type Job = Job;
+    type JobDone = JobDone;
+
+    fn listening(&mut self, addresses: &[(Protocol, SocketAddr)]) {
+        let websocket = addresses.iter().filter(|(protocol, _)| *protocol == Protocol::WebSocket);
+        self.gateway.listening(&websocket.map(|(_, address)| *address).collect::<Vec<_>>());
+    }
+
+    fn accepted(&mut self, now: Now, protocol: Protocol, peer: SocketAddr) -> Option<ConnId> {
+        self.gateway.accepted(now, protocol, peer)
+    }
+
+    fn received(&mut self, now: Now, conn: ConnId, bytes: &[u8]) {
+        self.gateway.received(now, conn, bytes, &mut self.hub);
+    }
+
+    fn closed(&mut self, now: Now, conn: ConnId) {
+        self.gateway.closed(now, conn, &mut self.hub);
+    }
+
+    fn take_output(&mut self, conn: ConnId, max_bytes: usize, out: &mut Vec<Bytes>) {
+        self.gateway.take_output(conn, max_bytes, out);
+    }
+
+    fn written(&mut self, now: Now, conn: ConnId, bytes: usize) {
+        self.gateway.written(now, conn, bytes, &mut self.hub);
+    }
+
+    fn write_done(&mut self, now: Now, journal: u16, ticket: u64, result: io::Result<()>) {
+        let place = usize::from(journal);
+        self.partitions[place].write_done(now, ticket, result, &mut self.hub);
+    }
+
+    fn job_done(&mut self, now: Now, done: JobDone) {
+        let number = done.partition;
+        match self.partitions.binary_search_by_key(&number, Partition::number) {
+            Ok(place) => self.partitions[place].job_done(now, done, &mut self.hub),
+            Err(_) => debug_assert!(false, "a job of partition {number} came to another shard"),
+        }
+    }
+
+    fn turn(&mut self, now: Now) {
+        self.now = now;
+        self.more = self.hub.drain(DRAIN_BUDGET);
+        self.settle(now);
+        for place in 0..self.partitions.len() {
+            self.partitions[place].turn(now, &mut self.hub);
+        }
+        self.gateway.tick(now, &mut self.hub);
+        self.settle(now);
+        self.work_on_stop(now);
+        self.hub.flush();
+        if now.mono_ns >= self.board_due_ns {
+            self.board_due_ns = now.mono_ns + BOARD_INTERVAL_NS;
+            self.partitions.iter().for_each(|partition| self.board.post(partition.status()));
+        }
+    }
+
+    fn next_action(&mut self) -> Option<Action> {
+        // Journal writes first: everything else waits for them in the end.
+        for (journal, partition) in (0u16..).zip(&mut self.partitions) {
+            if let Some(write) = partition.take_write() {
+                return Some(Action::Write { journal, write });
+            }
+        }
+        self.gateway.next_action()
+    }
+
+    fn next_job(&mut self) -> Option<(JobQueue, Job)> {
+        self.partitions.iter_mut().find_map(Partition::take_job)
+    }
+
+    fn next_deadline_ns(&self) -> Option<u64> {
+        if self.more {
+            return Some(self.now.mono_ns);
+        }
+        let stop = (self.stopping != Stopping::No).then_some(self.now.mono_ns + STOP_POLL_NS);
+        let board = (!self.partitions.is_empty()).then_some(self.board_due_ns);
+        let partitions = self.partitions.iter().filter_map(Partition::next_deadline_ns);
+        partitions.chain(self.gateway.next_deadline_ns()).chain(stop).chain(board).min()
+    }
+
+    fn stop(&mut self, now: Now) {
+        if self.stopping == Stopping::No {
+            self.stopping = Stopping::Gateway;
+            self.gateway.stop(now, &mut self.hub);
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.stopping == Stopping::Partitions && self.partitions.iter().all(Partition::stopped)
+    }
+}

@@ -1,0 +1,233 @@
+//! One shard's way to everyone else: a local queue for parts on the same shard, lanes for the others.
+//!
+//! The hub never waits. What has no room follows its class: a live envelope becomes a gap, a mark is dropped and counted
+//! (marks are cumulative, and an entry without one comes again), anything else has its room reserved: sends and acks by
+//! credits, the rest because a session has at most a few requests under way.
+
+use std::collections::VecDeque;
+
+use fabric::lane::Port;
+use fabric::tier::Egress;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+use schema::envelope::{Address, Body, Class, Envelope, GapScope};
+use schema::ids::{Slot, UserId};
+
+use super::gaps::Gaps;
+use super::topology::{Part, Topology};
+
+/// Envelopes waiting in overflows beyond which marks are dropped, so that they cannot take the room of acks.
+const MARKS_WAITING_MAX: usize = 4_096;
+
+/// What a hub counts; clones share.
+#[derive(Clone, Debug, Default)]
+pub struct HubMetrics {
+    /// Hand-offs on the same shard.
+    pub local: Counter,
+    /// Live envelopes that found a full lane and became gaps.
+    pub gapped: Counter,
+    /// Gaps sent.
+    pub gaps: Counter,
+    /// Marks dropped because lanes were full.
+    pub marks_dropped: Counter,
+}
+
+impl HubMetrics {
+    /// Adds them to `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("hub_local", "Hand-offs on the same shard", self.local.clone());
+        registry.register("hub_gapped", "Live envelopes that found a full lane", self.gapped.clone());
+        registry.register("hub_gaps", "Gaps sent for them", self.gaps.clone());
+        registry.register("hub_marks_dropped", "Marks dropped because lanes were full", self.marks_dropped.clone());
+    }
+}
+
+/// One shard's hand-offs. Belongs to the shard's thread.
+pub struct Hub {
+    shard: u16,
+    topology: Topology,
+    port: Port,
+    local: VecDeque<(Part, Envelope)>,
+    gaps: Gaps,
+    metrics: HubMetrics,
+}
+
+impl Hub {
+    /// A hub over the shard's lanes.
+    pub fn new(shard: u16, topology: Topology, port: Port, metrics: HubMetrics) -> Self {
+        Self { shard, topology, port, local: VecDeque::new(), gaps: Gaps::new(topology.shards), metrics }
+    }
+
+    /// The next hand-off for a part of this shard.
+    pub fn next_local(&mut self) -> Option<(Part, Envelope)> {
+        self.local.pop_front()
+    }
+
+    /// Takes what the other shards sent, at most `budget`; whether there is more.
+    pub fn drain(&mut self, budget: usize) -> bool {
+        let (topology, local) = (self.topology, &mut self.local);
+        self.port.drain(budget, |_, envelope| local.push_back((part_of(&topology, &envelope), envelope))).more
+    }
+
+    /// Once a turn, after everything: sends gaps and wakes whoever was sent something.
+    pub fn flush(&mut self) {
+        if self.gaps.any() {
+            for (shard, gap) in self.gaps.take() {
+                self.metrics.gaps.inc();
+                match shard {
+                    Some(shard) => self.send(shard, gap),
+                    None => self.to_all_gateways(gap),
+                }
+            }
+        }
+        self.port.flush();
+    }
+
+    fn send(&mut self, shard: u16, envelope: Envelope) {
+        if shard == self.shard {
+            self.metrics.local.inc();
+            self.local.push_back((part_of(&self.topology, &envelope), envelope));
+            return;
+        }
+        if matches!(envelope.body, Body::Mark { .. }) && self.port.overflowing() > MARKS_WAITING_MAX {
+            self.metrics.marks_dropped.inc();
+            return;
+        }
+        let Err(full) = self.port.push(shard, envelope) else { return };
+        let envelope = *full.0;
+        let can_gap = envelope.header.class == Class::Live
+            || matches!(envelope.body, Body::Nudge { .. } | Body::DeliverNudge { .. });
+        assert!(
+            can_gap,
+            "lane {} -> {shard} has no room for an envelope of class {:?}, whose room is reserved",
+            self.shard, envelope.header.class
+        );
+        self.metrics.gapped.inc();
+        self.gaps.note(shard, envelope);
+    }
+}
+
+/// The part of the receiving shard that an envelope is for; the body tells.
+fn part_of(topology: &Topology, envelope: &Envelope) -> Part {
+    match &envelope.body {
+        Body::Send { .. }
+        | Body::ForgetRefusals { .. }
+        | Body::Mark { .. }
+        | Body::SyncRequest { .. }
+        | Body::PageRequest { .. }
+        | Body::SyncProbe { .. }
+        | Body::SyncPart { .. } => Part::Owner(topology.partition_of(envelope.header.slot)),
+        Body::Push { .. }
+        | Body::Notify { .. }
+        | Body::Nudge { .. }
+        | Body::Register { .. }
+        | Body::Unregister { .. }
+        | Body::Gap(GapScope::Users(_)) => Part::Router,
+        Body::Sent { .. }
+        | Body::Refused { .. }
+        | Body::SyncPage { .. }
+        | Body::Page { .. }
+        | Body::Registered { .. }
+        | Body::Superseded { .. }
+        | Body::Deliver { .. }
+        | Body::DeliverNotice { .. }
+        | Body::DeliverNudge { .. }
+        | Body::Gap(GapScope::All | GapScope::Sessions(_)) => Part::Gateway,
+    }
+}
+
+impl Egress for Hub {
+    fn to_owner(&mut self, slot: Slot, mut envelope: Envelope) {
+        envelope.header.slot = slot;
+        self.send(self.topology.partition_shard(self.topology.partition_of(slot)), envelope);
+    }
+
+    fn to_partition(&mut self, partition: u16, envelope: Envelope) {
+        self.to_owner(self.topology.first_slot(partition), envelope);
+    }
+
+    fn to_router(&mut self, user: UserId, envelope: Envelope) {
+        self.send(self.topology.router_shard(user), envelope);
+    }
+
+    fn to_gateway(&mut self, address: Address, envelope: Envelope) {
+        // An address of nobody, or of a gateway that had more shards: there is no session to tell.
+        if address != Address::NOBODY && address.shard < self.topology.shards {
+            self.send(address.shard, envelope);
+        }
+    }
+
+    fn to_all_gateways(&mut self, envelope: Envelope) {
+        for shard in 0..self.topology.shards {
+            self.send(shard, envelope.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use fabric::lane::{Capacities, Mesh};
+    use schema::envelope::Target;
+    use schema::ids::{ChatId, DeviceId};
+    use smallvec::smallvec;
+
+    use super::*;
+
+    fn hubs(topology: Topology, slots: usize) -> Vec<Hub> {
+        let ports = Mesh::new(topology.shards, 1, Capacities::uniform(slots)).unwrap();
+        let hub = |port: Port| Hub::new(port.shard(), topology, port, HubMetrics::default());
+        ports.into_iter().map(hub).collect()
+    }
+
+    fn address(shard: u16) -> Address {
+        Address { incarnation: 1, shard, connection: 3, generation: 1 }
+    }
+
+    fn deliver() -> Envelope {
+        let target = Target { connection: 3, generation: 1, acked_seq: 0 };
+        let body = Body::Deliver { chat: ChatId([0; 16]), seq: 1, frame: Bytes::new(), targets: smallvec![target] };
+        Envelope::new(Class::Live, body)
+    }
+
+    #[test]
+    fn a_probe_finds_the_partition_it_is_for_wherever_it_lives() {
+        let topology = Topology::new(2, 5, 2);
+        let mut hubs = hubs(topology, 64);
+        let probe = |partition| {
+            let user = UserId::new(7).unwrap();
+            let body = Body::SyncProbe { user, device: DeviceId(1), before: None, partition };
+            Envelope::new(Class::Sync, body)
+        };
+        (0..5).for_each(|partition| hubs[0].to_partition(partition, probe(partition)));
+        hubs[0].flush();
+        hubs[1].drain(64);
+        let mut at = |shard: usize| std::iter::from_fn(|| hubs[shard].next_local()).map(|(part, _)| part).collect::<Vec<_>>();
+        assert_eq!(at(0), [Part::Owner(0), Part::Owner(2), Part::Owner(4)]);
+        assert_eq!(at(1), [Part::Owner(1), Part::Owner(3)]);
+    }
+
+    #[test]
+    fn a_full_live_lane_becomes_a_gap_for_the_sessions_concerned() {
+        let mut hubs = hubs(Topology::new(2, 2, 2), 4);
+        (0..6).for_each(|_| hubs[0].to_gateway(address(1), deliver()));
+        assert_eq!(hubs[0].metrics.gapped.get(), 2);
+        hubs[0].flush();
+        hubs[1].drain(1_024);
+        let got: Vec<_> = std::iter::from_fn(|| hubs[1].next_local()).collect();
+        let gaps: Vec<_> = got.iter().filter(|(_, envelope)| matches!(envelope.body, Body::Gap(_))).collect();
+        let [(Part::Gateway, Envelope { body: Body::Gap(GapScope::Sessions(sessions)), .. })] = &gaps[..] else {
+            panic!("{gaps:?}")
+        };
+        assert_eq!(sessions, &[(3, 1), (3, 1)]);
+        assert_eq!(got.len(), 5, "four deliveries and one gap");
+    }
+
+    #[test]
+    fn nobody_gets_no_answer() {
+        let mut hubs = hubs(Topology::new(1, 1, 1), 4);
+        hubs[0].to_gateway(Address::NOBODY, deliver());
+        hubs[0].to_gateway(address(9), deliver());
+        assert!(hubs[0].next_local().is_none());
+    }
+}

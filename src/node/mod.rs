@@ -1,0 +1,14 @@
+//! The all-in-one node: every tier's parts on the threads of one process.
+
+mod assembly;
+mod board;
+mod core;
+mod gaps;
+mod hub;
+mod topology;
+
+pub use assembly::{CREDITS_PER_PARTITION, NodeConfig, ShardParts, assemble, lanes};
+pub use board::Board;
+pub use core::{OpenGateways, ShardCore};
+pub use hub::{Hub, HubMetrics};
+pub use topology::{Part, Topology};

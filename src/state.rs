@@ -1,0 +1,172 @@
+//! What the process knows of itself while it serves: for HTTP, the admin socket and the ready line.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fabric::time::{Clock as _, SystemClock};
+use gateway::GatewayMetrics;
+use prometheus_client::registry::Registry;
+use storage_writer::partition::StorageMetrics;
+
+use crate::admin::{PartitionLine, Status};
+use crate::node::Board;
+
+/// Where the start or stop has come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Not serving yet.
+    Starting,
+    /// Serving.
+    Serving,
+    /// Told to stop.
+    Stopping,
+}
+
+/// The addresses that are served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Addresses {
+    /// Native protocol.
+    pub native: SocketAddr,
+    /// WebSocket.
+    pub ws: SocketAddr,
+    /// HTTP.
+    pub http: SocketAddr,
+}
+
+struct Inner {
+    started_ms: u64,
+    shards: u16,
+    driver: &'static str,
+    addresses: Mutex<Addresses>,
+    registry: Registry,
+    gateways: Vec<GatewayMetrics>,
+    partitions: Vec<StorageMetrics>,
+    board: Board,
+    phase: Mutex<Phase>,
+}
+
+/// The process's knowledge of itself; clones share it. Any thread.
+#[derive(Clone)]
+pub struct ServerState(Arc<Inner>);
+
+/// What a [`ServerState`] is made of.
+pub struct Parts {
+    /// Connection threads.
+    pub shards: u16,
+    /// `io_uring` or `epoll`.
+    pub driver: &'static str,
+    /// Served addresses.
+    pub addresses: Addresses,
+    /// Every metric of the process.
+    pub registry: Registry,
+    /// One a shard.
+    pub gateways: Vec<GatewayMetrics>,
+    /// One a partition.
+    pub partitions: Vec<StorageMetrics>,
+    /// Statuses of the partitions.
+    pub board: Board,
+}
+
+impl ServerState {
+    /// Serving does not begin until [`Self::set_phase`] says so.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner {
+            started_ms: SystemClock.now().mono_ms(),
+            shards: parts.shards,
+            driver: parts.driver,
+            addresses: Mutex::new(parts.addresses),
+            registry: parts.registry,
+            gateways: parts.gateways,
+            partitions: parts.partitions,
+            board: parts.board,
+            phase: Mutex::new(Phase::Starting),
+        }))
+    }
+
+    fn addresses_lock(&self) -> MutexGuard<'_, Addresses> {
+        self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.0.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the address HTTP got.
+    pub fn set_http(&self, http: SocketAddr) {
+        self.addresses_lock().http = http;
+    }
+
+    /// The addresses that are served.
+    pub fn addresses(&self) -> Addresses {
+        *self.addresses_lock()
+    }
+
+    /// Connection threads.
+    pub fn shards(&self) -> u16 {
+        self.0.shards
+    }
+
+    /// Notes where the start or stop has come to.
+    pub fn set_phase(&self, phase: Phase) {
+        *self.phase() = phase;
+    }
+
+    /// `Ok` while new work is taken, else why not.
+    ///
+    /// # Errors
+    /// For people: starting, stopping, or which partitions cannot store.
+    pub fn readiness(&self) -> Result<(), String> {
+        match *self.phase() {
+            Phase::Starting => return Err("starting".to_owned()),
+            Phase::Stopping => return Err("stopping".to_owned()),
+            Phase::Serving => {}
+        }
+        let poisoned = (0..).zip(&self.0.partitions).filter(|(_, metrics)| metrics.poisoned.get() != 0);
+        let numbers: Vec<String> = poisoned.map(|(number, _): (u16, _)| number.to_string()).collect();
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "messages cannot be stored: the journal of partition {} cannot be written (disk full or failing); retrying",
+            numbers.join(", ")
+        ))
+    }
+
+    /// Every metric as Prometheus text.
+    pub fn metrics_text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.0.registry);
+        text
+    }
+
+    /// For `shardwire status`.
+    pub fn status(&self) -> Status {
+        let inner = &*self.0;
+        let addresses = self.addresses();
+        let line = |status: storage_writer::partition::PartitionStatus| PartitionLine {
+            partition: status.partition,
+            ordered_lsn: status.ordered_lsn,
+            committed_lsn: status.committed_lsn,
+            applied_lsn: status.applied_lsn,
+            chats: status.chats,
+            memory_bytes: status.memory_bytes,
+            journal_segments: status.journal_segments,
+            poisoned: status.poisoned,
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: SystemClock.now().mono_ms().saturating_sub(inner.started_ms) / 1_000,
+            readiness: self.readiness().err().unwrap_or_else(|| "ready".to_owned()),
+            driver: inner.driver.to_owned(),
+            native: addresses.native.to_string(),
+            ws: addresses.ws.to_string(),
+            http: addresses.http.to_string(),
+            connections: inner.gateways.iter().map(|metrics| metrics.connections.get()).sum(),
+            sessions: inner.gateways.iter().map(|metrics| metrics.sessions.get()).sum(),
+            shards: inner.shards,
+            partitions: inner.board.read().into_iter().map(line).collect(),
+        }
+    }
+}

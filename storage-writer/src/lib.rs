@@ -1,0 +1,9 @@
+//! Order, durability, history.
+
+pub mod folder;
+pub mod journal;
+pub mod lsn;
+mod memtable;
+pub mod owner;
+pub mod partition;
+pub mod store;

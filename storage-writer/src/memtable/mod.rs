@@ -1,0 +1,169 @@
+//! Memory tables: committed entries that the store does not have yet, a chat's in seq order.
+//!
+//! One table is active and grows; it is frozen whole and handed to a flush, which reads it on another thread while the
+//! owner still reads it here. What must stay true: a table holds only committed entries, a chat's entries in it have no
+//! holes, and a frozen table never changes.
+
+mod hot;
+
+use schema::dedupe::DedupeKey;
+use schema::ids::{ChatId, MessageId};
+use schema::timeuuid;
+
+use bytes::Bytes;
+
+use crate::store::{DedupeHit, FlushRun, StoredEntry};
+
+pub(crate) use hot::HotTails;
+
+/// One committed entry.
+#[derive(Clone, Debug)]
+pub(crate) struct MemEntry {
+    pub seq: u64,
+    pub message: MessageId,
+    pub frame: Bytes,
+    pub key: DedupeKey,
+}
+
+/// Bookkeeping of an entry besides its frame, bytes.
+const ENTRY_OVERHEAD: usize = size_of::<MemEntry>() + 32;
+/// Bookkeeping of a chat in a table, bytes.
+const CHAT_OVERHEAD: usize = size_of::<TableChat>() + 32;
+
+impl MemEntry {
+    /// What it costs to keep, bytes.
+    pub(crate) fn cost(&self) -> usize {
+        self.frame.len() + ENTRY_OVERHEAD
+    }
+}
+
+/// One chat's part of a table. Empty when only its positions changed.
+#[derive(Debug)]
+pub(crate) struct TableChat {
+    /// The chat's number in its partition.
+    pub index: u32,
+    pub chat: ChatId,
+    pub entries: Vec<MemEntry>,
+}
+
+/// Where a chat is in the table of an epoch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    pub epoch: u32,
+    pub slot: u32,
+}
+
+/// Tables a chat can be in at once: one active, the rest frozen or being retired.
+pub(crate) const PLACES: usize = 4;
+
+/// A table: chats in the order of their first change.
+#[derive(Debug)]
+pub(crate) struct MemTable {
+    /// 1, 2, 3… in a partition's life; 0 = no table.
+    pub epoch: u32,
+    pub chats: Vec<TableChat>,
+    pub bytes: usize,
+    pub entries: u64,
+    /// Monotonic times of the first and last change, ns; 0 = none.
+    pub first_ns: u64,
+    pub last_ns: u64,
+}
+
+impl MemTable {
+    pub(crate) fn new(epoch: u32) -> Self {
+        Self { epoch, chats: Vec::new(), bytes: 0, entries: 0, first_ns: 0, last_ns: 0 }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chats.is_empty()
+    }
+
+    /// The slot of a chat, made if it has none. `place`: the chat's own note of where it is in this epoch's table.
+    fn slot(&mut self, index: u32, chat: ChatId, place: &mut Place) -> usize {
+        if place.epoch != self.epoch {
+            *place = Place { epoch: self.epoch, slot: self.chats.len() as u32 };
+            self.chats.push(TableChat { index, chat, entries: Vec::new() });
+            self.bytes += CHAT_OVERHEAD;
+        }
+        place.slot as usize
+    }
+
+    /// Adds a chat's next entry.
+    pub(crate) fn push(&mut self, now_ns: u64, index: u32, chat: ChatId, place: &mut Place, entry: MemEntry) {
+        let slot = self.slot(index, chat, place);
+        self.bytes += entry.cost();
+        self.entries += 1;
+        self.touched(now_ns);
+        let entries = &mut self.chats[slot].entries;
+        debug_assert!(entries.last().is_none_or(|last| last.seq + 1 == entry.seq), "a chat's entries have no holes");
+        entries.push(entry);
+    }
+
+    /// Notes that a chat's state changed without an entry.
+    pub(crate) fn touch(&mut self, now_ns: u64, index: u32, chat: ChatId, place: &mut Place) {
+        self.slot(index, chat, place);
+        self.touched(now_ns);
+    }
+
+    fn touched(&mut self, now_ns: u64) {
+        if self.first_ns == 0 {
+            self.first_ns = now_ns;
+        }
+        self.last_ns = now_ns;
+    }
+
+    /// Replays an entry, which may have been seen before, or follow a hole that the store fills: only the last run without
+    /// holes is kept.
+    pub(crate) fn replay(&mut self, index: u32, chat: ChatId, place: &mut Place, entry: MemEntry) {
+        let slot = self.slot(index, chat, place);
+        let entries = &mut self.chats[slot].entries;
+        if let Some(last) = entries.last() {
+            if entry.seq <= last.seq {
+                return;
+            }
+            if entry.seq != last.seq + 1 {
+                let dropped: usize = entries.iter().map(MemEntry::cost).sum();
+                self.bytes -= dropped;
+                self.entries -= entries.len() as u64;
+                entries.clear();
+            }
+        }
+        self.bytes += entry.cost();
+        self.entries += 1;
+        entries.push(entry);
+        self.touched(1);
+    }
+
+    /// A chat's entries in this table.
+    pub(crate) fn of(&self, places: &[Place; PLACES]) -> &[MemEntry] {
+        let place = places[self.epoch as usize % PLACES];
+        if place.epoch == self.epoch { &self.chats[place.slot as usize].entries } else { &[] }
+    }
+
+    /// The table as the store takes it, without states and positions.
+    pub(crate) fn to_run(&self) -> FlushRun {
+        let mut run = FlushRun { dedupe: Vec::with_capacity(self.entries as usize), ..FlushRun::default() };
+        for part in self.chats.iter().filter(|part| !part.entries.is_empty()) {
+            let stored = |e: &MemEntry| StoredEntry { seq: e.seq, message: e.message, frame: e.frame.clone() };
+            run.entries.push((part.chat, part.entries.iter().map(stored).collect()));
+            run.dedupe.extend(part.entries.iter().map(|e| {
+                let wall_ms = timeuuid::unix_ms(e.message);
+                (e.key, DedupeHit { chat: part.chat, seq: e.seq, message: e.message, wall_ms })
+            }));
+        }
+        run
+    }
+}
+
+/// Finds `seq` among entries without holes.
+pub(crate) fn at_seq(entries: &[MemEntry], seq: u64) -> Option<&MemEntry> {
+    let first = entries.first()?.seq;
+    entries.get(usize::try_from(seq.checked_sub(first)?).ok()?)
+}
+
+/// Finds a message among entries in seq order, whose ids rise with it.
+pub(crate) fn by_message(entries: &[MemEntry], message: MessageId) -> Option<&MemEntry> {
+    let ticks = timeuuid::ticks(message);
+    let at = entries.partition_point(|e| timeuuid::ticks(e.message) < ticks);
+    entries.get(at).filter(|e| e.message == message)
+}

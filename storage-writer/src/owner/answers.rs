@@ -1,0 +1,39 @@
+//! The answers of an owner to a gateway.
+
+use bytes::Bytes;
+use fabric::tier::Egress;
+use schema::envelope::{Address, Body, Class, Envelope};
+use schema::errors::ErrorCode;
+use schema::ids::{ChatId, MessageId};
+use schema::timeuuid;
+
+/// Answers a send.
+pub(super) fn send_sent(
+    egress: &mut dyn Egress,
+    (reply, request_id): (Address, u64),
+    client_msg_id: Bytes,
+    chat: ChatId,
+    seq: u64,
+    message: MessageId,
+) {
+    let timestamp_ms = timeuuid::unix_ms(message);
+    let mut envelope = Envelope::new(Class::Ack, Body::Sent { client_msg_id, chat, message, seq, timestamp_ms });
+    envelope.header.reply = reply;
+    envelope.header.request_id = request_id;
+    egress.to_gateway(reply, envelope);
+}
+
+/// Refuses a send, a mark or a read.
+pub(super) fn send_refused(
+    egress: &mut dyn Egress,
+    class: Class,
+    (reply, request_id): (Address, u64),
+    client_msg_id: Bytes,
+    chat: ChatId,
+    code: ErrorCode,
+) {
+    let mut envelope = Envelope::new(class, Body::Refused { client_msg_id, chat, code, retry_after_ms: 0 });
+    envelope.header.reply = reply;
+    envelope.header.request_id = request_id;
+    egress.to_gateway(reply, envelope);
+}

@@ -1,0 +1,74 @@
+//! What waits for a journal block: sends in the order they were given, and positions.
+
+use bytes::Bytes;
+use schema::dedupe::DedupeKey;
+use schema::envelope::{Address, Stages};
+use schema::errors::ErrorCode;
+use schema::ids::{DeviceId, MessageId, UserId};
+use schema::timeuuid;
+
+/// What happens to an item once its block is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// A new entry: it is applied, answered and pushed.
+    Entry,
+    /// A resend of an entry of this block or the one before: it gets the same answer.
+    Duplicate,
+    /// Refused; its answer keeps its place behind what its session sent before.
+    Refusal(ErrorCode),
+}
+
+/// One send.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub what: What,
+    pub chat: u32,
+    pub seq: u64,
+    pub message: MessageId,
+    /// The Entry frame; empty unless `what` is `Entry`.
+    pub frame: Bytes,
+    pub key: DedupeKey,
+    pub user: UserId,
+    pub device: DeviceId,
+    pub client_msg_id: Bytes,
+    pub reply: Address,
+    pub request_id: u64,
+    /// Only of a sampled send.
+    pub trace: Option<Box<(u128, Stages)>>,
+}
+
+/// A device's position on its way into a block, coalesced: the highest of each kind, with its message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PendingPosition {
+    pub chat: u32,
+    pub user: UserId,
+    pub device: DeviceId,
+    /// seq 0 = none. A message that has expired has no id, and its receipt is left out.
+    pub delivered: (u64, Option<MessageId>),
+    pub read: (u64, Option<MessageId>),
+}
+
+/// What one block holds.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// 1, 2, 3… so that a device's note of its pending position can name one.
+    pub number: u32,
+    pub items: Vec<Item>,
+    pub positions: Vec<PendingPosition>,
+    /// Entries among the items.
+    pub entries: usize,
+    /// Time of the last id given in it, ticks; 0 = none.
+    pub last_ticks: u64,
+}
+
+impl Batch {
+    /// Nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries == 0 && self.positions.is_empty()
+    }
+
+    /// Whether it holds the entry of this id, or one that was given later.
+    pub(crate) fn reaches(&self, message: MessageId) -> bool {
+        self.last_ticks >= timeuuid::ticks(message)
+    }
+}

@@ -1,0 +1,197 @@
+//! A block's end: what it held becomes visible, is answered and pushed; or all of it is refused.
+//!
+//! What must stay true: state first, then answers, then pushes, then receipts, so that whoever hears of an entry can read
+//! it; a failed block leaves nothing behind.
+
+use bytes::Bytes;
+use fabric::tier::Egress;
+use fabric::time::Now;
+use schema::envelope::{Body, Class, DevicePosition, Envelope, Recipient};
+use schema::errors::{ErrorCode, Retry};
+use schema::ids::{MessageId, UserId};
+use schema::wire::MarkStatus;
+use smallvec::{SmallVec, smallvec};
+
+use super::answers::{send_refused, send_sent};
+use super::batch::{Batch, Item, PendingPosition, What};
+use super::chats::Member;
+use crate::memtable::MemEntry;
+use crate::partition::Partition;
+
+/// A member as a push's recipient.
+pub(super) fn recipient(member: &Member) -> Recipient {
+    let position = |d: &super::chats::Device| DevicePosition { device: d.id, acked_seq: d.acked };
+    Recipient { user: member.user, positions: member.devices.iter().map(position).collect() }
+}
+
+impl Partition {
+    /// The block is durable.
+    pub(crate) fn commit(&mut self, now: Now, mut batch: Batch, egress: &mut dyn Egress) {
+        let mut absorbed = 0;
+        for item in &mut batch.items {
+            if item.what == What::Entry {
+                let entry = MemEntry { seq: item.seq, message: item.message, frame: item.frame.clone(), key: item.key };
+                absorbed += u64::from(self.memory.commit_entry(now, item.chat, (item.user, item.device), entry));
+                self.schedule_nudge(now, item.chat);
+            }
+        }
+        let receipts = self.commit_positions(now, &batch.positions);
+        for item in &mut batch.items {
+            self.answer(item, egress);
+        }
+        for item in &mut batch.items {
+            if item.what == What::Entry {
+                self.push(now, item, egress);
+            }
+        }
+        for (user, envelope) in receipts {
+            egress.to_router(user, envelope);
+        }
+        self.metrics.own_absorbed.inc_by(absorbed);
+        self.recycle(batch);
+    }
+
+    fn answer(&mut self, item: &mut Item, egress: &mut dyn Egress) {
+        let chat = self.memory.chats.get(item.chat).id;
+        let client_msg_id = core::mem::take(&mut item.client_msg_id);
+        let reply = (item.reply, item.request_id);
+        match item.what {
+            What::Entry | What::Duplicate => {
+                self.metrics.acks.inc();
+                send_sent(egress, reply, client_msg_id, chat, item.seq, item.message);
+            }
+            What::Refusal(code) => send_refused(egress, Class::Ack, reply, client_msg_id, chat, code),
+        }
+    }
+
+    fn push(&self, now: Now, item: &mut Item, egress: &mut dyn Egress) {
+        let chat = self.memory.chats.get(item.chat);
+        let trace = item.trace.take().map(|mut trace| {
+            trace.1.committed = now.mono_ns;
+            trace
+        });
+        for member in &chat.members {
+            let mut envelope = Envelope::new(
+                Class::Live,
+                Body::Push {
+                    chat: chat.id,
+                    seq: item.seq,
+                    frame: item.frame.clone(),
+                    recipients: smallvec![recipient(member)],
+                    except: item.reply,
+                },
+            );
+            if let Some(trace) = &trace {
+                (envelope.header.trace_id, envelope.header.stages) = **trace;
+            }
+            egress.to_router(member.user, envelope);
+        }
+    }
+
+    /// Applies positions; returns the receipts that leave once everything else has.
+    fn commit_positions(&mut self, now: Now, positions: &[PendingPosition]) -> Vec<(UserId, Envelope)> {
+        let mut receipts = Vec::new();
+        for position in positions {
+            let who = (position.user, position.device);
+            let mut raised = (false, false);
+            if position.delivered.0 > 0 {
+                let status = MarkStatus::delivered;
+                raised.0 = self.memory.commit_position(now, position.chat, who, position.delivered.0, status).delivered;
+            }
+            if position.read.0 > 0 {
+                raised.1 = self.memory.commit_position(now, position.chat, who, position.read.0, MarkStatus::read).read;
+            }
+            if raised.0 && (!raised.1 || position.delivered.0 > position.read.0) {
+                self.receipts(position, position.delivered, MarkStatus::delivered, &mut receipts);
+            }
+            if raised.1 {
+                self.receipts(position, position.read, MarkStatus::read, &mut receipts);
+            }
+        }
+        receipts
+    }
+
+    fn receipts(
+        &mut self,
+        position: &PendingPosition,
+        (seq, message): (u64, Option<MessageId>),
+        status: MarkStatus,
+        out: &mut Vec<(UserId, Envelope)>,
+    ) {
+        let Some(message) = message else { return };
+        let chat = self.memory.chats.get(position.chat);
+        if chat.members.len() < 2 {
+            return;
+        }
+        let frame = self.encoder.receipt(chat.id, message, seq, position.user, status);
+        for member in chat.members.iter().filter(|m| m.user != position.user) {
+            let users: SmallVec<[UserId; 2]> = smallvec![member.user];
+            out.push((member.user, Envelope::new(Class::Live, Body::Notify { frame: frame.clone(), users })));
+            self.metrics.receipts.inc();
+        }
+    }
+
+    /// A block failed: nothing of it, nor of what was ordered behind it, was ever anywhere.
+    pub(crate) fn discard(&mut self, now: Now, egress: &mut dyn Egress) {
+        self.failures += 1;
+        let failed = self.in_flight.take();
+        let next = self.filling.number + 1;
+        let filling = core::mem::replace(&mut self.filling, Batch { number: next, ..Batch::default() });
+        self.filling_bytes = 0;
+        let batches: Vec<Batch> = failed.into_iter().chain([filling]).collect();
+        for item in batches.iter().flat_map(|batch| &batch.items) {
+            if item.what == What::Entry {
+                self.memory.dedupe.forget(&item.key);
+            }
+            let chat = self.memory.chats.get_mut(item.chat);
+            chat.ordered = chat.head;
+        }
+        for batch in batches {
+            for item in batch.items {
+                self.refuse_failed(item, egress);
+            }
+            // Positions point at what is committed, so they are as right as before.
+            for position in batch.positions {
+                self.keep_position(position);
+            }
+        }
+        self.refuse_waiting(ErrorCode::StorageUnavailable, egress);
+        self.retry_at(now);
+    }
+
+    fn refuse_failed(&mut self, item: Item, egress: &mut dyn Egress) {
+        let chat = self.memory.chats.get(item.chat).id;
+        let code = match item.what {
+            What::Refusal(code) => code,
+            What::Entry | What::Duplicate => ErrorCode::StorageUnavailable,
+        };
+        debug_assert!(code.info().retry != Retry::Never);
+        let first = self.refusals.remember_first(item.reply, chat, item.key, self.failures);
+        let code = if first { code } else { ErrorCode::AfterRefused };
+        self.metrics.refused(code);
+        send_refused(egress, Class::Ack, (item.reply, item.request_id), item.client_msg_id, chat, code);
+    }
+
+    /// Keeps a batch's memory for the next one.
+    fn recycle(&mut self, mut batch: Batch) {
+        batch.items.clear();
+        batch.positions.clear();
+        // A burst's memory is not kept for good.
+        batch.items.shrink_to(4_096);
+        batch.positions.shrink_to(4_096);
+        self.spare = Some(Batch { items: batch.items, positions: batch.positions, ..Batch::default() });
+    }
+
+    /// Refuses something that is not a send.
+    pub(super) fn refuse_read(
+        &mut self,
+        class: Class,
+        reply: (schema::envelope::Address, u64),
+        chat: schema::ids::ChatId,
+        code: ErrorCode,
+        egress: &mut dyn Egress,
+    ) {
+        self.metrics.refused(code);
+        send_refused(egress, class, reply, Bytes::new(), chat, code);
+    }
+}

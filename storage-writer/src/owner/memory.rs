@@ -1,0 +1,244 @@
+//! All a partition knows of committed changes: chats, tables, hot tails, dedupe answers.
+//!
+//! A commit and a replay after a restart go through the same functions, so that they cannot disagree.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use fabric::time::Now;
+use schema::dedupe::DedupeKey;
+use schema::ids::{ChatId, DeviceId, MessageId, UserId};
+use schema::timeuuid;
+use schema::wire::MarkStatus;
+use smallvec::SmallVec;
+
+use super::chats::{Chats, Head, Member};
+use super::dedupe::{DedupeMemory, Known};
+use super::tables::Tables;
+use crate::journal::{AppendRecord, PositionRecord};
+use crate::memtable::{self, HotTails, MemEntry, PLACES};
+
+/// See the module.
+pub(crate) struct Memory {
+    pub chats: Chats,
+    pub tables: Tables,
+    pub hot: HotTails,
+    pub dedupe: DedupeMemory,
+}
+
+/// How a position changed what others see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Raised {
+    pub delivered: bool,
+    pub read: bool,
+    /// The device's own position.
+    pub acked: bool,
+}
+
+/// A journalled entry that cannot follow what is known of its chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    /// Entries before it are neither in the store nor in a journal.
+    #[error("chat {chat}: seq {seq} follows {head} in the journal; the entries between them are missing")]
+    Hole {
+        /// The chat.
+        chat: ChatId,
+        /// The entry that was found.
+        seq: u64,
+        /// The last one before it.
+        head: u64,
+    },
+    /// A chat's first entry says nothing of who is in it.
+    #[error("chat {chat}: its first entry in the journal names no members")]
+    NoMembers {
+        /// The chat.
+        chat: ChatId,
+    },
+}
+
+/// The members of a direct chat, each once.
+pub(crate) fn direct_members(user: UserId, peer: UserId) -> SmallVec<[Member; 2]> {
+    let mut members: SmallVec<[Member; 2]> = SmallVec::new();
+    members.push(Member::new(user));
+    if peer != user {
+        members.push(Member::new(peer));
+    }
+    members
+}
+
+impl Memory {
+    /// A chat's next entry is durable. True if it raised its sender's own position.
+    pub(crate) fn commit_entry(&mut self, now: Now, index: u32, sender: (UserId, DeviceId), entry: MemEntry) -> bool {
+        let chat = self.chats.get_mut(index);
+        assert_eq!(entry.seq, chat.head.seq + 1, "commits follow the order that was given");
+        let (seq, message, key) = (entry.seq, entry.message, entry.key);
+        chat.head = Head { seq, message };
+        chat.committed_ns = now.mono_ns;
+        let table = &mut self.tables.active;
+        let place = &mut chat.places[table.epoch as usize % PLACES];
+        table.push(now.mono_ns, index, chat.id, place, entry);
+        let absorbed = match chat.member(sender.0) {
+            Some(at) => chat.members[at].own_sent(sender.1, seq),
+            None => false,
+        };
+        self.dedupe.committed(now.mono_ms(), key, message, table.epoch);
+        if seq == 1 {
+            chat.first_ms = timeuuid::unix_ms(message);
+            self.chats.list(index);
+        }
+        absorbed
+    }
+
+    /// A position is durable.
+    pub(crate) fn commit_position(
+        &mut self,
+        now: Now,
+        index: u32,
+        who: (UserId, DeviceId),
+        seq: u64,
+        status: MarkStatus,
+    ) -> Raised {
+        let chat = self.chats.get_mut(index);
+        let seq = seq.min(chat.head.seq);
+        let Some(at) = chat.member(who.0) else { return Raised::default() };
+        let member = &mut chat.members[at];
+        let before = member.delivered;
+        let acked = member.raise_acked(who.1, seq);
+        let read = status == MarkStatus::read && seq > member.read;
+        if read {
+            member.read = seq;
+        }
+        member.delivered = member.delivered.max(seq);
+        let raised = Raised { delivered: seq > before, read, acked };
+        let table = &mut self.tables.active;
+        table.touch(now.mono_ns, index, chat.id, &mut chat.places[table.epoch as usize % PLACES]);
+        raised
+    }
+
+    /// An entry found in a journal at start. It may be in the store already.
+    pub(crate) fn replay_entry(&mut self, now: Now, record: &AppendRecord<'_>) -> Result<(), ReplayError> {
+        let index = match (self.chats.find(record.chat), record.members) {
+            (Some(index), _) => index,
+            (None, Some([a, b])) => self.chats.add(record.chat, record.chat_kind, direct_members(a, b)),
+            (None, None) => return Err(ReplayError::NoMembers { chat: record.chat }),
+        };
+        let chat = self.chats.get_mut(index);
+        let head = chat.head.seq;
+        if record.seq > head + 1 {
+            return Err(ReplayError::Hole { chat: record.chat, seq: record.seq, head });
+        }
+        let table = &mut self.tables.active;
+        // Copied: a share would keep a whole journal segment in memory.
+        let frame = Bytes::copy_from_slice(record.frame);
+        let entry = MemEntry { seq: record.seq, message: record.message, frame, key: record.dedupe };
+        table.replay(index, chat.id, &mut chat.places[table.epoch as usize % PLACES], entry);
+        if record.seq == head + 1 {
+            chat.head = Head { seq: record.seq, message: record.message };
+            chat.ordered = chat.head;
+        }
+        if let Some(at) = chat.member(record.sender) {
+            chat.members[at].own_sent(record.device, record.seq);
+        }
+        if head == 0 {
+            chat.first_ms = timeuuid::unix_ms(record.message);
+            self.chats.list(index);
+        }
+        let known = Known { seq: record.seq, message: record.message, chat: index };
+        self.recover_answer(now, record.dedupe, known, self.tables.active.epoch);
+        Ok(())
+    }
+
+    /// A position found in a journal at start.
+    pub(crate) fn replay_position(&mut self, now: Now, record: &PositionRecord) {
+        if let Some(index) = self.chats.find(record.chat) {
+            self.commit_position(now, index, (record.user, record.device), record.seq, record.status);
+        }
+    }
+
+    /// A dedupe answer found at start. `epoch`: the table that has its entry, 0 = the store.
+    pub(crate) fn recover_answer(&mut self, now: Now, key: DedupeKey, known: Known, epoch: u32) {
+        let age_ms = now.wall_ms().saturating_sub(timeuuid::unix_ms(known.message));
+        self.dedupe.recovered(now.mono_ms(), key, known, age_ms, epoch);
+    }
+
+    /// After the last record: what does not reach up to its chat's head is in the store, because flushes keep order.
+    pub(crate) fn replayed(&mut self) {
+        let table = &mut self.tables.active;
+        for part in &mut table.chats {
+            let head = self.chats.get(part.index).head.seq;
+            if part.entries.last().is_some_and(|last| last.seq != head) {
+                table.bytes -= part.entries.iter().map(MemEntry::cost).sum::<usize>();
+                table.entries -= part.entries.len() as u64;
+                part.entries = Vec::new();
+            }
+        }
+    }
+
+    /// The lowest seq from which memory has every entry up to the head, if it has any. `hot`: count the hot tail.
+    pub(crate) fn lowest(&mut self, index: u32, hot: bool) -> Option<u64> {
+        if hot && let Some(first) = self.hot.get(index).and_then(VecDeque::front) {
+            return Some(first.seq);
+        }
+        let places = self.chats.get(index).places;
+        self.tables.oldest_first().find_map(|table| table.of(&places).first().map(|e| e.seq))
+    }
+
+    /// Calls `each` with a chat's entries above `after`, ascending, until it returns false. Memory must reach down to
+    /// `after + 1` (see [`Self::lowest`]).
+    pub(crate) fn entries_above(&mut self, index: u32, after: u64, mut each: impl FnMut(&MemEntry) -> bool) {
+        let mut at = after;
+        if let Some(tail) = self.hot.get(index) {
+            let first = tail.front().map_or(0, |e| e.seq);
+            for entry in tail.range(usize::try_from((at + 1).saturating_sub(first)).unwrap_or(0).min(tail.len())..) {
+                if !each(entry) {
+                    return;
+                }
+                at = entry.seq;
+            }
+        }
+        let places = self.chats.get(index).places;
+        for table in self.tables.oldest_first() {
+            let entries = table.of(&places);
+            let Some(first) = entries.first() else { continue };
+            let skip = usize::try_from((at + 1).saturating_sub(first.seq)).unwrap_or(0).min(entries.len());
+            for entry in &entries[skip..] {
+                if !each(entry) {
+                    return;
+                }
+                at = entry.seq;
+            }
+        }
+    }
+
+    /// The id of `seq`, if memory has it.
+    pub(crate) fn message_at(&mut self, index: u32, seq: u64) -> Option<MessageId> {
+        let chat = self.chats.get(index);
+        if chat.head.seq == seq {
+            return Some(chat.head.message);
+        }
+        let places = chat.places;
+        let found =
+            self.tables.oldest_first().find_map(|table| memtable::at_seq(table.of(&places), seq).map(|e| e.message));
+        found.or_else(|| {
+            let tail = self.hot.get(index)?;
+            tail.iter().find(|e| e.seq == seq).map(|e| e.message)
+        })
+    }
+
+    /// The seq of a message, if memory has it.
+    pub(crate) fn seq_of(&mut self, index: u32, message: MessageId) -> Option<u64> {
+        let chat = self.chats.get(index);
+        if chat.head.seq > 0 && chat.head.message == message {
+            return Some(chat.head.seq);
+        }
+        let places = chat.places;
+        let found = self
+            .tables
+            .oldest_first()
+            .find_map(|table| memtable::by_message(table.of(&places), message).map(|e| e.seq));
+        found.or_else(|| {
+            let tail = self.hot.get(index)?;
+            tail.iter().find(|e| e.message == message).map(|e| e.seq)
+        })
+    }
+}

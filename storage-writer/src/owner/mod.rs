@@ -1,0 +1,33 @@
+//! The owner: order, dedupe, members and positions, receipts, refusals, nudges, sync.
+//!
+//! Each file holds one concern; those about messages are `impl Partition`, those about data stand alone.
+
+mod answers;
+mod batch;
+mod chats;
+mod commit;
+mod dedupe;
+mod housekeeping;
+mod marks;
+mod memory;
+mod merges;
+mod nudges;
+mod pages;
+mod refusals;
+mod sends;
+mod sharded;
+mod sync;
+mod tables;
+
+pub(crate) use batch::Batch;
+pub(crate) use chats::Chats;
+pub(crate) use dedupe::{DedupeMemory, Known};
+pub(crate) use marks::{MarkAnswer, PendingMark};
+pub(crate) use memory::Memory;
+pub use memory::ReplayError;
+pub(crate) use merges::Merges;
+pub(crate) use nudges::Nudges;
+pub(crate) use pages::PendingPage;
+pub(crate) use refusals::Refusals;
+pub(crate) use sends::Parked;
+pub(crate) use tables::Tables;

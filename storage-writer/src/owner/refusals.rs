@@ -1,0 +1,141 @@
+//! Which session may not go on in which chat: a send of it was refused, and what it sent after that must not overtake.
+//!
+//! An entry is needed while sends that left the session before it knew of the refusal are still on their way; later ones
+//! the gateway holds back itself. The table is larger than all credits together, so when it is full its oldest entry is
+//! not needed any more.
+
+use std::collections::VecDeque;
+
+use fabric::hash::{self, Map};
+use schema::dedupe::DedupeKey;
+use schema::envelope::Address;
+use schema::ids::ChatId;
+
+#[derive(Clone, Copy)]
+struct Refused {
+    key: DedupeKey,
+    stamp: u64,
+    /// The failed block that refused it; 0 = none did.
+    event: u64,
+}
+
+/// See the module.
+pub(crate) struct Refusals {
+    table: Map<(Address, ChatId), Refused>,
+    order: VecDeque<(u64, (Address, ChatId))>,
+    stamp: u64,
+    limit: usize,
+    /// Entries that went because the table was full.
+    pub forgotten: u64,
+}
+
+impl Refusals {
+    pub(crate) fn new(seed: u64, limit: usize) -> Self {
+        Self { table: hash::map(seed), order: VecDeque::new(), stamp: 0, limit, forgotten: 0 }
+    }
+
+    /// Whether `key` may go on: nothing before it was refused, or it is what was refused.
+    pub(crate) fn admits(&self, session: Address, chat: ChatId, key: &DedupeKey) -> bool {
+        self.table.is_empty() || self.table.get(&(session, chat)).is_none_or(|refused| refused.key == *key)
+    }
+
+    /// The refused send came again and was taken.
+    pub(crate) fn taken(&mut self, session: Address, chat: ChatId) {
+        if !self.table.is_empty() {
+            self.table.remove(&(session, chat));
+        }
+    }
+
+    /// The session is gone.
+    pub(crate) fn forget(&mut self, session: Address, chat: ChatId) {
+        self.table.remove(&(session, chat));
+    }
+
+    /// Remembers a refusal that its session will try again.
+    pub(crate) fn remember(&mut self, session: Address, chat: ChatId, key: DedupeKey) {
+        self.insert(session, chat, key, 0);
+    }
+
+    /// Remembers the first refusal of a session and chat that a failed block (`event` > 0) causes: false if there was one
+    /// before in the same event.
+    pub(crate) fn remember_first(&mut self, session: Address, chat: ChatId, key: DedupeKey, event: u64) -> bool {
+        if self.table.get(&(session, chat)).is_some_and(|refused| refused.event == event) {
+            return false;
+        }
+        self.insert(session, chat, key, event);
+        true
+    }
+
+    fn insert(&mut self, session: Address, chat: ChatId, key: DedupeKey, event: u64) {
+        if session == Address::NOBODY {
+            return;
+        }
+        self.stamp += 1;
+        self.table.insert((session, chat), Refused { key, stamp: self.stamp, event });
+        self.order.push_back((self.stamp, (session, chat)));
+        while self.table.len() > self.limit
+            && let Some((stamp, oldest)) = self.order.pop_front()
+        {
+            if self.table.get(&oldest).is_some_and(|refused| refused.stamp == stamp) {
+                self.table.remove(&oldest);
+                self.forgotten += 1;
+            }
+        }
+        if self.order.len() > 2 * self.table.len() + 1_024 {
+            let table = &self.table;
+            self.order.retain(|(stamp, at)| table.get(at).is_some_and(|refused| refused.stamp == *stamp));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(connection: u32) -> Address {
+        Address { incarnation: 1, shard: 0, connection, generation: 0 }
+    }
+
+    const CHAT: ChatId = ChatId([1; 16]);
+
+    fn key(n: u8) -> DedupeKey {
+        DedupeKey([n; 16])
+    }
+
+    #[test]
+    fn only_the_refused_send_may_go_on() {
+        let mut refusals = Refusals::new(1, 100);
+        refusals.remember(session(1), CHAT, key(1));
+        assert!(!refusals.admits(session(1), CHAT, &key(2)));
+        assert!(refusals.admits(session(1), CHAT, &key(1)));
+        assert!(refusals.admits(session(2), CHAT, &key(2)));
+        assert!(refusals.admits(session(1), ChatId([2; 16]), &key(2)));
+        refusals.taken(session(1), CHAT);
+        assert!(refusals.admits(session(1), CHAT, &key(2)));
+    }
+
+    #[test]
+    fn a_failed_block_blocks_on_its_first_send() {
+        let mut refusals = Refusals::new(1, 100);
+        refusals.remember(session(1), CHAT, key(9));
+        assert!(refusals.remember_first(session(1), CHAT, key(1), 1), "earlier than what was refused before it failed");
+        assert!(!refusals.remember_first(session(1), CHAT, key(2), 1));
+        assert!(refusals.admits(session(1), CHAT, &key(1)));
+        assert!(!refusals.admits(session(1), CHAT, &key(9)));
+    }
+
+    #[test]
+    fn is_bounded() {
+        let mut refusals = Refusals::new(1, 10);
+        for n in 0..100 {
+            refusals.remember(session(n), CHAT, key(1));
+        }
+        assert_eq!((refusals.table.len(), refusals.forgotten), (10, 90));
+        assert!(refusals.admits(session(0), CHAT, &key(2)));
+        assert!(!refusals.admits(session(99), CHAT, &key(2)));
+        for _ in 0..10_000 {
+            refusals.remember(session(99), CHAT, key(1));
+        }
+        assert!(refusals.order.len() < 2_000);
+    }
+}

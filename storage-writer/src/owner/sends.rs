@@ -1,0 +1,400 @@
+//! A send's way into a block: refusals, chat, dedupe, id, record.
+//!
+//! What must stay true: a session's sends to one chat are ordered, and answered with refusals, in the order they came.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use fabric::tier::Egress;
+use fabric::time::Now;
+use schema::dedupe::DedupeKey;
+use schema::encode::EntryFields;
+use schema::envelope::{Body, Class, Envelope, Header};
+use schema::errors::{ErrorCode, Retry};
+use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
+use schema::timeuuid;
+use schema::wire::Send;
+
+use super::answers::{send_refused, send_sent};
+use super::batch::{Item, What};
+use super::chats::Head;
+use super::dedupe::Known;
+use super::memory::direct_members;
+use crate::journal::{AppendRecord, Record};
+use crate::partition::{Partition, PendingRead, ReadWork};
+use crate::store::{DedupeHit, StoreError};
+
+/// Sends of a chat that wait for what the store knows of the first of them.
+pub(crate) struct Parked {
+    /// The read that ends the wait.
+    pub read: u64,
+    pub sends: VecDeque<Envelope>,
+}
+
+/// Who asks for what, taken out of an envelope once.
+pub(super) struct Ask {
+    pub header: Header,
+    pub chat: ChatId,
+    pub user: UserId,
+    pub device: DeviceId,
+    pub key: DedupeKey,
+    pub client_msg_id: Bytes,
+}
+
+impl Partition {
+    /// Takes a send, or lets it wait for a block with room.
+    pub(crate) fn handle_send(&mut self, now: Now, envelope: Envelope, egress: &mut dyn Egress) {
+        self.metrics.sends.inc();
+        if self.inbox.is_empty() && self.has_room() {
+            self.order_send(now, envelope, egress, false);
+        } else if self.waiting_sends() < self.config.waiting_sends {
+            self.metrics.queued.inc();
+            self.inbox.push_back(envelope);
+        } else {
+            self.inbox.push_back(envelope);
+            self.refuse_waiting(ErrorCode::Overloaded, egress);
+        }
+    }
+
+    /// The filling block takes one more send, and the positions that go in last.
+    fn has_room(&self) -> bool {
+        self.journal.is_poisoned()
+            || self.stopping
+            || (self.filling_bytes < self.config.block_bytes && self.filling.items.len() < self.config.waiting_sends)
+    }
+
+    /// All kinds.
+    pub(crate) fn waiting_sends(&self) -> usize {
+        self.inbox.len() + self.parked_sends
+    }
+
+    /// Orders what waited for room.
+    pub(crate) fn drain_inbox(&mut self, now: Now, egress: &mut dyn Egress) {
+        while self.has_room()
+            && let Some(envelope) = self.inbox.pop_front()
+        {
+            self.order_send(now, envelope, egress, false);
+        }
+    }
+
+    fn ask(&self, envelope: &Envelope) -> Option<Ask> {
+        let Body::Send { frame, user, device, chat, .. } = &envelope.body else { return None };
+        let client_msg_id = frame.share(frame.root().body_as_send()?.client_msg_id()?.bytes());
+        let key = self.keys.key(*chat, *user, &client_msg_id);
+        Some(Ask { header: envelope.header, chat: *chat, user: *user, device: *device, key, client_msg_id })
+    }
+
+    /// Answers, parks, refuses or orders a send. `looked_up`: the store has been asked and does not know it.
+    fn order_send(&mut self, now: Now, envelope: Envelope, egress: &mut dyn Egress, looked_up: bool) {
+        let Some(ask) = self.ask(&envelope) else {
+            self.metrics.misrouted.inc();
+            return;
+        };
+        let Body::Send { to, retry, .. } = envelope.body else { return };
+        if !self.refusals.admits(ask.header.reply, ask.chat, &ask.key) {
+            return self.refuse_send(&ask, ErrorCode::AfterRefused, egress);
+        }
+        let index = match self.admit(&ask, to) {
+            Ok(index) => index,
+            Err(code) => return self.refuse_send(&ask, code, egress),
+        };
+        if let Some(index) = index {
+            if let Some(known) = self.memory.dedupe.get(&ask.key) {
+                return self.answer_resend(index, known, ask, egress);
+            }
+            // Behind others of its chat even if it will be refused: refusals keep the order too.
+            if self.parked.contains_key(&index) {
+                return self.park(index, &ask, envelope, egress);
+            }
+            if let Some(code) = self.closed_for() {
+                return self.refuse_send(&ask, code, egress);
+            }
+            if retry && !looked_up && self.may_be_older(index) {
+                return self.park(index, &ask, envelope, egress);
+            }
+        } else if let Some(code) = self.closed_for() {
+            return self.refuse_send(&ask, code, egress);
+        }
+        let Body::Send { frame, .. } = &envelope.body else { return };
+        let root = frame.root();
+        let Some(send) = root.body_as_send() else { return };
+        if let Err(code) = self.append_entry(now, &ask, index.ok_or(to), &send) {
+            self.refuse_send(&ask, code, egress);
+        }
+    }
+
+    /// Finds the chat and checks that the sender may write there. `None`: a direct chat that its first message makes.
+    fn admit(&mut self, ask: &Ask, to: Option<UserId>) -> Result<Option<u32>, ErrorCode> {
+        let Some(index) = self.memory.chats.find(ask.chat) else {
+            let Some(to) = to else { return Err(ErrorCode::UnknownChat) };
+            if ask.chat != ChatId::direct(ask.user, to) {
+                return Err(ErrorCode::InvalidField);
+            }
+            if ask.chat.slot().partition(self.partitions) != self.number {
+                self.metrics.misrouted.inc();
+                return Err(ErrorCode::Internal);
+            }
+            return Ok(None);
+        };
+        let chat = self.memory.chats.get(index);
+        let member = chat.member(ask.user).is_some();
+        match to {
+            // The id is derived from the two, so both being members is the same as deriving it again.
+            Some(to) if member && chat.kind == ChatKind::Direct && chat.member(to).is_some() => Ok(Some(index)),
+            Some(_) => Err(ErrorCode::InvalidField),
+            None if member && chat.ordered.seq > 0 => Ok(Some(index)),
+            None => Err(ErrorCode::UnknownChat),
+        }
+    }
+
+    /// Why no new entry can be taken at the moment.
+    fn closed_for(&self) -> Option<ErrorCode> {
+        if self.stopping {
+            Some(ErrorCode::GoingAway)
+        } else if self.journal.is_poisoned() {
+            Some(ErrorCode::StorageUnavailable)
+        } else if self.is_full() {
+            Some(ErrorCode::Overloaded)
+        } else {
+            None
+        }
+    }
+
+    /// A resend of something ordered or committed.
+    fn answer_resend(&mut self, index: u32, known: Known, ask: Ask, egress: &mut dyn Egress) {
+        debug_assert_eq!(known.chat, index, "a key names its chat");
+        if known.chat != index {
+            return self.refuse_send(&ask, ErrorCode::InvalidClientMsgId, egress);
+        }
+        self.refusals.taken(ask.header.reply, ask.chat);
+        if known.seq <= self.memory.chats.get(index).head.seq {
+            self.metrics.dedupe_memory_hits.inc();
+            self.metrics.acks.inc();
+            let reply = (ask.header.reply, ask.header.request_id);
+            return send_sent(egress, reply, ask.client_msg_id, ask.chat, known.seq, known.message);
+        }
+        self.metrics.dedupe_overlay_hits.inc();
+        self.defer(index, What::Duplicate, known.seq, known.message, ask);
+    }
+
+    /// Puts an answer behind the newest entry of its chat that is not durable yet.
+    fn defer(&mut self, index: u32, what: What, seq: u64, message: MessageId, ask: Ask) {
+        let newest = self.memory.chats.get(index).ordered.message;
+        let batch = match &mut self.in_flight {
+            Some(in_flight) if in_flight.reaches(newest) => in_flight,
+            _ => &mut self.filling,
+        };
+        debug_assert!(batch.reaches(newest), "an entry that is not committed is in one of the two blocks");
+        batch.items.push(item(what, index, seq, message, Bytes::new(), ask));
+    }
+
+    /// Whether the store may hold an answer that memory does not: what memory covers is complete from there on.
+    fn may_be_older(&self, index: u32) -> bool {
+        let chat = self.memory.chats.get(index);
+        chat.head.seq > 0 && chat.first_ms < self.memory.dedupe.covers_from_ms()
+    }
+
+    fn park(&mut self, index: u32, ask: &Ask, envelope: Envelope, egress: &mut dyn Egress) {
+        if let Some(parked) = self.parked.get_mut(&index) {
+            parked.sends.push_back(envelope);
+        } else {
+            let what = ReadWork::Dedupe { key: ask.key };
+            let Some(read) = self.start_read(PendingRead::Dedupe { chat: index }, what) else {
+                return self.refuse_send(ask, ErrorCode::Overloaded, egress);
+            };
+            self.metrics.dedupe_store_lookups.inc();
+            self.parked.insert(index, Parked { read, sends: VecDeque::from([envelope]) });
+        }
+        self.metrics.parked.inc();
+        self.parked_sends += 1;
+        if self.waiting_sends() > self.config.waiting_sends {
+            self.refuse_waiting(ErrorCode::Overloaded, egress);
+        }
+    }
+
+    /// What the store says about the first send parked behind `read`.
+    pub(crate) fn dedupe_answered(
+        &mut self,
+        now: Now,
+        (read, index): (u64, u32),
+        found: Result<Option<DedupeHit>, StoreError>,
+        egress: &mut dyn Egress,
+    ) {
+        if self.parked.get(&index).is_none_or(|parked| parked.read != read) {
+            return; // refused meanwhile
+        }
+        let Some(mut parked) = self.parked.remove(&index) else { return };
+        self.parked_sends -= parked.sends.len();
+        if let Some(first) = parked.sends.pop_front() {
+            self.lookup_ended(now, first, found, egress);
+        }
+        while let Some(envelope) = parked.sends.pop_front() {
+            if !self.has_room() {
+                // Older than anything of this chat that waits for room.
+                self.inbox.push_front(envelope);
+                while let Some(envelope) = parked.sends.pop_back() {
+                    self.inbox.insert(1, envelope);
+                }
+                return;
+            }
+            self.order_send(now, envelope, egress, false);
+        }
+    }
+
+    fn lookup_ended(
+        &mut self,
+        now: Now,
+        envelope: Envelope,
+        found: Result<Option<DedupeHit>, StoreError>,
+        egress: &mut dyn Egress,
+    ) {
+        let Some(ask) = self.ask(&envelope) else { return };
+        match found {
+            Ok(Some(hit)) if hit.chat == ask.chat => {
+                self.metrics.dedupe_store_hits.inc();
+                self.metrics.acks.inc();
+                self.refusals.taken(ask.header.reply, ask.chat);
+                let reply = (ask.header.reply, ask.header.request_id);
+                send_sent(egress, reply, ask.client_msg_id, ask.chat, hit.seq, hit.message);
+            }
+            Ok(_) => self.order_send(now, envelope, egress, true),
+            Err(_) => self.refuse_send(&ask, ErrorCode::StorageUnavailable, egress),
+        }
+    }
+
+    /// Gives a send its seq and id and puts it into the filling block. `chat`: its number, or whom a new one is with.
+    fn append_entry(
+        &mut self,
+        now: Now,
+        ask: &Ask,
+        chat: Result<u32, Option<UserId>>,
+        send: &Send<'_>,
+    ) -> Result<(), ErrorCode> {
+        let before = chat.map_or(Head::NONE, |index| self.memory.chats.get(index).ordered);
+        let kind = chat.map_or(ChatKind::Direct, |index| self.memory.chats.get(index).kind);
+        let floor = (before.seq > 0).then_some(before.message);
+        let message = self.generator.next(now.wall_ticks, floor).map_err(|_| ErrorCode::ClockBehind)?;
+        let seq = before.seq + 1;
+        let frame = self.encoder.entry(&EntryFields {
+            chat: ask.chat,
+            message,
+            seq,
+            sender: ask.user,
+            device: ask.device,
+            kind: send.kind(),
+            content_type: send.content_type(),
+            body: send.body().map_or(&[], |body| body.bytes()),
+            client_msg_id: &ask.client_msg_id,
+            refers_to: send.refers_to().map(MessageId::from),
+            after_seq: send.after_seq(),
+            timestamp_ms: timeuuid::unix_ms(message),
+        });
+        let peer = match chat {
+            Ok(index) => self.memory.chats.get(index).members.iter().map(|m| m.user).find(|&user| user != ask.user),
+            Err(to) => to,
+        };
+        let record = Record::Append(AppendRecord {
+            chat: ask.chat,
+            chat_kind: kind,
+            entry_kind: send.kind(),
+            sender: ask.user,
+            device: ask.device,
+            dedupe: ask.key,
+            members: (seq == 1).then_some([ask.user, peer.unwrap_or(ask.user)]),
+            seq,
+            message,
+            frame: &frame,
+        });
+        let len = record.encoded_len();
+        self.journal.append(&record).map_err(|error| self.append_refused(error))?;
+        self.filling_bytes += len;
+        let index = chat.unwrap_or_else(|to| {
+            self.memory.chats.add(ask.chat, ChatKind::Direct, direct_members(ask.user, to.unwrap_or(ask.user)))
+        });
+        self.entry_ordered(now, index, ask, Head { seq, message }, frame);
+        Ok(())
+    }
+
+    fn append_refused(&self, error: crate::journal::AppendError) -> ErrorCode {
+        use crate::journal::AppendError;
+        match error {
+            AppendError::Full => ErrorCode::Overloaded,
+            AppendError::TooLarge => ErrorCode::InvalidField,
+            AppendError::Poisoned => ErrorCode::StorageUnavailable,
+            AppendError::Stopped => ErrorCode::GoingAway,
+        }
+    }
+
+    fn entry_ordered(&mut self, now: Now, index: u32, ask: &Ask, head: Head, frame: Bytes) {
+        self.memory.chats.get_mut(index).ordered = head;
+        self.memory.dedupe.ordered(ask.key, Known { seq: head.seq, message: head.message, chat: index });
+        self.refusals.taken(ask.header.reply, ask.chat);
+        self.filling.entries += 1;
+        self.filling.last_ticks = timeuuid::ticks(head.message);
+        let mut item = item(What::Entry, index, head.seq, head.message, frame, ask.share());
+        if let Some(trace) = &mut item.trace {
+            trace.1.ordered = now.mono_ns;
+        }
+        self.filling.items.push(item);
+    }
+
+    /// Refuses a send, and remembers it if its session will try again.
+    pub(super) fn refuse_send(&mut self, ask: &Ask, code: ErrorCode, egress: &mut dyn Egress) {
+        self.metrics.refused(code);
+        let session = ask.header.reply;
+        if code.info().retry == Retry::Never {
+            // Blocks nothing; and if it is what was refused before, nothing waits for it any more.
+            if self.refusals.admits(session, ask.chat, &ask.key) {
+                self.refusals.taken(session, ask.chat);
+            }
+        } else if code != ErrorCode::AfterRefused {
+            self.refusals.remember(session, ask.chat, ask.key);
+            if let Some(index) = self.memory.chats.find(ask.chat) {
+                let chat = self.memory.chats.get(index);
+                if chat.ordered.seq > chat.head.seq && self.filling.items.len() < 2 * self.config.waiting_sends {
+                    return self.defer(index, What::Refusal(code), 0, MessageId([0; 16]), ask.share());
+                }
+            }
+        }
+        send_refused(egress, Class::Ack, (session, ask.header.request_id), ask.client_msg_id.clone(), ask.chat, code);
+    }
+
+    /// Refuses every send that waits, in the order they came.
+    pub(crate) fn refuse_waiting(&mut self, code: ErrorCode, egress: &mut dyn Egress) {
+        let mut waiting: Vec<Envelope> = Vec::with_capacity(self.waiting_sends());
+        for (_, parked) in self.parked.drain() {
+            waiting.extend(parked.sends);
+        }
+        self.parked_sends = 0;
+        waiting.extend(self.inbox.drain(..));
+        for envelope in waiting {
+            let Some(ask) = self.ask(&envelope) else { continue };
+            let admitted = self.refusals.admits(ask.header.reply, ask.chat, &ask.key);
+            self.refuse_send(&ask, if admitted { code } else { ErrorCode::AfterRefused }, egress);
+        }
+    }
+}
+
+impl Ask {
+    fn share(&self) -> Self {
+        Self { client_msg_id: self.client_msg_id.clone(), ..*self }
+    }
+}
+
+fn item(what: What, chat: u32, seq: u64, message: MessageId, frame: Bytes, ask: Ask) -> Item {
+    let sampled = ask.header.trace_id != 0 || ask.header.stages.accepted != 0;
+    Item {
+        what,
+        chat,
+        seq,
+        message,
+        frame,
+        key: ask.key,
+        user: ask.user,
+        device: ask.device,
+        client_msg_id: ask.client_msg_id,
+        reply: ask.header.reply,
+        request_id: ask.header.request_id,
+        trace: sampled.then(|| Box::new((ask.header.trace_id, ask.header.stages))),
+    }
+}

@@ -1,0 +1,154 @@
+//! Sync: which chats have more than a device has acknowledged, and nudges for those who did not notice.
+
+use core::time::Duration;
+
+use fabric::tier::Egress;
+use fabric::time::Now;
+use schema::envelope::{Body, ChangedChat, Class, Envelope, Header, Recipient, SyncCursor};
+use schema::errors::ErrorCode;
+use schema::ids::{ChatId, DeviceId, UserId};
+use schema::limits::SYNC_PAGE_CHATS;
+use smallvec::smallvec;
+
+use super::commit::recipient;
+use super::merges::{Merge, Page, newest_first};
+use crate::partition::Partition;
+
+/// Nudges fired in one turn; the rest follow in the next.
+const NUDGES_A_TURN: usize = 1_024;
+
+impl Partition {
+    /// Asks all partitions, this one included, and merges what they say.
+    pub(crate) fn handle_sync(
+        &mut self,
+        now: Now,
+        header: &Header,
+        who: (UserId, DeviceId),
+        before: Option<SyncCursor>,
+        egress: &mut dyn Egress,
+    ) {
+        self.metrics.sync_requests.inc();
+        let account = ChatId::account(who.0);
+        let reply = (header.reply, header.request_id);
+        let due = now.plus(Duration::from_millis(self.config.sync_timeout_ms));
+        let Some(id) = self.merges.start(due, self.partitions, reply, account) else {
+            return self.refuse_read(Class::Sync, reply, account, ErrorCode::Overloaded, egress);
+        };
+        for partition in (0..self.partitions).filter(|&p| p != self.number) {
+            let body = Body::SyncProbe { user: who.0, device: who.1, before, partition: self.number };
+            let mut probe = Envelope::new(Class::Sync, body);
+            probe.header.request_id = id;
+            egress.to_partition(partition, probe);
+        }
+        let (chats, more) = self.changed_chats(who, before);
+        self.sync_part(id, self.number, chats, more, egress);
+    }
+
+    /// A sibling asks for this partition's part.
+    pub(crate) fn handle_probe(
+        &mut self,
+        header: &Header,
+        who: (UserId, DeviceId),
+        before: Option<SyncCursor>,
+        asker: u16,
+        egress: &mut dyn Egress,
+    ) {
+        let (chats, more) = self.changed_chats(who, before);
+        let mut part = Envelope::new(Class::Sync, Body::SyncPart { chats, more, partition: self.number });
+        part.header.request_id = header.request_id;
+        egress.to_partition(asker, part);
+    }
+
+    /// A part has come.
+    pub(crate) fn sync_part(
+        &mut self,
+        id: u64,
+        partition: u16,
+        chats: Vec<ChangedChat>,
+        more: bool,
+        egress: &mut dyn Egress,
+    ) {
+        if let Some((merge, Page { chats, next })) = self.merges.part(id, partition, chats, more) {
+            self.metrics.sync_pages.inc();
+            let mut page = Envelope::new(Class::Sync, Body::SyncPage { chats, next });
+            page.header.reply = merge.reply;
+            page.header.request_id = merge.request_id;
+            egress.to_gateway(merge.reply, page);
+        }
+    }
+
+    /// Refuses requests whose parts do not come.
+    pub(crate) fn expire_merges(&mut self, now: Now, egress: &mut dyn Egress) {
+        while let Some(Merge { reply, request_id, account, .. }) = self.merges.expired(now.mono_ns) {
+            self.metrics.sync_timeouts.inc();
+            self.refuse_read(Class::Sync, (reply, request_id), account, ErrorCode::Overloaded, egress);
+        }
+    }
+
+    /// This partition's newest changed chats of a device below a cursor, newest first, and whether there are more.
+    fn changed_chats(
+        &self,
+        (user, device): (UserId, DeviceId),
+        before: Option<SyncCursor>,
+    ) -> (Vec<ChangedChat>, bool) {
+        let mut chats = Vec::new();
+        for &index in self.memory.chats.of_user(user) {
+            let chat = self.memory.chats.get(index);
+            let Some(at) = chat.member(user) else { continue };
+            let acked_seq = chat.members[at].acked(device);
+            let last_ms = chat.last_ms();
+            let below = before.is_none_or(|before| SyncCursor { last_ms, chat: chat.id } < before);
+            if below && chat.head.seq > acked_seq {
+                chats.push(ChangedChat { chat: chat.id, head_seq: chat.head.seq, acked_seq, last_ms });
+            }
+        }
+        newest_first(&mut chats);
+        let more = chats.len() > SYNC_PAGE_CHATS;
+        chats.truncate(SYNC_PAGE_CHATS);
+        (chats, more)
+    }
+
+    /// A chat's head is committed: its first nudge is due in a while.
+    pub(crate) fn schedule_nudge(&mut self, now: Now, index: u32) {
+        let chat = self.memory.chats.get_mut(index);
+        if chat.nudge.stage != 1 && self.nudges.schedule(1, now.mono_ns, index) {
+            chat.nudge.stage = 1;
+        }
+    }
+
+    /// Reminds the sessions of devices that have not acknowledged their chats' heads.
+    pub(crate) fn fire_nudges(&mut self, now: Now, egress: &mut dyn Egress) {
+        let first_ns = self.config.nudge_after_ms * 1_000_000;
+        for _ in 0..NUDGES_A_TURN {
+            let Some((stage, index)) = self.nudges.due(now.mono_ns) else { return };
+            let chat = self.memory.chats.get_mut(index);
+            if chat.nudge.stage != stage {
+                continue; // a newer head began again
+            }
+            if stage == 1 && chat.committed_ns + first_ns > now.mono_ns {
+                let committed_ns = chat.committed_ns;
+                self.nudges.schedule(1, committed_ns, index);
+                continue;
+            }
+            let head_seq = chat.head.seq;
+            let behind = |m: &&super::chats::Member| {
+                m.delivered < head_seq || m.devices.iter().any(|device| device.acked < head_seq)
+            };
+            let recipients: Vec<Recipient> = chat.members.iter().filter(behind).map(recipient).collect();
+            chat.nudge.stage = 0;
+            if recipients.is_empty() {
+                continue;
+            }
+            let id = chat.id;
+            if self.nudges.schedule(stage + 1, now.mono_ns, index) {
+                self.memory.chats.get_mut(index).nudge.stage = stage + 1;
+            }
+            for recipient in recipients {
+                self.metrics.nudges.inc();
+                let user = recipient.user;
+                let body = Body::Nudge { chat: id, head_seq, recipients: smallvec![recipient] };
+                egress.to_router(user, Envelope::new(Class::Control, body));
+            }
+        }
+    }
+}

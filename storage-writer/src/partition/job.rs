@@ -1,0 +1,171 @@
+//! Jobs: what a partition has done on background threads. A job is a value; running it needs a store and a disk only.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fabric::disk::Disk;
+use schema::dedupe::DedupeKey;
+use schema::ids::{ChatId, MessageId};
+
+use crate::journal::{JournalId, Lsn, SegmentDone, SegmentJob};
+use crate::memtable::MemTable;
+use crate::store::{ChatState, DedupeHit, FlushReport, FlushRun, HistoryRange, Store, StoreError, StoredEntry};
+
+/// Work that blocks. Run it with [`run_job`] on any thread; give the result to its partition's
+/// [`super::Partition::job_done`]. Jobs of one queue are started in the order they were taken.
+pub struct Job {
+    pub(super) partition: u16,
+    pub(super) work: Work,
+}
+
+/// A job's result.
+pub struct JobDone {
+    /// Whose job it was.
+    pub partition: u16,
+    pub(super) done: Done,
+}
+
+/// What older journals left, once every partition has flushed its part of it.
+pub(crate) struct Recovered {
+    /// What is then applied.
+    pub applied: Vec<(JournalId, Lsn)>,
+    /// What is then removed, in this order.
+    pub removal: Vec<SegmentJob>,
+    /// Journals whose files are gone already.
+    pub gone: Vec<JournalId>,
+    /// Whose part is still to come.
+    pub missing: Mutex<BTreeSet<u16>>,
+}
+
+pub(crate) enum Work {
+    /// A table of this start's journal.
+    Flush { table: Arc<MemTable>, states: Vec<ChatState>, applied: (JournalId, Lsn) },
+    /// This partition's part of what older journals left.
+    FlushRecovered { table: Arc<MemTable>, states: Vec<ChatState>, recovered: Arc<Recovered> },
+    /// Gives a table's memory back; freeing many entries takes long.
+    Free(Arc<MemTable>),
+    /// Drops old answers from the store.
+    Expire { now_ms: u64 },
+    /// The journal's own.
+    Segment(SegmentJob),
+    /// A read, and who waits for it.
+    Read { read: u64, what: ReadWork },
+}
+
+pub(crate) enum ReadWork {
+    Dedupe { key: DedupeKey },
+    History { chat: ChatId, range: HistoryRange },
+    FindMessage { chat: ChatId, message: MessageId },
+    AtSeq { chat: ChatId, seq: u64 },
+}
+
+pub(super) enum Done {
+    Flush(Result<FlushReport, StoreError>),
+    Segment(SegmentDone),
+    Read { read: u64, found: Result<ReadFound, StoreError> },
+    Nothing,
+}
+
+pub(super) enum ReadFound {
+    Dedupe(Option<DedupeHit>),
+    History(Vec<StoredEntry>),
+    FindMessage(Option<u64>, MessageId),
+    AtSeq(u64, Option<StoredEntry>),
+}
+
+impl core::fmt::Debug for Job {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let work = match &self.work {
+            Work::Flush { .. } => "flush",
+            Work::FlushRecovered { .. } => "flush recovered",
+            Work::Free(_) => "free",
+            Work::Expire { .. } => "expire",
+            Work::Segment(_) => "segment",
+            Work::Read { .. } => "read",
+        };
+        write!(f, "Job({work}, partition {})", self.partition)
+    }
+}
+
+impl core::fmt::Debug for JobDone {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "JobDone(partition {})", self.partition)
+    }
+}
+
+/// Does a job. Blocks on the store and the disk, touches nothing else; any thread.
+pub fn run_job(job: Job, store: &dyn Store, disk: &dyn Disk) -> JobDone {
+    let done = match job.work {
+        Work::Flush { table, states, applied } => {
+            let run = FlushRun { applied: vec![applied], states, ..table.to_run() };
+            Done::Flush(store.flush(run))
+        }
+        Work::FlushRecovered { table, states, recovered } => {
+            Done::Flush(flush_recovered(job.partition, &table, states, &recovered, store, disk))
+        }
+        Work::Free(table) => {
+            drop(table);
+            Done::Nothing
+        }
+        Work::Expire { now_ms } => {
+            if let Err(error) = store.expire(now_ms) {
+                tracing::warn!(%error, "old dedupe answers could not be dropped");
+            }
+            Done::Nothing
+        }
+        Work::Segment(job) => Done::Segment(job.run(disk)),
+        Work::Read { read, what } => Done::Read { read, found: run_read(what, store) },
+    };
+    JobDone { partition: job.partition, done }
+}
+
+fn run_read(what: ReadWork, store: &dyn Store) -> Result<ReadFound, StoreError> {
+    Ok(match what {
+        ReadWork::Dedupe { key } => ReadFound::Dedupe(store.dedupe(key)?),
+        ReadWork::History { chat, range } => ReadFound::History(store.history(chat, range)?),
+        ReadWork::FindMessage { chat, message } => ReadFound::FindMessage(store.find_message(chat, message)?, message),
+        ReadWork::AtSeq { chat, seq } => ReadFound::AtSeq(seq, store.at_seq(chat, seq)?),
+    })
+}
+
+/// Flushes one partition's part. Whoever is last marks the older journals applied and removes them.
+fn flush_recovered(
+    partition: u16,
+    table: &MemTable,
+    states: Vec<ChatState>,
+    recovered: &Recovered,
+    store: &dyn Store,
+    disk: &dyn Disk,
+) -> Result<FlushReport, StoreError> {
+    let report = store.flush(FlushRun { states, ..table.to_run() })?;
+    let mut missing = recovered.missing.lock().unwrap_or_else(PoisonError::into_inner);
+    missing.remove(&partition);
+    if missing.is_empty() {
+        recovered.finish(store, disk)?;
+    }
+    Ok(report)
+}
+
+impl Recovered {
+    /// Nobody's part is missing.
+    pub(super) fn is_complete(&self) -> bool {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// The store has everything: says so, and removes the journals. A file that cannot be removed is left to the next
+    /// start, which skips what is applied.
+    pub(super) fn finish(&self, store: &dyn Store, disk: &dyn Disk) -> Result<(), StoreError> {
+        if !self.applied.is_empty() {
+            store.flush(FlushRun { applied: self.applied.clone(), ..FlushRun::default() })?;
+        }
+        for job in &self.removal {
+            if let Err(error) = job.clone().run(disk).result {
+                tracing::warn!(%error, "a journal segment that is in the store could not be removed");
+                return Ok(());
+            }
+        }
+        let removed = self.applied.iter().map(|&(journal, _)| journal);
+        let gone: Vec<JournalId> = removed.chain(self.gone.iter().copied()).collect();
+        if gone.is_empty() { Ok(()) } else { store.forget_journals(&gone) }
+    }
+}

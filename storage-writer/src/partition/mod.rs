@@ -1,0 +1,307 @@
+//! One owner partition: everything between an envelope and a durable, ordered, deduplicated entry.
+//!
+//! A [`Partition`] is sans-IO: envelopes in, envelopes out through an [`Egress`]; block writes and jobs are taken by
+//! whoever runs the loop and their ends reported back. What must stay true: a partition has an ordered and a committed
+//! position, and only what is committed is answered, pushed, read or counted by anybody.
+
+mod config;
+mod job;
+mod metrics;
+mod open;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::io;
+
+use fabric::core::JobQueue;
+use fabric::disk::BlockWrite;
+use fabric::hash::Map;
+use fabric::tier::Egress;
+use fabric::time::Now;
+use schema::dedupe::DedupeHasher;
+use schema::encode::Encoder;
+use schema::envelope::{Body, Envelope};
+use schema::errors::ErrorCode;
+use schema::timeuuid::Generator;
+
+use crate::journal::{Journal, Lsn, SegmentDone, WriteOutcome};
+use crate::owner::{Batch, MarkAnswer, Memory, Merges, Nudges, Parked, PendingMark, PendingPage, Refusals};
+use crate::store::StoreError;
+
+pub use config::PartitionConfig;
+pub use job::{Job, JobDone, run_job};
+pub(crate) use job::{ReadWork, Recovered, Work};
+pub use metrics::StorageMetrics;
+pub use open::{OpenConfig, OpenError, Opened, open};
+pub use status::{PartitionStatus, RecoverySummary};
+
+use job::{Done, ReadFound};
+
+/// Who waits for a read.
+#[derive(Debug)]
+pub(crate) enum PendingRead {
+    /// The sends parked behind a chat's first.
+    Dedupe { chat: u32 },
+    /// A watermark.
+    Mark(PendingMark),
+    /// A page.
+    Page(Box<PendingPage>),
+}
+
+/// One owner partition. One thread owns it; nothing in it blocks.
+pub struct Partition {
+    pub(crate) number: u16,
+    pub(crate) partitions: u16,
+    pub(crate) config: PartitionConfig,
+    pub(crate) metrics: StorageMetrics,
+    pub(crate) keys: DedupeHasher,
+    pub(crate) generator: Generator,
+    pub(crate) encoder: Encoder,
+    pub(crate) memory: Memory,
+    pub(crate) journal: Journal,
+    /// The batch of the block that fills.
+    pub(crate) filling: Batch,
+    /// Bytes of sends in it.
+    pub(crate) filling_bytes: usize,
+    /// Positions of it that the journal's block has already.
+    pub(crate) positions_appended: usize,
+    /// The batch of the block that is being written, with the block's length.
+    pub(crate) in_flight: Option<Batch>,
+    pub(crate) in_flight_bytes: usize,
+    /// An empty batch with memory.
+    pub(crate) spare: Option<Batch>,
+    /// Sends that wait for a block with room.
+    pub(crate) inbox: VecDeque<Envelope>,
+    /// Sends that wait for a lookup, by chat.
+    pub(crate) parked: Map<u32, Parked>,
+    pub(crate) parked_sends: usize,
+    pub(crate) refusals: Refusals,
+    pub(crate) merges: Merges,
+    pub(crate) nudges: Nudges,
+    pub(crate) reads: Map<u64, PendingRead>,
+    pub(crate) last_read: u64,
+    pub(crate) jobs: VecDeque<(JobQueue, Work)>,
+    pub(crate) stopping: bool,
+    /// Blocks that failed.
+    pub(crate) failures: u64,
+    /// When what failed is tried again, ns; 0 = nothing failed.
+    pub(crate) retry_ns: u64,
+    /// When the store is next told to expire, ns.
+    pub(crate) expire_ns: u64,
+    pub(crate) last_commit_ns: u64,
+    pub(crate) applied: Lsn,
+    pub(crate) flush_failing: bool,
+    /// Journal bytes committed since the last freeze.
+    pub(crate) unfrozen_journal_bytes: usize,
+}
+
+impl Partition {
+    /// Its number, `0..partitions`.
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// Takes an envelope: Send, ForgetRefusals, Mark, SyncRequest, PageRequest, SyncProbe, SyncPart. Others are counted and
+    /// dropped.
+    pub fn handle(&mut self, now: Now, envelope: Envelope, egress: &mut dyn Egress) {
+        let header = envelope.header;
+        match envelope.body {
+            Body::Send { .. } => self.handle_send(now, envelope, egress),
+            Body::ForgetRefusals { chat } => self.refusals.forget(header.reply, chat),
+            Body::Mark { chat, user, device, seq, message, status } => {
+                self.handle_mark(&header, chat, (user, device), (seq, message, status), egress);
+            }
+            Body::SyncRequest { user, device, before } => {
+                self.handle_sync(now, &header, (user, device), before, egress);
+            }
+            Body::PageRequest { chat, user, after_seq, limit_entries, limit_bytes } => {
+                self.handle_page(&header, chat, (user, after_seq), (limit_entries, limit_bytes), egress);
+            }
+            Body::SyncProbe { user, device, before, partition } => {
+                self.handle_probe(&header, (user, device), before, partition, egress);
+            }
+            Body::SyncPart { chats, more, partition } => {
+                self.sync_part(header.request_id, partition, chats, more, egress);
+            }
+            _ => {
+                debug_assert!(false, "not for an owner");
+                self.metrics.misrouted.inc();
+            }
+        }
+    }
+
+    /// Once a turn, after all inputs: timers, waiting sends, a step of housekeeping. Then take writes and jobs.
+    pub fn turn(&mut self, now: Now, egress: &mut dyn Egress) {
+        if self.stopping {
+            self.refuse_waiting(ErrorCode::GoingAway, egress);
+        }
+        self.drain_inbox(now, egress);
+        self.fire_nudges(now, egress);
+        self.expire_merges(now, egress);
+        self.housekeeping(now);
+    }
+
+    /// The block to write next; `None` while one is in flight, when nothing waits, and while the journal has no segment.
+    pub fn take_write(&mut self) -> Option<BlockWrite> {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        self.append_positions();
+        let write = self.journal.take_write()?;
+        let next = Batch { number: self.filling.number.wrapping_add(1), ..self.spare.take().unwrap_or_default() };
+        let mut batch = core::mem::replace(&mut self.filling, next);
+        let rest = batch.positions.split_off(self.positions_appended);
+        (self.filling_bytes, self.positions_appended) = (0, 0);
+        for position in rest {
+            self.keep_position(position);
+        }
+        self.in_flight = Some(batch);
+        self.in_flight_bytes = write.bytes.as_slice().len();
+        Some(write)
+    }
+
+    /// The write of `ticket` ended: what it held is answered and pushed, or refused. Call [`Self::turn`] after it. Drop the
+    /// block before: its memory is used again.
+    pub fn write_done(&mut self, now: Now, ticket: u64, result: io::Result<()>, egress: &mut dyn Egress) {
+        match self.journal.write_done(ticket, result) {
+            None => {}
+            Some(WriteOutcome::Committed { .. }) => {
+                self.last_commit_ns = now.mono_ns;
+                self.unfrozen_journal_bytes += self.in_flight_bytes;
+                self.metrics.blocks.inc();
+                self.metrics.journal_bytes.inc_by(self.in_flight_bytes as u64);
+                if let Some(batch) = self.in_flight.take() {
+                    let records = (batch.entries + batch.positions.len()) as u64;
+                    self.metrics.records.inc_by(records);
+                    self.metrics.block_records.observe(records as f64);
+                    self.commit(now, batch, egress);
+                }
+            }
+            Some(WriteOutcome::Poisoned { committed, error }) => {
+                tracing::error!(
+                    partition = self.number,
+                    committed = committed.0,
+                    %error,
+                    "a journal write failed; sends are refused until a new segment takes over"
+                );
+                self.metrics.write_failures.inc();
+                self.metrics.poisonings.inc();
+                self.discard(now, egress);
+            }
+        }
+    }
+
+    /// A job to start; `None` when there is none at the moment. Call until `None` after every turn.
+    pub fn take_job(&mut self) -> Option<(JobQueue, Job)> {
+        let (queue, work) = self.jobs.pop_front()?;
+        Some((queue, Job { partition: self.number, work }))
+    }
+
+    /// A job of this partition ended. Call [`Self::turn`] after it.
+    pub fn job_done(&mut self, now: Now, done: JobDone, egress: &mut dyn Egress) {
+        debug_assert_eq!(done.partition, self.number);
+        match done.done {
+            Done::Flush(result) => self.flushed(now, result),
+            Done::Segment(done) => self.segment_done(now, done),
+            Done::Read { read, found } => self.read_done(now, read, found, egress),
+            Done::Nothing => {}
+        }
+    }
+
+    fn segment_done(&mut self, now: Now, done: SegmentDone) {
+        let poisoned = self.journal.is_poisoned();
+        if let Err(error) = &done.result {
+            tracing::warn!(partition = self.number, %error, "a journal segment could not be prepared; trying again");
+            self.metrics.segment_failures.inc();
+            self.retry_at(now);
+        }
+        self.journal.job_done(done);
+        if poisoned && !self.journal.is_poisoned() {
+            self.metrics.takeovers.inc();
+            tracing::info!(partition = self.number, "a new journal segment took over; sends are taken again");
+        }
+    }
+
+    fn read_done(&mut self, now: Now, read: u64, found: Result<ReadFound, StoreError>, egress: &mut dyn Egress) {
+        if let Err(error) = &found {
+            tracing::warn!(partition = self.number, %error, "a read failed");
+        }
+        match (self.reads.remove(&read), found) {
+            (Some(PendingRead::Dedupe { chat }), found) => {
+                let found = found.map(|found| if let ReadFound::Dedupe(hit) = found { hit } else { None });
+                self.dedupe_answered(now, (read, chat), found, egress);
+            }
+            (Some(PendingRead::Mark(mark)), found) => {
+                let answer = found.map(|found| match found {
+                    ReadFound::FindMessage(seq, message) => MarkAnswer::Seq(seq, Some(message)),
+                    ReadFound::AtSeq(seq, entry) => MarkAnswer::Entry(seq, entry),
+                    _ => MarkAnswer::Seq(None, None),
+                });
+                self.mark_answered(mark, answer, egress);
+            }
+            (Some(PendingRead::Page(page)), found) => {
+                let stored = found.map(|found| if let ReadFound::History(page) = found { page } else { Vec::new() });
+                self.page_answered(*page, stored, egress);
+            }
+            (None, _) => debug_assert!(false, "a read ends once"),
+        }
+    }
+
+    /// Starts a read for `pending`; `None` when too many wait.
+    pub(crate) fn start_read(&mut self, pending: PendingRead, what: ReadWork) -> Option<u64> {
+        if self.reads.len() >= self.config.waiting_reads {
+            return None;
+        }
+        self.last_read += 1;
+        self.reads.insert(self.last_read, pending);
+        self.jobs.push_back((JobQueue::Read, Work::Read { read: self.last_read, what }));
+        Some(self.last_read)
+    }
+
+    /// When [`Self::turn`] must be called next even if nothing comes, ns of the monotonic clock; in the past = at once.
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        let at_once = self.has_steps().then_some(1);
+        let retry = (self.retry_ns > 0).then_some(self.retry_ns);
+        let expire = (self.number == 0).then_some(self.expire_ns);
+        let others = [self.seal_due_ns(), self.freeze_due_ns(), self.flush_retry_ns(), self.nudges.next_ns()];
+        others.into_iter().chain([at_once, retry, expire, self.merges.next_ns()]).flatten().min()
+    }
+
+    /// No more sends; what is ordered is written, then the journal is sealed. Go on taking writes until
+    /// [`Self::stopped`]. What memory holds stays in the journal for the next start.
+    pub fn stop(&mut self, _now: Now) {
+        if !self.stopping {
+            self.append_positions();
+            self.stopping = true;
+            self.journal.stop();
+        }
+    }
+
+    /// After [`Self::stop`]: the journal is sealed, or cannot be, being poisoned.
+    pub fn stopped(&self) -> bool {
+        self.journal.stopped()
+    }
+
+    /// Where it stands.
+    pub fn status(&self) -> PartitionStatus {
+        let journal = self.journal.status();
+        PartitionStatus {
+            partition: self.number,
+            ordered_lsn: journal.ordered.0,
+            committed_lsn: journal.committed.0,
+            applied_lsn: self.applied.0,
+            chats: self.memory.chats.len(),
+            memory_bytes: self.memory.tables.bytes() + self.memory.hot.bytes(),
+            dedupe_entries: self.memory.dedupe.len(),
+            frozen_tables: self.memory.tables.unflushed(),
+            poisoned: journal.poisoned,
+            flush_failing: self.flush_failing,
+            journal_segments: journal.segments,
+            waiting_sends: self.waiting_sends(),
+            waiting_reads: self.reads.len(),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Partitions in a small world of their own.
+
+mod life;
+mod world;

@@ -1,0 +1,211 @@
+//! A world for partitions: a store, a disk that can lose power, envelopes that are kept for a look.
+
+use std::collections::VecDeque;
+
+use fabric::entropy::Entropy;
+use fabric::sim::{SeededEntropy, SimDisk};
+use fabric::tier::Egress;
+use fabric::time::Now;
+use schema::encode::{Encoder, SendFields, SendTarget};
+use schema::envelope::{Address, Body, Class, Envelope};
+use schema::frame::VerifiedFrame;
+use schema::ids::{ChatId, DeviceId, Slot, UserId};
+use schema::wire::EntryKind;
+
+use crate::partition::{Job, OpenConfig, OpenError, Partition, PartitionConfig, StorageMetrics, open, run_job};
+use crate::store::MemoryStore;
+
+/// What partitions said.
+#[derive(Default)]
+pub(super) struct Out {
+    pub gateway: Vec<(Address, Envelope)>,
+    pub router: Vec<(UserId, Envelope)>,
+    owners: VecDeque<(u16, Envelope)>,
+    partitions: u16,
+}
+
+impl Egress for Out {
+    fn to_owner(&mut self, slot: Slot, envelope: Envelope) {
+        self.owners.push_back((slot.partition(self.partitions), envelope));
+    }
+    fn to_partition(&mut self, partition: u16, envelope: Envelope) {
+        self.owners.push_back((partition, envelope));
+    }
+    fn to_router(&mut self, user: UserId, envelope: Envelope) {
+        self.router.push((user, envelope));
+    }
+    fn to_gateway(&mut self, address: Address, envelope: Envelope) {
+        self.gateway.push((address, envelope));
+    }
+    fn to_all_gateways(&mut self, _: Envelope) {}
+}
+
+pub(super) struct World {
+    pub store: MemoryStore,
+    pub disk: SimDisk,
+    pub entropy: SeededEntropy,
+    pub partitions: Vec<Partition>,
+    pub metrics: StorageMetrics,
+    pub now: Now,
+    pub jobs: VecDeque<Job>,
+    pub out: Out,
+    pub config: OpenConfig,
+    encoder: Encoder,
+}
+
+pub(super) fn user(id: u64) -> UserId {
+    UserId::new(id).expect("not 0")
+}
+
+/// Small enough that everything happens within a few hundred operations.
+pub(super) fn small() -> PartitionConfig {
+    PartitionConfig {
+        freeze_bytes: 6_000,
+        freeze_idle_ms: 400,
+        freeze_age_ms: 5_000,
+        hot_tail_bytes: 4_000,
+        hot_tail_entries: 6,
+        nudge_after_ms: 1_000,
+        dedupe_memory_ms: 1_500,
+        waiting_sends: 24,
+        block_bytes: 2_000,
+        max_block_bytes: 8_192,
+        segment_bytes: 32_768,
+        max_segments: 6,
+        ..PartitionConfig::default()
+    }
+}
+
+impl World {
+    pub(super) fn new(seed: u64, partitions: u16, config: PartitionConfig) -> Self {
+        let mut world = Self {
+            store: MemoryStore::new(),
+            disk: SimDisk::new(seed),
+            entropy: SeededEntropy::new(seed),
+            partitions: Vec::new(),
+            metrics: StorageMetrics::new(),
+            now: Now { mono_ns: 1_000_000, wall_ticks: 17_000_000_000_000_000 },
+            jobs: VecDeque::new(),
+            out: Out::default(),
+            config: OpenConfig { partitions, partition: config, dedupe_secret: [7; 16] },
+            encoder: Encoder::new(),
+        };
+        world.open(partitions).expect("a new world opens");
+        world
+    }
+
+    pub(super) fn open(&mut self, partitions: u16) -> Result<crate::partition::RecoverySummary, OpenError> {
+        self.config.partitions = partitions;
+        self.out.partitions = partitions;
+        let metrics = self.metrics.clone();
+        let opened =
+            open(&self.config, &self.store, &self.disk, &mut self.entropy, self.now, &mut |_| metrics.clone())?;
+        self.partitions = opened.partitions;
+        Ok(opened.recovery)
+    }
+
+    /// Power goes: what was not durable may be gone, jobs are cut off.
+    pub(super) fn crash(&mut self, partitions: u16) -> crate::partition::RecoverySummary {
+        self.partitions.clear();
+        self.jobs.clear();
+        self.disk.crash();
+        self.out = Out::default();
+        self.open(partitions).expect("opens after a crash")
+    }
+
+    pub(super) fn advance(&mut self, ms: u64) {
+        self.now.mono_ns += ms * 1_000_000;
+        self.now.wall_ticks += ms * 10_000;
+    }
+
+    pub(super) fn handle(&mut self, partition: u16, envelope: Envelope) {
+        self.out.owners.push_back((partition, envelope));
+        self.route();
+    }
+
+    pub(super) fn route(&mut self) {
+        while let Some((partition, envelope)) = self.out.owners.pop_front() {
+            self.partitions[usize::from(partition)].handle(self.now, envelope, &mut self.out);
+        }
+    }
+
+    pub(super) fn chat(&mut self, chat: ChatId, reply: Address, body: Body) {
+        let partition = chat.slot().partition(self.config.partitions);
+        self.handle(partition, Envelope::new(Class::Send, body).reply_to(reply));
+    }
+
+    pub(super) fn send(&mut self, reply: Address, from: UserId, to: UserId, id: &str, retry: bool) {
+        self.send_sized(reply, from, to, id, (retry, 40));
+    }
+
+    pub(super) fn send_sized(
+        &mut self,
+        reply: Address,
+        from: UserId,
+        to: UserId,
+        id: &str,
+        (retry, len): (bool, usize),
+    ) {
+        let frame = self.encoder.send(&SendFields {
+            client_msg_id: id.as_bytes(),
+            target: SendTarget::User(to),
+            kind: EntryKind::message,
+            content_type: 0,
+            body: &vec![b'x'; len],
+            refers_to: None,
+            after_seq: 0,
+            retry,
+        });
+        let frame = VerifiedFrame::verify(frame).expect("valid");
+        let chat = ChatId::direct(from, to);
+        let device = DeviceId(1);
+        self.chat(chat, reply, Body::Send { frame, user: from, device, chat, to: Some(to), retry });
+    }
+
+    /// A turn of every partition: writes are submitted, jobs are kept.
+    pub(super) fn turn(&mut self) {
+        for number in 0..self.partitions.len() {
+            let partition = &mut self.partitions[number];
+            partition.turn(self.now, &mut self.out);
+            while let Some((_, job)) = partition.take_job() {
+                self.jobs.push_back(job);
+            }
+            if let Some(write) = partition.take_write() {
+                self.disk.submit(self.now.mono_ns, number as u64, write);
+            }
+        }
+        self.route();
+    }
+
+    /// Ends writes that are due by now.
+    pub(super) fn complete(&mut self) {
+        for done in self.disk.completions(self.now.mono_ns) {
+            let partition = &mut self.partitions[done.owner as usize];
+            partition.write_done(self.now, done.ticket, done.result, &mut self.out);
+        }
+        self.turn();
+    }
+
+    pub(super) fn run_jobs(&mut self, at_most: usize) {
+        for _ in 0..at_most {
+            let Some(job) = self.jobs.pop_front() else { return };
+            let done = run_job(job, &self.store, &self.disk);
+            self.partitions[usize::from(done.partition)].job_done(self.now, done, &mut self.out);
+            self.turn();
+        }
+    }
+
+    /// Until nothing is on its way.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..200 {
+            self.advance(1);
+            self.turn();
+            self.complete();
+            self.run_jobs(100);
+        }
+    }
+
+    pub(super) fn random(&mut self, bound: u64) -> u64 {
+        self.entropy.next_u64() % bound
+    }
+}

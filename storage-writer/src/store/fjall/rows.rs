@@ -1,0 +1,173 @@
+//! Keys and rows of the embedded store.
+//!
+//! | keyspace | key | row |
+//! |---|---|---|
+//! | `entries` | chat ‖ BE first seq | a chunk: up to [`GROUP`] entries of one group |
+//! | `chats` | chat | the chat's state |
+//! | `dedupe-N` (one per [`BUCKET_MS`] of wall time) | slot of [`SLOT_MS`] ‖ dedupe key | the hit |
+//! | `meta` | a name | format, applied positions |
+//!
+//! A chat's seqs fall into groups of [`GROUP`]; a chunk never spans two. So whatever chunks a replay after a crash leaves
+//! behind, all that can hold a seq lie between its group's first key and its own: a reader starts there and needs no
+//! search backwards, and duplicates are met within one group.
+
+use core::ops::Range;
+
+use schema::dedupe::DedupeKey;
+use schema::ids::{ChatId, MessageId};
+
+use crate::store::StoredEntry;
+use crate::store::codec::{BadRow, Reader, put_varint};
+
+/// Seqs of a group; the most entries a chunk holds.
+pub(super) const GROUP: u64 = 16;
+/// A chunk is closed when its frames reach this, bytes, so that a page of large entries reads no more than it returns.
+pub(super) const CHUNK_BYTES: usize = 16 * 1024;
+/// Wall time of one dedupe keyspace, ms: it is dropped as a whole.
+pub(super) const BUCKET_MS: u64 = 3 * 60 * 60 * 1_000;
+/// Wall time of one run of dedupe keys within a keyspace, ms: flushes of different slots need no merging.
+pub(super) const SLOT_MS: u64 = 15 * 60 * 1_000;
+/// Slots of a dedupe keyspace.
+pub(super) const SLOTS: u8 = (BUCKET_MS / SLOT_MS) as u8;
+
+const CHUNK_VERSION: u8 = 1;
+
+/// The group of a seq.
+pub(super) const fn group(seq: u64) -> u64 {
+    seq / GROUP
+}
+
+/// The key of a chunk that starts at `seq`.
+pub(super) fn entry_key(chat: ChatId, seq: u64) -> [u8; 24] {
+    let mut key = [0u8; 24];
+    key[..16].copy_from_slice(&chat.0);
+    key[16..].copy_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// The bucket of a wall time.
+pub(super) const fn bucket(wall_ms: u64) -> u64 {
+    wall_ms / BUCKET_MS
+}
+
+/// The slot of a wall time within its bucket.
+pub(super) const fn slot(wall_ms: u64) -> u8 {
+    (wall_ms % BUCKET_MS / SLOT_MS) as u8
+}
+
+/// The key of a dedupe row.
+pub(super) fn dedupe_key(slot: u8, key: DedupeKey) -> [u8; 17] {
+    let mut out = [0u8; 17];
+    out[0] = slot;
+    out[1..].copy_from_slice(&key.0);
+    out
+}
+
+/// Where the chunk that starts with `entries[0]` ends: its count of entries. `entries` ascend by seq.
+pub(super) fn chunk_len(entries: &[StoredEntry]) -> usize {
+    let Some(first) = entries.first() else { return 0 };
+    let mut bytes = 0;
+    entries
+        .iter()
+        .take_while(|entry| {
+            let fits = group(entry.seq) == group(first.seq) && (bytes == 0 || bytes + entry.frame.len() <= CHUNK_BYTES);
+            bytes += entry.frame.len().max(1);
+            fits
+        })
+        .count()
+}
+
+/// Writes a chunk over `out`.
+pub(super) fn write_chunk(out: &mut Vec<u8>, entries: &[StoredEntry]) {
+    debug_assert!(!entries.is_empty() && entries.len() <= GROUP as usize);
+    out.clear();
+    out.push(CHUNK_VERSION);
+    out.push(entries.len() as u8);
+    for entry in entries {
+        out.push((entry.seq % GROUP) as u8);
+        out.extend_from_slice(&entry.message.0);
+        put_varint(out, entry.frame.len() as u64);
+        out.extend_from_slice(&entry.frame);
+    }
+}
+
+/// One entry of a chunk, its frame named by its place in the row.
+pub(super) struct ChunkEntry {
+    pub(super) seq: u64,
+    pub(super) message: MessageId,
+    pub(super) frame: Range<usize>,
+}
+
+/// Reads a chunk, calling `each` for its entries in order.
+pub(super) fn read_chunk(key: &[u8], row: &[u8], mut each: impl FnMut(ChunkEntry)) -> Result<u64, BadRow> {
+    let first_seq = match key.last_chunk::<8>() {
+        Some(seq) if key.len() == 24 => u64::from_be_bytes(*seq),
+        _ => return Err(BadRow("an entry key has the wrong length")),
+    };
+    let base = group(first_seq) * GROUP;
+    let mut reader = Reader::new(row);
+    reader.version(CHUNK_VERSION)?;
+    let count = reader.byte()?;
+    let mut next = first_seq;
+    for _ in 0..count {
+        let seq = base + u64::from(reader.byte()?);
+        if seq < next || group(seq) != group(first_seq) {
+            return Err(BadRow("a chunk's entries are out of order"));
+        }
+        next = seq + 1;
+        let message = MessageId(reader.array()?);
+        let len = usize::try_from(reader.varint()?).map_err(|_| BadRow("an entry is too long"))?;
+        let start = row.len() - reader.remaining();
+        reader.take(len)?;
+        each(ChunkEntry { seq, message, frame: start..start + len });
+    }
+    reader.end()?;
+    Ok(first_seq)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn entry(seq: u64, len: usize) -> StoredEntry {
+        StoredEntry { seq, message: MessageId([seq as u8; 16]), frame: Bytes::from(vec![seq as u8; len]) }
+    }
+
+    #[test]
+    fn a_chunk_ends_with_its_group_or_its_bytes() {
+        let small: Vec<_> = (14..40).map(|seq| entry(seq, 10)).collect();
+        assert_eq!(chunk_len(&small), 2);
+        assert_eq!(chunk_len(&small[2..]), 16);
+        let large: Vec<_> = (16..32).map(|seq| entry(seq, CHUNK_BYTES / 2)).collect();
+        assert_eq!(chunk_len(&large), 2);
+        let huge: Vec<_> = (16..32).map(|seq| entry(seq, CHUNK_BYTES * 4)).collect();
+        assert_eq!(chunk_len(&huge), 1);
+    }
+
+    #[test]
+    fn a_chunk_reads_back_and_damage_is_an_error() {
+        let entries: Vec<_> = (17..30).map(|seq| entry(seq, seq as usize)).collect();
+        let mut row = Vec::new();
+        write_chunk(&mut row, &entries);
+        let key = entry_key(ChatId([3; 16]), 17);
+        let mut read = Vec::new();
+        let first = read_chunk(&key, &row, |e| read.push((e.seq, e.message, row[e.frame].to_vec())));
+        assert_eq!(first, Ok(17));
+        let written: Vec<_> = entries.iter().map(|e| (e.seq, e.message, e.frame.to_vec())).collect();
+        assert_eq!(read, written);
+        for cut in 0..row.len() {
+            assert!(read_chunk(&key, &row[..cut], |_| ()).is_err(), "cut at {cut}");
+        }
+        assert!(read_chunk(&key[1..], &row, |_| ()).is_err());
+        assert!(read_chunk(&entry_key(ChatId([3; 16]), 18), &row, |_| ()).is_err());
+    }
+
+    #[test]
+    fn slots_tile_a_bucket() {
+        assert_eq!(u64::from(SLOTS) * SLOT_MS, BUCKET_MS);
+        assert_eq!((bucket(BUCKET_MS - 1), slot(BUCKET_MS - 1)), (0, SLOTS - 1));
+        assert_eq!((bucket(BUCKET_MS), slot(BUCKET_MS)), (1, 0));
+    }
+}

@@ -1,0 +1,111 @@
+//! The store under simulation: in memory, with crashes in the middle of a flush, failures that leave a part, and a lie.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use schema::dedupe::DedupeKey;
+use schema::ids::{ChatId, MessageId};
+use storage_writer::lsn::{JournalId, Lsn};
+use storage_writer::store::{
+    ChatState, CrashPoint, DedupeHit, FlushReport, FlushRun, HistoryRange, MemoryStore, Store, StoreError, StoreStats,
+    StoredEntry,
+};
+
+/// See the module. Survives restarts of the simulated process.
+#[derive(Default)]
+pub struct SimStore {
+    inner: MemoryStore,
+    /// What the crash point that was asked for means: the process dies, or the flush only fails.
+    survives: AtomicBool,
+    crashed: AtomicBool,
+    /// Flushes that failed after storing a part.
+    partial: AtomicU64,
+    forgets_answers: bool,
+}
+
+impl SimStore {
+    /// Empty. `forgets_answers`: a lie, resends are not recognised.
+    pub fn new(forgets_answers: bool) -> Arc<Self> {
+        Arc::new(Self { forgets_answers, ..Self::default() })
+    }
+
+    /// The next flush that gets to `point` ends the process there.
+    pub fn crash_at(&self, point: CrashPoint) {
+        self.survives.store(false, Ordering::Relaxed);
+        self.inner.crash_at(point);
+    }
+
+    /// The next flush that gets to `point` fails there and leaves what it stored.
+    pub fn fail_at(&self, point: CrashPoint) {
+        self.survives.store(true, Ordering::Relaxed);
+        self.inner.crash_at(point);
+    }
+
+    /// While set, flushes fail as on a full disk.
+    pub fn set_full(&self, full: bool) {
+        self.inner.set_full(full);
+    }
+
+    /// Whether a crash point was met since the last call.
+    pub fn take_crashed(&self) -> bool {
+        self.crashed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Flushes that failed after storing a part.
+    pub fn partial_flushes(&self) -> u64 {
+        self.partial.load(Ordering::Relaxed)
+    }
+}
+
+impl Store for SimStore {
+    fn flush(&self, run: FlushRun) -> Result<FlushReport, StoreError> {
+        match self.inner.flush(run) {
+            Err(StoreError::Crashed) if self.survives.load(Ordering::Relaxed) => {
+                self.partial.fetch_add(1, Ordering::Relaxed);
+                Err(StoreError::Io { doing: "flushing", source: ErrorKind::Other.into() })
+            }
+            Err(StoreError::Crashed) => {
+                self.crashed.store(true, Ordering::Relaxed);
+                Err(StoreError::Crashed)
+            }
+            result => result,
+        }
+    }
+
+    fn history(&self, chat: ChatId, range: HistoryRange) -> Result<Vec<StoredEntry>, StoreError> {
+        self.inner.history(chat, range)
+    }
+
+    fn find_message(&self, chat: ChatId, message: MessageId) -> Result<Option<u64>, StoreError> {
+        self.inner.find_message(chat, message)
+    }
+
+    fn dedupe(&self, key: DedupeKey) -> Result<Option<DedupeHit>, StoreError> {
+        if self.forgets_answers { Ok(None) } else { self.inner.dedupe(key) }
+    }
+
+    fn dedupe_since(&self, wall_ms: u64, each: &mut dyn FnMut(DedupeKey, DedupeHit)) -> Result<(), StoreError> {
+        if self.forgets_answers { Ok(()) } else { self.inner.dedupe_since(wall_ms, each) }
+    }
+
+    fn load_chats(&self, each: &mut dyn FnMut(ChatState)) -> Result<(), StoreError> {
+        self.inner.load_chats(each)
+    }
+
+    fn applied(&self) -> Result<Vec<(JournalId, Lsn)>, StoreError> {
+        self.inner.applied()
+    }
+
+    fn forget_journals(&self, journals: &[JournalId]) -> Result<(), StoreError> {
+        self.inner.forget_journals(journals)
+    }
+
+    fn expire(&self, now_ms: u64) -> Result<(), StoreError> {
+        self.inner.expire(now_ms)
+    }
+
+    fn stats(&self) -> StoreStats {
+        self.inner.stats()
+    }
+}

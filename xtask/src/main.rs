@@ -1,0 +1,47 @@
+//! The project's own tasks: `cargo xtask schema|tidy|test|simulate|bench-record`.
+//!
+//! Each prints what it does and how long it took, and fails with the command that failed. Tools that a fresh machine
+//! lacks are installed below `target/tools`, pinned by hash.
+
+mod bench_record;
+mod errors_gen;
+mod schema;
+mod shell;
+mod simulate;
+mod test;
+mod tidy;
+mod tools;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Regenerate what is made from schema/fbs and schema/errors.toml.
+    Schema(schema::Args),
+    /// Check the habits: format, clippy, docs, dependencies, dead files, lengths, words that do not belong.
+    Tidy(tidy::Args),
+    /// Install what the tests need, start it, run everything; prints each step's time.
+    Test(test::Args),
+    /// Run the simulator.
+    Simulate(simulate::Args),
+    /// Run the benchmarks and add an entry to benches/history.
+    BenchRecord(bench_record::Args),
+}
+
+fn main() -> miette::Result<()> {
+    match Cli::parse().task {
+        Task::Schema(args) => schema::run(&args),
+        Task::Tidy(args) => tidy::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Simulate(args) => simulate::run(&args),
+        Task::BenchRecord(args) => bench_record::run(&args),
+    }
+}

@@ -1,0 +1,103 @@
+//! `cargo xtask test`: everything that must pass, in order, each step with its time.
+
+use std::time::{Duration, Instant};
+
+use miette::{Result, miette};
+
+use crate::{schema, shell, simulate, tidy, tools};
+
+/// Seeds of the fixed simulation.
+const SIMULATION_SEEDS: u64 = 500;
+
+/// Install what the tests need, start it, run everything.
+#[derive(clap::Args, Default)]
+pub struct Args {
+    /// Only the steps whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+}
+
+type Step = (&'static str, fn() -> Result<()>);
+
+const STEPS: [Step; 7] = [
+    ("schema", schema_is_current),
+    ("tidy", tidy_whole),
+    ("build", build),
+    ("units", units),
+    ("simulation", simulation),
+    ("processes", processes),
+    ("load gate", load_gate),
+];
+
+/// Runs the task.
+///
+/// # Errors
+/// At the first step that fails.
+pub fn run(args: &Args) -> Result<()> {
+    let mut times = Vec::new();
+    for (name, step) in STEPS {
+        if args.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
+            continue;
+        }
+        println!("== {name}");
+        let (result, took) = timed(step);
+        times.push((name, took));
+        println!("== {name}: {} in {:.1} s", if result.is_ok() { "passed" } else { "FAILED" }, took.as_secs_f64());
+        result?;
+    }
+    if times.is_empty() {
+        let names = STEPS.map(|(name, _)| name).join(", ");
+        return Err(miette!("no step's name contains that; the steps are: {names}"));
+    }
+    println!("== times");
+    for (name, took) in &times {
+        println!("{name:12} {:7.1} s", took.as_secs_f64());
+    }
+    println!("steps: {} passed, 0 failed", times.len());
+    Ok(())
+}
+
+#[allow(clippy::disallowed_methods)] // a task's duration for people, not the product's time
+fn timed(step: fn() -> Result<()>) -> (Result<()>, Duration) {
+    let start = Instant::now();
+    let result = step();
+    (result, start.elapsed())
+}
+
+fn schema_is_current() -> Result<()> {
+    schema::run(&schema::Args { check: true })
+}
+
+fn tidy_whole() -> Result<()> {
+    tidy::run(&tidy::Args::default())
+}
+
+fn build() -> Result<()> {
+    shell::run(&mut shell::cargo(&["build", "--quiet", "--release", "--workspace", "--bins"]))
+}
+
+/// Units and contract suites of every crate but the one whose tests need the built binaries.
+fn units() -> Result<()> {
+    let args = ["test", "--quiet", "--workspace", "--exclude", "shardwire-tests", "--no-fail-fast"];
+    shell::run(&mut shell::cargo(&args))
+}
+
+fn simulation() -> Result<()> {
+    let args = simulate::Args { seeds: SIMULATION_SEEDS, first: 1, seed: None, require_coverage: true };
+    simulate::run(&args)
+}
+
+/// What crosses processes: the release binaries, kill -9, the independent clients.
+fn processes() -> Result<()> {
+    let mut tests = shell::cargo(&["test", "--quiet", "--release", "--package", "shardwire-tests", "--no-fail-fast"]);
+    tests.args(["--", "--test-threads=2"]);
+    tests.env("SHARDWIRE_BIN_DIR", shell::target().join("release"));
+    shell::run(tests.env("SHARDWIRE_PYTHON", tools::program("python3")?))
+}
+
+/// The load generator as a gate: its audit, its thresholds, its exit code.
+fn load_gate() -> Result<()> {
+    let mut loadgen = shell::command(shell::target().join("release").join("loadgen"), &["run"]);
+    loadgen.arg("loadgen/scenarios/quick.toml").arg("--out").arg(shell::target().join("load-gate"));
+    shell::run(&mut loadgen)
+}
