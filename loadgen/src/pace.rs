@@ -39,7 +39,7 @@ impl Pacer {
         } else {
             self.ramp_ns + (self.units - in_ramp) / self.rate_per_ns
         };
-        self.start_ns + after as u64
+        self.start_ns + after.round() as u64
     }
 
     /// Takes the next send if it is due; its intended time.

@@ -227,6 +227,9 @@ pub struct Judged {
     pub of_speed: bool,
 }
 
+/// Key, limit, measured, whether the limit is the least, whether the generator's speed is part of it.
+type Row = (&'static str, Option<f64>, Option<f64>, bool, bool);
+
 /// A worker this busy is the limit of an open load.
 const BUSY: f64 = 0.95;
 /// An open load later than this (p99) is not the load asked for, ms, unless the scenario says otherwise.
@@ -262,8 +265,13 @@ impl Report {
             );
             (Verdict::Threshold, text)
         } else if no_verdict {
+            let own = if self.lag_explains(&failed) {
+                "; its own lateness is most of the latency that is too long"
+            } else {
+                ""
+            };
             let text = format!(
-                "the load generator was the limit: busiest worker {:.0} % of a core, pacing lag p99 {lag_ms:.1} ms (allowed {allowed_lag_ms} ms)",
+                "the load generator was the limit: busiest worker {:.0} % of a core, pacing lag p99 {lag_ms:.1} ms (at most {allowed_lag_ms} ms){own}",
                 busiest * 100.0
             );
             (Verdict::Saturated, text)
@@ -315,7 +323,7 @@ impl Report {
         let float = |value: Option<u64>| value.map(|v| v as f64);
         let all_errors: u64 = self.errors.values().sum();
         let (most, least) = (false, true);
-        let rows: [(&str, Option<f64>, Option<f64>, bool, bool); 11] = [
+        let rows: [Row; 11] = [
             ("p50_us", float(p50_us), latency(self.latency_us.p50), most, true),
             ("p99_us", float(p99_us), latency(self.latency_us.p99), most, true),
             ("p999_us", float(p999_us), latency(self.latency_us.p999), most, true),
@@ -328,7 +336,7 @@ impl Report {
             ("cpu_s_per_million", cpu_s_per_million, self.server.cpu_s_per_million, most, false),
             ("rss_bytes_per_connection", rss_bytes_per_connection, self.server.rss_bytes_per_connection, most, false),
         ];
-        let judge = |(key, limit, measured, least, of_speed): (&str, Option<f64>, Option<f64>, bool, bool)| {
+        let judge = |(key, limit, measured, least, of_speed): Row| {
             let limit = limit?;
             // What was to be judged and could not be measured does not hold.
             let holds = measured.is_some_and(|m| if least { m >= limit } else { m <= limit });

@@ -228,10 +228,10 @@ mod tests {
             let mut bytes = a_frame().to_vec();
             let at = at.index(bytes.len());
             bytes[at] = byte;
-            if let Ok(frame) = FrameRef::verify(&bytes) {
-                if let Some(mark) = frame.root().body_as_mark() {
-                    let _ = (mark.chat_id(), mark.message_id(), mark.seq(), mark.status());
-                }
+            if let Ok(frame) = FrameRef::verify(&bytes)
+                && let Some(mark) = frame.root().body_as_mark()
+            {
+                let _ = (mark.chat_id(), mark.message_id(), mark.seq(), mark.status());
             }
         }
 

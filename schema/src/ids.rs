@@ -112,7 +112,7 @@ impl Slot {
 
     /// The partition that holds this slot when `partitions` share all slots in equal ranges. `partitions` in `1..=SLOT_COUNT`.
     pub fn partition(self, partitions: u16) -> u16 {
-        debug_assert!(partitions >= 1 && partitions <= SLOT_COUNT);
+        debug_assert!((1..=SLOT_COUNT).contains(&partitions));
         (u32::from(self.0) * u32::from(partitions) / u32::from(SLOT_COUNT)) as u16
     }
 }

@@ -178,7 +178,7 @@ impl Config {
                 return Err(load::OutOfBounds { key, value: value.to_string(), allowed });
             }
         }
-        if self.storage.journal_segment_bytes % 4_096 != 0 {
+        if !self.storage.journal_segment_bytes.is_multiple_of(4_096) {
             let value = self.storage.journal_segment_bytes.to_string();
             let allowed = "a multiple of 4096".to_owned();
             return Err(load::OutOfBounds { key: "storage.journal_segment_bytes", value, allowed });

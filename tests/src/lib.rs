@@ -1,1 +1,3 @@
 //! What crosses tiers.
+
+pub mod process;

@@ -1,3 +1,5 @@
+//! The simulated disk forgets, tears and fails as it says it does.
+
 use super::*;
 use crate::disk::Block;
 

@@ -1,3 +1,5 @@
+//! The simulated network keeps order within a stream and loses nothing but by a fault.
+
 use super::*;
 
 fn run(net: &mut SimNet) -> Vec<NetEvent> {

@@ -1,3 +1,5 @@
+//! Tokens of every kind, right and wrong; keys and their files.
+
 use core::time::Duration;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

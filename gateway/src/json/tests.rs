@@ -1,3 +1,5 @@
+//! Each event as text, both ways; whatever is wrong is named.
+
 use bytes::Bytes;
 use schema::encode::{Encoder, EntryFields, SendTarget, WelcomeFields};
 use schema::errors::ErrorCode;

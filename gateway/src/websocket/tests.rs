@@ -1,3 +1,5 @@
+//! Upgrades, right and wrong, cut anywhere.
+
 use proptest::prelude::*;
 use schema::errors::ErrorCode;
 

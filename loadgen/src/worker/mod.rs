@@ -5,6 +5,7 @@
 //! bytes were there. Nothing here waits for another worker.
 mod connect;
 mod events;
+mod host;
 pub mod message;
 mod send;
 pub mod socket;
@@ -36,6 +37,8 @@ use crate::tokens::Minter;
 use message::Bodies;
 use socket::Read;
 use user::{Link, User};
+
+pub use host::raise_open_files;
 
 /// One receive takes at most so much.
 const RECEIVE_BYTES: usize = 256 << 10;
@@ -123,7 +126,7 @@ impl Worker {
     /// # Errors
     /// Tokens cannot be made, or the host gives no epoll instance.
     pub fn new(plan: Arc<Plan>, shown: Arc<Shown>, index: u16, minter: &Minter) -> Result<Self, Failure> {
-        pin(index);
+        host::pin(index);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| Failure::Host(format!("epoll: {e}")))?;
         let now = SystemClock.now();
         let places = plan.users_of(index);
@@ -387,30 +390,6 @@ fn client_config(plan: &Plan) -> Config {
         outbox_bytes: 1 << 30,
         ..Config::default()
     }
-}
-
-/// Pins this thread: workers take cores from the last one down, servers usually from the first one up.
-fn pin(index: u16) {
-    // Failing to pin or to sharpen timers makes the run less exact, which it measures itself (pacing lag).
-    let _ = rustix::thread::set_current_timer_slack(core::num::NonZeroU64::new(1));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let Ok(allowed) = rustix::thread::sched_getaffinity(None) else { return };
-    let cpus: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
-    if cpus.is_empty() {
-        return;
-    }
-    let mut set = rustix::thread::CpuSet::new();
-    set.set(cpus[cpus.len() - 1 - usize::from(index) % cores.min(cpus.len())]);
-    let _ = rustix::thread::sched_setaffinity(None, &set);
-}
-
-/// Raises this process's limit on open files to what it may have; the limit then.
-pub fn raise_open_files() -> u64 {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let _ = setrlimit(Resource::Nofile, raised);
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// A socket's error, for the counts: kinds only, never an address.

@@ -1,3 +1,5 @@
+//! Folders: new, reopened, in use, foreign, newer, damaged.
+
 use fabric::entropy::OsEntropy;
 
 use super::*;

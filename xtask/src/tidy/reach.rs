@@ -41,10 +41,11 @@ fn declared(path: &Path) -> Result<bool> {
     if let Ok(entries) = std::fs::read_dir(crate::shell::root().join(home)) {
         parents.extend(entries.filter_map(|entry| entry.ok()).map(|entry| home.join(entry.file_name())));
     }
-    let declaration = format!("mod {module};");
+    let declarations = [format!("mod {module};"), format!("#[path = \"{module}.rs\"]")];
+    let declares = |text: &str| declarations.iter().any(|declaration| text.contains(declaration));
     for parent in parents {
         let is_rust = parent.extension().is_some_and(|extension| extension == "rs");
-        if is_rust && crate::shell::root().join(&parent).is_file() && super::read(&parent)?.contains(&declaration) {
+        if is_rust && crate::shell::root().join(&parent).is_file() && declares(&super::read(&parent)?) {
             return Ok(true);
         }
     }

@@ -1,3 +1,5 @@
+//! Both roles against each other, cut anywhere; hostile bytes get the right close code.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What only this store can get wrong: merges, failures of its engine, damage, kills.
+
 mod processes;
 
 use std::fs;

@@ -1,0 +1,25 @@
+//! What a worker asks of its host: a core of its own, sharp timers, enough descriptors.
+
+/// Pins this thread: workers take cores from the last one down, servers usually from the first one up.
+pub(super) fn pin(index: u16) {
+    // Failing to pin or to sharpen timers makes the run less exact, which it measures itself (pacing lag).
+    let _ = rustix::thread::set_current_timer_slack(core::num::NonZeroU64::new(1));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let Ok(allowed) = rustix::thread::sched_getaffinity(None) else { return };
+    let cpus: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+    if cpus.is_empty() {
+        return;
+    }
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(cpus[cpus.len() - 1 - usize::from(index) % cores.min(cpus.len())]);
+    let _ = rustix::thread::sched_setaffinity(None, &set);
+}
+
+/// Raises this process's limit on open files to what it may have; the limit then.
+pub fn raise_open_files() -> u64 {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let _ = setrlimit(Resource::Nofile, raised);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}

@@ -1,0 +1,60 @@
+//! A GET over a plain socket.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The headers as they came.
+    pub head: String,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    /// Asks `path` of the server at `address`; at most 10 s.
+    ///
+    /// # Errors
+    /// When it cannot be reached, takes too long, or does not answer in HTTP.
+    pub fn get(address: SocketAddr, path: &str) -> std::io::Result<Self> {
+        Self::ask(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())
+    }
+
+    /// Sends bytes and reads to the end, as an answer of HTTP; at most 10 s between bytes.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn ask(address: SocketAddr, request: &[u8]) -> std::io::Result<Self> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.write_all(request)?;
+        let mut bytes = Vec::new();
+        // A server that refuses may reset what it has not read: what it said before that counts.
+        if let Err(error) = stream.read_to_end(&mut bytes).and_then(|_| Ok(())) {
+            if bytes.is_empty() {
+                return Err(error);
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let invalid = || std::io::Error::new(std::io::ErrorKind::InvalidData, format!("no HTTP answer: {text:?}"));
+        let (head, body) = text.split_once("\r\n\r\n").ok_or_else(invalid)?;
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(invalid)?;
+        Ok(Self { status, head: head.to_owned(), body: body.to_owned() })
+    }
+
+    /// The sum of a metric over its labels, in Prometheus text; `None` when it is not there.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let value = |line: &str| {
+            let rest = line.strip_prefix(name)?;
+            if !rest.starts_with(['{', ' ']) {
+                return None;
+            }
+            rest.rsplit(' ').next()?.parse::<f64>().ok()
+        };
+        self.body.lines().filter_map(value).reduce(|a, b| a + b)
+    }
+}

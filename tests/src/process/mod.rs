@@ -1,0 +1,19 @@
+//! A real server as a child process, and what a test needs to talk to it: its command line, HTTP, a raw native client, Python
+//! programs, its journal files.
+//!
+//! Everything waits with a bound and panics with what the server wrote on stderr; no process outlives its [`Server`].
+
+pub mod journal;
+mod http;
+mod native;
+mod programs;
+mod proxy;
+mod server;
+mod wait;
+
+pub use http::Answer;
+pub use native::{Got, Native};
+pub use programs::{binary, output, python};
+pub use proxy::Proxy;
+pub use server::{Options, Server};
+pub use wait::{Deadline, Dice};

@@ -1,0 +1,92 @@
+//! The programs that tests start: the built binaries and Python.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use super::Deadline;
+
+fn build_folder() -> PathBuf {
+    if let Some(folder) = std::env::var_os("SHARDWIRE_BIN_DIR") {
+        return folder.into();
+    }
+    // A test's executable is target/PROFILE/deps/NAME-HASH.
+    let own = std::env::current_exe().unwrap_or_default();
+    let target = own.ancestors().nth(3).unwrap_or_else(|| Path::new("target"));
+    target.join("release")
+}
+
+/// A built binary: in `SHARDWIRE_BIN_DIR`, else in the target folder's `release`.
+///
+/// # Panics
+/// When it is missing, with the command that builds it.
+pub fn binary(name: &str) -> PathBuf {
+    let path = build_folder().join(name);
+    assert!(path.is_file(), "{} is missing; run `cargo build --release --workspace --bins`", path.display());
+    path
+}
+
+fn python_program() -> PathBuf {
+    if let Some(python) = std::env::var_os("SHARDWIRE_PYTHON") {
+        return python.into();
+    }
+    let folder = build_folder();
+    let path = folder.parent().unwrap_or(&folder).join("tools/python/bin/python3");
+    assert!(
+        path.is_file(),
+        "{} is missing; run the tests by `cargo xtask test --only processes`, which installs it, or set SHARDWIRE_PYTHON \
+         to a Python with the packages of xtask/requirements.txt",
+        path.display()
+    );
+    path
+}
+
+/// Runs `tests/python/SCRIPT` to its end, at most 90 s, and gives its stdout.
+///
+/// # Panics
+/// When Python is missing or the script fails, with all it printed.
+pub fn python(script: &str, args: &[&str]) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
+    let mut command = Command::new(python_program());
+    command.env("PYTHONDONTWRITEBYTECODE", "1").arg(path).args(args);
+    let output = output(command, 90);
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{script}: {}\n{stdout}\n{stderr}", output.status);
+    stdout.into_owned()
+}
+
+/// Runs a command to its end and collects what it prints.
+///
+/// # Panics
+/// When it cannot be started or takes longer than `seconds`; it is killed then.
+pub fn output(mut command: Command, seconds: u64) -> Output {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let reader = |stream: Option<Box<dyn std::io::Read + Send>>| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            if let Some(mut stream) = stream {
+                let _ = stream.read_to_end(&mut bytes);
+            }
+            bytes
+        })
+    };
+    let stdout = reader(child.stdout.take().map(|stream| Box::new(stream) as _));
+    let stderr = reader(child.stderr.take().map(|stream| Box::new(stream) as _));
+    let deadline = Deadline::after_s(seconds);
+    let mut status = None;
+    deadline.wait_until(|| {
+        status = child.try_wait().ok().flatten();
+        status.is_some()
+    });
+    if status.is_none() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let Some(status) = status else {
+        panic!("{command:?} did not end within {seconds} s\n{}\n{}", text(&stdout), text(&stderr));
+    };
+    Output { status, stdout, stderr }
+}

@@ -1,0 +1,233 @@
+//! Drives the devices' cores: performs what they ask for, hands events to the model and the application.
+
+use bytes::Bytes;
+use client::core::{Cause, Core, Cx, End, Event, Input, Output};
+use client::store::ClientStore;
+use fabric::sim::{Side, StreamId};
+use schema::errors::ErrorCode;
+use schema::ids::{ChatId, UserId};
+use schema::wire::MarkStatus;
+
+use super::device::Device;
+use super::tokens::token;
+use super::world::World;
+
+impl World {
+    /// Calls a device's core and performs its outputs. `None` if it is not running.
+    pub fn tell<T>(&mut self, at: usize, then: impl FnOnce(&mut Core, &mut Cx<'_>) -> T) -> Option<T> {
+        let mut core = self.devices[at].core.take()?;
+        let mut out = Vec::new();
+        let mut cx = Cx {
+            now: self.env.now(),
+            encoder: &mut self.encoder,
+            entropy: &mut self.client_entropy,
+            counters: &mut self.client_counters,
+            out: &mut out,
+        };
+        let answer = then(&mut core, &mut cx);
+        self.devices[at].core = Some(core);
+        self.perform(at, out);
+        Some(answer)
+    }
+
+    fn perform(&mut self, at: usize, outputs: Vec<Output>) {
+        let mut unsynced = false;
+        for output in outputs {
+            if let Some(left) = &mut self.devices[at].crash_in {
+                if *left == 0 {
+                    return self.crash_device(at);
+                }
+                *left -= 1;
+            }
+            let device = &mut self.devices[at];
+            match output {
+                Output::Persist(change) => {
+                    unsynced |= !change.is_lazy();
+                    device.store.append(&change).expect("a memory store takes everything");
+                }
+                Output::Write(frame) => {
+                    if core::mem::take(&mut unsynced) {
+                        device.store.sync().expect("a memory store syncs");
+                    }
+                    if let Some(stream) = device.stream {
+                        self.env.net.send(self.env.ns(), stream, Side::Client, &frame);
+                    }
+                }
+                Output::Connect { after_ms } => {
+                    assert!(device.connect_ns.is_none(), "one connection at a time");
+                    let wait_ns = u64::from(after_ms) * 1_000_000;
+                    device.connect_ns = Some(self.env.later(wait_ns, wait_ns + 1_000_000));
+                }
+                Output::Close => self.hang_up(at),
+                Output::Event(event) => self.event(at, event),
+            }
+        }
+        if unsynced && self.env.rng.one_in(2) {
+            self.devices[at].store.sync().expect("a memory store syncs");
+        }
+    }
+
+    /// Closes a device's connection, if it has one.
+    pub fn hang_up(&mut self, at: usize) {
+        if let Some(stream) = self.devices[at].stream.take() {
+            self.streams.remove(&stream);
+            self.env.stalls.remove(&stream);
+            self.env.net.close(self.env.ns(), stream, Side::Client);
+        }
+    }
+
+    /// A device's process ends without a word; sometimes its host too, so that nobody tells the server.
+    pub fn crash_device(&mut self, at: usize) {
+        self.env.fault("fault_client_crash", at as u64);
+        if self.env.rng.one_in(4) {
+            if let Some(stream) = self.devices[at].stream.take() {
+                self.streams.remove(&stream);
+            }
+        } else {
+            self.hang_up(at);
+        }
+        let start_ns = self.env.later(1_000_000, 600_000_000);
+        let kept = self.env.rng.below(self.devices[at].store.volatile_len() as u64 + 1) as usize;
+        self.devices[at].crash(kept, start_ns);
+    }
+
+    /// Starts a device that was down.
+    pub fn start_device(&mut self, at: usize) {
+        self.env.note("device starts", [at as u64, 0, 0]);
+        self.devices[at].start();
+        self.tell(at, |core, cx| core.handle(cx, Input::Start));
+    }
+
+    /// The connection a core asked for.
+    pub fn connect_device(&mut self, at: usize) {
+        self.devices[at].connect_ns = None;
+        let refused = self.server.is_none() || (!self.calm && self.env.rng.one_in(20));
+        self.env.note("connect", [at as u64, u64::from(!refused), 0]);
+        if refused {
+            self.tell(at, |core, cx| core.handle(cx, Input::ConnectFailed));
+            return;
+        }
+        let stream = self.env.net.connect(self.env.ns());
+        self.streams.insert(stream, at);
+        let device = &mut self.devices[at];
+        device.stream = Some(stream);
+        let token = token(device.user, device.device);
+        self.tell(at, |core, cx| core.handle(cx, Input::Connected { token: token.as_bytes() }));
+    }
+
+    /// Bytes came for a client.
+    pub fn client_received(&mut self, stream: StreamId, bytes: &Bytes) {
+        if let Some(&at) = self.streams.get(&stream) {
+            self.tell(at, |core, cx| core.handle(cx, Input::Bytes(bytes)));
+        }
+    }
+
+    /// A client's connection ended.
+    pub fn client_closed(&mut self, stream: StreamId) {
+        if let Some(at) = self.streams.remove(&stream) {
+            self.env.stalls.remove(&stream);
+            self.devices[at].stream = None;
+            self.tell(at, |core, cx| core.handle(cx, Input::Disconnected));
+        }
+    }
+
+    fn event(&mut self, at: usize, event: Event) {
+        let device = &mut self.devices[at];
+        match event {
+            Event::Welcome(_) | Event::Postponed { .. } => {}
+            Event::Entry(entry) => {
+                self.model.see(&entry);
+                let (chat, seq) = (entry.chat(), entry.seq());
+                if entry.sender() == device.user && entry.device() == device.device {
+                    self.env.counts.add("client_own_entries", 1);
+                }
+                self.env.note("entry", [at as u64, chat_number(chat), seq]);
+                device.app.entry(chat, seq, Bytes::copy_from_slice(entry.client_msg_id()));
+            }
+            Event::Sent { client_msg_id, chat, message, seq, .. } => {
+                self.env.note("sent", [at as u64, chat_number(chat), seq]);
+                let again = !device.app.outcomes.insert(client_msg_id.clone());
+                assert!(!again || self.resent.contains(&client_msg_id), "invariant outcome: a send has two outcomes");
+                device.app.sent.insert(client_msg_id.clone());
+                self.model.acked((device.user, device.device), &client_msg_id, chat, message, seq);
+            }
+            Event::Failed { failure, .. } => panic!("invariant accepted: a send failed for good: {failure}"),
+            Event::Receipt { chat, user, seq, status, .. } => self.receipt(at, chat, user, seq, status),
+            Event::Covered { chat, first_seq, last_seq } => {
+                panic!("invariant durable: {chat} {first_seq}..={last_seq} is said to have expired")
+            }
+            Event::Synced { .. } => device.synced = true,
+            Event::History(page) => self.history_page(at, &page),
+            Event::HistoryFailed { request, failure } => {
+                device.app.histories.remove(&request);
+                self.env.counts.add("client_history_failed", 1);
+                let refusal = matches!(failure, client::core::HistoryFailure::Refused(refusal)
+                    if refusal.known() == Some(ErrorCode::UnknownChat));
+                assert!(!refusal, "invariant durable: a chat with entries is unknown");
+            }
+            Event::Complaint(refusal) => {
+                let lost = matches!(refusal.known(), Some(ErrorCode::UnknownChat | ErrorCode::UnknownMessage));
+                assert!(!lost, "invariant durable: a mark was refused: {refusal}");
+                self.env.counts.add("client_complaints", 1);
+            }
+            Event::Disconnected { cause, .. } => {
+                device.synced = false;
+                assert!(cause != Cause::BadFrame, "invariant protocol: the server sent a bad frame");
+            }
+            Event::Ended(end) => self.ended(at, end),
+            Event::Spooled { .. } => panic!("invariant protocol: nothing is spooled here"),
+        }
+    }
+
+    fn ended(&mut self, at: usize, end: End) {
+        let replaced =
+            matches!(end, End::Server(refusal) if refusal.known() == Some(ErrorCode::SessionReplaced));
+        assert!(replaced && self.devices[at].copied, "invariant protocol: a client ended: {end}");
+        self.env.counts.add("client_replaced", 1);
+        self.env.note("replaced", [at as u64, 0, 0]);
+        let start_ns = if self.devices[at].is_copy() { u64::MAX } else { self.env.later(1_000_000, 800_000_000) };
+        // The core asked for the close itself; there is nothing unsaved that an orderly end would not have saved.
+        self.hang_up(at);
+        let device: &mut Device = &mut self.devices[at];
+        device.store.sync().expect("a memory store syncs");
+        device.down(start_ns);
+    }
+
+    fn receipt(&mut self, at: usize, chat: ChatId, user: UserId, seq: u64, status: MarkStatus) {
+        let known = self.devices[at].app.receipts.entry((chat, user)).or_default();
+        let mark = if status == MarkStatus::read { &mut known.1 } else { &mut known.0 };
+        assert!(seq > *mark, "invariant watermark: {user} fell from {mark} to {seq} in {chat}");
+        *mark = seq;
+        known.0 = known.0.max(known.1);
+        self.watermarks.entry((chat, user)).and_modify(|top| *top = seq.max(*top)).or_insert(seq);
+        if status == MarkStatus::read {
+            let marked = self.model.read_of(chat, user);
+            assert!(seq <= marked, "invariant watermark: {user} has read {seq} of {chat} but only marked {marked}");
+        }
+    }
+
+    fn history_page(&mut self, at: usize, page: &client::core::HistoryPage) {
+        self.env.counts.add("client_history_pages", 1);
+        let Some((chat, after)) = self.devices[at].app.histories.get(&page.request).copied() else { return };
+        assert_eq!(chat, page.chat, "invariant history: another chat was asked for");
+        page.entries.iter().for_each(|entry| self.model.see(entry));
+        let (first, last) = page.covers;
+        let seqs: Vec<u64> = page.entries.iter().map(client::Entry::seq).collect();
+        if first <= last && last > 0 {
+            assert!(first == after + 1, "invariant history: asked after {after}, covers from {first}");
+            assert!(
+                seqs.iter().copied().eq(first..=last),
+                "invariant history: {chat} covers {first}..={last} with {seqs:?}"
+            );
+            // A request may be answered by several pages.
+            self.devices[at].app.histories.insert(page.request, (chat, last));
+        } else {
+            assert!(seqs.is_empty(), "invariant history: entries of {chat} outside of what is covered");
+        }
+    }
+}
+
+/// A chat's number in traces.
+pub fn chat_number(chat: ChatId) -> u64 {
+    u64::from_be_bytes(chat.0[..8].try_into().expect("16 bytes")) >> 40
+}

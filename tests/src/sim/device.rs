@@ -1,0 +1,153 @@
+//! One device: a client core, its store, and an application that checks what it is handed.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use client::core::Core;
+use client::store::{ClientStore, Image, MemoryStore};
+use client::Config;
+use fabric::sim::StreamId;
+use schema::ids::{ChatId, DeviceId, UserId};
+
+/// What the application knows. What it handled survives a crash (it is in the store), the rest is per run.
+#[derive(Default)]
+pub struct App {
+    /// Every entry it was ever handed: seq and client_msg_id.
+    pub seen: BTreeMap<ChatId, BTreeMap<u64, Bytes>>,
+    /// The last entry of this run.
+    pub last: BTreeMap<ChatId, u64>,
+    /// Handed over in this run and not yet handled.
+    pub unhandled: VecDeque<(ChatId, u64)>,
+    /// Places it was not handed because they are its own sends. Checked in the end.
+    pub own: BTreeSet<(ChatId, u64)>,
+    /// Every send it made, in order.
+    pub sends: Vec<(ChatId, Bytes)>,
+    /// Sends with an outcome, ever.
+    pub sent: BTreeSet<Bytes>,
+    /// Outcomes of this run.
+    pub outcomes: BTreeSet<Bytes>,
+    /// How far others are, as receipts said in this run: delivered, read.
+    pub receipts: BTreeMap<(ChatId, UserId), (u64, u64)>,
+    /// History requests under way: chat and after which seq.
+    pub histories: BTreeMap<u64, (ChatId, u64)>,
+}
+
+/// See the module.
+pub struct Device {
+    /// Whose.
+    pub user: UserId,
+    /// Which.
+    pub device: DeviceId,
+    /// What of it is running.
+    pub core: Option<Core>,
+    /// Survives crashes.
+    pub store: MemoryStore,
+    /// The core's settings.
+    pub config: Arc<Config>,
+    /// Its connection.
+    pub stream: Option<StreamId>,
+    /// When it connects next, ns.
+    pub connect_ns: Option<u64>,
+    /// While it is down: when it starts again, ns.
+    pub start_ns: Option<u64>,
+    /// Synced since it last connected.
+    pub synced: bool,
+    /// A second process with a copy of another's store; ends at that time, ns.
+    pub copy_until_ns: Option<u64>,
+    /// Reads the logs in the end and sends nothing.
+    pub audits: bool,
+    /// A copy of it was started: it may be replaced.
+    pub copied: bool,
+    /// So many outputs from now it crashes.
+    pub crash_in: Option<u64>,
+    /// See [`App`].
+    pub app: App,
+}
+
+impl Device {
+    /// A new device, started at `start_ns`.
+    pub fn new(user: UserId, device: DeviceId, config: Arc<Config>, start_ns: u64) -> Self {
+        Self {
+            user,
+            device,
+            core: None,
+            store: MemoryStore::new(),
+            config,
+            stream: None,
+            connect_ns: None,
+            start_ns: Some(start_ns),
+            synced: false,
+            copy_until_ns: None,
+            audits: false,
+            copied: false,
+            crash_in: None,
+            app: App::default(),
+        }
+    }
+
+    /// A second process of the same device, with a copy of its store.
+    pub fn copy(&self, start_ns: u64, until_ns: u64) -> Self {
+        let mut copy = Self::new(self.user, self.device, self.config.clone(), start_ns);
+        copy.store = self.store.clone();
+        copy.store.crash(0);
+        copy.copy_until_ns = Some(until_ns);
+        copy.copied = true;
+        copy
+    }
+
+    /// Whether it is a passing copy.
+    pub const fn is_copy(&self) -> bool {
+        self.copy_until_ns.is_some()
+    }
+
+    /// Starts its core from its store.
+    pub fn start(&mut self) {
+        let image = self.store.load().expect("a memory store loads");
+        self.app.restart(&image, self.is_copy());
+        self.start_ns = None;
+        self.core = Some(Core::new(self.config.clone(), image));
+    }
+
+    /// The process is gone. `kept`: of what was not synced, so many changes are there all the same.
+    pub fn crash(&mut self, kept: usize, start_ns: u64) {
+        self.core = None;
+        self.store.crash(kept);
+        self.down(start_ns);
+    }
+
+    /// Nothing of it runs until `start_ns`.
+    pub fn down(&mut self, start_ns: u64) {
+        self.core = None;
+        self.connect_ns = None;
+        self.stream = None;
+        self.synced = false;
+        self.crash_in = None;
+        self.start_ns = Some(start_ns);
+    }
+}
+
+impl App {
+    /// A run begins with what the store holds.
+    fn restart(&mut self, image: &Image, is_copy: bool) {
+        if !is_copy {
+            // What was taken and not stored is gone with the crash, and never reached the server.
+            let kept: BTreeSet<_> = image.outbox.iter().map(|send| &send.client_msg_id).collect();
+            self.sends.retain(|(_, id)| kept.contains(id) || self.sent.contains(id));
+        }
+        self.last = image.chats.iter().map(|(&chat, stored)| (chat, stored.handled.unwrap_or(0))).collect();
+        self.unhandled.clear();
+        self.outcomes.clear();
+        self.receipts.clear();
+        self.histories.clear();
+    }
+
+    /// An entry was handed over.
+    pub fn entry(&mut self, chat: ChatId, seq: u64, client_msg_id: Bytes) {
+        let last = self.last.insert(chat, seq).unwrap_or(0);
+        assert!(seq > last, "invariant once: seq {seq} of {chat} was handed over after {last}");
+        self.own.extend((last + 1..seq).map(|seq| (chat, seq)));
+        self.seen.entry(chat).or_default().insert(seq, client_msg_id);
+        self.unhandled.push_back((chat, seq));
+    }
+}
