@@ -97,6 +97,13 @@ pub async fn serve(folder: &Path, state: ServerState) -> std::io::Result<()> {
     }
 }
 
+/// Removes the socket after a clean stop.
+pub fn remove(folder: &Path) {
+    if let Err(error) = std::fs::remove_file(folder.join(SOCKET_FILE)) {
+        tracing::debug!(%error, "the admin socket stays");
+    }
+}
+
 async fn answer(stream: UnixStream, state: &ServerState) -> std::io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();

@@ -8,6 +8,7 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
 use crate::scenario::{Load, Pairs};
+use crate::wire::Speech;
 
 /// Who writes to whom, by the users' places in the scenario.
 #[derive(Debug)]

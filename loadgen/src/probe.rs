@@ -30,6 +30,10 @@ pub struct Allowed {
     pub sends_per_second_per_user: u32,
     /// Sends of a user at once; 0 = unlimited.
     pub burst_per_user: u32,
+    /// How often clients ping, ms.
+    pub ping_interval_ms: u32,
+    /// A silent session is closed after so long, ms.
+    pub idle_timeout_ms: u32,
 }
 
 /// The device a probe uses.
@@ -85,6 +89,8 @@ fn answer(frame: FrameRef<'_>) -> Result<Allowed, String> {
             in_flight_per_session: welcome.window(),
             sends_per_second_per_user: welcome.sends_per_second(),
             burst_per_user: welcome.burst(),
+            ping_interval_ms: welcome.ping_interval_ms(),
+            idle_timeout_ms: welcome.idle_timeout_ms(),
         });
     }
     let (code, text) = match (root.body_as_goodbye(), root.body_as_error()) {
@@ -151,6 +157,8 @@ mod tests {
         in_flight_per_session: 4_096,
         sends_per_second_per_user: 1_000,
         burst_per_user: 5_000,
+        ping_interval_ms: 20_000,
+        idle_timeout_ms: 75_000,
     };
 
     #[test]

@@ -1,6 +1,8 @@
 //! A scenario: what load, on what server, judged by which thresholds. Unknown keys and impossible values are refused
 //! by name before anything starts.
 
+mod check;
+
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -92,8 +94,19 @@ pub struct Storage {
 pub enum Protocol {
     /// Size-prefixed FlatBuffers.
     Native,
-    /// JSON events over WebSocket.
+    /// Messages of a WebSocket.
     WebSocket,
+}
+
+/// What a WebSocket message holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// A JSON event, as text.
+    #[default]
+    Json,
+    /// A native frame, as it is.
+    FlatBuffers,
 }
 
 /// How sends are timed.
@@ -154,6 +167,9 @@ pub struct Load {
     /// What they speak.
     #[serde(default = "native")]
     pub protocol: Protocol,
+    /// WebSocket: what a message holds; `json` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
     /// How sends are timed.
     pub mode: Mode,
     /// Open: messages a second, all users together.
@@ -291,109 +307,6 @@ impl Scenario {
         scenario.load.check()?;
         scenario.thresholds.check(scenario.load.mode)?;
         Ok(scenario)
-    }
-}
-
-fn within<T: PartialOrd + std::fmt::Display>(key: &str, value: T, low: T, high: T) -> Result<(), String> {
-    if value >= low && value <= high { Ok(()) } else { Err(format!("{key} = {value}: expected {low} to {high}")) }
-}
-
-impl Load {
-    fn check(&self) -> Result<(), String> {
-        within("load.users", self.users, 1, USERS_MAX)?;
-        within("load.size_bytes", self.size_bytes, SIZE_BYTES_MIN, 1 << 20)?;
-        within("load.workers", self.workers, 0, 256)?;
-        within("load.first_user", self.first_user, 1, u64::MAX - u64::from(USERS_MAX))?;
-        for (key, value, low, high) in [
-            ("load.connects_per_second", self.connects_per_second, 0.0, 1e6),
-            ("load.connect_timeout_s", self.connect_timeout_s, 0.1, 86_400.0),
-            ("load.ramp_s", self.ramp_s, 0.0, 86_400.0),
-            ("load.steady_s", self.steady_s, 0.1, 864_000.0),
-            ("load.cool_down_s", self.cool_down_s, 0.0, 86_400.0),
-            ("load.drain_s", self.drain_s, 0.0, 86_400.0),
-            ("load.drops_per_second", self.drops_per_second, 0.0, 1e5),
-        ] {
-            within(key, value, low, high)?;
-        }
-        if let Some(messages) = self.messages {
-            within("load.messages", messages, 1, MESSAGES_MAX)?;
-        }
-        if self.sends() {
-            within("load.users", self.users, 2, USERS_MAX)?;
-            within("load.peers", self.peers, 1, self.users - 1)?;
-            if self.pairs == Pairs::Mutual && (!self.users.is_multiple_of(2) || self.peers != 1) {
-                return Err(format!(
-                    "load.pairs = \"mutual\" needs an even load.users and load.peers = 1 (here {} and {}); or use \"ring\" or \"shuffled\"",
-                    self.users, self.peers
-                ));
-            }
-        }
-        self.check_mode()
-    }
-
-    fn check_mode(&self) -> Result<(), String> {
-        let only = |key: &str, there: bool, mode: Mode| {
-            if there && self.mode != mode {
-                Err(format!("load.{key} is for load.mode = \"{}\" only", format!("{mode:?}").to_lowercase()))
-            } else {
-                Ok(())
-            }
-        };
-        only("rate", self.rate.is_some(), Mode::Open)?;
-        only("in_flight", self.in_flight.is_some(), Mode::Closed)?;
-        if self.messages.is_some() && !self.sends() {
-            return Err("load.messages is for load.mode = \"open\" or \"closed\" only".to_owned());
-        }
-        match self.mode {
-            Mode::Open => {
-                let rate = self.rate.ok_or("load.rate is missing: messages a second for load.mode = \"open\"")?;
-                within("load.rate", rate, 0.001, 10e6)
-            }
-            Mode::Closed => {
-                let window = self
-                    .in_flight
-                    .ok_or("load.in_flight is missing: unanswered sends a user for load.mode = \"closed\"")?;
-                within("load.in_flight", window, 1, 1 << 20)
-            }
-            Mode::Idle | Mode::Connect => Ok(()),
-        }
-    }
-
-    /// Whether users send messages at all.
-    pub fn sends(&self) -> bool {
-        matches!(self.mode, Mode::Open | Mode::Closed)
-    }
-
-    /// Sends in an average second a user, for an open load.
-    pub fn rate_per_user(&self) -> f64 {
-        self.rate.unwrap_or(0.0) / f64::from(self.users)
-    }
-}
-
-impl Thresholds {
-    fn check(&self, mode: Mode) -> Result<(), String> {
-        let latency = [self.p50_us, self.p99_us, self.p999_us, self.max_us, self.delivered];
-        if !matches!(mode, Mode::Open | Mode::Closed)
-            && (latency.iter().any(Option::is_some)
-                || self.delivered_per_second.is_some()
-                || self.cpu_s_per_million.is_some())
-        {
-            return Err(
-                "[thresholds] judges messages (p50_us, p99_us, p999_us, max_us, delivered, delivered_per_second, cpu_s_per_million), but load.mode sends none".to_owned(),
-            );
-        }
-        if self.connects_per_second.is_some() && mode != Mode::Connect {
-            return Err("thresholds.connects_per_second is for load.mode = \"connect\" only".to_owned());
-        }
-        Ok(())
-    }
-
-    /// Whether the verdict depends on how fast the generator itself was.
-    pub fn judges_speed(&self) -> bool {
-        [self.p50_us, self.p99_us, self.p999_us, self.max_us].iter().any(Option::is_some)
-            || self.delivered_per_second.is_some()
-            || self.connects_per_second.is_some()
-            || self.pacing_lag_ms.is_some()
     }
 }
 

@@ -221,7 +221,9 @@ mod tests {
         router.handle(Now::default(), push(&recipients, Address::NOBODY), &mut sent);
         assert_eq!(sent.gateways.len(), 2);
         let targets = |place: usize| match &sent.gateways[place].1.body {
-            Body::Deliver { targets, seq: 8, .. } => targets.iter().map(|t| (t.connection, t.acked_seq)).collect::<Vec<_>>(),
+            Body::Deliver { targets, seq: 8, .. } => {
+                targets.iter().map(|t| (t.connection, t.acked_seq)).collect::<Vec<_>>()
+            }
             other => panic!("not a delivery: {other:?}"),
         };
         assert_eq!(targets(0), [(10, 5)]);
@@ -243,14 +245,24 @@ mod tests {
         let mut router = router();
         register(&mut router, 7, 1, address(0, 10), 5);
         let sent = register(&mut router, 7, 1, address(1, 20), 6);
-        assert!(matches!(&sent.gateways[0], (to, Envelope { body: Body::Superseded { epoch: 6 }, .. }) if *to == address(0, 10)));
-        assert!(matches!(&sent.gateways[1], (to, Envelope { body: Body::Registered { epoch: 6 }, .. }) if *to == address(1, 20)));
+        assert!(
+            matches!(&sent.gateways[0], (to, Envelope { body: Body::Superseded { epoch: 6 }, .. }) if *to == address(0, 10))
+        );
+        assert!(
+            matches!(&sent.gateways[1], (to, Envelope { body: Body::Registered { epoch: 6 }, .. }) if *to == address(1, 20))
+        );
         let sent = register(&mut router, 7, 1, address(2, 30), 5);
         assert_eq!(sent.gateways.len(), 1);
-        assert!(matches!(&sent.gateways[0], (to, Envelope { body: Body::Superseded { epoch: 6 }, .. }) if *to == address(2, 30)));
+        assert!(
+            matches!(&sent.gateways[0], (to, Envelope { body: Body::Superseded { epoch: 6 }, .. }) if *to == address(2, 30))
+        );
         // The overtaken session's end must not remove the newer one.
         let body = Body::Unregister { user: user(7), device: DeviceId(1), epoch: 5 };
-        router.handle(Now::default(), Envelope::new(Class::Control, body).reply_to(address(0, 10)), &mut Sent::default());
+        router.handle(
+            Now::default(),
+            Envelope::new(Class::Control, body).reply_to(address(0, 10)),
+            &mut Sent::default(),
+        );
         assert_eq!(router.session_count(), 1);
     }
 
@@ -265,8 +277,12 @@ mod tests {
         let body = Body::Nudge { chat: ChatId([1; 16]), head_seq: 3, recipients: smallvec![recipient(7, &[(2, 3)])] };
         router.handle(Now::default(), Envelope::new(Class::Control, body), &mut sent);
         assert_eq!(sent.gateways.len(), 2);
-        assert!(matches!(&sent.gateways[0].1.body, Body::DeliverNotice { targets, .. } if targets.as_slice() == [(10, 1), (11, 1)]));
-        assert!(matches!(&sent.gateways[1].1.body, Body::DeliverNudge { head_seq: 3, targets, .. } if targets.len() == 2));
+        assert!(
+            matches!(&sent.gateways[0].1.body, Body::DeliverNotice { targets, .. } if targets.as_slice() == [(10, 1), (11, 1)])
+        );
+        assert!(
+            matches!(&sent.gateways[1].1.body, Body::DeliverNudge { head_seq: 3, targets, .. } if targets.len() == 2)
+        );
     }
 
     #[test]
@@ -277,7 +293,9 @@ mod tests {
         let mut sent = Sent::default();
         let gap = |scope| Envelope::new(Class::Control, Body::Gap(scope));
         router.handle(Now::default(), gap(GapScope::Users(vec![user(9), user(50)])), &mut sent);
-        assert!(matches!(&sent.gateways[..], [(to, Envelope { body: Body::Gap(GapScope::Sessions(s)), .. })] if to.shard == 3 && s == &[(12, 1)]));
+        assert!(
+            matches!(&sent.gateways[..], [(to, Envelope { body: Body::Gap(GapScope::Sessions(s)), .. })] if to.shard == 3 && s == &[(12, 1)])
+        );
         router.handle(Now::default(), gap(GapScope::All), &mut sent);
         assert_eq!(sent.everywhere, 1);
     }

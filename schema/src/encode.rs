@@ -166,7 +166,14 @@ impl Encoder {
     }
 
     /// A SendAck frame of a message that is durable.
-    pub fn sent(&mut self, client_msg_id: &[u8], chat: ChatId, message: MessageId, seq: u64, timestamp_ms: u64) -> Bytes {
+    pub fn sent(
+        &mut self,
+        client_msg_id: &[u8],
+        chat: ChatId,
+        message: MessageId,
+        seq: u64,
+        timestamp_ms: u64,
+    ) -> Bytes {
         let client_msg_id = self.fbb.create_vector(client_msg_id);
         let ack = wire::SendAck::create(
             &mut self.fbb,

@@ -58,12 +58,8 @@ pub fn frame_len(stream: &[u8], limit_bytes: usize) -> Result<Option<usize>, Fra
     Ok(Some(len_bytes))
 }
 
-const VERIFIER: VerifierOptions = VerifierOptions {
-    max_depth: 8,
-    max_tables: 16,
-    max_apparent_size: 1 << 26,
-    ignore_missing_null_terminator: false,
-};
+const VERIFIER: VerifierOptions =
+    VerifierOptions { max_depth: 8, max_tables: 16, max_apparent_size: 1 << 26, ignore_missing_null_terminator: false };
 
 /// Pages nest entries as bytes, one table each.
 const PAGE_VERIFIER: VerifierOptions = VerifierOptions { max_tables: 1_100, ..VERIFIER };

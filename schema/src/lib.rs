@@ -15,16 +15,11 @@ pub mod ids;
 pub mod limits;
 pub mod timeuuid;
 
-#[allow(
-    clippy::all,
-    missing_docs,
-    unsafe_code,
-    unused_qualifications,
-    mismatched_lifetime_syntaxes,
-    rustdoc::all
-)]
+#[allow(clippy::all, missing_docs, unsafe_code, unused_qualifications, mismatched_lifetime_syntaxes, rustdoc::all)]
 mod generated {
+    #[rustfmt::skip]
     pub mod client_generated;
+    #[rustfmt::skip]
     pub mod envelope_generated;
     pub mod errors;
 }

@@ -47,6 +47,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     node.state.set_phase(Phase::Stopping);
     stopper.stop();
     node.shards.join();
+    admin::remove(&config.server.data);
     tracing::info!("stopped");
     served
 }
@@ -63,7 +64,8 @@ impl Storage {
     fn open(config: &Config, folder: &DataFolder, topology: Topology) -> Result<Self> {
         let store_config = FjallConfig { cache_bytes: config.storage.cache_bytes, ..FjallConfig::default() };
         let store = FjallStore::open(&folder.store_path(), store_config).into_diagnostic()?;
-        let disk = FileDisk::open(folder.journal_path()).into_diagnostic().wrap_err("the journal folder cannot be used")?;
+        let disk =
+            FileDisk::open(folder.journal_path()).into_diagnostic().wrap_err("the journal folder cannot be used")?;
         let metrics: Vec<StorageMetrics> = (0..topology.partitions).map(|_| StorageMetrics::new()).collect();
         let credits = CREDITS_PER_PARTITION as usize * usize::from(topology.shards);
         let partition = PartitionConfig {
@@ -73,11 +75,13 @@ impl Storage {
             segment_bytes: config.storage.journal_segment_bytes,
             ..PartitionConfig::default()
         };
-        let open = OpenConfig { partitions: topology.partitions, partition, dedupe_secret: folder.format().dedupe_secret };
+        let open =
+            OpenConfig { partitions: topology.partitions, partition, dedupe_secret: folder.format().dedupe_secret };
         let now = SystemClock.now();
         let mut metrics_of = |partition: u16| metrics[usize::from(partition)].clone();
-        let opened =
-            partition::open(&open, &store, &disk, &mut OsEntropy, now, &mut metrics_of).into_diagnostic().wrap_err("cannot recover")?;
+        let opened = partition::open(&open, &store, &disk, &mut OsEntropy, now, &mut metrics_of)
+            .into_diagnostic()
+            .wrap_err("cannot recover")?;
         let took_ms = SystemClock.now().mono_ms() - now.mono_ms();
         tracing::info!(recovery = ?opened.recovery, took_ms, "storage is open");
         Ok(Self { store: Arc::new(store), disk, opened, metrics })
@@ -171,7 +175,8 @@ fn options(config: &Config) -> Options {
     }
 }
 
-type Build = Box<dyn FnOnce(ShardContext) -> std::result::Result<crate::node::ShardCore, std::convert::Infallible> + Send>;
+type Build =
+    Box<dyn FnOnce(ShardContext) -> std::result::Result<crate::node::ShardCore, std::convert::Infallible> + Send>;
 
 fn specs(parts: Vec<ShardParts>, topology: Topology, cores: &[usize], journal: &Path) -> Vec<ShardSpec<Build>> {
     let spec = |parts: ShardParts| ShardSpec {

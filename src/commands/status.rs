@@ -23,7 +23,11 @@ pub fn run(args: &StatusArgs) -> Result<()> {
 
 fn text(status: &Status) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "shardwire {}, pid {}, up {} s: {}", status.version, status.pid, status.uptime_s, status.readiness);
+    let _ = writeln!(
+        out,
+        "shardwire {}, pid {}, up {} s: {}",
+        status.version, status.pid, status.uptime_s, status.readiness
+    );
     let _ = writeln!(out, "native {}  ws {}  http {}  driver {}", status.native, status.ws, status.http, status.driver);
     let _ = writeln!(out, "{} connections, {} sessions, {} shards", status.connections, status.sessions, status.shards);
     let _ = writeln!(out, "partition      ordered    committed      applied     chats    memory  segments");

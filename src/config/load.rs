@@ -67,8 +67,8 @@ pub fn load(file: Option<&Path>, overrides: Layer) -> Result<Config, ConfigError
     let mut origin = "the command line".to_owned();
     if let Some(path) = file {
         let path = path.to_owned();
-        let text = std::fs::read_to_string(&path)
-            .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+        let text =
+            std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
         let from_file: Layer = toml::from_str(&text)
             .map_err(|error| ConfigError::Invalid { path: path.clone(), detail: error.to_string() })?;
         origin = format!("{} (or on the command line)", path.display());
@@ -88,7 +88,9 @@ pub fn load(file: Option<&Path>, overrides: Layer) -> Result<Config, ConfigError
 /// The commented default configuration.
 pub fn template() -> String {
     let text = confique::toml::template::<Config>(confique::toml::FormatOptions::default());
-    format!("# Shardwire's configuration: every key with its default. (reloadable) or (restart) says when a change counts.\n\n{text}")
+    format!(
+        "# Shardwire's configuration: every key with its default. (reloadable) or (restart) says when a change counts.\n\n{text}"
+    )
 }
 
 #[cfg(test)]

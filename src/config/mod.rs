@@ -112,9 +112,7 @@ pub struct Auth {
 impl Auth {
     /// Whether any signing key is configured; if none is, the development key is used.
     pub fn has_keys(&self) -> bool {
-        self.hs256_secret_file.is_some()
-            || self.eddsa_public_key_file.is_some()
-            || self.es256_public_key_file.is_some()
+        self.hs256_secret_file.is_some() || self.eddsa_public_key_file.is_some() || self.es256_public_key_file.is_some()
     }
 }
 

@@ -92,7 +92,6 @@ impl ShardCore {
         &self.partitions
     }
 
-
     fn dispatch(&mut self, now: Now, part: Part, envelope: Envelope) {
         match part {
             Part::Gateway => self.gateway.handle(now, envelope, &mut self.hub),
@@ -122,7 +121,8 @@ impl ShardCore {
             self.open_gateways.0.fetch_sub(1, Ordering::SeqCst);
             self.stopping = Stopping::WaitingForOthers;
         }
-        if self.stopping == Stopping::WaitingForOthers && self.open_gateways.0.load(Ordering::SeqCst) == 0 && !self.more {
+        if self.stopping == Stopping::WaitingForOthers && self.open_gateways.0.load(Ordering::SeqCst) == 0 && !self.more
+        {
             self.partitions.iter_mut().for_each(|partition| partition.stop(now));
             self.stopping = Stopping::Partitions;
         }

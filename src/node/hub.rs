@@ -202,7 +202,8 @@ mod tests {
         (0..5).for_each(|partition| hubs[0].to_partition(partition, probe(partition)));
         hubs[0].flush();
         hubs[1].drain(64);
-        let mut at = |shard: usize| std::iter::from_fn(|| hubs[shard].next_local()).map(|(part, _)| part).collect::<Vec<_>>();
+        let mut at =
+            |shard: usize| std::iter::from_fn(|| hubs[shard].next_local()).map(|(part, _)| part).collect::<Vec<_>>();
         assert_eq!(at(0), [Part::Owner(0), Part::Owner(2), Part::Owner(4)]);
         assert_eq!(at(1), [Part::Owner(1), Part::Owner(3)]);
     }

@@ -1,3 +1,3 @@
 //! What crosses tiers.
 
-pub mod process;
+pub mod sim;

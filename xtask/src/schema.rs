@@ -31,7 +31,9 @@ pub fn run(args: &Args) -> Result<()> {
         if args.check {
             stale.push(path.display().to_string());
         } else {
-            std::fs::write(&path, text).into_diagnostic().wrap_err_with(|| format!("cannot write {}", path.display()))?;
+            std::fs::write(&path, text)
+                .into_diagnostic()
+                .wrap_err_with(|| format!("cannot write {}", path.display()))?;
             println!("wrote {}", path.display());
         }
     }

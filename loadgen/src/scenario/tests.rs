@@ -1,3 +1,5 @@
+//! Scenario files, right and wrong: every mistake is named.
+
 use super::*;
 
 const OPEN: &str = "[load]\nusers = 10\nmode = \"open\"\nrate = 100.0\nsteady_s = 1.0\n";

@@ -8,7 +8,8 @@ use flatbuffers::{FlatBufferBuilder, ForwardsUOffset, UnionWIPOffset, Vector, Ve
 use smallvec::SmallVec;
 
 use super::{
-    Address, Body, ChangedChat, Class, DevicePosition, Envelope, GapScope, Header, Recipient, Stages, SyncCursor, Target,
+    Address, Body, ChangedChat, Class, DevicePosition, Envelope, GapScope, Header, Recipient, Stages, SyncCursor,
+    Target,
 };
 use crate::errors::ErrorCode;
 use crate::frame::{FrameError, VerifiedFrame};
@@ -18,8 +19,12 @@ use crate::wire::MarkStatus;
 
 const FILE_IDENTIFIER: &str = "SWE1";
 /// Recipients and page entries are tables; a push names at most a few thousand.
-const VERIFIER: VerifierOptions =
-    VerifierOptions { max_depth: 8, max_tables: 16_384, max_apparent_size: 1 << 28, ignore_missing_null_terminator: false };
+const VERIFIER: VerifierOptions = VerifierOptions {
+    max_depth: 8,
+    max_tables: 16_384,
+    max_apparent_size: 1 << 28,
+    ignore_missing_null_terminator: false,
+};
 
 /// Why bytes are not an envelope this build understands.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -123,10 +128,8 @@ fn id(bytes: [u8; 16]) -> link::Id {
 }
 
 fn encode_chats<'b>(fbb: &mut Builder, chats: &[ChangedChat]) -> WIPOffset<Vector<'b, link::ChangedChat>> {
-    let chats: Vec<_> = chats
-        .iter()
-        .map(|c| link::ChangedChat::new(&id(c.chat.0), c.head_seq, c.acked_seq, c.last_ms))
-        .collect();
+    let chats: Vec<_> =
+        chats.iter().map(|c| link::ChangedChat::new(&id(c.chat.0), c.head_seq, c.acked_seq, c.last_ms)).collect();
     fbb.create_vector(&chats)
 }
 
@@ -181,16 +184,14 @@ fn encode_targets<'b>(fbb: &mut Builder, targets: &[Target]) -> WIPOffset<Vector
 }
 
 fn decode_targets(targets: Option<Vector<'_, link::Target>>) -> SmallVec<[Target; 2]> {
-    let target = |t: &link::Target| Target {
-        connection: t.connection(),
-        generation: t.generation(),
-        acked_seq: t.acked_seq(),
-    };
+    let target =
+        |t: &link::Target| Target { connection: t.connection(), generation: t.generation(), acked_seq: t.acked_seq() };
     targets.map(|targets| targets.iter().map(target).collect()).unwrap_or_default()
 }
 
 fn encode_sessions<'b>(fbb: &mut Builder, sessions: &[(u32, u32)]) -> WIPOffset<Vector<'b, link::Session>> {
-    let sessions: Vec<_> = sessions.iter().map(|&(connection, generation)| link::Session::new(connection, generation)).collect();
+    let sessions: Vec<_> =
+        sessions.iter().map(|&(connection, generation)| link::Session::new(connection, generation)).collect();
     fbb.create_vector(&sessions)
 }
 

@@ -137,9 +137,9 @@ fn every_committed_vector_is_read_as_its_manifest_says() {
             }
         }
     }
-    let files = fs::read_dir(folder()).unwrap().filter(|file| {
-        file.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "bin")
-    });
+    let files = fs::read_dir(folder())
+        .unwrap()
+        .filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "bin"));
     assert_eq!(files.count(), committed.len(), "every file is in the manifest once");
 }
 
@@ -158,7 +158,9 @@ fn the_committed_vectors_are_what_the_code_makes() {
 #[test]
 fn every_body_kind_and_every_reason_has_vectors() {
     let committed = committed();
-    for body in schema::wire::Body::ENUM_VALUES.iter().filter_map(|body| body.variant_name()).filter(|&name| name != "NONE") {
+    for body in
+        schema::wire::Body::ENUM_VALUES.iter().filter_map(|body| body.variant_name()).filter(|&name| name != "NONE")
+    {
         let kinds = committed.iter().filter(|(entry, _)| entry["body"] == body).count();
         assert!(kinds >= 2, "{body}: minimal and full");
     }

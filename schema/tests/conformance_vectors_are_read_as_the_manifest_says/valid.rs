@@ -52,12 +52,8 @@ pub fn ping(nonce: u64) -> Vec<u8> {
 pub fn send(client_msg_id: &[u8], content: &[u8]) -> Vec<u8> {
     frame(Body::Send, |fbb| {
         let (body, client_msg_id) = (fbb.create_vector(content), fbb.create_vector(client_msg_id));
-        let args = wire::SendArgs {
-            client_msg_id: Some(client_msg_id),
-            to: 9,
-            body: Some(body),
-            ..wire::SendArgs::default()
-        };
+        let args =
+            wire::SendArgs { client_msg_id: Some(client_msg_id), to: 9, body: Some(body), ..wire::SendArgs::default() };
         create!(fbb, Send, args)
     })
 }
@@ -191,18 +187,28 @@ fn full(kind: Body) -> Vec<u8> {
             Body::Error => {
                 let (text, client_msg_id) = (fbb.create_vector(b"too many sends; slow down"), fbb.create_vector(b"b2"));
                 let (text, client_msg_id) = (Some(text), Some(client_msg_id));
-                let args =
-                    wire::ErrorArgs { code: 16, fault: 2, retry: 2, scope: 1, retry_after_ms: 1_000, text, client_msg_id };
+                let args = wire::ErrorArgs {
+                    code: 16,
+                    fault: 2,
+                    retry: 2,
+                    scope: 1,
+                    retry_after_ms: 1_000,
+                    text,
+                    client_msg_id,
+                };
                 create!(fbb, Error, args)
             }
             Body::HistoryRequest => {
-                create!(fbb, HistoryRequest, wire::HistoryRequestArgs { request_id: 5, chat_id, after_seq: 10, limit: 1_000 })
+                create!(
+                    fbb,
+                    HistoryRequest,
+                    wire::HistoryRequestArgs { request_id: 5, chat_id, after_seq: 10, limit: 1_000 }
+                )
             }
             Body::Window => create!(fbb, Window, wire::WindowArgs { window: 4_096 }),
             Body::Goodbye => {
                 let text = Some(fbb.create_vector(b"the server is going away; come back"));
-                let args =
-                    wire::GoodbyeArgs { code: 24, close_code: 1_001, retry: 3, retry_after_ms: 1_000, text };
+                let args = wire::GoodbyeArgs { code: 24, close_code: 1_001, retry: 3, retry_after_ms: 1_000, text };
                 create!(fbb, Goodbye, args)
             }
             _ => unreachable!("{kind:?} has no full frame"),

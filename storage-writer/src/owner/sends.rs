@@ -205,6 +205,8 @@ impl Partition {
             self.metrics.dedupe_store_lookups.inc();
             self.parked.insert(index, Parked { read, sends: VecDeque::from([envelope]) });
         }
+        // It has come again: what follows it waits behind it, and is judged after it.
+        self.refusals.taken(ask.header.reply, ask.chat);
         self.metrics.parked.inc();
         self.parked_sends += 1;
         if self.waiting_sends() > self.config.waiting_sends {

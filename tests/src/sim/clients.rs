@@ -134,7 +134,10 @@ impl World {
     fn event(&mut self, at: usize, event: Event) {
         let device = &mut self.devices[at];
         match event {
-            Event::Welcome(_) | Event::Postponed { .. } => {}
+            Event::Welcome(_) => device.welcomed_ns = self.env.ns(),
+            Event::Postponed { client_msg_id, refusal } => {
+                self.env.note("postponed", [at as u64, send_number(&client_msg_id), refusal.code.into()]);
+            }
             Event::Entry(entry) => {
                 self.model.see(&entry);
                 let (chat, seq) = (entry.chat(), entry.seq());
@@ -145,7 +148,7 @@ impl World {
                 device.app.entry(chat, seq, Bytes::copy_from_slice(entry.client_msg_id()));
             }
             Event::Sent { client_msg_id, chat, message, seq, .. } => {
-                self.env.note("sent", [at as u64, chat_number(chat), seq]);
+                self.env.note("sent", [at as u64, send_number(&client_msg_id), seq]);
                 let again = !device.app.outcomes.insert(client_msg_id.clone());
                 assert!(!again || self.resent.contains(&client_msg_id), "invariant outcome: a send has two outcomes");
                 device.app.sent.insert(client_msg_id.clone());
@@ -225,6 +228,12 @@ impl World {
             assert!(seqs.is_empty(), "invariant history: entries of {chat} outside of what is covered");
         }
     }
+}
+
+/// A send's number in traces.
+pub fn send_number(client_msg_id: &[u8]) -> u64 {
+    let text = std::str::from_utf8(client_msg_id).unwrap_or_default();
+    text.rsplit('.').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// A chat's number in traces.

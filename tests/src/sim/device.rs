@@ -53,6 +53,8 @@ pub struct Device {
     pub start_ns: Option<u64>,
     /// Synced since it last connected.
     pub synced: bool,
+    /// When its session began, ns.
+    pub welcomed_ns: u64,
     /// A second process with a copy of another's store; ends at that time, ns.
     pub copy_until_ns: Option<u64>,
     /// Reads the logs in the end and sends nothing.
@@ -78,6 +80,7 @@ impl Device {
             connect_ns: None,
             start_ns: Some(start_ns),
             synced: false,
+            welcomed_ns: 0,
             copy_until_ns: None,
             audits: false,
             copied: false,

@@ -140,7 +140,7 @@ fn partition(rng: &mut SeededEntropy) -> PartitionConfig {
         hot_tail_entries: 6,
         nudge_after_ms: pick(rng, &[400, 1_500]),
         dedupe_memory_ms: pick(rng, &[800, 3_000, 60_000]),
-        dedupe_entries: pick(rng, &[16, 100, 10_000]),
+        dedupe_entries: pick(rng, &[120, 400, 10_000]),
         waiting_sends: pick(rng, &[4, 24, 1_000]),
         waiting_reads: pick(rng, &[4, 1_000]),
         sync_timeout_ms: pick(rng, &[40, 500]),

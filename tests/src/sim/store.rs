@@ -19,6 +19,7 @@ pub struct SimStore {
     /// What the crash point that was asked for means: the process dies, or the flush only fails.
     survives: AtomicBool,
     crashed: AtomicBool,
+    failed: AtomicBool,
     /// Flushes that failed after storing a part.
     partial: AtomicU64,
     forgets_answers: bool,
@@ -52,6 +53,11 @@ impl SimStore {
         self.crashed.swap(false, Ordering::Relaxed)
     }
 
+    /// Whether a crash point was met in any way since the last call.
+    pub fn take_failed(&self) -> bool {
+        self.take_crashed() | self.failed.swap(false, Ordering::Relaxed)
+    }
+
     /// Flushes that failed after storing a part.
     pub fn partial_flushes(&self) -> u64 {
         self.partial.load(Ordering::Relaxed)
@@ -63,6 +69,7 @@ impl Store for SimStore {
         match self.inner.flush(run) {
             Err(StoreError::Crashed) if self.survives.load(Ordering::Relaxed) => {
                 self.partial.fetch_add(1, Ordering::Relaxed);
+                self.failed.store(true, Ordering::Relaxed);
                 Err(StoreError::Io { doing: "flushing", source: ErrorKind::Other.into() })
             }
             Err(StoreError::Crashed) => {

@@ -24,7 +24,8 @@ pub fn check() -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for (folder, allowed) in ALLOWED {
         let path = Path::new(folder).join("Cargo.toml");
-        let manifest: toml::Table = super::read(&path)?.parse().map_err(|error| miette::miette!("{path:?}: {error}"))?;
+        let manifest: toml::Table =
+            super::read(&path)?.parse().map_err(|error| miette::miette!("{path:?}: {error}"))?;
         let Some(dependencies) = manifest.get("dependencies").and_then(|table| table.as_table()) else { continue };
         for name in dependencies.keys().filter(|name| OURS.contains(&name.as_str())) {
             if !allowed.contains(&name.as_str()) {

@@ -22,7 +22,9 @@ pub fn check(sources: &[PathBuf]) -> Result<Vec<Finding>> {
         let code = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
         let place = path.display().to_string();
         if code > CODE_LINES_MAX || lines > FILE_LINES_MAX {
-            let what = format!("{code} lines of code, {lines} in all (at most {CODE_LINES_MAX} and {FILE_LINES_MAX}): split it");
+            let what = format!(
+                "{code} lines of code, {lines} in all (at most {CODE_LINES_MAX} and {FILE_LINES_MAX}): split it"
+            );
             findings.push(Finding { place: place.clone(), what });
         }
         if !text.starts_with("//!") && !text.starts_with("#![") && !text.starts_with("#!/") {

@@ -74,5 +74,6 @@ fn tracked() -> Result<Vec<PathBuf>> {
 
 /// A tracked file's text.
 fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(shell::root().join(path)).map_err(|error| miette!("cannot read {}: {error}", path.display()))
+    std::fs::read_to_string(shell::root().join(path))
+        .map_err(|error| miette!("cannot read {}: {error}", path.display()))
 }

@@ -31,7 +31,10 @@ fn declared(path: &Path) -> Result<bool> {
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let folder = path.parent().unwrap_or(Path::new(""));
     let (module, home) = if stem == "mod" {
-        (folder.file_name().and_then(|name| name.to_str()).unwrap_or_default(), folder.parent().unwrap_or(Path::new("")))
+        (
+            folder.file_name().and_then(|name| name.to_str()).unwrap_or_default(),
+            folder.parent().unwrap_or(Path::new("")),
+        )
     } else {
         (stem, folder)
     };

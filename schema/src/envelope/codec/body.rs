@@ -32,25 +32,42 @@ fn encode_to_owner(fbb: &mut Builder, body: &Body) -> Union {
             let frame = Some(fbb.create_vector(frame.bytes()));
             let to = to.map_or(0, UserId::get);
             let chat = id(chat.0);
-            union!(fbb, Send, SendArgs { frame: frame, user: user.get(), device: device.0, chat: Some(&chat), to: to, retry: *retry })
+            union!(
+                fbb,
+                Send,
+                SendArgs { frame: frame, user: user.get(), device: device.0, chat: Some(&chat), to: to, retry: *retry }
+            )
         }
         Body::ForgetRefusals { chat } => {
             union!(fbb, ForgetRefusals, ForgetRefusalsArgs { chat: Some(&id(chat.0)) })
         }
         Body::Mark { chat, user, device, seq, message, status } => {
             let message = message.map(|message| id(message.0));
-            union!(fbb, Mark, MarkArgs {
-                chat: Some(&id(chat.0)), user: user.get(), device: device.0, seq: *seq, message: message.as_ref(), status: status.0,
-            })
+            union!(
+                fbb,
+                Mark,
+                MarkArgs {
+                    chat: Some(&id(chat.0)),
+                    user: user.get(),
+                    device: device.0,
+                    seq: *seq,
+                    message: message.as_ref(),
+                    status: status.0,
+                }
+            )
         }
         Body::PageRequest { chat, user, after_seq, limit_entries, limit_bytes } => {
-            union!(fbb, PageRequest, PageRequestArgs {
-                chat: Some(&id(chat.0)),
-                user: user.get(),
-                after_seq: *after_seq,
-                limit_entries: *limit_entries,
-                limit_bytes: *limit_bytes,
-            })
+            union!(
+                fbb,
+                PageRequest,
+                PageRequestArgs {
+                    chat: Some(&id(chat.0)),
+                    user: user.get(),
+                    after_seq: *after_seq,
+                    limit_entries: *limit_entries,
+                    limit_bytes: *limit_bytes,
+                }
+            )
         }
         _ => unreachable!("encode_body sends no other kind here"),
     }
@@ -64,9 +81,11 @@ fn encode_sync(fbb: &mut Builder, body: &Body) -> Union {
         }
         Body::SyncProbe { user, device, before, partition } => {
             let before = before.map(encode_cursor);
-            union!(fbb, SyncProbe, SyncProbeArgs {
-                user: user.get(), device: device.0, before: before.as_ref(), partition: *partition,
-            })
+            union!(
+                fbb,
+                SyncProbe,
+                SyncProbeArgs { user: user.get(), device: device.0, before: before.as_ref(), partition: *partition }
+            )
         }
         Body::SyncPart { chats, more, partition } => {
             let chats = Some(encode_chats(fbb, chats));
@@ -86,18 +105,30 @@ fn encode_answer(fbb: &mut Builder, body: &Body) -> Union {
         Body::Sent { client_msg_id, chat, message, seq, timestamp_ms } => {
             let client_msg_id = Some(fbb.create_vector(client_msg_id));
             let (chat, message) = (id(chat.0), id(message.0));
-            union!(fbb, Sent, SentArgs {
-                client_msg_id: client_msg_id, chat: Some(&chat), message: Some(&message), seq: *seq, timestamp_ms: *timestamp_ms,
-            })
+            union!(
+                fbb,
+                Sent,
+                SentArgs {
+                    client_msg_id: client_msg_id,
+                    chat: Some(&chat),
+                    message: Some(&message),
+                    seq: *seq,
+                    timestamp_ms: *timestamp_ms,
+                }
+            )
         }
         Body::Refused { client_msg_id, chat, code, retry_after_ms } => {
             let client_msg_id = Some(fbb.create_vector(client_msg_id));
-            union!(fbb, Refused, RefusedArgs {
-                client_msg_id: client_msg_id,
-                chat: Some(&id(chat.0)),
-                code: *code as u16,
-                retry_after_ms: *retry_after_ms,
-            })
+            union!(
+                fbb,
+                Refused,
+                RefusedArgs {
+                    client_msg_id: client_msg_id,
+                    chat: Some(&id(chat.0)),
+                    code: *code as u16,
+                    retry_after_ms: *retry_after_ms,
+                }
+            )
         }
         Body::Page { chat, covers_first, covers_last, head_seq, entries } => {
             let mut offsets = Vec::with_capacity(entries.len());
@@ -106,13 +137,17 @@ fn encode_answer(fbb: &mut Builder, body: &Body) -> Union {
                 offsets.push(link::PageEntry::create(fbb, &link::PageEntryArgs { seq: *seq, frame }));
             }
             let entries = Some(fbb.create_vector(&offsets));
-            union!(fbb, Page, PageArgs {
-                chat: Some(&id(chat.0)),
-                covers_first: *covers_first,
-                covers_last: *covers_last,
-                head_seq: *head_seq,
-                entries: entries,
-            })
+            union!(
+                fbb,
+                Page,
+                PageArgs {
+                    chat: Some(&id(chat.0)),
+                    covers_first: *covers_first,
+                    covers_last: *covers_last,
+                    head_seq: *head_seq,
+                    entries: entries,
+                }
+            )
         }
         _ => unreachable!("encode_body sends no other kind here"),
     }
@@ -124,9 +159,11 @@ fn encode_to_router(fbb: &mut Builder, body: &Body) -> Union {
             let frame = Some(fbb.create_vector(frame));
             let recipients = Some(encode_recipients(fbb, recipients));
             let (chat, except) = (id(chat.0), encode_address(*except));
-            union!(fbb, Push, PushArgs {
-                chat: Some(&chat), seq: *seq, frame: frame, recipients: recipients, except: Some(&except),
-            })
+            union!(
+                fbb,
+                Push,
+                PushArgs { chat: Some(&chat), seq: *seq, frame: frame, recipients: recipients, except: Some(&except) }
+            )
         }
         Body::Notify { frame, users } => {
             let frame = Some(fbb.create_vector(frame));
@@ -180,7 +217,11 @@ fn encode_delivery(fbb: &mut Builder, body: &Body) -> Union {
         }
         Body::DeliverNudge { chat, head_seq, targets } => {
             let targets = Some(encode_targets(fbb, targets));
-            union!(fbb, DeliverNudge, DeliverNudgeArgs { chat: Some(&id(chat.0)), head_seq: *head_seq, targets: targets })
+            union!(
+                fbb,
+                DeliverNudge,
+                DeliverNudgeArgs { chat: Some(&id(chat.0)), head_seq: *head_seq, targets: targets }
+            )
         }
         _ => unreachable!("encode_body sends no other kind here"),
     }
@@ -225,7 +266,9 @@ fn decode_to_owner(bytes: &Bytes, root: &link::Envelope<'_>) -> Result<Body, Env
                 retry: b.retry(),
             }
         }
-        link::Body::ForgetRefusals => Body::ForgetRefusals { chat: ChatId(member!(root, body_as_forget_refusals).chat().0) },
+        link::Body::ForgetRefusals => {
+            Body::ForgetRefusals { chat: ChatId(member!(root, body_as_forget_refusals).chat().0) }
+        }
         link::Body::Mark => {
             let b = member!(root, body_as_mark);
             let status = MarkStatus(b.status());
@@ -369,7 +412,11 @@ fn decode_delivery(bytes: &Bytes, root: &link::Envelope<'_>) -> Result<Body, Env
         }
         _ => {
             let b = member!(root, body_as_deliver_nudge);
-            Body::DeliverNudge { chat: ChatId(b.chat().0), head_seq: b.head_seq(), targets: decode_targets(b.targets()) }
+            Body::DeliverNudge {
+                chat: ChatId(b.chat().0),
+                head_seq: b.head_seq(),
+                targets: decode_targets(b.targets()),
+            }
         }
     })
 }

@@ -28,14 +28,13 @@ fn an_address() -> impl Strategy<Value = Address> {
 fn a_header() -> impl Strategy<Value = Header> {
     let classes = [Class::Send, Class::Ack, Class::Control, Class::Live, Class::Sync, Class::Ephemeral];
     let numbers = any::<(u64, u64, u64, u128, u8)>();
-    (numbers, an_address(), any::<[u64; 5]>(), 0..crate::ids::SLOT_COUNT, prop::sample::select(classes.to_vec())).prop_map(
-        |((slot_epoch, request_id, deadline_ns, trace_id, version), reply, stages, slot, class)| {
+    (numbers, an_address(), any::<[u64; 5]>(), 0..crate::ids::SLOT_COUNT, prop::sample::select(classes.to_vec()))
+        .prop_map(|((slot_epoch, request_id, deadline_ns, trace_id, version), reply, stages, slot, class)| {
             let [accepted, ordered, committed, routed, written] = stages;
             let stages = Stages { accepted, ordered, committed, routed, written };
             let slot = Slot::new(slot).unwrap();
             Header { version, class, slot, slot_epoch, reply, request_id, deadline_ns, trace_id, stages }
-        },
-    )
+        })
 }
 
 fn bytes(max: usize) -> impl Strategy<Value = Bytes> {
@@ -51,8 +50,11 @@ fn recipients() -> impl Strategy<Value = SmallVec<[Recipient; 2]>> {
 }
 
 fn targets() -> impl Strategy<Value = SmallVec<[Target; 2]>> {
-    let target = any::<(u32, u32, u64)>()
-        .prop_map(|(connection, generation, acked_seq)| Target { connection, generation, acked_seq });
+    let target = any::<(u32, u32, u64)>().prop_map(|(connection, generation, acked_seq)| Target {
+        connection,
+        generation,
+        acked_seq,
+    });
     prop::collection::vec(target, 0..5).prop_map(SmallVec::from)
 }
 
@@ -99,15 +101,22 @@ fn a_body() -> impl Strategy<Value = Body> {
             let (chat, message) = (ChatId(chat), message.map(MessageId));
             Body::Mark { chat, user, device: DeviceId(n.3), seq: n.0, message, status: MarkStatus(status) }
         }),
-        (a_user(), any::<u32>(), cursor())
-            .prop_map(|(user, device, before)| Body::SyncRequest { user, device: DeviceId(device), before }),
+        (a_user(), any::<u32>(), cursor()).prop_map(|(user, device, before)| Body::SyncRequest {
+            user,
+            device: DeviceId(device),
+            before
+        }),
         (a_user(), any::<(u32, u16)>(), cursor()).prop_map(|(user, (device, partition), before)| Body::SyncProbe {
             user,
             device: DeviceId(device),
             before,
             partition
         }),
-        (chats(), any::<(bool, u16)>()).prop_map(|(chats, (more, partition))| Body::SyncPart { chats, more, partition }),
+        (chats(), any::<(bool, u16)>()).prop_map(|(chats, (more, partition))| Body::SyncPart {
+            chats,
+            more,
+            partition
+        }),
         (chats(), cursor()).prop_map(|(chats, next)| Body::SyncPage { chats, next }),
         (id16(), a_user(), numbers()).prop_map(|(chat, user, n)| Body::PageRequest {
             chat: ChatId(chat),
@@ -134,8 +143,11 @@ fn a_body() -> impl Strategy<Value = Body> {
         ),
         (bytes(99), prop::collection::vec(a_user(), 0..5))
             .prop_map(|(frame, users)| Body::Notify { frame, users: users.into() }),
-        (id16(), any::<u64>(), recipients())
-            .prop_map(|(chat, head_seq, recipients)| Body::Nudge { chat: ChatId(chat), head_seq, recipients }),
+        (id16(), any::<u64>(), recipients()).prop_map(|(chat, head_seq, recipients)| Body::Nudge {
+            chat: ChatId(chat),
+            head_seq,
+            recipients
+        }),
         (a_user(), any::<(u32, u64, bool)>()).prop_map(|(user, (device, epoch, register))| match register {
             true => Body::Register { user, device: DeviceId(device), epoch },
             false => Body::Unregister { user, device: DeviceId(device), epoch },
@@ -144,12 +156,19 @@ fn a_body() -> impl Strategy<Value = Body> {
             true => Body::Registered { epoch },
             false => Body::Superseded { epoch },
         }),
-        (id16(), any::<u64>(), bytes(99), targets())
-            .prop_map(|(chat, seq, frame, targets)| Body::Deliver { chat: ChatId(chat), seq, frame, targets }),
+        (id16(), any::<u64>(), bytes(99), targets()).prop_map(|(chat, seq, frame, targets)| Body::Deliver {
+            chat: ChatId(chat),
+            seq,
+            frame,
+            targets
+        }),
         (bytes(99), prop::collection::vec(any::<(u32, u32)>(), 0..5))
             .prop_map(|(frame, targets)| Body::DeliverNotice { frame, targets: targets.into() }),
-        (id16(), any::<u64>(), targets())
-            .prop_map(|(chat, head_seq, targets)| Body::DeliverNudge { chat: ChatId(chat), head_seq, targets }),
+        (id16(), any::<u64>(), targets()).prop_map(|(chat, head_seq, targets)| Body::DeliverNudge {
+            chat: ChatId(chat),
+            head_seq,
+            targets
+        }),
         Just(Body::Gap(GapScope::All)),
         prop::collection::vec(a_user(), 0..5).prop_map(|users| Body::Gap(GapScope::Users(users))),
         prop::collection::vec(any::<(u32, u32)>(), 0..5).prop_map(|list| Body::Gap(GapScope::Sessions(list))),

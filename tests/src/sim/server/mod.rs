@@ -117,15 +117,8 @@ impl Server {
         })
     }
 
-    /// Everything that is due by `now_ns`, and when the next is.
-    pub fn due(&self, env: &Env, now_ns: u64, due: &mut Vec<Due>) -> u64 {
-        let mut next = u64::MAX;
-        let mut look = |at_ns: u64, what: Due| {
-            if at_ns <= now_ns {
-                due.push(what);
-            }
-            next = next.min(at_ns);
-        };
+    /// Tells `look` everything that is to come and when, ns.
+    pub fn due(&self, env: &Env, mut look: impl FnMut(u64, Due)) {
         for (number, shard) in self.shards.iter().enumerate() {
             look(shard.due_ns, Due::Turn(number));
             for (&id, conn) in &shard.conns {
@@ -145,7 +138,6 @@ impl Server {
                 look(at_ns, Due::Job(number));
             }
         }
-        next
     }
 
     /// Does what is due.

@@ -1,0 +1,216 @@
+//! The end of a world: everything is healed, comes to rest, and is compared with what is true.
+
+use std::collections::BTreeMap;
+
+use schema::ids::DeviceId;
+
+use super::counts::gauge;
+use super::device::Device;
+use super::world::{World, client_config};
+
+/// How long a healed world may take to come to rest, simulated ns.
+const REST_NS: u64 = 240_000_000_000;
+/// The device that reads everything in the end.
+const AUDITOR: DeviceId = DeviceId(1_000);
+
+impl World {
+    /// Heals the world, lets it come to rest, restarts its server in both ways, and audits it.
+    pub fn finish(&mut self) {
+        self.heal();
+        self.rest("after the faults");
+        self.check_at_rest();
+        self.last_words();
+        self.clean_stop();
+        self.rest("after a clean stop");
+        self.crash_server();
+        let users: std::collections::BTreeSet<_> = self.devices.iter().map(|device| device.user).collect();
+        for user in users {
+            let start_ns = self.env.later(1, 1_000_000);
+            let mut auditor = Device::new(user, AUDITOR, client_config(user.get()), start_ns);
+            auditor.audits = true;
+            self.devices.push(auditor);
+        }
+        self.rest("after a crash, with new devices");
+        self.check_at_rest();
+        self.audit();
+        self.sum_up();
+    }
+
+    /// Runs until nothing is left to do.
+    fn rest(&mut self, when: &str) {
+        let until_ns = self.env.ns() + REST_NS;
+        let mut steps = 0u64;
+        loop {
+            self.step();
+            steps += 1;
+            for at in 0..self.devices.len() {
+                let count = self.devices[at].app.unhandled.len() as u64;
+                self.handle(at, count);
+            }
+            if steps.is_multiple_of(64) {
+                match self.unrest() {
+                    None => return,
+                    Some(why) => assert!(self.env.ns() < until_ns, "invariant liveness: {when}: {why}"),
+                }
+            }
+        }
+    }
+
+    /// What is still to be done.
+    fn unrest(&self) -> Option<String> {
+        let Some(server) = self.server.as_ref().filter(|server| !server.is_stopping()) else {
+            return Some("the server is down".into());
+        };
+        if let Some(busy) = server.partitions().iter().find(|p| p.poisoned || p.waiting_sends + p.waiting_reads > 0) {
+            return Some(format!("partition {} is busy: {busy:?}", busy.partition));
+        }
+        for (at, device) in self.devices.iter().enumerate().filter(|(_, device)| !device.is_copy()) {
+            let Some(core) = &device.core else { return Some(format!("device {at} is down")) };
+            if !core.is_connected() || !device.synced {
+                return Some(format!("device {at} is connected {} synced {}", core.is_connected(), device.synced));
+            }
+            if core.outbox_len() > 0 {
+                return Some(format!("device {at} has {} sends without outcome", core.outbox_len()));
+            }
+            for (chat, _) in self.model.chats_of(device.user) {
+                let (head, cursor) = (self.model.head(chat), core.cursor(chat));
+                if head > 0 && cursor != Some(head) {
+                    return Some(format!("device {at} has {chat} up to {cursor:?}, its head is {head}"));
+                }
+            }
+        }
+        None
+    }
+
+    fn check_at_rest(&mut self) {
+        let Some(server) = &self.server else { return };
+        let live = self.devices.iter().filter(|device| !device.is_copy()).count();
+        assert!(self.streams.len() == live, "invariant leaks: {} streams of {live} devices", self.streams.len());
+        let (connections, output) = (gauge(&server.registry, "gateway_connections"), server.connections() as u64);
+        assert!(connections == output, "invariant leaks: the gateways count {connections} connections, the skin {output}");
+        for ((chat, user), &seq) in &self.watermarks {
+            let head = self.model.head(*chat);
+            assert!(seq <= head, "invariant watermark: {user} is at {seq} of {chat}, whose head is {head}");
+        }
+    }
+
+    /// In the calm everybody sends once more: receipts have to come.
+    fn last_words(&mut self) {
+        let before = self.receipts_lost();
+        let mut sent = Vec::new();
+        for at in 0..self.devices.len() {
+            let user = self.devices[at].user;
+            let other = self.model.chats_of(user).find(|&(_, peer)| peer != user);
+            if let Some((chat, peer)) = other.filter(|_| !self.devices[at].is_copy())
+                && let Some(id) = self.send(at, (chat, peer))
+            {
+                sent.push((at, chat, peer, id));
+            }
+        }
+        self.rest("after the last sends");
+        let until_ns = self.env.ns() + REST_NS;
+        while let Some((at, chat, peer, seq)) = self.without_receipt(&sent) {
+            if self.receipts_lost() > before {
+                self.env.counts.add("receipts_lost_in_the_calm", 1);
+                return;
+            }
+            assert!(
+                self.env.ns() < until_ns,
+                "invariant receipts: device {at} never heard that {peer} got seq {seq} of {chat}"
+            );
+            self.step();
+            let count = self.devices[at].app.unhandled.len() as u64;
+            self.handle(at, count);
+        }
+    }
+
+    fn receipts_lost(&self) -> u64 {
+        let registry = self.server.as_ref().map(|server| &server.registry);
+        let lost = ["hub_gapped_total", "hub_marks_dropped_total", "gateway_receipts_dropped_total"];
+        registry.map_or(0, |registry| lost.iter().map(|name| gauge(registry, name)).sum())
+    }
+
+    fn without_receipt(
+        &self,
+        sent: &[(usize, schema::ids::ChatId, schema::ids::UserId, bytes::Bytes)],
+    ) -> Option<(usize, schema::ids::ChatId, schema::ids::UserId, u64)> {
+        sent.iter().find_map(|(at, chat, peer, id)| {
+            let seq = self.model.seq_of(*chat, id).unwrap_or(u64::MAX);
+            let delivered = self.devices[*at].app.receipts.get(&(*chat, *peer)).map_or(0, |&(delivered, _)| delivered);
+            (delivered < seq).then_some((*at, *chat, *peer, seq))
+        })
+    }
+
+    fn audit(&self) {
+        for device in &self.devices {
+            if device.audits {
+                self.model.audit(device.user, &device.app.seen);
+            } else if !device.is_copy() {
+                self.audit_device(device);
+            }
+        }
+    }
+
+    fn audit_device(&self, device: &Device) {
+        let me = (device.user, device.device);
+        let is_own = |chat, seq| self.model.place(chat, seq).is_some_and(|place| (place.sender, place.device) == me);
+        for &(chat, seq) in &device.app.own {
+            let seen = device.app.seen.get(&chat).is_some_and(|seen| seen.contains_key(&seq));
+            assert!(seen || is_own(chat, seq), "invariant once: {me:?} was not handed seq {seq} of {chat}");
+        }
+        for (chat, _) in self.model.chats_of(device.user) {
+            for seq in 1..=self.model.head(chat) {
+                let seen = device.app.seen.get(&chat).is_some_and(|seen| seen.contains_key(&seq));
+                assert!(seen || is_own(chat, seq), "invariant nothing missed: {me:?} never got seq {seq} of {chat}");
+            }
+        }
+        let mut last = BTreeMap::new();
+        for (chat, id) in &device.app.sends {
+            assert!(device.app.sent.contains(id), "invariant outcome: a send of {me:?} has none");
+            let seq = self.model.seq_of(*chat, id).expect("what was acked was seen");
+            let before = last.insert(*chat, seq).unwrap_or(0);
+            assert!(before < seq, "invariant order: {me:?} sent {before} before {seq} of {chat}, the latter as {id:?}");
+        }
+    }
+
+    /// Adds what everybody counted.
+    fn sum_up(&mut self) {
+        if let Some(server) = &self.server {
+            self.env.counts.add_registry(&server.registry);
+        }
+        let c = self.client_counters;
+        let (net, disk) = (self.env.net.counters(), self.env.disk.counters());
+        let all = [
+            ("operations", self.operations),
+            ("events", self.env.trace.events()),
+            ("seconds_simulated", self.env.ns() / 1_000_000_000),
+            ("client_entries", c.entries),
+            ("client_duplicates", c.duplicates),
+            ("client_held", c.held),
+            ("client_held_dropped", c.held_dropped),
+            ("client_gap_fills", c.gap_fills),
+            ("client_resends", c.resends_written),
+            ("client_acks", c.acks),
+            ("client_postponed", c.postponed),
+            ("client_marks", c.marks_written),
+            ("client_disconnects", c.disconnects),
+            ("net_broken", net.broken),
+            ("net_stalled", net.stalled),
+            ("net_lost_bytes", net.lost_bytes),
+            ("net_split", net.split),
+            ("disk_crashes", disk.crashes),
+            ("disk_lost_writes", disk.lost_writes),
+            ("disk_torn_writes", disk.torn_writes),
+            ("disk_garbled_writes", disk.garbled_writes),
+            ("disk_kept_writes", disk.kept_writes),
+            ("disk_forgotten_writes", disk.forgotten_writes),
+            ("disk_failed_writes", disk.failed_writes),
+            ("disk_slow_writes", disk.slow_writes),
+            ("disk_full", disk.full),
+            ("disk_interrupted", disk.interrupted),
+            ("store_partial_flushes", self.env.store.partial_flushes()),
+            ("wall_steps", self.env.clock.steps()),
+        ];
+        all.into_iter().for_each(|(name, count)| self.env.counts.add(name, count));
+    }
+}

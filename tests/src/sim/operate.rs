@@ -1,0 +1,126 @@
+//! What applications do: send, handle what they got, mark as read, look at history, send old things again.
+
+use bytes::Bytes;
+use client::NewSend;
+use client::core::SendError;
+use schema::encode::SendTarget;
+use schema::ids::ChatId;
+
+use super::model::body_of;
+use super::plan::pick;
+use super::world::World;
+
+impl World {
+    /// One operation of some device.
+    pub fn operate(&mut self) {
+        let Some(at) = self.some_device() else { return };
+        match self.env.rng.below(100) {
+            0..60 => self.send_some(at),
+            60..80 => {
+                let most = self.devices[at].app.unhandled.len() as u64;
+                let count = self.env.rng.between(0, most);
+                self.handle(at, count);
+            }
+            80..88 => self.read(at),
+            88..96 => self.look_back(at),
+            _ => self.send_again(at),
+        }
+    }
+
+    fn chat_of(&mut self, at: usize) -> Option<(ChatId, schema::ids::UserId)> {
+        let chats: Vec<_> = self.model.chats_of(self.devices[at].user).collect();
+        (!chats.is_empty()).then(|| pick(&mut self.env.rng, &chats))
+    }
+
+    fn send_some(&mut self, at: usize) {
+        let burst = if self.env.rng.one_in(8) { self.env.rng.between(2, 12) } else { 1 };
+        for _ in 0..burst {
+            let Some(chat) = self.chat_of(at) else { return };
+            self.send(at, chat);
+        }
+    }
+
+    /// Sends one message. Returns whether it was taken.
+    pub fn send(&mut self, at: usize, (chat, peer): (ChatId, schema::ids::UserId)) -> Option<Bytes> {
+        let device = &mut self.devices[at];
+        let core = device.core.as_ref()?;
+        let exists = self.model.head(chat) > 0;
+        let target = match (core.identity().is_some(), exists && self.env.rng.one_in(2)) {
+            (_, true) => SendTarget::Chat(chat),
+            (true, false) => SendTarget::User(peer),
+            (false, false) => return None,
+        };
+        self.ids += 1;
+        let id = Bytes::from(format!("{}.{}.{}", device.user.get(), device.device.0, self.ids));
+        device.app.sends.push((chat, id.clone()));
+        self.env.note("send", [at as u64, super::clients::chat_number(chat), self.ids]);
+        let new = NewSend::message(id.clone(), target, body_of(&id).into());
+        match self.tell(at, |core, cx| core.send(cx, new)) {
+            Some(Ok(taken)) => assert_eq!(taken, chat, "a send goes to its chat"),
+            refused => panic!("invariant accepted: a send was not taken: {refused:?}"),
+        }
+        self.operations += 1;
+        Some(id)
+    }
+
+    /// The application has handled the first `count` of what it got.
+    pub fn handle(&mut self, at: usize, count: u64) {
+        for _ in 0..count {
+            // A crash in between forgets the rest.
+            let Some((chat, seq)) = self.devices[at].app.unhandled.pop_front() else { return };
+            self.tell(at, |core, cx| core.handled(cx, chat, seq));
+            self.operations += 1;
+        }
+    }
+
+    fn read(&mut self, at: usize) {
+        let handed: Vec<_> = self.devices[at].app.last.iter().map(|(&chat, &seq)| (chat, seq)).collect();
+        let Some((chat, seq)) = (!handed.is_empty()).then(|| pick(&mut self.env.rng, &handed)) else { return };
+        let user = self.devices[at].user;
+        self.devices[at].app.unhandled.retain(|&(of, unhandled)| of != chat || unhandled > seq);
+        let cursor = self.devices[at].core.as_ref().and_then(|core| core.cursor(chat)).unwrap_or(seq);
+        self.model.marked_read(chat, user, seq.min(cursor));
+        self.tell(at, |core, cx| core.mark_read(cx, chat, seq));
+        self.operations += 1;
+    }
+
+    fn look_back(&mut self, at: usize) {
+        let Some((chat, _)) = self.chat_of(at) else { return };
+        let head = self.model.head(chat);
+        if head == 0 {
+            return;
+        }
+        let after = self.env.rng.below(head);
+        let limit = self.env.rng.between(1, 40) as u32;
+        if let Some(Ok(request)) = self.tell(at, |core, cx| core.history(cx, chat, after, limit)) {
+            self.devices[at].app.histories.insert(request, (chat, after));
+            self.operations += 1;
+        }
+    }
+
+    /// Sends something that was sent long ago under the same client_msg_id: it has its place already.
+    fn send_again(&mut self, at: usize) {
+        let device = &self.devices[at];
+        // It leaves at once, in a session so young that the gateway takes it for a resend.
+        let young = self.env.ns() < device.welcomed_ns + 40_000_000_000;
+        if !young || !device.core.as_ref().is_some_and(|core| core.is_connected() && core.outbox_len() == 0) {
+            return;
+        }
+        let app = &device.app;
+        let sent: Vec<_> = app.sends.iter().filter(|(_, id)| app.sent.contains(id)).collect();
+        if sent.is_empty() {
+            return;
+        }
+        let (chat, id) = sent[self.env.rng.below(sent.len() as u64) as usize].clone();
+        let new = NewSend::message(id.clone(), SendTarget::Chat(chat), body_of(&id).into());
+        self.resent.insert(id);
+        match self.tell(at, |core, cx| core.send(cx, new)) {
+            Some(Ok(_)) => {
+                self.env.counts.add("operation_send_again", 1);
+                self.operations += 1;
+            }
+            Some(Err(SendError::DuplicateId)) | None => {}
+            Some(Err(error)) => panic!("invariant accepted: a send was not taken: {error}"),
+        }
+    }
+}

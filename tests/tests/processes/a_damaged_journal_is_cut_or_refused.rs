@@ -1,0 +1,215 @@
+//! What was in flight at a crash may be torn: it is cut and counted. What was durable may not: the start stops and says where.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use schema::ids::{ChatId, UserId};
+use shardwire_tests::process::journal::{Block, Segment, change, covered, segments};
+use shardwire_tests::process::{Dice, Native, Options, Server};
+
+type Acked = BTreeSet<([u8; 16], [u8; 16])>;
+
+fn user(id: u64) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+fn chat() -> ChatId {
+    ChatId::direct(user(1), user(2))
+}
+
+fn one_partition() -> Options {
+    Options { partitions: 1, shards: 1, ..Options::default() }
+}
+
+/// Sends in bursts until killed in the middle; what was acknowledged.
+fn killed_under_load(server: &mut Server, prefix: &str) -> Acked {
+    let mut acked = Acked::new();
+    let mut native = Native::login(server.native(), &server.token(1, 1)).unwrap();
+    let mut next = 0;
+    for _ in 0..12 {
+        let mut burst = Vec::new();
+        for _ in 0..200 {
+            burst.extend_from_slice(&native.message(&format!("{prefix}{next}"), user(2), &[7; 300], false));
+            next += 1;
+        }
+        native.write(&burst).unwrap();
+        while let Some(got) = native.next_within(Duration::from_millis(2)).unwrap() {
+            take(&mut acked, &got);
+        }
+    }
+    let mut burst = Vec::new();
+    for _ in 0..2_000 {
+        burst.extend_from_slice(&native.message(&format!("{prefix}{next}"), user(2), &[7; 300], false));
+        next += 1;
+    }
+    native.write(&burst).unwrap();
+    server.kill9();
+    while let Ok(Some(got)) = native.next(10) {
+        take(&mut acked, &got);
+    }
+    assert!(acked.len() > 100, "there were acknowledgements");
+    acked
+}
+
+fn take(acked: &mut Acked, got: &shardwire_tests::process::Got) {
+    assert_eq!(got.code(), None, "no send is refused");
+    if let Some((_, message, _)) = got.ack() {
+        acked.insert((chat().0, message.0));
+    }
+}
+
+/// Everything acknowledged is in the log, which has no holes.
+fn nothing_is_lost(server: &Server, acked: &Acked) {
+    let mut native = Native::login(server.native(), &server.token(2, 1)).unwrap();
+    let log = native.history(chat()).unwrap();
+    assert!(log.iter().map(|entry| entry.0).eq(1..=log.len() as u64), "seq is gapless");
+    let there: BTreeSet<[u8; 16]> = log.into_iter().map(|entry| entry.2.0).collect();
+    let lost = acked.iter().filter(|(_, message)| !there.contains(message)).count();
+    assert_eq!(lost, 0, "of {} acknowledged messages", acked.len());
+}
+
+/// The segment a journal's last block is in, or would be.
+fn last_segment(all: &[Segment]) -> &Segment {
+    let last = all.iter().flat_map(|segment| &segment.blocks).max_by_key(|block| (block.journal, block.last_lsn(), block.first_lsn));
+    let file = &last.expect("there are blocks").file;
+    all.iter().find(|segment| segment.file == *file).unwrap()
+}
+
+/// Blocks above the covered LSN from which nothing was acknowledged, and that nothing acknowledged follows.
+fn free_to_tear<'a>(all: &[Segment], segment: &'a Segment, acked: &Acked) -> Vec<&'a Block> {
+    let covered = covered(all, segment.blocks.last().unwrap().journal);
+    let holds = |block: &Block| block.messages.iter().any(|message| acked.contains(message));
+    let last_acked = segment.blocks.iter().rposition(holds).map_or(0, |at| at + 1);
+    segment.blocks[last_acked..].iter().filter(|block| block.records > 0 && block.first_lsn > covered).collect()
+}
+
+/// How many times the log says that an unfinished end was cut.
+fn says_cut(server: &Server) -> bool {
+    let log = server.log();
+    log.contains("unfinished end cut") && log.contains("torn_bytes")
+}
+
+#[test]
+fn torn_bytes_behind_the_last_block_are_cut_and_counted() {
+    let mut dice = Dice::seeded();
+    let mut server = Server::start(one_partition());
+    let mut acked = Acked::new();
+    for round in 0..4 {
+        acked.extend(killed_under_load(&mut server, &format!("r{round}-")));
+        let all = segments(&server.journal());
+        let segment = last_segment(&all);
+        let block = segment.blocks.last().unwrap();
+        let source = std::fs::read(&segment.file).unwrap();
+        let room = source.len().saturating_sub(segment.end).min(3 * segment.align);
+        if room == 0 {
+            server.start_again();
+            continue;
+        }
+        let torn: Vec<u8> = match round {
+            // Half of a block that never became whole, or noise.
+            0 | 2 => source[block.offset..][..block.used_bytes.min(room) / 2].to_vec(),
+            _ => (0..room).map(|_| dice.next() as u8).collect(),
+        };
+        change(&segment.file, segment.end, torn.len(), |bytes| bytes.copy_from_slice(&torn));
+        server.start_again();
+        assert!(says_cut(&server) || round % 2 == 0, "noise behind the end is counted\n{}", server.log());
+        nothing_is_lost(&server, &acked);
+    }
+    server.terminate();
+}
+
+#[test]
+fn an_unacknowledged_block_above_the_covered_lsn_is_cut_when_it_is_garbled_or_short() {
+    let mut dice = Dice::seeded();
+    let mut server = Server::start(one_partition());
+    let mut acked = Acked::new();
+    let mut torn = 0;
+    for round in 0..40 {
+        acked.extend(killed_under_load(&mut server, &format!("r{round}-")));
+        let all = segments(&server.journal());
+        let blocks = free_to_tear(&all, last_segment(&all), &acked);
+        let Some(block) = blocks.first() else {
+            server.start_again();
+            continue;
+        };
+        let from = dice.below(block.used_bytes as u64 - 1) as usize;
+        let len = block.used_bytes - from;
+        let noise = torn % 2 == 0;
+        change(&block.file, block.offset + from, len, |bytes| {
+            for byte in bytes {
+                *byte = if noise { !*byte } else { 0 };
+            }
+        });
+        torn += 1;
+        server.start_again();
+        // Where all from its first byte on is gone and nothing follows there is nothing to see.
+        assert!(says_cut(&server) || (!noise && from < 64), "the cut is counted\n{}", server.log());
+        nothing_is_lost(&server, &acked);
+        if torn == 4 {
+            break;
+        }
+    }
+    assert!(torn >= 2, "only {torn} kills left a block that nobody had an answer for");
+    server.terminate();
+}
+
+/// A start on what is there fails and names file and offset; puts the bit back.
+fn flipped_bit_stops_the_start(server: &Server, block: &Block, at: usize, bit: u32) {
+    let flip = |bytes: &mut [u8]| bytes[0] ^= 1 << bit;
+    change(&block.file, block.offset + at, 1, flip);
+    let output = server.start_in_vain();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    change(&block.file, block.offset + at, 1, flip);
+    assert!(!output.status.success(), "byte {at} of the block at {} in {:?}\n{error}", block.offset, block.file);
+    assert!(output.stdout.is_empty(), "it never said that it was ready");
+    // The error is wrapped for the terminal: compare without line breaks.
+    let words: String = error.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+    let name = block.file.file_name().unwrap().to_str().unwrap();
+    let place = format!("at byte {}", block.offset);
+    assert!(words.contains(name) && words.contains(&place), "names {name} and {place}\n{error}");
+}
+
+#[test]
+fn a_flipped_bit_at_or_below_the_covered_lsn_stops_the_start_with_file_and_offset() {
+    let mut dice = Dice::seeded();
+    let mut server = Server::start(one_partition());
+    let acked = killed_under_load(&mut server, "a");
+    let all = segments(&server.journal());
+    let safe = covered(&all, all[0].blocks[0].journal);
+    let blocks: Vec<&Block> = all.iter().flat_map(|segment| &segment.blocks).collect();
+    let blocks: Vec<&&Block> = blocks.iter().filter(|block| block.records > 0 && block.last_lsn() <= safe).collect();
+    assert!(blocks.len() > 4, "{} blocks are covered", blocks.len());
+    for place in [0, blocks.len() / 2, blocks.len() - 1] {
+        let at = dice.below(blocks[place].used_bytes as u64) as usize;
+        flipped_bit_stops_the_start(&server, blocks[place], at, dice.below(8) as u32);
+    }
+    server.start_again();
+    nothing_is_lost(&server, &acked);
+    server.terminate();
+}
+
+#[test]
+fn a_flipped_bit_in_any_acknowledged_record_after_a_clean_stop_stops_the_start() {
+    let mut dice = Dice::seeded();
+    let mut server = Server::start(one_partition());
+    let mut native = Native::login(server.native(), &server.token(1, 1)).unwrap();
+    let mut acked = Acked::new();
+    for number in 0..40 {
+        let (message, _) = native.send(&format!("c{number}"), user(2), b"in a clean journal").unwrap();
+        acked.insert((chat().0, message.0));
+    }
+    drop(native);
+    server.terminate();
+    let all = segments(&server.journal());
+    let blocks = all.iter().flat_map(|segment| &segment.blocks);
+    let blocks: Vec<&Block> = blocks.filter(|block| block.messages.iter().any(|message| acked.contains(message))).collect();
+    assert!(!blocks.is_empty(), "the acknowledged messages are in the journal");
+    for place in [0, blocks.len() / 2, blocks.len() - 1] {
+        // Behind the header: in a record.
+        let at = 64 + dice.below(blocks[place].used_bytes as u64 - 64) as usize;
+        flipped_bit_stops_the_start(&server, blocks[place], at, dice.below(8) as u32);
+    }
+    server.start_again();
+    nothing_is_lost(&server, &acked);
+    server.terminate();
+}

@@ -1,0 +1,14 @@
+//! The real binary as a process, from outside: what a user, an operator or an attacker sees. Each file says what must hold.
+//!
+//! The binary is taken from `SHARDWIRE_BIN_DIR` or the target folder's `release`; `cargo xtask test --only processes` builds
+//! and installs all that is needed.
+#![allow(missing_docs)]
+
+mod a_device_misses_and_doubles_nothing_over_dropped_connections;
+mod a_damaged_journal_is_cut_or_refused;
+mod a_full_disk_stops_acks_and_recovers_by_itself;
+mod a_killed_server_loses_nothing_it_acknowledged;
+mod an_absent_user_comes_back_to_every_message_once;
+mod bad_input_hurts_only_its_sender;
+mod independent_clients_chat;
+mod the_command_line_keeps_its_promises;
