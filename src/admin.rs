@@ -6,11 +6,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::state::ServerState;
+use crate::status::Status;
 
 /// The socket's name in the data folder.
 pub const SOCKET_FILE: &str = "admin.sock";
@@ -18,56 +18,6 @@ pub const SOCKET_FILE: &str = "admin.sock";
 const REQUEST_BYTES: u64 = 256;
 /// A client that says nothing for so long is closed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What `status` answers.
-#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Status {
-    /// Of the binary.
-    pub version: String,
-    /// Process id.
-    pub pid: u32,
-    /// Since the start, s.
-    pub uptime_s: u64,
-    /// `ready`, or why not.
-    pub readiness: String,
-    /// `io_uring` or `epoll`.
-    pub driver: String,
-    /// Addresses that are served.
-    pub native: String,
-    /// As above.
-    pub ws: String,
-    /// As above.
-    pub http: String,
-    /// Connections now.
-    pub connections: i64,
-    /// Authenticated sessions now.
-    pub sessions: i64,
-    /// Connection threads.
-    pub shards: u16,
-    /// Owner partitions.
-    pub partitions: Vec<PartitionLine>,
-}
-
-/// One owner partition.
-#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
-pub struct PartitionLine {
-    /// Its number.
-    pub partition: u16,
-    /// Last LSN given.
-    pub ordered_lsn: u64,
-    /// Last LSN durable.
-    pub committed_lsn: u64,
-    /// Last LSN in the store.
-    pub applied_lsn: u64,
-    /// Chats it holds.
-    pub chats: usize,
-    /// Bytes in memory tables.
-    pub memory_bytes: usize,
-    /// Journal segments.
-    pub journal_segments: usize,
-    /// Sends are refused after a failed write.
-    pub poisoned: bool,
-}
 
 /// Serves the socket until the task is dropped. Replaces a socket that a killed server left.
 ///
@@ -138,7 +88,7 @@ pub enum AskError {
     },
 }
 
-/// Asks a running server for its status. Blocks, at most [`REQUEST_TIMEOUT`].
+/// Asks a running server for its status. Blocks, at most 5 s.
 ///
 /// # Errors
 /// [`AskError`].

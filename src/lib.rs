@@ -12,3 +12,4 @@ pub mod http;
 pub mod logging;
 pub mod node;
 pub mod state;
+pub mod status;

@@ -2,8 +2,6 @@
 
 use std::io::IsTerminal as _;
 
-use std::io::IsTerminal as _;
-
 use tracing_subscriber::filter::LevelFilter;
 
 /// Starts logging at `level` and above (a name the configuration has checked). Once a process. Colours are for terminals only.

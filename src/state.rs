@@ -8,8 +8,8 @@ use gateway::GatewayMetrics;
 use prometheus_client::registry::Registry;
 use storage_writer::partition::StorageMetrics;
 
-use crate::admin::{PartitionLine, Status};
 use crate::node::Board;
+use crate::status::{PartitionLine, Status};
 
 /// Where the start or stop has come to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -159,8 +159,7 @@ fn message(c: &mut Criterion) {
     for messages in [1u64, 16] {
         let mut gateway = Gateway::new();
         let mut encoder = Encoder::new();
-        let conns: Vec<ConnId> =
-            (1..=PAIRS as u64 * 2).map(|number| gateway.session(&mut encoder, number)).collect();
+        let conns: Vec<ConnId> = (1..=PAIRS as u64 * 2).map(|number| gateway.session(&mut encoder, number)).collect();
         gateway.flush();
         let receiver = |pair: usize| {
             let ConnId { index, generation } = conns[2 * pair + 1];

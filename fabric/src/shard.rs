@@ -1,4 +1,4 @@
-//! The real skin of a [`Core`]: one thread a shard, with monoio, sockets, journal writes and background jobs.
+//! The real skin of a [`Core`](crate::core::Core): one thread a shard, with monoio, sockets, journal writes and background jobs.
 //!
 //! [`spawn_shards`] starts the threads in the order that gives each a descriptor table of its own: main makes eventfds and
 //! lanes; each thread pins itself, unshares and closes what it does not own, asks for a long time slice, builds its runtime

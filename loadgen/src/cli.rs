@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::report::{self, Report};
 use crate::run::{self, Options};
+use crate::server;
 
 /// Shardwire's load generator: paces, measures, audits, reports.
 ///
@@ -27,7 +29,8 @@ enum Command {
     Run {
         /// The scenario's file (TOML).
         scenario: PathBuf,
-        /// A server that runs already: HOST:PORT of its native listener. Needs --token-key.
+        /// A server that runs already: HOST:PORT of its native listener, or of its WebSocket listener where the scenario's
+        /// protocol is that. Needs --token-key.
         #[arg(long, value_name = "ADDR", requires = "token_key", conflicts_with = "server")]
         target: Option<String>,
         /// The target's process on this host, to report its CPU and memory.
@@ -46,12 +49,33 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
+    /// For the load generator itself: becomes the throwaway server, ended with PARENT.
+    #[command(hide = true)]
+    BecomeServer {
+        /// The load generator's process.
+        parent: u32,
+        /// The server's program and its arguments.
+        #[arg(last = true, required = true)]
+        program: Vec<OsString>,
+    },
 }
 
 /// What the program does; its exit code.
 pub fn main() -> ExitCode {
-    let Command::Run { scenario, target, target_pid, token_key, server, out, keep } = Cli::parse().command;
-    let options = Options { scenario, target, target_pid, server, out, token_key, keep };
+    let options = match Cli::parse().command {
+        Command::Run { scenario, target, target_pid, token_key, server, out, keep } => {
+            let guard = std::env::current_exe().ok();
+            Options { scenario, target, target_pid, server, out, token_key, keep, guard }
+        }
+        Command::BecomeServer { parent, program } => {
+            eprintln!("loadgen: the server cannot be run: {}", server::become_server(parent, &program));
+            return ExitCode::from(2);
+        }
+    };
+    run_scenario(&options)
+}
+
+fn run_scenario(options: &Options) -> ExitCode {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&interrupted)) {
@@ -59,7 +83,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     }
-    match run::run(&options, &interrupted) {
+    match run::run(options, &interrupted) {
         Ok(report) => {
             println!("{}", summary(&report));
             ExitCode::from(report.exit_code)

@@ -132,6 +132,8 @@ pub struct Plan {
     pub load: Load,
     /// Where it is.
     pub target: SocketAddr,
+    /// How WebSocket connections speak; `None`: the connections are native.
+    pub speech: Option<Speech>,
     /// Who writes to whom.
     pub pairing: Pairing,
     /// The phases.
@@ -196,6 +198,7 @@ mod tests {
             pairing: Pairing::new(&load),
             phases: Phases::new(&load),
             target: ([127, 0, 0, 1], 1).into(),
+            speech: None,
             run: 1,
             workers: 3,
             load,

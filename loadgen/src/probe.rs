@@ -4,13 +4,15 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
+use fabric::entropy::OsEntropy;
 use schema::encode::Encoder;
 use schema::frame::{FrameRef, frame_len};
 use schema::limits::FRAME_LIMIT_BYTES;
 use serde::Serialize;
 
 use crate::fail::Failure;
-use crate::scenario::{Load, Mode};
+use crate::scenario::{Encoding, Load, Mode};
+use crate::wire::{Scratch, Speech, Tools, WebSocket, WireError};
 
 /// A server that does not answer for so long is not there.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -20,7 +22,7 @@ const PROBE_DEVICE: u32 = u32::MAX;
 const SEND_OVERHEAD_BYTES: usize = 256;
 
 /// What a server allows.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Allowed {
     /// Bytes of a frame.
     pub frame_bytes: u32,
@@ -51,20 +53,33 @@ pub fn resolve(target: &str) -> Result<SocketAddr, Failure> {
     addresses.next().ok_or_else(|| unreachable("no address".to_owned()))
 }
 
-/// Connects, says Hello, reads Welcome.
+/// Connects, says Hello, reads Welcome. `host`: the listener is a WebSocket one, known by that name; its subprotocol
+/// `flatbuffers` has a Welcome too.
 ///
 /// # Errors
 /// [`Failure::Unreachable`] with the reason, the server's own where it gave one.
-pub fn ask(target: SocketAddr, token: &str) -> Result<Allowed, Failure> {
-    converse(target, token).map_err(|reason| Failure::Unreachable { target: target.to_string(), reason })
+pub fn ask(target: SocketAddr, host: Option<&str>, token: &str) -> Result<Allowed, Failure> {
+    converse(target, host, token).map_err(|reason| Failure::Unreachable { target: target.to_string(), reason })
 }
 
-fn converse(target: SocketAddr, token: &str) -> Result<Allowed, String> {
+fn converse(target: SocketAddr, host: Option<&str>, token: &str) -> Result<Allowed, String> {
     let mut stream = TcpStream::connect_timeout(&target, ANSWER_WITHIN).map_err(|e| e.to_string())?;
     stream.set_read_timeout(Some(ANSWER_WITHIN)).map_err(|e| e.to_string())?;
     let hello = Encoder::new().hello(token.as_bytes(), b"shardwire-loadgen probe", 0);
-    stream.write_all(&hello).map_err(|e| e.to_string())?;
-    let mut bytes = Vec::new();
+    let speech = Speech {
+        encoding: Encoding::FlatBuffers,
+        host: host.unwrap_or_default().to_owned(),
+        allowed: Allowed::default(),
+    };
+    let (mut encoder, mut scratch) = (Encoder::new(), Scratch::default());
+    let mut tools = Tools { speech: &speech, encoder: &mut encoder, entropy: &mut OsEntropy, scratch: &mut scratch };
+    let (mut websocket, mut first, mut answers) = (WebSocket::default(), Vec::new(), Vec::new());
+    match host {
+        Some(_) => websocket.say(&mut tools, &hello, &mut first).map_err(|e| e.to_string())?,
+        None => first.extend_from_slice(&hello),
+    }
+    stream.write_all(&first).map_err(|e| e.to_string())?;
+    let (mut bytes, mut heard) = (Vec::new(), Ok::<(), WireError>(()));
     loop {
         let whole = frame_len(&bytes, 4 * FRAME_LIMIT_BYTES).map_err(|e| format!("not a Shardwire server: {e}"))?;
         if let Some(len) = whole.filter(|len| bytes.len() >= *len) {
@@ -72,9 +87,13 @@ fn converse(target: SocketAddr, token: &str) -> Result<Allowed, String> {
                 FrameRef::verify_from_server(&bytes[..len]).map_err(|e| format!("not a Shardwire server: {e}"))?;
             return answer(frame);
         }
+        if let Err(error) = heard {
+            return Err(error.to_string());
+        }
         let mut part = [0; 4_096];
         match stream.read(&mut part) {
             Ok(0) => return Err("it closed the connection without an answer".to_owned()),
+            Ok(read) if host.is_some() => heard = websocket.hear(&mut tools, &part[..read], &mut bytes, &mut answers),
             Ok(read) => bytes.extend_from_slice(&part[..read]),
             Err(error) => return Err(format!("no answer to Hello: {error}")),
         }
@@ -180,7 +199,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         drop(listener);
-        let text = ask(addr, "token").unwrap_err().to_string();
+        let text = ask(addr, None, "token").unwrap_err().to_string();
         assert!(text.contains(&addr.to_string()) && text.contains("refused"), "{text}");
         assert!(resolve("nowhere").unwrap_err().to_string().contains("HOST:PORT"));
     }
@@ -193,7 +212,7 @@ mod tests {
             let (mut stream, _) = listener.accept().unwrap();
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
         });
-        assert!(ask(addr, "token").unwrap_err().to_string().contains("not a Shardwire server"));
+        assert!(ask(addr, None, "token").unwrap_err().to_string().contains("not a Shardwire server"));
         server.join().unwrap();
     }
 }

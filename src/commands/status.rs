@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use miette::{IntoDiagnostic, Result};
 
-use crate::admin::{self, Status};
+use crate::admin;
 use crate::cli::{StatusArgs, data_layer};
 use crate::config;
+use crate::status::Status;
 
 /// Prints the status on stdout.
 ///

@@ -1,4 +1,4 @@
-//! The client on tokio: sockets, timers and the store around a [`Core`].
+//! The client on tokio: sockets, timers and the store around a [`Core`](crate::Core).
 //!
 //! One task owns the core, the store and the connection; a [`Client`] is a handle to it. The store is synced on that task, on
 //! a blocking thread, before anything it must precede is written.

@@ -270,8 +270,17 @@ impl Task {
         Ok(())
     }
 
-    /// Does what the core said: first the store, then the rest in order.
+    /// Does what the core said, until it says nothing more: a write that fails makes it ask for another connection.
     async fn perform(&mut self) -> Result<(), StoreError> {
+        self.perform_once().await?;
+        while !self.outputs.is_empty() {
+            self.perform_once().await?;
+        }
+        Ok(())
+    }
+
+    /// First the store, then the rest in order.
+    async fn perform_once(&mut self) -> Result<(), StoreError> {
         if self.store.is_none() {
             return Err(StoreError::Failed);
         }

@@ -1,6 +1,6 @@
 //! The JSON events of WebSocket clients: text messages, one event each. `docs/PROTOCOL.md` lists them.
 //!
-//! [`decode`] reads a client's event without copying what needs no copy; [`encode`] writes a server's. What must stay
+//! [`decode()`] reads a client's event without copying what needs no copy; [`encode()`] writes a server's. What must stay
 //! true: unknown fields are ignored, every known field has one type, the error names the field and never its content, and
 //! what is written is valid JSON whatever bytes are in a body.
 

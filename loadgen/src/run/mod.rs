@@ -20,6 +20,7 @@ use crate::report::{self, Report};
 use crate::scenario::{Mode, Protocol, Scenario};
 use crate::server::{self, Server, proc};
 use crate::tokens::Minter;
+use crate::wire::Speech;
 use crate::worker::{self, Outcome, Worker};
 
 /// Descriptors the process needs besides its users'.
@@ -42,16 +43,20 @@ pub struct Options {
     pub token_key: Option<PathBuf>,
     /// Keep the throwaway server's folder.
     pub keep: bool,
+    /// The load generator's own program, so that a throwaway server ends with it; without one it may be left behind.
+    pub guard: Option<PathBuf>,
 }
 
 /// What the load goes to.
 struct Target {
     address: SocketAddr,
+    /// What the address is called in a `Host` header.
+    host: String,
     /// The throwaway server, when there is one.
     server: Option<Server>,
     pid: Option<u32>,
     at_ready: Option<proc::Look>,
-    allowed: Option<Allowed>,
+    allowed: Allowed,
 }
 
 /// Runs a scenario and writes its report. `interrupted` is set by Ctrl-C.
@@ -62,12 +67,6 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     let scenario = Scenario::load(&options.scenario)?;
     let out = |source| Failure::Out { path: options.out.clone(), source };
     report::prepare(&options.out).map_err(out)?;
-    if scenario.load.protocol != Protocol::Native {
-        return Err(Failure::Scenario {
-            path: options.scenario.clone(),
-            message: "load.protocol = \"websocket\": this load generator speaks \"native\" only".to_owned(),
-        });
-    }
     let program = match options.target {
         None => Some(server::program(options.server.as_deref())?),
         Some(_) => None,
@@ -78,7 +77,7 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
         None => existing(&scenario, options)?,
     };
     let started = SystemClock.now();
-    let plan = Arc::new(plan(&scenario, target.address));
+    let plan = Arc::new(plan(&scenario, &target));
     let workers = start_workers(&plan, &minter)?;
     let shown: Vec<Arc<Shown>> = workers.iter().map(|w| Arc::clone(&w.shown)).collect();
     let watched = watch::Watch::new(&plan, &shown, target.pid, interrupted).until_the_end();
@@ -92,7 +91,7 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     let mut report = gather::report(scenario, &plan, &watched, outcomes);
     report.started_ms = started.wall_ms();
     report.took_s = (SystemClock.now().mono_ns - started.mono_ns) as f64 / 1e9;
-    report.limits = target.allowed;
+    report.limits = Some(target.allowed);
     gather::server(&mut report, &target, &watched, ended);
     report.judge();
     report.write(&options.out).map_err(out)?;
@@ -117,18 +116,25 @@ fn throwaway(
     scenario: &Scenario,
     options: &Options,
 ) -> Result<(Target, Arc<Minter>), Failure> {
-    let (server, minter) = Server::start(program, scenario, &options.out.join("server.log"))?;
+    let (server, minter) = Server::start(program, options.guard.as_deref(), scenario, &options.out.join("server.log"))?;
     let pid = Some(server.pid());
-    let address = server.ready.native;
+    let address = match scenario.load.protocol {
+        Protocol::Native => server.ready.native,
+        Protocol::WebSocket => {
+            let none = || Failure::ServerStart("it has no WebSocket listener".to_owned());
+            server.ready.ws.ok_or_else(none)?
+        }
+    };
+    let host = address.to_string();
     let at_ready = proc::look(server.pid());
     let token = minter.mint(scenario.load.first_user, probe::device(), SystemClock.now().wall_ms())?;
-    let allowed = probe::ask(address, &token)?;
-    probe::fits(&scenario.load, &allowed)?;
-    Ok((Target { address, server: Some(server), pid, at_ready, allowed: Some(allowed) }, Arc::new(minter)))
+    let allowed = ask(scenario, address, &host, &token)?;
+    Ok((Target { address, host, server: Some(server), pid, at_ready, allowed }, Arc::new(minter)))
 }
 
 fn existing(scenario: &Scenario, options: &Options) -> Result<(Target, Arc<Minter>), Failure> {
-    let address = probe::resolve(options.target.as_deref().unwrap_or_default())?;
+    let host = options.target.clone().unwrap_or_default();
+    let address = probe::resolve(&host)?;
     let Some(key) = &options.token_key else {
         return Err(Failure::Tokens(
             "--target needs --token-key FILE: the key its tokens are signed with (for a development server, dev-key in its data folder)".to_owned(),
@@ -136,14 +142,21 @@ fn existing(scenario: &Scenario, options: &Options) -> Result<(Target, Arc<Minte
     };
     let minter = Minter::from_file(key)?;
     let token = minter.mint(scenario.load.first_user, probe::device(), SystemClock.now().wall_ms())?;
-    let allowed = probe::ask(address, &token)?;
-    probe::fits(&scenario.load, &allowed)?;
+    let allowed = ask(scenario, address, &host, &token)?;
     let pid = options.target_pid;
     let at_ready = pid.and_then(proc::look);
-    Ok((Target { address, server: None, pid, at_ready, allowed: Some(allowed) }, Arc::new(minter)))
+    Ok((Target { address, host, server: None, pid, at_ready, allowed }, Arc::new(minter)))
 }
 
-fn plan(scenario: &Scenario, target: SocketAddr) -> Plan {
+/// What the server allows, once it is known that the scenario fits.
+fn ask(scenario: &Scenario, address: SocketAddr, host: &str, token: &str) -> Result<Allowed, Failure> {
+    let websocket = scenario.load.protocol == Protocol::WebSocket;
+    let allowed = probe::ask(address, websocket.then_some(host), token)?;
+    probe::fits(&scenario.load, &allowed)?;
+    Ok(allowed)
+}
+
+fn plan(scenario: &Scenario, target: &Target) -> Plan {
     let load = scenario.load.clone();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let pairs_of_users = (load.users / 2).max(1);
@@ -154,7 +167,8 @@ fn plan(scenario: &Scenario, target: SocketAddr) -> Plan {
     Plan {
         pairing: Pairing::new(&load),
         phases: Phases::new(&load),
-        target,
+        target: target.address,
+        speech: Speech::of(&load, &target.host, target.allowed),
         run: OsEntropy.next_u64() as u32,
         workers: workers.min(u16::try_from(pairs_of_users).unwrap_or(u16::MAX)),
         load,

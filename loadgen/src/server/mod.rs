@@ -2,6 +2,7 @@
 
 pub mod proc;
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
@@ -10,7 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 use serde::Serialize;
 
 use crate::fail::Failure;
@@ -69,12 +70,42 @@ pub fn program(named: Option<&Path>) -> Result<PathBuf, Failure> {
     if path.is_file() { Ok(path) } else { Err(Failure::NoServer { path }) }
 }
 
+fn command(program: &Path, guard: Option<&Path>) -> Command {
+    let Some(guard) = guard else { return Command::new(program) };
+    let mut command = Command::new(guard);
+    command.arg("become-server").arg(std::process::id().to_string()).arg("--").arg(program);
+    command
+}
+
+/// In the server's process, before it is the server: it is to end with `parent`, however that ends.
+///
+/// Returns only when the program cannot be run, with the reason.
+pub fn become_server(parent: u32, program: &[OsString]) -> std::io::Error {
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        return error.into();
+    }
+    // It may have ended before it was asked for.
+    if getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned()) != Some(parent) {
+        return std::io::Error::other("the load generator has ended");
+    }
+    let Some((program, arguments)) = program.split_first() else {
+        return std::io::Error::other("no program is named");
+    };
+    Command::new(program).args(arguments).exec()
+}
+
 impl Server {
-    /// Starts it and waits until it serves; with it comes what signs tokens it accepts. Its log goes to `log`.
+    /// Starts it and waits until it serves; with it comes what signs tokens it accepts. Its log goes to `log`. `guard`:
+    /// the load generator's own program, by way of which it starts ([`become_server`]).
     ///
     /// # Errors
     /// It does not start, ends, or is not ready in time: with the end of its log.
-    pub fn start(program: &Path, scenario: &Scenario, log: &Path) -> Result<(Self, Minter), Failure> {
+    pub fn start(
+        program: &Path,
+        guard: Option<&Path>,
+        scenario: &Scenario,
+        log: &Path,
+    ) -> Result<(Self, Minter), Failure> {
         let failed = |what: &str, error: std::io::Error| Failure::ServerStart(format!("{what}: {error}"));
         let folder = tempfile::Builder::new()
             .prefix("shardwire-loadgen-")
@@ -82,7 +113,7 @@ impl Server {
             .map_err(|e| failed("a folder for its data", e))?;
         let (minter, config) = configure(scenario, folder.path()).map_err(|e| failed("its configuration", e))??;
         let log_file = std::fs::File::create(log).map_err(|e| failed("its log", e))?;
-        let mut command = Command::new(program);
+        let mut command = command(program, guard);
         command
             .arg("--data")
             .arg(folder.path().join("data"))
@@ -267,7 +298,7 @@ mod tests {
         let script = folder.path().join("server");
         std::fs::write(&script, "#!/bin/sh\necho the disk is full >&2\nexit 3\n").unwrap();
         std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let error = Server::start(&script, &scenario, &folder.path().join("log")).err().unwrap().to_string();
+        let error = Server::start(&script, None, &scenario, &folder.path().join("log")).err().unwrap().to_string();
         assert!(error.contains("the disk is full"), "{error}");
     }
 }

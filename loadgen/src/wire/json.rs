@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use schema::encode::{EntryFields, Encoder, WelcomeFields};
+use schema::encode::{Encoder, EntryFields, WelcomeFields};
 use schema::errors::TABLE;
 use schema::frame::FrameRef;
 use schema::ids::{ChatId, DeviceId, MessageId, UserId};
@@ -53,7 +53,7 @@ impl Seen {
 /// Text of an event, borrowed where it needs no unescaping.
 struct Text<'a>(Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Text<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct TextVisitor;
         impl<'de> Visitor<'de> for TextVisitor {

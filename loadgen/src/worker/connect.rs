@@ -60,6 +60,9 @@ impl Worker {
             Ok(socket) => {
                 state.socket = Some(socket);
                 state.link = Link::Connecting;
+                if self.plan.speech.is_some() {
+                    state.websocket.get_or_insert_default();
+                }
                 self.connecting += 1;
             }
             Err(error) => {
@@ -138,11 +141,11 @@ impl Worker {
         self.set_authenticated(user, true);
         if self.plan.load.mode == Mode::Connect {
             self.forget(user);
-            self.connects.push(Reverse((self.now.mono_ns, user)));
             let id = self.plan.load.first_user + u64::from(self.first + user);
             let state = &mut self.users[user as usize];
             state.timer_ns = u64::MAX;
             state.core = new_core(&self.config, id);
+            self.tell(user, Input::Start);
         }
     }
 

@@ -9,6 +9,7 @@ mod host;
 pub mod message;
 mod send;
 pub mod socket;
+mod speak;
 mod user;
 
 use std::cmp::Reverse;
@@ -34,6 +35,7 @@ use crate::pace::Pacer;
 use crate::plan::Plan;
 use crate::scenario::Mode;
 use crate::tokens::Minter;
+use crate::wire::Scratch;
 use message::Bodies;
 use socket::Read;
 use user::{Link, User};
@@ -97,6 +99,9 @@ pub struct Worker {
     entropy: Seeded,
     outputs: Vec<Output>,
     buffer: Vec<u8>,
+    /// Native frames of what a WebSocket brought.
+    heard: Vec<u8>,
+    scratch: Scratch,
     bodies: Bodies,
     timers: BinaryHeap<Reverse<(u64, u32)>>,
     /// Users to connect, by when.
@@ -163,6 +168,8 @@ impl Worker {
             entropy: Seeded(SmallRng::seed_from_u64(seed)),
             outputs: Vec::new(),
             buffer: vec![0; RECEIVE_BYTES],
+            heard: Vec::new(),
+            scratch: Scratch::default(),
             timers: BinaryHeap::new(),
             connects: BinaryHeap::new(),
             connecting: 0,
@@ -260,7 +267,7 @@ impl Worker {
             match socket.receive(&mut buffer) {
                 Read::Bytes(bytes) => {
                     self.now = SystemClock.now();
-                    self.tell(user, Input::Bytes(&buffer[..bytes]));
+                    self.received(user, &buffer[..bytes]);
                 }
                 Read::Nothing => {}
                 Read::End => self.ended(user),
@@ -288,12 +295,7 @@ impl Worker {
         let mut outputs = core::mem::take(&mut self.outputs);
         for output in outputs.drain(..) {
             match output {
-                Output::Write(bytes) => {
-                    if let Some(socket) = &mut self.users[user as usize].socket {
-                        socket.write(&bytes);
-                        self.mark_dirty(user);
-                    }
-                }
+                Output::Write(frame) => self.say(user, &frame),
                 Output::Event(event) => self.event(user, event),
                 Output::Connect { after_ms } => {
                     self.connects.push(Reverse((self.now.mono_ns + u64::from(after_ms) * 1_000_000, user)));

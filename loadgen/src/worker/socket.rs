@@ -92,6 +92,11 @@ impl Socket {
         self.out.extend_from_slice(bytes);
     }
 
+    /// Where bytes to write with the next flush are appended.
+    pub const fn writer(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
     /// Bytes that wait.
     pub fn waiting(&self) -> usize {
         self.out.len() - self.out_at

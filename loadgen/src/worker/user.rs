@@ -3,6 +3,7 @@
 use client::Core;
 
 use super::socket::Socket;
+use crate::wire::WebSocket;
 
 /// Where a user's connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct User {
     pub core: Core,
     /// Its connection.
     pub socket: Option<Socket>,
+    /// What translates on it; `None`: it is native.
+    pub websocket: Option<Box<WebSocket>>,
     /// How that stands.
     pub link: Link,
     /// Tells events of this connection from those of one before.
@@ -51,6 +54,7 @@ impl User {
         Self {
             core,
             socket: None,
+            websocket: None,
             link: Link::Down,
             generation: 0,
             authenticated: false,

@@ -2,7 +2,7 @@
 //!
 //! One [`Journal`] an owner partition and start, sans-IO: [`Journal::append`] fills a block, [`Journal::take_write`] hands
 //! it out, [`Journal::write_done`] says what is durable. One write is in flight; meanwhile the next block fills. Segments
-//! are made, recycled and removed by [`SegmentJob`]s on a background thread. [`recover`] reads all journals of a folder at
+//! are made, recycled and removed by [`SegmentJob`]s on a background thread. [`recover()`] reads all journals of a folder at
 //! start, whoever wrote them, and closes them for good; new ones get new [`JournalId`]s.
 //!
 //! What must stay true:

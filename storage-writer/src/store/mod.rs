@@ -2,7 +2,7 @@
 //!
 //! [`Store`] blocks and is called on background threads and at start, never on a shard thread. It speaks of runs,
 //! histories and positions, not of tables. [`MemoryStore`] serves tests and simulation, [`fjall::FjallStore`] is the
-//! embedded engine; [`contract`] is the suite that each of them passes.
+//! embedded engine; `contract` is the suite that each of them passes.
 //!
 //! What must stay true: a run is applied whole or its applied positions do not move; applying the same entries again, in
 //! whatever grouping, changes nothing that a reader sees; a damaged store is an error, never a wrong answer or a panic.

@@ -197,11 +197,16 @@ impl Native {
     pub fn history(&mut self, chat: ChatId) -> std::io::Result<Vec<(u64, Vec<u8>, MessageId)>> {
         let (mut after, mut entries) = (0, Vec::new());
         loop {
-            let request = self.encoder.history_request(after + 1, chat, after, 1_000);
+            // An answer may come as several pages; this client asks on after each, under another request id.
+            let request_id = after + 1;
+            let request = self.encoder.history_request(request_id, chat, after, 100);
             self.write(&request)?;
             let got = loop {
                 match self.next(PATIENCE_S)? {
-                    Some(got) if got.kind() == Body::HistoryPage || got.code().is_some() => break got,
+                    Some(got) if got.code().is_some() => break got,
+                    Some(got) if got.root().body_as_history_page().is_some_and(|page| page.request_id() == request_id) => {
+                        break got;
+                    }
                     Some(_) => {}
                     None => return Err(std::io::Error::other("no history page in time")),
                 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -142,6 +143,8 @@ impl Server {
         let Some([native, ws, http]) = ready else {
             let _ = child.kill();
             let _ = child.wait();
+            // What it said last may still be on its way here.
+            std::thread::sleep(Duration::from_millis(300));
             panic!("the server is not ready ({ended:?}); it wrote\n{}", self.log());
         };
         self.running = Some(Running { child, native, ws, http });

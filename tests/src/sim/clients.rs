@@ -31,7 +31,6 @@ impl World {
     }
 
     fn perform(&mut self, at: usize, outputs: Vec<Output>) {
-        let mut unsynced = false;
         for output in outputs {
             if let Some(left) = &mut self.devices[at].crash_in {
                 if *left == 0 {
@@ -42,11 +41,11 @@ impl World {
             let device = &mut self.devices[at];
             match output {
                 Output::Persist(change) => {
-                    unsynced |= !change.is_lazy();
+                    device.unsynced |= !change.is_lazy();
                     device.store.append(&change).expect("a memory store takes everything");
                 }
                 Output::Write(frame) => {
-                    if core::mem::take(&mut unsynced) {
+                    if core::mem::take(&mut device.unsynced) {
                         device.store.sync().expect("a memory store syncs");
                     }
                     if let Some(stream) = device.stream {
@@ -62,7 +61,8 @@ impl World {
                 Output::Event(event) => self.event(at, event),
             }
         }
-        if unsynced && self.env.rng.one_in(2) {
+        if self.devices[at].unsynced && self.env.rng.one_in(2) {
+            self.devices[at].unsynced = false;
             self.devices[at].store.sync().expect("a memory store syncs");
         }
     }

@@ -43,6 +43,8 @@ pub struct Device {
     pub core: Option<Core>,
     /// Survives crashes.
     pub store: MemoryStore,
+    /// Something was appended that must be durable before the next write to the network.
+    pub unsynced: bool,
     /// The core's settings.
     pub config: Arc<Config>,
     /// Its connection.
@@ -75,6 +77,7 @@ impl Device {
             device,
             core: None,
             store: MemoryStore::new(),
+            unsynced: false,
             config,
             stream: None,
             connect_ns: None,
@@ -126,6 +129,7 @@ impl Device {
         self.stream = None;
         self.synced = false;
         self.crash_in = None;
+        self.unsynced = false;
         self.start_ns = Some(start_ns);
     }
 }

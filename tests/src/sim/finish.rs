@@ -6,6 +6,7 @@ use schema::ids::DeviceId;
 
 use super::counts::gauge;
 use super::device::Device;
+use super::server::Server;
 use super::world::{World, client_config};
 
 /// How long a healed world may take to come to rest, simulated ns.
@@ -50,7 +51,11 @@ impl World {
             if steps.is_multiple_of(64) {
                 match self.unrest() {
                     None => return,
-                    Some(why) => assert!(self.env.ns() < until_ns, "invariant liveness: {when}: {why}"),
+                    Some(why) => assert!(
+                        self.env.ns() < until_ns,
+                        "invariant liveness: {when}: {why}; partitions {:#?}",
+                        self.server.as_ref().map(Server::partitions)
+                    ),
                 }
             }
         }

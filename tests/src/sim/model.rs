@@ -64,11 +64,6 @@ impl Model {
         self.log.get(&chat).and_then(|log| log.last_key_value()).map_or(0, |(&seq, _)| seq)
     }
 
-    /// All chats somebody has seen something of.
-    pub fn logs(&self) -> impl Iterator<Item = (ChatId, &BTreeMap<u64, Place>)> {
-        self.log.iter().map(|(&chat, log)| (chat, log))
-    }
-
     /// A place in a log.
     pub fn place(&self, chat: ChatId, seq: u64) -> Option<&Place> {
         self.log.get(&chat)?.get(&seq)

@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     shell::run(&mut shell::cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     let mut doc = shell::cargo(&["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);
-    shell::run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    shell::run(doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))?;
     let mut deny = shell::command(tools::program("cargo-deny")?, &["--log-level", "error", "check"]);
     shell::run(deny.args(["bans", "licenses", "sources"]))
 }

@@ -52,8 +52,6 @@ struct ShardSim {
 pub struct Server {
     /// Rises with every life.
     pub life: u64,
-    /// Its layout.
-    pub topology: Topology,
     /// Its metrics.
     pub registry: Registry,
     shards: Vec<ShardSim>,
@@ -108,7 +106,6 @@ impl Server {
         let slow = if plan.lie == Lie::None && env.rng.one_in(3) { 30_000_000 } else { 2_000_000 };
         Ok(Self {
             life,
-            topology,
             registry,
             shards: parts.into_iter().map(shard).collect(),
             streams: BTreeMap::new(),

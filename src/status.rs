@@ -1,0 +1,53 @@
+//! What a running server says of itself to `shardwire status`: one JSON object. Fields are only ever added.
+
+use serde::{Deserialize, Serialize};
+
+/// What `status` answers.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Status {
+    /// Of the binary.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Since the start, s.
+    pub uptime_s: u64,
+    /// `ready`, or why not.
+    pub readiness: String,
+    /// `io_uring` or `epoll`.
+    pub driver: String,
+    /// Addresses that are served.
+    pub native: String,
+    /// As above.
+    pub ws: String,
+    /// As above.
+    pub http: String,
+    /// Connections now.
+    pub connections: i64,
+    /// Authenticated sessions now.
+    pub sessions: i64,
+    /// Connection threads.
+    pub shards: u16,
+    /// Owner partitions.
+    pub partitions: Vec<PartitionLine>,
+}
+
+/// One owner partition.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub struct PartitionLine {
+    /// Its number.
+    pub partition: u16,
+    /// Last LSN given.
+    pub ordered_lsn: u64,
+    /// Last LSN durable.
+    pub committed_lsn: u64,
+    /// Last LSN in the store.
+    pub applied_lsn: u64,
+    /// Chats it holds.
+    pub chats: usize,
+    /// Bytes in memory tables.
+    pub memory_bytes: usize,
+    /// Journal segments.
+    pub journal_segments: usize,
+    /// Sends are refused after a failed write.
+    pub poisoned: bool,
+}
