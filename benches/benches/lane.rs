@@ -116,7 +116,10 @@ fn across_threads(c: &mut Criterion) {
 
 criterion_group! {
     name = lane;
-    config = Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(20);
     targets = same_thread, across_threads
 }
 criterion_main!(lane);

@@ -43,7 +43,7 @@ impl Owner {
         while let Some((queue, job)) = self.partition.take_job() {
             match queue {
                 JobQueue::Apply => flush(self, job),
-                JobQueue::Read => unreachable!("nothing here is looked up in the store"),
+                JobQueue::Read => self.run(job),
             }
         }
         if let Some(write) = self.partition.take_write() {

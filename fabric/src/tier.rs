@@ -17,6 +17,11 @@ pub trait Egress {
     /// To the router partition that holds `user`.
     fn to_router(&mut self, user: UserId, envelope: Envelope);
 
+    /// Whether one envelope can reach both users' router, so that a push for both is sent once.
+    fn same_router(&self, one: UserId, other: UserId) -> bool {
+        one == other
+    }
+
     /// To a gateway shard: the one of `address` (its connection is in the envelope).
     fn to_gateway(&mut self, address: Address, envelope: Envelope);
 

@@ -208,6 +208,7 @@ impl Audit {
             ("doubled", self.doubled),
             ("reordered", self.reordered),
             ("acked but missing", self.acked_but_missing),
+            ("never answered", self.unanswered),
             ("acknowledged twice", self.acked_twice),
             ("chats whose ack and delivery differ", self.mismatched),
         ];

@@ -1,10 +1,9 @@
 //! The load generator: many simulated users on a few threads, at a pace it keeps, with every message audited.
 //!
 //! [`scenario`] says what to do, [`run`] does it: [`server`] starts a throwaway server, [`worker`]s drive users (each a
-//! [`client::Core`]) by [`pace`], [`measure`] and [`audit`] what happens, [`wire`] speaks
-//! WebSocket for the clients, and [`report`] judges it. What must stay true:
-//! what can be refused is refused before any load; latency counts from the intended send time; every message is accounted
-//! for; and when the generator itself was the limit, there is no verdict.
+//! [`client::Core`], through [`wire`] where they speak WebSocket) by [`pace`], [`measure`] and [`audit`] what happens,
+//! and [`report`] judges it. What must stay true: what can be refused is refused before any load; latency counts from the
+//! intended send time; every message is accounted for; and when the generator itself was the limit, there is no verdict.
 pub mod audit;
 pub mod cli;
 pub mod fail;

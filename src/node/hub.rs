@@ -150,6 +150,10 @@ impl Egress for Hub {
         self.send(self.topology.router_shard(user), envelope);
     }
 
+    fn same_router(&self, one: UserId, other: UserId) -> bool {
+        self.topology.router_shard(one) == self.topology.router_shard(other)
+    }
+
     fn to_gateway(&mut self, address: Address, envelope: Envelope) {
         // An address of nobody, or of a gateway that had more shards: there is no session to tell.
         if address != Address::NOBODY && address.shard < self.topology.shards {

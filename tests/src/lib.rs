@@ -1,3 +1,4 @@
 //! What crosses tiers.
 
+pub mod process;
 pub mod sim;

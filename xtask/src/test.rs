@@ -87,9 +87,9 @@ fn simulation() -> Result<()> {
     simulate::run(&args)
 }
 
-/// What crosses processes: the release binaries, kill -9, the independent clients.
+/// What crosses processes: the release binaries, kill -9, the independent clients. The tests themselves need no optimising.
 fn processes() -> Result<()> {
-    let mut tests = shell::cargo(&["test", "--quiet", "--release", "--package", "shardwire-tests", "--no-fail-fast"]);
+    let mut tests = shell::cargo(&["test", "--quiet", "--package", "shardwire-tests", "--no-fail-fast"]);
     tests.args(["--", "--test-threads=2"]);
     tests.env("SHARDWIRE_BIN_DIR", shell::target().join("release"));
     shell::run(tests.env("SHARDWIRE_PYTHON", tools::program("python3")?))

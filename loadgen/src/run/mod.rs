@@ -81,7 +81,9 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     let workers = start_workers(&plan, &minter)?;
     let shown: Vec<Arc<Shown>> = workers.iter().map(|w| Arc::clone(&w.shown)).collect();
     let watched = watch::Watch::new(&plan, &shown, target.pid, interrupted).until_the_end();
-    let outcomes = workers.into_iter().filter_map(|w| w.thread.join().ok()).collect::<Result<Vec<Outcome>, _>>()?;
+    // Without one worker's part the audit would be of something else: its panic is the run's.
+    let home = |worker: Running| worker.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let outcomes = workers.into_iter().map(home).collect::<Result<Vec<Outcome>, _>>()?;
     let ended = target.server.as_mut().and_then(Server::stop).map(|status| status.to_string());
     if options.keep
         && let Some(folder) = target.server.as_mut().and_then(Server::keep)

@@ -44,6 +44,7 @@ fn impossible_values_name_key_value_and_range() {
         ("steady_s = 1.0", "steady_s = 0.0", "load.steady_s = 0: expected 0.1"),
         ("mode = \"open\"\nrate = 100.0", "mode = \"closed\"", "load.in_flight is missing"),
         ("mode = \"open\"\nrate = 100.0", "mode = \"idle\"\nmessages = 5", "load.messages is for"),
+        ("users = 10", "users = 10\nencoding = \"json\"", "load.encoding is for load.protocol = \"websocket\" only"),
     ] {
         let message = refusal(&OPEN.replace(from, to));
         assert!(message.contains(expected), "{message} should contain {expected}");
@@ -61,5 +62,5 @@ fn the_scenarios_that_ship_are_scenarios() {
         Scenario::load(&path).unwrap_or_else(|e| panic!("{e}"));
         seen += 1;
     }
-    assert!(seen >= 7, "only {seen} scenarios");
+    assert!(seen >= 10, "only {seen} scenarios");
 }

@@ -267,7 +267,7 @@ pub fn vectors() -> Vec<Vector> {
     add("send_longest_client_msg_id".into(), false, send(&[b'x'; 64], b"hello"));
     add("send_empty_client_msg_id".into(), false, send(b"", b"hello"));
     add("send_empty_body".into(), false, send(b"b1", b""));
-    let large: Vec<u8> = (0..60_000u32).map(|i| (i * 31 >> 3) as u8).collect();
+    let large: Vec<u8> = (0..60_000u32).map(|i| ((i * 31) >> 3) as u8).collect();
     add("send_large_body".into(), false, send(b"b1", &large));
     add("history_page_empty".into(), true, history_page(0));
     add("history_page_of_a_hundred".into(), true, history_page(100));

@@ -124,8 +124,9 @@ fn recover_journal(
         let ordinal = files.keys().next_back().map_or(1, |last| last + 1);
         journal.segments.push(close(disk, id, ordinal, chain.durable.max(chain.floor()), &chain.tail)?);
     }
-    let RecoveredJournal { last_lsn, torn_bytes, superseded, records, .. } = journal;
-    if torn_bytes > 0 || superseded > 0 {
+    let RecoveredJournal { last_lsn, torn_bytes, superseded, records, was_closed, .. } = journal;
+    // What a closing segment supersedes was cut, and said to be, when it was written.
+    if !was_closed && (torn_bytes > 0 || superseded > 0) {
         tracing::warn!(journal = id.0, last_lsn = last_lsn.0, torn_bytes, superseded, "journal's unfinished end cut");
     } else {
         tracing::debug!(journal = id.0, last_lsn = last_lsn.0, records, "journal read");

@@ -285,13 +285,28 @@ impl Journal {
                 Some(WriteOutcome::Committed { up_to: self.committed })
             }
             Err(error) => {
-                self.poisoned = true;
-                (self.used, self.records) = (HEADER_LEN, 0);
-                self.ordered = self.committed;
-                self.space.abandon(self.committed);
+                self.poison();
                 Some(WriteOutcome::Poisoned { committed: self.committed, error })
             }
         }
+    }
+
+    /// Nothing that is not durable will ever be: a new segment has to take over.
+    fn poison(&mut self) {
+        self.poisoned = true;
+        (self.used, self.records) = (HEADER_LEN, 0);
+        self.ordered = self.committed;
+        self.space.abandon(self.committed);
+    }
+
+    /// When a block waits for a segment and none could be made (the disk is full): gives the block up, as if its write had
+    /// failed, so that its senders can be told instead of waiting. Whether it did; the journal is poisoned then.
+    pub fn give_up_without_segment(&mut self) -> bool {
+        let stuck = self.in_flight.is_none() && self.space.job_failed() && self.needs_segment();
+        if stuck {
+            self.poison();
+        }
+        stuck
     }
 
     /// Whether the last block's records are named durable by no later block: an idle owner asks for a seal then.

@@ -70,21 +70,23 @@ impl Partition {
             trace.1.committed = now.mono_ns;
             trace
         });
+        let mut routers: SmallVec<[SmallVec<[Recipient; 2]>; 2]> = SmallVec::new();
         for member in &chat.members {
-            let mut envelope = Envelope::new(
-                Class::Live,
-                Body::Push {
-                    chat: chat.id,
-                    seq: item.seq,
-                    frame: item.frame.clone(),
-                    recipients: smallvec![recipient(member)],
-                    except: item.reply,
-                },
-            );
+            let same = routers.iter_mut().find(|group| egress.same_router(group[0].user, member.user));
+            match same {
+                Some(group) => group.push(recipient(member)),
+                None => routers.push(smallvec![recipient(member)]),
+            }
+        }
+        for recipients in routers {
+            let user = recipients[0].user;
+            let (chat, frame) = (chat.id, item.frame.clone());
+            let body = Body::Push { chat, seq: item.seq, frame, recipients, except: item.reply };
+            let mut envelope = Envelope::new(Class::Live, body);
             if let Some(trace) = &trace {
                 (envelope.header.trace_id, envelope.header.stages) = **trace;
             }
-            egress.to_router(member.user, envelope);
+            egress.to_router(user, envelope);
         }
     }
 
@@ -137,7 +139,7 @@ impl Partition {
         let failed = self.in_flight.take();
         let next = self.filling.number + 1;
         let filling = core::mem::replace(&mut self.filling, Batch { number: next, ..Batch::default() });
-        self.filling_bytes = 0;
+        (self.filling_bytes, self.positions_appended) = (0, 0);
         let batches: Vec<Batch> = failed.into_iter().chain([filling]).collect();
         for item in batches.iter().flat_map(|batch| &batch.items) {
             if item.what == What::Entry {

@@ -2,7 +2,8 @@
 //!
 //! An entry is needed while sends that left the session before it knew of the refusal are still on their way; later ones
 //! the gateway holds back itself. The table is larger than all credits together, so when it is full its oldest entry is
-//! not needed any more.
+//! not needed any more. So it is when a session ends: what it sent before may still be on its way and come after the word
+//! of its end, so its entries stay until as many others have gone as sends can be on their way.
 
 use std::collections::VecDeque;
 
@@ -17,12 +18,16 @@ struct Refused {
     stamp: u64,
     /// The failed block that refused it; 0 = none did.
     event: u64,
+    /// Its session is gone.
+    gone: bool,
 }
 
 /// See the module.
 pub(crate) struct Refusals {
     table: Map<(Address, ChatId), Refused>,
     order: VecDeque<(u64, (Address, ChatId))>,
+    /// Those whose sessions are gone, in the order they went.
+    gone: VecDeque<(u64, (Address, ChatId))>,
     stamp: u64,
     limit: usize,
     /// Entries that went because the table was full.
@@ -31,7 +36,7 @@ pub(crate) struct Refusals {
 
 impl Refusals {
     pub(crate) fn new(seed: u64, limit: usize) -> Self {
-        Self { table: hash::map(seed), order: VecDeque::new(), stamp: 0, limit, forgotten: 0 }
+        Self { table: hash::map(seed), order: VecDeque::new(), gone: VecDeque::new(), stamp: 0, limit, forgotten: 0 }
     }
 
     /// Whether `key` may go on: nothing before it was refused, or it is what was refused.
@@ -46,9 +51,18 @@ impl Refusals {
         }
     }
 
-    /// The session is gone.
+    /// The session is gone. Sends of it may still come.
     pub(crate) fn forget(&mut self, session: Address, chat: ChatId) {
-        self.table.remove(&(session, chat));
+        let at = (session, chat);
+        let Some(refused) = self.table.get_mut(&at).filter(|refused| !refused.gone) else { return };
+        refused.gone = true;
+        self.gone.push_back((refused.stamp, at));
+        if self.gone.len() > self.limit / 4
+            && let Some((stamp, oldest)) = self.gone.pop_front()
+            && self.table.get(&oldest).is_some_and(|refused| refused.stamp == stamp)
+        {
+            self.table.remove(&oldest);
+        }
     }
 
     /// Remembers a refusal that its session will try again.
@@ -71,7 +85,7 @@ impl Refusals {
             return;
         }
         self.stamp += 1;
-        self.table.insert((session, chat), Refused { key, stamp: self.stamp, event });
+        self.table.insert((session, chat), Refused { key, stamp: self.stamp, event, gone: false });
         self.order.push_back((self.stamp, (session, chat)));
         while self.table.len() > self.limit
             && let Some((stamp, oldest)) = self.order.pop_front()
@@ -122,6 +136,22 @@ mod tests {
         assert!(!refusals.remember_first(session(1), CHAT, key(2), 1));
         assert!(refusals.admits(session(1), CHAT, &key(1)));
         assert!(!refusals.admits(session(1), CHAT, &key(9)));
+    }
+
+    #[test]
+    fn what_a_session_sent_before_its_end_does_not_overtake_after_it() {
+        let mut refusals = Refusals::new(1, 40);
+        refusals.remember(session(1), CHAT, key(1));
+        refusals.forget(session(1), CHAT);
+        refusals.forget(session(1), CHAT);
+        assert!(!refusals.admits(session(1), CHAT, &key(2)), "it was on its way");
+        for n in 2..=11 {
+            assert!(!refusals.admits(session(1), CHAT, &key(2)));
+            refusals.remember(session(n), CHAT, key(1));
+            refusals.forget(session(n), CHAT);
+        }
+        assert!(refusals.admits(session(1), CHAT, &key(2)), "by now nothing is on its way");
+        assert_eq!(refusals.table.len(), 10);
     }
 
     #[test]

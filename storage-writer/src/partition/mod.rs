@@ -142,6 +142,15 @@ impl Partition {
         self.fire_nudges(now, egress);
         self.expire_merges(now, egress);
         self.housekeeping(now);
+        if self.journal.give_up_without_segment() {
+            tracing::error!(
+                partition = self.number,
+                "the journal has no room and no segment can be made; sends are refused until one can"
+            );
+            self.metrics.poisonings.inc();
+            self.discard(now, egress);
+            self.metrics.poisoned.set(1);
+        }
     }
 
     /// The block to write next; `None` while one is in flight, when nothing waits, and while the journal has no segment.

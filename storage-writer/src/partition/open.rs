@@ -185,7 +185,8 @@ impl Loading {
         }
         self.summary.journals = found.journals.len();
         self.summary.torn = found.journals.iter().filter(|journal| journal.torn_bytes > 0).count() as u64;
-        self.summary.superseded = found.journals.iter().map(|journal| journal.superseded).sum();
+        let open = found.journals.iter().filter(|journal| !journal.was_closed);
+        self.summary.superseded = open.map(|journal| journal.superseded).sum();
         Ok(found)
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use clap::Parser;
 use shardwire_tests::sim::counts::Counts;
-use shardwire_tests::sim::coverage::REQUIRED;
+use shardwire_tests::sim::coverage::{FORBIDDEN, REQUIRED};
 use shardwire_tests::sim::plan::Lie;
 use shardwire_tests::sim::{Outcome, quiet_panics, run_seed};
 
@@ -84,7 +84,7 @@ fn main() -> ExitCode {
             println!("seed {} FAILED after {} events\n{}", outcome.seed, outcome.events, failure.what);
             println!("the last events:\n{}", failure.tail);
             let lie = args.lie.as_ref().map_or_else(String::new, |lie| format!(" --lie {lie}"));
-            println!("again: cargo run --profile sim -p shardwire-tests --bin simulate -- --seed {}{lie}\n", outcome.seed);
+            println!("again: cargo run -p shardwire-tests --bin simulate -- --seed {}{lie}\n", outcome.seed);
             sum.1.push(outcome.seed);
         } else if args.seed.is_some() {
             println!("seed {}: {} events, hash {:016x}", outcome.seed, outcome.events, outcome.hash);
@@ -97,5 +97,9 @@ fn main() -> ExitCode {
     for name in &missing {
         println!("never happened: {name}");
     }
-    ExitCode::from(u8::from(!failed.is_empty() || !missing.is_empty()))
+    let wrong: Vec<_> = FORBIDDEN.iter().filter(|name| counts.get(name) > 0).collect();
+    for name in &wrong {
+        println!("must never happen: {name}");
+    }
+    ExitCode::from(u8::from(!failed.is_empty() || !missing.is_empty() || !wrong.is_empty()))
 }

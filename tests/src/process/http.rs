@@ -34,10 +34,10 @@ impl Answer {
         stream.write_all(request)?;
         let mut bytes = Vec::new();
         // A server that refuses may reset what it has not read: what it said before that counts.
-        if let Err(error) = stream.read_to_end(&mut bytes).and_then(|_| Ok(())) {
-            if bytes.is_empty() {
-                return Err(error);
-            }
+        if let Err(error) = stream.read_to_end(&mut bytes)
+            && bytes.is_empty()
+        {
+            return Err(error);
         }
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let invalid = || std::io::Error::new(std::io::ErrorKind::InvalidData, format!("no HTTP answer: {text:?}"));

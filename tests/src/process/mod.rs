@@ -3,8 +3,8 @@
 //!
 //! Everything waits with a bound and panics with what the server wrote on stderr; no process outlives its [`Server`].
 
-pub mod journal;
 mod http;
+pub mod journal;
 mod native;
 mod programs;
 mod proxy;

@@ -156,7 +156,8 @@ impl Native {
     pub fn next_within(&mut self, within: Duration) -> std::io::Result<Option<Got>> {
         let invalid = |error| std::io::Error::new(ErrorKind::InvalidData, error);
         loop {
-            if let Some(len) = frame_len(&self.input, 1 << 20).map_err(invalid)?.filter(|&len| len <= self.input.len()) {
+            if let Some(len) = frame_len(&self.input, 1 << 20).map_err(invalid)?.filter(|&len| len <= self.input.len())
+            {
                 let frame: Vec<u8> = self.input.drain(..len).collect();
                 FrameRef::verify_from_server(&frame).map_err(invalid)?;
                 return Ok(Some(Got(frame)));
@@ -204,7 +205,9 @@ impl Native {
             let got = loop {
                 match self.next(PATIENCE_S)? {
                     Some(got) if got.code().is_some() => break got,
-                    Some(got) if got.root().body_as_history_page().is_some_and(|page| page.request_id() == request_id) => {
+                    Some(got)
+                        if got.root().body_as_history_page().is_some_and(|page| page.request_id() == request_id) =>
+                    {
                         break got;
                     }
                     Some(_) => {}

@@ -86,7 +86,9 @@ fn pump(mut from: TcpStream, mut to: TcpStream, state: &State, cut_after: u64) {
         let n = match from.read(&mut chunk) {
             Ok(0) => break,
             Ok(n) => n,
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => continue,
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                continue;
+            }
             Err(_) => break,
         };
         passed += n as u64;

@@ -81,7 +81,8 @@ impl Server {
     /// When there is no place for temporary files.
     pub fn new(options: Options) -> Self {
         let folder = tempfile::Builder::new().prefix("shardwire-test-").tempdir().expect("a temporary folder");
-        std::fs::write(folder.path().join("shardwire.toml"), &options.config).expect("the configuration can be written");
+        std::fs::write(folder.path().join("shardwire.toml"), &options.config)
+            .expect("the configuration can be written");
         Self { folder, options, running: None, stdout: Lines::default(), stderr: Lines::default() }
     }
 

@@ -183,8 +183,7 @@ impl World {
     }
 
     fn ended(&mut self, at: usize, end: End) {
-        let replaced =
-            matches!(end, End::Server(refusal) if refusal.known() == Some(ErrorCode::SessionReplaced));
+        let replaced = matches!(end, End::Server(refusal) if refusal.known() == Some(ErrorCode::SessionReplaced));
         assert!(replaced && self.devices[at].copied, "invariant protocol: a client ended: {end}");
         self.env.counts.add("client_replaced", 1);
         self.env.note("replaced", [at as u64, 0, 0]);

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use client::Config;
 use client::core::Core;
 use client::store::{ClientStore, Image, MemoryStore};
-use client::Config;
 use fabric::sim::StreamId;
 use schema::ids::{ChatId, DeviceId, UserId};
 

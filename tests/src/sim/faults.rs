@@ -19,12 +19,14 @@ pub enum Window {
     SlowDisk,
     /// Flushes fail.
     FullStore,
+    /// Some reads of the store fail.
+    FailingReads,
 }
 
 impl World {
     /// Makes a fault.
     pub fn make_fault(&mut self) {
-        match self.env.rng.below(26) {
+        match self.env.rng.below(31) {
             0 | 1 => {
                 self.env.fault("fault_server_crash", self.lives);
                 self.crash_server();
@@ -49,6 +51,9 @@ impl World {
             14..=16 => self.crash_some_client(),
             17..=20 => self.stall_reader(),
             21 | 22 => self.step_wall(),
+            23 => self.window("fault_failing_reads", Window::FailingReads, 50_000_000, 500_000_000),
+            24 => self.stall_shard(),
+            25..=27 => self.stranger(),
             _ => self.copy_device(),
         }
     }
@@ -80,6 +85,7 @@ impl World {
             let files = self.env.disk.list().unwrap_or_default();
             disk.capacity_bytes = files.iter().filter_map(|file| self.env.disk.len(file).ok()).sum();
         }
+        self.env.store.set_failing_reads(open(Window::FailingReads));
         self.env.store.set_full(open(Window::FullStore));
         self.env.disk.set_faults(disk);
     }
@@ -183,6 +189,14 @@ impl World {
             let most_ns = pick(&mut self.env.rng, &[50_000_000, 1_000_000_000, 6_000_000_000]);
             let until_ns = self.env.later(most_ns / 2, most_ns);
             self.env.stalls.insert(stream, until_ns);
+        }
+    }
+
+    /// The system lets a shard's thread wait.
+    fn stall_shard(&mut self) {
+        if let Some(server) = &mut self.server {
+            self.env.fault("fault_stalled_shard", 0);
+            server.stall(&mut self.env);
         }
     }
 

@@ -69,6 +69,10 @@ impl World {
         if let Some(busy) = server.partitions().iter().find(|p| p.poisoned || p.waiting_sends + p.waiting_reads > 0) {
             return Some(format!("partition {} is busy: {busy:?}", busy.partition));
         }
+        let live = self.devices.iter().filter(|device| !device.is_copy()).count();
+        if server.connections() > live || !server.is_background_idle() {
+            return Some(format!("{} connections of {live} devices, or jobs, are left", server.connections()));
+        }
         for (at, device) in self.devices.iter().enumerate().filter(|(_, device)| !device.is_copy()) {
             let Some(core) = &device.core else { return Some(format!("device {at} is down")) };
             if !core.is_connected() || !device.synced {
@@ -92,7 +96,10 @@ impl World {
         let live = self.devices.iter().filter(|device| !device.is_copy()).count();
         assert!(self.streams.len() == live, "invariant leaks: {} streams of {live} devices", self.streams.len());
         let (connections, output) = (gauge(&server.registry, "gateway_connections"), server.connections() as u64);
-        assert!(connections == output, "invariant leaks: the gateways count {connections} connections, the skin {output}");
+        assert!(
+            connections == output,
+            "invariant leaks: the gateways count {connections} connections, the skin {output}"
+        );
         for ((chat, user), &seq) in &self.watermarks {
             let head = self.model.head(*chat);
             assert!(seq <= head, "invariant watermark: {user} is at {seq} of {chat}, whose head is {head}");

@@ -19,6 +19,7 @@ mod model;
 mod operate;
 mod server;
 mod store;
+mod strangers;
 mod tokens;
 mod world;
 

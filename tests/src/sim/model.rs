@@ -40,7 +40,7 @@ pub struct Model {
 /// The body that goes with a client_msg_id: nothing has to be remembered to check it.
 pub fn body_of(client_msg_id: &[u8]) -> Vec<u8> {
     let hash = hash_of(client_msg_id);
-    let len = if hash % 24 == 0 { 1_000 + (hash >> 8) % 2_000 } else { (hash >> 8) % 160 };
+    let len = if hash.is_multiple_of(24) { 1_000 + (hash >> 8) % 2_000 } else { (hash >> 8) % 160 };
     (0..len).map(|at| (hash >> (at % 57)) as u8).collect()
 }
 
@@ -125,7 +125,10 @@ impl Model {
             let head = self.head(chat);
             for seq in 1..=head {
                 let known = log.get(&seq);
-                assert!(known.is_some(), "invariant gapless: nobody ever saw seq {seq} of {chat}, whose head is {head}");
+                assert!(
+                    known.is_some(),
+                    "invariant gapless: nobody ever saw seq {seq} of {chat}, whose head is {head}"
+                );
                 let id = found.and_then(|found| found.get(&seq));
                 let same = known.map(|place| &place.client_msg_id) == id;
                 assert!(same, "invariant durable: seq {seq} of {chat} (head {head}) is gone: {known:?}");

@@ -23,6 +23,8 @@ pub struct SimStore {
     /// Flushes that failed after storing a part.
     partial: AtomicU64,
     forgets_answers: bool,
+    failing_reads: AtomicBool,
+    reads: AtomicU64,
 }
 
 impl SimStore {
@@ -46,6 +48,17 @@ impl SimStore {
     /// While set, flushes fail as on a full disk.
     pub fn set_full(&self, full: bool) {
         self.inner.set_full(full);
+    }
+
+    /// While set, every third read fails.
+    pub fn set_failing_reads(&self, failing: bool) {
+        self.failing_reads.store(failing, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> Result<(), StoreError> {
+        let fails =
+            self.failing_reads.load(Ordering::Relaxed) && self.reads.fetch_add(1, Ordering::Relaxed).is_multiple_of(3);
+        if fails { Err(StoreError::Io { doing: "reading", source: ErrorKind::Other.into() }) } else { Ok(()) }
     }
 
     /// Whether a crash point was met since the last call.
@@ -81,14 +94,17 @@ impl Store for SimStore {
     }
 
     fn history(&self, chat: ChatId, range: HistoryRange) -> Result<Vec<StoredEntry>, StoreError> {
+        self.read()?;
         self.inner.history(chat, range)
     }
 
     fn find_message(&self, chat: ChatId, message: MessageId) -> Result<Option<u64>, StoreError> {
+        self.read()?;
         self.inner.find_message(chat, message)
     }
 
     fn dedupe(&self, key: DedupeKey) -> Result<Option<DedupeHit>, StoreError> {
+        self.read()?;
         if self.forgets_answers { Ok(None) } else { self.inner.dedupe(key) }
     }
 

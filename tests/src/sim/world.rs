@@ -19,6 +19,7 @@ use super::model::Model;
 use super::plan::{Lie, Plan, topology};
 use super::server::{Due, Server};
 use super::store::SimStore;
+use super::strangers::Flood;
 use super::trace::Trace;
 
 /// Something that is due.
@@ -35,6 +36,7 @@ enum Next {
     Operation,
     Fault,
     WindowEnds,
+    Flood,
 }
 
 /// See the module.
@@ -67,6 +69,8 @@ pub struct World {
     pub ids: u64,
     /// Faults that end by themselves, and when, ns.
     pub windows: Vec<(u64, Window)>,
+    /// Floods to come.
+    pub floods: Vec<Flood>,
     /// How far the wall clock was stepped in sum, and at most, ms.
     pub wall: (i64, i64),
     /// Blocking calls cut off so far.
@@ -106,7 +110,8 @@ impl World {
         net.set_faults(plan.net);
         let config = client_config(seed);
         let devices = plan.devices.iter();
-        let devices = devices.map(|&(user, device)| Device::new(user, device, config.clone(), rng.between(1, 50_000_000)));
+        let devices =
+            devices.map(|&(user, device)| Device::new(user, device, config.clone(), rng.between(1, 50_000_000)));
         let devices = devices.collect();
         let mut model = Model::default();
         plan.pairs.iter().for_each(|&(a, b)| model.add_chat(a, b));
@@ -136,6 +141,7 @@ impl World {
             operations: 0,
             ids: 0,
             windows: Vec::new(),
+            floods: Vec::new(),
             wall: (0, 0),
             interrupted: 0,
             client_counters: Counters::default(),
@@ -165,7 +171,9 @@ impl World {
         let (now, most) = self.wall;
         self.env.clock.step_wall(most - now);
         self.windows.clear();
+        self.floods.clear();
         self.env.store.set_full(false);
+        self.env.store.set_failing_reads(false);
         self.env.stalls.clear();
         self.env.net.set_faults(NetFaults { break_one_in: 0, stall_one_in: 0, ..self.plan.net });
         let mut disk = self.plan.disk;
@@ -204,6 +212,7 @@ impl World {
         look((!self.calm).then_some(self.operation_ns), Next::Operation);
         look((!self.calm).then_some(self.fault_ns), Next::Fault);
         look(self.windows.iter().map(|&(at_ns, _)| at_ns).min(), Next::WindowEnds);
+        look(self.floods.iter().map(|flood| flood.at_ns).min(), Next::Flood);
         for (at, device) in self.devices.iter().enumerate() {
             look(device.start_ns.filter(|&at_ns| at_ns < u64::MAX), Next::Start(at));
             if let Some(core) = &device.core {
@@ -213,7 +222,8 @@ impl World {
             }
         }
         if let Some(server) = &self.server {
-            server.due(&self.env, |at_ns, what| look(Some(at_ns).filter(|&at_ns| at_ns < u64::MAX), Next::Server(what)));
+            server
+                .due(&self.env, |at_ns, what| look(Some(at_ns).filter(|&at_ns| at_ns < u64::MAX), Next::Server(what)));
         }
     }
 
@@ -237,6 +247,7 @@ impl World {
                 self.make_fault();
             }
             Next::WindowEnds => self.end_windows(),
+            Next::Flood => self.flood(),
         }
     }
 

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use schema::errors::ErrorCode;
 use schema::ids::{ChatId, UserId};
-use shardwire_tests::process::{Deadline, Native, Options, Server};
+use shardwire_tests::process::{Deadline, Native, Options, Server, binary, output};
+use tempfile::TempDir;
 
 const DISK: &str = "/mnt";
 
@@ -17,9 +18,8 @@ struct SmallDisk {
 
 impl SmallDisk {
     fn new(megabytes: u32) -> Self {
-        let script = format!(
-            "mount -t tmpfs -o size={megabytes}m,mode=0700 tmpfs {DISK} && echo mounted && exec sleep 100000"
-        );
+        let script =
+            format!("mount -t tmpfs -o size={megabytes}m,mode=0700 tmpfs {DISK} && echo mounted && exec sleep 100000");
         let own_user = if rustix::process::getuid().is_root() { "--mount" } else { "--map-root-user" };
         let mut command = Command::new("unshare");
         command.args([own_user, "--mount", "--propagation", "private", "sh", "-c", &script]);
@@ -96,53 +96,98 @@ fn send_until_refused(native: &mut Native, from: &mut u64, most: u64) -> Option<
     None
 }
 
-#[test]
-fn a_full_disk_is_said_plainly_and_costs_nothing_acknowledged() {
-    let disk = SmallDisk::new(64);
-    let folder = PathBuf::from(DISK).join("data");
-    let options = Options { through: disk.through(), data: Some(folder), shards: 1, partitions: 1, ..Options::default() };
-    let mut server = Server::new(options);
-    // The key is made where the server will look for it.
-    server.start_again();
-    assert_eq!(server.get("/readyz").status, 200);
-    let key = disk.path().join("data/dev-key");
-    let outside = tempfile::tempdir().unwrap();
-    std::fs::copy(key, outside.path().join("dev-key")).unwrap();
-    let token = |user: u64| {
-        let mut command = Command::new(shardwire_tests::process::binary("shardwire"));
-        command.arg("token").arg("--data").arg(outside.path());
+/// A server on a small disk, and tokens made with a copy of its key: `shardwire token` does not run where the disk is.
+struct Place {
+    disk: SmallDisk,
+    server: Server,
+    keys: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let disk = SmallDisk::new(64);
+        let data = Some(PathBuf::from(DISK).join("data"));
+        let options = Options { through: disk.through(), data, shards: 1, partitions: 1, ..Options::default() };
+        let server = Server::start(options);
+        let keys = tempfile::tempdir().unwrap();
+        std::fs::copy(disk.path().join("data/dev-key"), keys.path().join("dev-key")).unwrap();
+        Self { disk, server, keys }
+    }
+
+    fn token(&self, user: u64) -> String {
+        let mut command = Command::new(binary("shardwire"));
+        command.arg("token").arg("--data").arg(self.keys.path());
         command.args(["--user", &user.to_string(), "--device", "1"]);
-        let output = shardwire_tests::process::output(command, 30);
+        let output = output(command, 30);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
-    };
-    let mut native = Native::login(server.native(), &token(1)).unwrap();
-    let mut sent = 0;
+    }
+
+    fn login(&self, user: u64) -> Native {
+        Native::login(self.server.native(), &self.token(user)).unwrap()
+    }
+
+    /// Fills the disk, and the journal's last segments with it; `sent` counts what was acknowledged.
+    fn fill(&self, native: &mut Native, sent: &mut u64) {
+        self.disk.fill();
+        let code = send_until_refused(native, sent, 2_000);
+        assert_eq!(code, Some(ErrorCode::StorageUnavailable as u16), "after {sent} messages\n{}", self.server.log());
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_plainly_and_costs_nothing_acknowledged() {
+    let mut place = Place::new();
+    assert_eq!(place.server.get("/readyz").status, 200);
+    let (mut native, mut sent) = (place.login(1), 0);
     assert_eq!(send_until_refused(&mut native, &mut sent, 20), None, "there is room");
-    disk.fill();
-    let code = send_until_refused(&mut native, &mut sent, 2_000);
-    assert_eq!(code, Some(ErrorCode::StorageUnavailable as u16), "after {sent} messages\n{}", server.log());
-    let unready = || server.get("/readyz").status == 503;
-    assert!(Deadline::after_s(30).wait_until(unready), "{}", server.log());
+    place.fill(&mut native, &mut sent);
+    let server = &place.server;
+    assert!(Deadline::after_s(30).wait_until(|| server.get("/readyz").status == 503), "{}", server.log());
     let why = server.get("/readyz").body;
     assert!(why.contains("cannot be stored") && why.contains("disk full"), "{why}");
     assert_eq!(server.get("/healthz").status, 200, "it is alive");
-    disk.free();
-    let ready = || server.get("/readyz").status == 200;
-    assert!(Deadline::after_s(60).wait_until(ready), "recovers by itself\n{}", server.log());
+    all_is_there(&place, sent);
+    place.disk.free();
+    assert!(Deadline::after_s(60).wait_until(|| server.get("/readyz").status == 200), "comes back\n{}", server.log());
     // The refused message again, then more: in order, in the same session.
     assert_eq!(send_until_refused(&mut native, &mut sent, 20), None, "\n{}", server.log());
-    all_is_there(&server, &token(2), sent);
-    server.kill9();
-    server.start_again();
-    all_is_there(&server, &token(2), sent);
-    server.terminate();
+    all_is_there(&place, sent);
+    place.server.kill9();
+    place.server.start_again();
+    all_is_there(&place, sent);
+    place.server.terminate();
 }
 
-fn all_is_there(server: &Server, token: &str, sent: u64) {
-    let mut native = Native::login(server.native(), token).unwrap();
+#[test]
+fn a_server_that_ends_on_a_full_disk_starts_again_with_everything_when_there_is_room() {
+    for kill in [false, true] {
+        let mut place = Place::new();
+        let (mut native, mut sent) = (place.login(1), 0);
+        place.fill(&mut native, &mut sent);
+        if kill {
+            place.server.kill9()
+        } else {
+            place.server.terminate()
+        }
+        let output = place.server.start_in_vain();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && error.contains("No space left on device"), "{error}");
+        place.disk.free();
+        place.server.start_again();
+        all_is_there(&place, sent);
+        place.server.terminate();
+    }
+}
+
+fn all_is_there(place: &Place, sent: u64) {
+    let mut native = place.login(2);
     let log = native.history(ChatId::direct(UserId::new(1).unwrap(), receiver())).unwrap();
     let ids: Vec<String> = log.iter().map(|entry| String::from_utf8(entry.1.clone()).unwrap()).collect();
-    assert!(ids.iter().eq(&(0..sent).map(|number| format!("s{number}")).collect::<Vec<_>>()), "{} of {sent}", ids.len());
+    assert!(
+        ids.iter().eq(&(0..sent).map(|number| format!("s{number}")).collect::<Vec<_>>()),
+        "{} of {sent}",
+        ids.len()
+    );
     assert!(log.iter().map(|entry| entry.0).eq(1..=sent), "gapless");
 }

@@ -137,7 +137,11 @@ fn audit(native: &mut Native, sender: &Sender) {
     }
     let mut last = 0;
     for (&number, place) in &sender.acked {
-        assert_eq!(by_id.get(sender.id(number).as_bytes()), Some(place), "an acknowledged send is where it was said to be");
+        assert_eq!(
+            by_id.get(sender.id(number).as_bytes()),
+            Some(place),
+            "an acknowledged send is where it was said to be"
+        );
         assert!(place.1 > last, "sends are ordered as sent: number {number} has seq {} after {last}", place.1);
         last = place.1;
     }
@@ -147,13 +151,8 @@ fn audit(native: &mut Native, sender: &Sender) {
 fn kill_9_twenty_times_under_load_loses_no_acknowledged_message() {
     let mut dice = Dice::seeded();
     let mut server = Server::start(Options::default());
-    let sender = |user| Sender {
-        user,
-        token: server.token(user, 1),
-        next: 0,
-        acked: BTreeMap::new(),
-        dice: Dice::seeded(),
-    };
+    let sender =
+        |user| Sender { user, token: server.token(user, 1), next: 0, acked: BTreeMap::new(), dice: Dice::seeded() };
     let mut senders: Vec<Sender> = (1..=SENDERS).map(sender).collect();
     let (mut kills, mut rounds) = (0, 0);
     while kills < KILLS {

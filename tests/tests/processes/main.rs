@@ -4,8 +4,8 @@
 //! and installs all that is needed.
 #![allow(missing_docs)]
 
-mod a_device_misses_and_doubles_nothing_over_dropped_connections;
 mod a_damaged_journal_is_cut_or_refused;
+mod a_device_misses_and_doubles_nothing_over_dropped_connections;
 mod a_full_disk_stops_acks_and_recovers_by_itself;
 mod a_killed_server_loses_nothing_it_acknowledged;
 mod an_absent_user_comes_back_to_every_message_once;

@@ -46,7 +46,9 @@ fn token_prints_only_a_token_before_and_while_the_server_runs() {
         let token = text(&token.stdout);
         shardwire_tests::process::Native::login(server.native(), token.trim_end()).expect("it lets its user in");
     }
-    for (user, device, allowed) in [("0", "1", "1 to 18446744073709551615"), ("x", "1", "1 to"), ("7", "-", "0 to 4294967295")] {
+    for (user, device, allowed) in
+        [("0", "1", "1 to 18446744073709551615"), ("x", "1", "1 to"), ("7", "-", "0 to 4294967295")]
+    {
         fails_naming(&server.cli("token", &ids(user, device)), &[allowed]);
     }
     let mut for_ages = ids("7", "1");

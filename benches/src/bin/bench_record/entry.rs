@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn figures_keep_four_digits() {
-        assert_eq!(round(0.693_147), 0.6931);
+        assert_eq!(round(0.123_456), 0.1235);
         assert_eq!(round(19_116.7), 19_120.0);
         assert_eq!(round(0.0), 0.0);
     }

@@ -1,6 +1,6 @@
 //! The folder of entries: a file an entry, and a table with a line for each.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -155,9 +155,9 @@ mod tests {
         let first = add(folder.path(), &entry()).unwrap();
         let second = add(folder.path(), &entry()).unwrap();
         assert!(first.ends_with("2026-01-01-first.json") && second.ends_with("2026-01-01-first-2.json"));
-        let json: serde_json::Value = serde_json::from_str(&fs::read_to_string(second).unwrap()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(second).unwrap()).unwrap();
         assert_eq!(json["shapes"]["closed"]["server"]["cpu_s_per_million_without_apply"]["median"], 4.0);
-        let table = fs::read_to_string(folder.path().join(TABLE)).unwrap();
+        let table = std::fs::read_to_string(folder.path().join(TABLE)).unwrap();
         let rows: Vec<&str> = table.lines().filter(|line| line.contains("2026-01-01")).collect();
         assert_eq!(rows.len(), 2);
         assert!(rows[0].contains("4.00 (2.50 ×)") && rows[1].contains("first-2.json"), "{table}");

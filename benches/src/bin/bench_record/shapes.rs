@@ -47,9 +47,11 @@ impl Run {
     fn of(report: &Value, kept: &[Figure]) -> Self {
         let number = |path: &str| report.pointer(path).and_then(Value::as_f64);
         let mut figures: BTreeMap<_, _> = kept.iter().filter_map(|&(name, path)| Some((name, number(path)?))).collect();
-        if let (Some(all), Some(rest)) = (figures.get(CPU.0), figures.get(CPU_WITHOUT_APPLY.0)) {
+        if let (Some(all), Some(rest)) = (figures.get(CPU.0), figures.get(CPU_WITHOUT_APPLY.0))
+            && all > rest
+        {
             // CPU seconds a million messages are µs a message.
-            figures.insert(APPLY, (all - rest).max(0.0));
+            figures.insert(APPLY, all - rest);
         }
         let verdict = report["verdict"].as_str().unwrap_or("unknown");
         let reason = report["reason"].as_str().unwrap_or_default();

@@ -45,6 +45,34 @@ fn a_recycled_segment_shows_nothing_of_its_past() {
 }
 
 #[test]
+fn a_block_that_waits_for_a_segment_on_a_full_disk_is_given_up_until_there_is_room() {
+    let mut rig = Rig::new(3);
+    rig.append_and_settle(2, 300);
+    rig.disk.set_faults(DiskFaults { capacity_bytes: 0, ..slow() });
+    while !rig.journal.status().needs_segment {
+        assert!(!rig.journal.give_up_without_segment(), "there is a place yet");
+        assert!(rig.append(3_000));
+        rig.settle();
+    }
+    let committed = rig.committed;
+    assert!(rig.journal.status().job_failed && rig.journal.give_up_without_segment());
+    rig.given.truncate(committed.0 as usize);
+    assert!(rig.journal.is_poisoned() && !rig.append(10));
+    assert_eq!(rig.journal.ordered(), committed, "nothing that waited counts");
+    rig.journal.retry();
+    rig.settle();
+    assert!(rig.journal.is_poisoned(), "the disk is full yet");
+    rig.disk.set_faults(slow());
+    rig.journal.retry();
+    rig.settle();
+    assert!(!rig.journal.is_poisoned());
+    rig.append_and_settle(4, 100);
+    rig.stop();
+    let (_, records) = recover_one(&rig.disk, JournalId(1)).unwrap();
+    assert_eq!(records, rig.given);
+}
+
+#[test]
 fn a_failed_write_is_never_written_again_and_a_new_segment_takes_over() {
     for seed in 0..60 {
         let mut rig = Rig::new(seed);

@@ -46,6 +46,8 @@ struct ShardSim {
     due_ns: u64,
     conns: BTreeMap<ConnId, SkinConn>,
     told_to_stop: bool,
+    /// The thread does not run before, ns.
+    stalled_ns: u64,
 }
 
 /// See the module.
@@ -102,6 +104,7 @@ impl Server {
             due_ns,
             conns: BTreeMap::new(),
             told_to_stop: false,
+            stalled_ns: 0,
         };
         let slow = if plan.lie == Lie::None && env.rng.one_in(3) { 30_000_000 } else { 2_000_000 };
         Ok(Self {
@@ -117,7 +120,7 @@ impl Server {
     /// Tells `look` everything that is to come and when, ns.
     pub fn due(&self, env: &Env, mut look: impl FnMut(u64, Due)) {
         for (number, shard) in self.shards.iter().enumerate() {
-            look(shard.due_ns, Due::Turn(number));
+            look(shard.due_ns.max(shard.stalled_ns), Due::Turn(number));
             for (&id, conn) in &shard.conns {
                 if let Some((at_ns, _)) = conn.writing {
                     look(at_ns.max(env.stalled_until(conn.stream)), Due::Written(number, id));
@@ -204,6 +207,12 @@ impl Server {
             waker.begin_turn();
         }
         !sleeps
+    }
+
+    /// Lets one shard's thread wait. (What its skin brings to the core goes on: that is only inputs that came before.)
+    pub fn stall(&mut self, env: &mut Env) {
+        let shard = env.rng.below(self.shards.len() as u64) as usize;
+        self.shards[shard].stalled_ns = env.later(20_000_000, 1_600_000_000);
     }
 
     /// Tells every shard to stop.

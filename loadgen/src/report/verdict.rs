@@ -1,0 +1,137 @@
+//! How a report is judged. The order of the reasons is what must stay: the audit, the person who interrupted, a run that
+//! never began or did nothing, the load generator as the limit, the thresholds.
+
+use super::{Judged, Report, Verdict};
+use crate::scenario::{Mode, Thresholds};
+
+/// Key, limit, measured, whether the limit is the least, whether the generator's speed is part of it.
+type Row = (&'static str, Option<f64>, Option<f64>, bool, bool);
+
+/// A worker this busy is the limit of an open load.
+const BUSY: f64 = 0.95;
+/// An open load later than this (p99) is not the load asked for, ms, unless the scenario says otherwise.
+const LAG_MS: f64 = 100.0;
+
+impl Report {
+    /// Judges thresholds and sets verdict, reason and exit code.
+    pub fn judge(&mut self) {
+        self.thresholds = self.judged();
+        let lag_ms = self.generator.pacing_lag_us.p99 as f64 / 1e3;
+        let allowed_lag_ms = self.scenario.thresholds.pacing_lag_ms.unwrap_or(LAG_MS);
+        let busiest = self.generator.busy.iter().copied().fold(0.0, f64::max);
+        let open = self.scenario.load.mode == Mode::Open;
+        self.generator.saturated = lag_ms > allowed_lag_ms || busiest >= BUSY;
+        let failed: Vec<&Judged> = self.thresholds.iter().filter(|t| !t.holds).collect();
+        // A threshold of speed that does not hold says nothing about the server when the generator was the limit; nor is a
+        // load that was not the one asked for a pass. What does not depend on the generator's speed is judged all the same.
+        let only_speed = failed.iter().all(|t| t.of_speed);
+        let no_verdict = if failed.is_empty() {
+            open && lag_ms > allowed_lag_ms
+        } else {
+            only_speed && (self.generator.saturated || self.lag_explains(&failed))
+        };
+        let (verdict, reason) = if let Some(reason) = self.audit.failure() {
+            (Verdict::Audit, reason)
+        } else if self.interrupted {
+            (Verdict::Interrupted, "interrupted; the audit is clean so far".to_owned())
+        } else if let Some(missing) = self.not_connected {
+            let load = &self.scenario.load;
+            let text = format!(
+                "{missing} of {} users were not authenticated within load.connect_timeout_s = {}",
+                load.users, load.connect_timeout_s
+            );
+            (Verdict::Threshold, text)
+        } else if let Some(nothing) = self.nothing_happened() {
+            (Verdict::Threshold, nothing.to_owned())
+        } else if no_verdict {
+            let own = if self.lag_explains(&failed) {
+                "; its own lateness is most of the latency that is too long"
+            } else {
+                ""
+            };
+            let text = format!(
+                "the load generator was the limit: busiest worker {:.0} % of a core, pacing lag p99 {lag_ms:.1} ms (at most {allowed_lag_ms} ms){own}",
+                busiest * 100.0
+            );
+            (Verdict::Saturated, text)
+        } else if failed.is_empty() {
+            (
+                Verdict::Pass,
+                format!("{} messages audited clean, {} thresholds hold", self.audit.delivered, self.thresholds.len()),
+            )
+        } else {
+            let said: Vec<String> = failed.iter().map(|t| t.to_string()).collect();
+            (Verdict::Threshold, said.join("; "))
+        };
+        self.verdict = verdict;
+        self.reason = reason;
+        self.exit_code = verdict.exit_code();
+    }
+
+    /// A run that did nothing of what it was for is no pass, whatever its thresholds.
+    fn nothing_happened(&self) -> Option<&'static str> {
+        match self.scenario.load.mode {
+            Mode::Open | Mode::Closed if self.audit.delivered == 0 => Some("no message was delivered"),
+            Mode::Connect if self.connections.connects_per_second == 0.0 => {
+                Some("nobody was authenticated in the steady phase")
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the generator's own lateness is more than half of a latency that is too long.
+    fn lag_explains(&self, failed: &[&Judged]) -> bool {
+        let lag = &self.generator.pacing_lag_us;
+        failed.iter().any(|threshold| {
+            let own = match threshold.key.as_str() {
+                "p50_us" => lag.p50,
+                "p99_us" => lag.p99,
+                "p999_us" => lag.p999,
+                "max_us" => lag.max,
+                _ => return false,
+            };
+            threshold.measured.is_some_and(|measured| own as f64 * 2.0 > measured)
+        })
+    }
+
+    fn judged(&self) -> Vec<Judged> {
+        let Thresholds {
+            p50_us,
+            p99_us,
+            p999_us,
+            max_us,
+            delivered,
+            delivered_per_second,
+            connects_per_second,
+            connections_held,
+            errors,
+            cpu_s_per_million,
+            rss_bytes_per_connection,
+            pacing_lag_ms: _,
+        } = self.scenario.thresholds;
+        let latency = |value: u64| (self.latency_us.count > 0).then_some(value as f64);
+        let float = |value: Option<u64>| value.map(|v| v as f64);
+        let all_errors: u64 = self.errors.values().sum();
+        let (most, least) = (false, true);
+        let rows: [Row; 11] = [
+            ("p50_us", float(p50_us), latency(self.latency_us.p50), most, true),
+            ("p99_us", float(p99_us), latency(self.latency_us.p99), most, true),
+            ("p999_us", float(p999_us), latency(self.latency_us.p999), most, true),
+            ("max_us", float(max_us), latency(self.latency_us.max), most, true),
+            ("delivered", float(delivered), Some(self.audit.delivered as f64), least, true),
+            ("delivered_per_second", delivered_per_second, Some(self.throughput.delivered_per_second), least, true),
+            ("connects_per_second", connects_per_second, Some(self.connections.connects_per_second), least, true),
+            ("connections_held", float(connections_held), Some(self.connections.held as f64), least, false),
+            ("errors", float(errors), Some(all_errors as f64), most, false),
+            ("cpu_s_per_million", cpu_s_per_million, self.server.cpu_s_per_million, most, false),
+            ("rss_bytes_per_connection", rss_bytes_per_connection, self.server.rss_bytes_per_connection, most, false),
+        ];
+        let judge = |(key, limit, measured, least, of_speed): Row| {
+            let limit = limit?;
+            // What was to be judged and could not be measured does not hold.
+            let holds = measured.is_some_and(|m| if least { m >= limit } else { m <= limit });
+            Some(Judged { key: key.to_owned(), limit, measured, holds, of_speed })
+        };
+        rows.into_iter().filter_map(judge).collect()
+    }
+}

@@ -1,0 +1,222 @@
+//! Whole runs over WebSocket against a small server in this process that keeps no promise it is told not to keep.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fabric::net::websocket::{Decoder, Kind, Message, Role, accept_key, server_frame};
+use loadgen::report::{Report, Verdict};
+use loadgen::run::{Options, run};
+use schema::encode::{Encoder, WelcomeFields};
+use schema::ids::{ChatId, DeviceId, MessageId, UserId};
+use serde_json::{Value, json};
+
+/// Messages of both users; the lie is about the last one, so that it leaves no gap.
+const MESSAGES: u64 = 20;
+
+/// What the server does with the last message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lie {
+    None,
+    Loses,
+    Doubles,
+    RenamesIt,
+    NeverAnswers,
+}
+
+/// The server, with the one chat of users 1 and 2.
+struct Liar {
+    lie: Lie,
+    chat: Mutex<Chat>,
+}
+
+#[derive(Default)]
+struct Chat {
+    head: u64,
+    sessions: BTreeMap<u64, TcpStream>,
+}
+
+impl Liar {
+    fn serve(lie: Lie) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let liar = Arc::new(Self { lie, chat: Mutex::default() });
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let liar = Arc::clone(&liar);
+                std::thread::spawn(move || liar.session(stream));
+            }
+        });
+        address
+    }
+
+    /// One connection, to its end.
+    fn session(&self, mut stream: TcpStream) -> Option<()> {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).ok()?;
+            bytes.push(byte[0]);
+        }
+        let head = String::from_utf8(bytes).ok()?;
+        let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        let subprotocol = header("Sec-WebSocket-Protocol: ")?;
+        let accept = accept_key(header("Sec-WebSocket-Key: ")?.as_bytes());
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
+        );
+        stream.write_all(answer.as_bytes()).ok()?;
+        if subprotocol == "flatbuffers" {
+            return stream.write_all(&server_frame(Kind::Binary, &welcome())).ok();
+        }
+        let claims = header("Authorization: Bearer ")?.split('.').nth(1).map(str::to_owned)?;
+        let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+        let user: u64 = claims["sub"].as_str()?.parse().ok()?;
+        let mut chat = self.chat.lock().unwrap();
+        chat.sessions.insert(user, stream.try_clone().ok()?);
+        chat.tell(user, &json!({"type": "ready", "user_id": user.to_string(), "device_id": 1}));
+        chat.tell(user, &json!({"type": "synced"}));
+        drop(chat);
+        self.listen(user, stream)
+    }
+
+    fn listen(&self, user: u64, mut stream: TcpStream) -> Option<()> {
+        let (mut decoder, mut held, mut scratch) = (Decoder::new(Role::Server, 1 << 16), Vec::new(), Vec::new());
+        let mut part = [0; 4_096];
+        loop {
+            let read = stream.read(&mut part).ok().filter(|read| *read > 0)?;
+            held.extend_from_slice(&part[..read]);
+            loop {
+                let decoded = decoder.decode(&held, &mut scratch).ok()?;
+                let (taken, text) = match decoded.message {
+                    None => break,
+                    Some(Message::Text(text)) => (decoded.taken, serde_json::from_str::<Value>(text).ok()?),
+                    Some(_) => (decoded.taken, Value::Null),
+                };
+                held.drain(..taken);
+                if text["type"] == "message" {
+                    self.chat.lock().unwrap().message(self.lie, user, &text)?;
+                }
+            }
+        }
+    }
+}
+
+impl Chat {
+    fn message(&mut self, lie: Lie, sender: u64, message: &Value) -> Option<()> {
+        self.head += 1;
+        let seq = self.head;
+        let receiver: u64 = message["to"].as_str()?.parse().ok()?;
+        let chat = ChatId::direct(UserId::new(sender)?, UserId::new(receiver)?).to_string();
+        let id = |seq: u64| MessageId(u128::from(seq).to_be_bytes()).to_string();
+        let lie = if seq == MESSAGES { lie } else { Lie::None };
+        let mut delivery = json!({
+            "type": "message", "chat_id": chat, "message_id": id(seq), "seq": seq, "sender_id": sender.to_string(),
+            "content": message["content"], "client_msg_id": message["client_msg_id"],
+        });
+        if lie != Lie::NeverAnswers {
+            let ack = json!({
+                "type": "ack", "chat_id": chat, "message_id": id(seq), "seq": seq, "status": "sent",
+                "client_msg_id": message["client_msg_id"],
+            });
+            self.tell(sender, &ack);
+        }
+        if lie == Lie::Loses {
+            return Some(());
+        }
+        if lie == Lie::RenamesIt {
+            delivery["message_id"] = json!(id(seq + 100));
+        }
+        self.tell(receiver, &delivery);
+        if lie == Lie::Doubles {
+            delivery["seq"] = json!(seq + 1);
+            self.tell(receiver, &delivery);
+        }
+        Some(())
+    }
+
+    fn tell(&mut self, user: u64, event: &Value) {
+        if let Some(stream) = self.sessions.get_mut(&user) {
+            // A client that is gone hears nothing.
+            let _ = stream.write_all(&server_frame(Kind::Text, event.to_string().as_bytes()));
+        }
+    }
+}
+
+fn welcome() -> bytes::Bytes {
+    Encoder::new().welcome(&WelcomeFields {
+        version: 1,
+        features: 0,
+        session_id: 1,
+        server_incarnation: 1,
+        user: UserId::new(1).unwrap(),
+        device: DeviceId(1),
+        server_time_ms: 0,
+        frame_limit_bytes: 65_536,
+        window: 100,
+        sends_per_second: 0,
+        burst: 0,
+        ping_interval_ms: 20_000,
+        idle_timeout_ms: 75_000,
+    })
+}
+
+fn report(lie: Lie) -> Report {
+    let folder = tempfile::tempdir().unwrap();
+    let (scenario, key) = (folder.path().join("scenario.toml"), folder.path().join("key"));
+    let text = format!(
+        "[load]\nusers = 2\nprotocol = \"websocket\"\nmode = \"closed\"\nin_flight = 4\nmessages = {}\nramp_s = 0.0\n\
+         steady_s = 20.0\ndrain_s = 1.0\n",
+        MESSAGES
+    );
+    std::fs::write(&scenario, text).unwrap();
+    std::fs::write(&key, "a secret of at least thirty-two bytes").unwrap();
+    let options = Options {
+        scenario,
+        target: Some(Liar::serve(lie)),
+        token_key: Some(key),
+        out: folder.path().join("out"),
+        ..Options::default()
+    };
+    run(&options, &Arc::default()).unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+#[test]
+fn an_honest_server_passes() {
+    let report = report(Lie::None);
+    assert_eq!((report.verdict, report.exit_code), (Verdict::Pass, 0), "{} {:?}", report.reason, report.errors);
+    assert_eq!((report.audit.sent, report.audit.acked, report.audit.delivered), (20, 20, 20));
+    assert!(report.latency_us.count > 0 && report.errors.is_empty(), "{:?}", report.errors);
+}
+
+#[test]
+fn a_message_that_was_acknowledged_and_lost_is_found() {
+    let report = report(Lie::Loses);
+    assert_eq!((report.verdict, report.exit_code), (Verdict::Audit, 4), "{}", report.reason);
+    assert_eq!((report.audit.lost, report.audit.acked_but_missing, report.audit.doubled), (1, 1, 0));
+    let lost = &report.audit.lost_examples[0];
+    assert_eq!((lost.sender + lost.receiver, lost.acked), (3, true));
+}
+
+#[test]
+fn a_message_that_came_twice_is_found() {
+    let report = report(Lie::Doubles);
+    assert_eq!((report.verdict, report.audit.doubled, report.audit.lost), (Verdict::Audit, 1, 0), "{}", report.reason);
+}
+
+#[test]
+fn a_message_under_another_id_is_found() {
+    let report = report(Lie::RenamesIt);
+    assert_eq!((report.verdict, report.audit.mismatched), (Verdict::Audit, 1), "{}", report.reason);
+}
+
+#[test]
+fn a_message_without_an_answer_is_found() {
+    let report = report(Lie::NeverAnswers);
+    assert_eq!((report.verdict, report.audit.unanswered), (Verdict::Audit, 1), "{}", report.reason);
+    assert_eq!(report.audit.delivered, 20);
+}

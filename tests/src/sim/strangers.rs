@@ -1,0 +1,95 @@
+//! Connections that keep no rule: silence, garbage, bad tokens, floods of sends, marks and requests beyond every limit.
+//!
+//! Whatever they do, nobody else may be affected; what a flood gets stored is part of the logs like everything else.
+
+use bytes::Bytes;
+use fabric::entropy::Entropy;
+use fabric::sim::{Side, StreamId};
+use schema::encode::{SendFields, SendTarget};
+use schema::ids::{ChatId, DeviceId, UserId};
+use schema::wire::{EntryKind, MarkStatus};
+
+use super::model::body_of;
+use super::plan::pick;
+use super::tokens::token;
+use super::world::World;
+
+/// Devices that flood have numbers from here on.
+const FLOODERS: u32 = 500;
+
+/// A flood whose hello has been sent.
+pub struct Flood {
+    /// When it begins, ns.
+    pub at_ns: u64,
+    stream: StreamId,
+    user: UserId,
+    device: DeviceId,
+}
+
+impl World {
+    /// Somebody connects who keeps no rule.
+    pub fn stranger(&mut self) {
+        if self.server.is_none() {
+            return;
+        }
+        let kind = self.env.rng.below(10);
+        self.env.fault("fault_stranger", kind);
+        let now_ns = self.env.ns();
+        let stream = self.env.net.connect(now_ns);
+        let first = match kind {
+            0 => return, // says nothing at all
+            1 => {
+                let mut noise = vec![0; 64];
+                self.env.rng.fill(&mut noise);
+                noise[..4].copy_from_slice(&60u32.to_le_bytes());
+                Bytes::from(noise)
+            }
+            2 => self.encoder.hello(b"nobody", b"stranger", 0),
+            3 => Bytes::from_static(&[0xff, 0xff, 0xff, 0x7f, 0, 0, 0, 0]),
+            4 => self.encoder.ping(1),
+            _ => {
+                let (user, _) = pick(&mut self.env.rng, &self.plan.devices);
+                let device = DeviceId(FLOODERS + self.env.rng.below(3) as u32);
+                let at_ns = self.env.later(20_000_000, 100_000_000);
+                self.floods.push(Flood { at_ns, stream, user, device });
+                self.encoder.hello(token(user, device).as_bytes(), b"stranger", 0)
+            }
+        };
+        self.env.net.send(now_ns, stream, Side::Client, &first);
+    }
+
+    /// A flood begins: everything at once, and then nothing more.
+    pub fn flood(&mut self) {
+        let now_ns = self.env.ns();
+        let Some(at) = self.floods.iter().position(|flood| flood.at_ns <= now_ns) else { return };
+        let Flood { stream, user, device, .. } = self.floods.swap_remove(at);
+        let chats: Vec<_> = self.model.chats_of(user).collect();
+        let mut bytes = Vec::new();
+        for _ in 0..self.env.rng.between(5, 90) {
+            let (chat, peer) = pick(&mut self.env.rng, &chats);
+            bytes.extend_from_slice(&self.flood_frame((user, device), chat, peer));
+        }
+        self.env.net.send(now_ns, stream, Side::Client, &bytes);
+    }
+
+    fn flood_frame(&mut self, (user, device): (UserId, DeviceId), chat: ChatId, peer: UserId) -> Bytes {
+        match self.env.rng.below(10) {
+            0 => self.encoder.mark(chat, self.env.rng.below(1_000) + 1, None, MarkStatus::delivered),
+            1..3 => self.encoder.history_request(self.env.rng.next_u64() >> 1, chat, self.env.rng.below(40), 1_000),
+            _ => {
+                self.ids += 1;
+                let id = format!("{}.{}.{}", user.get(), device.0, self.ids);
+                self.encoder.send(&SendFields {
+                    client_msg_id: id.as_bytes(),
+                    target: SendTarget::User(peer),
+                    kind: EntryKind::message,
+                    content_type: 0,
+                    body: &body_of(id.as_bytes()),
+                    refers_to: None,
+                    after_seq: 0,
+                    retry: false,
+                })
+            }
+        }
+    }
+}

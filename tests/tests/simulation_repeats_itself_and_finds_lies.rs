@@ -1,0 +1,32 @@
+//! A seed means one run, and the simulator is not blind: a disk or a store that lies is found out.
+
+use shardwire_tests::sim::plan::Lie;
+use shardwire_tests::sim::{quiet_panics, run_seed};
+
+#[test]
+fn a_seed_gives_the_same_events_again_and_another_seed_gives_others() {
+    let runs: Vec<_> = [7, 7, 8].map(|seed| run_seed(seed, Lie::None, 40)).into();
+    for run in &runs {
+        let failure = run.failure.as_ref().map(|failure| format!("{}\n{}", failure.what, failure.tail));
+        assert!(failure.is_none(), "seed {}: {}", run.seed, failure.unwrap_or_default());
+        assert!(run.counts.get("operations") >= 1_000, "{} operations", run.counts.get("operations"));
+        assert!(run.counts.get("faults") >= 10, "{} faults", run.counts.get("faults"));
+    }
+    assert_eq!((runs[0].hash, runs[0].events), (runs[1].hash, runs[1].events));
+    assert_eq!(runs[0].counts, runs[1].counts);
+    assert_ne!(runs[0].hash, runs[2].hash);
+}
+
+#[test]
+fn a_disk_that_says_durable_and_is_not_is_found_out() {
+    quiet_panics();
+    let found = (1..=4).filter(|&seed| run_seed(seed, Lie::Sync, 1).failure.is_some()).count();
+    assert_eq!(found, 4, "every world loses what was acknowledged");
+}
+
+#[test]
+fn a_store_that_forgets_what_it_answered_is_found_out() {
+    quiet_panics();
+    let failures: Vec<_> = (1..=4).filter_map(|seed| run_seed(seed, Lie::Dedupe, 1).failure).collect();
+    assert!(failures.iter().any(|failure| failure.what.contains("invariant idempotent")), "{} failed", failures.len());
+}
