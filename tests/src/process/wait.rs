@@ -68,6 +68,12 @@ impl Dice {
         z ^ (z >> 31)
     }
 
+    /// Others, for another thread.
+    #[must_use]
+    pub fn split(&mut self) -> Self {
+        Self(self.any())
+    }
+
     /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.any() % bound

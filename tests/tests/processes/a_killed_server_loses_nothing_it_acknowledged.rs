@@ -151,9 +151,9 @@ fn audit(native: &mut Native, sender: &Sender) {
 fn kill_9_twenty_times_under_load_loses_no_acknowledged_message() {
     let mut dice = Dice::seeded();
     let mut server = Server::start(Options::default());
-    let sender =
-        |user| Sender { user, token: server.token(user, 1), next: 0, acked: BTreeMap::new(), dice: Dice::seeded() };
-    let mut senders: Vec<Sender> = (1..=SENDERS).map(sender).collect();
+    let mut sender =
+        |user| Sender { user, token: server.token(user, 1), next: 0, acked: BTreeMap::new(), dice: dice.split() };
+    let mut senders: Vec<Sender> = (1..=SENDERS).map(&mut sender).collect();
     let (mut kills, mut rounds) = (0, 0);
     while kills < KILLS {
         rounds += 1;
