@@ -15,10 +15,11 @@ use fabric::lane::Capacities;
 use fabric::shard::{Options, ShardContext, ShardSpec, Shards, available_cores, spawn_shards};
 use fabric::time::{Clock as _, SystemClock};
 use miette::{IntoDiagnostic, Result, WrapErr};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use storage_writer::folder::{DataFolder, Expected};
-use storage_writer::partition::{self, OpenConfig, Opened, PartitionConfig, StorageMetrics};
+use storage_writer::partition::{self, OpenConfig, Opened, PartitionConfig, RecoverySummary, StorageMetrics};
 use storage_writer::store::fjall::{FjallConfig, FjallStore};
 use tokio::net::TcpListener;
 
@@ -114,6 +115,7 @@ fn start_node(
     for (number, metrics) in (0u16..).zip(&storage.metrics) {
         metrics.register(registry.sub_registry_with_label(("partition".into(), number.to_string().into())));
     }
+    register_recovery(&storage.opened.recovery, &mut registry);
     let keys: Arc<dyn gateway::auth::TokenVerifier> = Arc::new(keys);
     let board = Board::default();
     let parts = assemble(&node_config, storage.opened.partitions, ports, &keys, &mut OsEntropy, &board, &mut registry);
@@ -142,6 +144,20 @@ fn start_node(
         board,
     });
     Ok(Node { shards, state })
+}
+
+/// What this start found; it does not change until the next.
+fn register_recovery(found: &RecoverySummary, registry: &mut Registry) {
+    let figures = [
+        ("recovery_records", "Journal records replayed at the start", found.records),
+        ("recovery_torn_tails", "Torn journal tails cut at the start", found.torn),
+        ("recovery_superseded_blocks", "Journal blocks that a later segment had superseded", found.superseded),
+    ];
+    for (name, help, value) in figures {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(value as i64);
+        registry.register(name, help, gauge);
+    }
 }
 
 fn node_config(config: &Config, topology: Topology) -> NodeConfig {

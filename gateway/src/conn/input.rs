@@ -12,7 +12,7 @@ use super::wheel::tick_of;
 use super::{PAUSE_REGISTER, Phase, native};
 use crate::shard::Shard;
 use crate::websocket::{Upgrade, upgrade};
-use crate::wire::{ClientEvent, Dialect, EventError};
+use crate::wire::{ClientEvent, Dialect, EventError, ServerEvent};
 
 /// Room for what surrounds a token in its frame.
 const HELLO_ROOM_BYTES: usize = 1_024;
@@ -145,7 +145,9 @@ impl Shard {
             self.close(now, index, error.code, egress);
         } else if self.conns[index].phase == Phase::Ready {
             self.metrics.invalid_events.inc();
-            self.error(now, index, error.code, &error.client_msg_id, 0);
+            let EventError { code, text, client_msg_id } = &error;
+            let refusal = ServerEvent::Error { code: *code, text, client_msg_id, retry_after_ms: 0 };
+            self.emit(now, index, &refusal);
         } else {
             self.metrics.unauthenticated.inc();
             self.close(now, index, ErrorCode::Unauthenticated, egress);
