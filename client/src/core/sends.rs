@@ -178,7 +178,7 @@ impl Core {
             // Both sides derive the same chat: this is no answer to what was sent.
             return self.bad_frame(cx);
         }
-        let StoredSend { chat: own_chat, client_msg_id, .. } = self.take(place).send;
+        let StoredSend { client_msg_id, .. } = self.take(place).send;
         cx.counters.acks += 1;
         // The event first: a crash between the two tells the outcome again rather than never.
         let told = client_msg_id.clone();
@@ -193,7 +193,7 @@ impl Core {
             lane.attempt = 0;
         }
         self.release_held(cx, chat);
-        self.plan(cx, own_chat);
+        self.plan(cx, chat);
     }
 
     /// A send was refused.

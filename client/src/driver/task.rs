@@ -272,11 +272,12 @@ impl Task {
 
     /// Does what the core said, until it says nothing more: a write that fails makes it ask for another connection.
     async fn perform(&mut self) -> Result<(), StoreError> {
-        self.perform_once().await?;
-        while !self.outputs.is_empty() {
+        loop {
             self.perform_once().await?;
+            if self.outputs.is_empty() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// First the store, then the rest in order.

@@ -133,8 +133,10 @@ impl Partition {
         }
     }
 
-    /// A block failed: nothing of it, nor of what was ordered behind it, was ever anywhere.
+    /// The journal is poisoned: nothing of the failed block, nor of what was ordered behind it, was ever anywhere.
     pub(crate) fn discard(&mut self, now: Now, egress: &mut dyn Egress) {
+        self.metrics.poisonings.inc();
+        self.metrics.poisoned.set(1);
         self.failures += 1;
         let failed = self.in_flight.take();
         let next = self.filling.number + 1;

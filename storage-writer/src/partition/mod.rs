@@ -147,9 +147,7 @@ impl Partition {
                 partition = self.number,
                 "the journal has no room and no segment can be made; sends are refused until one can"
             );
-            self.metrics.poisonings.inc();
             self.discard(now, egress);
-            self.metrics.poisoned.set(1);
         }
     }
 
@@ -197,7 +195,6 @@ impl Partition {
                     "a journal write failed; sends are refused until a new segment takes over"
                 );
                 self.metrics.write_failures.inc();
-                self.metrics.poisonings.inc();
                 self.discard(now, egress);
             }
         }
