@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -45,6 +46,9 @@ enum Command {
         /// Folder for report.json and server.log; made if it is not there.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
+        /// An address of this host that connections come from; may be given several times. Instead of load.sources.
+        #[arg(long = "source", value_name = "ADDR")]
+        sources: Vec<IpAddr>,
         /// Keep the throwaway server's folder.
         #[arg(long)]
         keep: bool,
@@ -63,9 +67,9 @@ enum Command {
 /// What the program does; its exit code.
 pub fn main() -> ExitCode {
     let options = match Cli::parse().command {
-        Command::Run { scenario, target, target_pid, token_key, server, out, keep } => {
+        Command::Run { scenario, target, target_pid, token_key, server, out, sources, keep } => {
             let guard = std::env::current_exe().ok();
-            Options { scenario, target, target_pid, server, out, token_key, keep, guard }
+            Options { scenario, target, target_pid, server, out, token_key, sources, keep, guard }
         }
         Command::BecomeServer { parent, program } => {
             eprintln!("loadgen: the server cannot be run: {}", server::become_server(parent, &program));

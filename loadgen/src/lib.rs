@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod cli;
 pub mod fail;
+pub mod fit;
 pub mod live;
 pub mod measure;
 pub mod pace;
