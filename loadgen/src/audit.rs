@@ -7,13 +7,13 @@
 use std::collections::VecDeque;
 
 use schema::ids::MessageId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Losses named in the report, at most.
 const NAMED_MAX: usize = 20;
 
 /// Numbers seen: all below `base`, and a bitmap above.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Seen {
     base: u64,
     bits: VecDeque<u64>,
@@ -55,7 +55,7 @@ impl Seen {
 }
 
 /// What the sender knows of a stream.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SentSide {
     /// Messages handed to the client: numbers `0..sent`.
     pub sent: u64,
@@ -90,7 +90,7 @@ impl SentSide {
 }
 
 /// What the receiver knows of a stream.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct GotSide {
     got: Seen,
     next: u64,

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{become_server, run};
+use crate::commands::{become_server, run, worker};
 
 /// Shardwire's load generator: paces, measures, audits, reports.
 ///
 /// Exit codes: 0 passed, 2 wrong use (nothing was run), 3 a threshold does not hold, 4 the audit is not clean, 5 the load
-/// generator was the limit, 130 interrupted.
+/// generator was the limit, 6 a worker was lost, 130 interrupted.
 #[derive(Parser, Debug)]
 #[command(name = "loadgen", version)]
 struct Cli {
@@ -21,6 +21,8 @@ struct Cli {
 enum Command {
     /// Runs a scenario, against a throwaway server unless there is a target.
     Run(run::Args),
+    /// Does a part of runs that another host leads (`loadgen run --worker`).
+    Worker(worker::Args),
     /// For the load generator itself: becomes the throwaway server, ended with PARENT.
     #[command(hide = true)]
     BecomeServer(become_server::Args),
@@ -30,6 +32,7 @@ enum Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Worker(args) => worker::run(args),
         Command::BecomeServer(args) => become_server::run(&args),
     }
 }

@@ -14,6 +14,7 @@ pub mod measure;
 pub mod pace;
 pub mod plan;
 pub mod probe;
+pub mod remote;
 pub mod report;
 pub mod run;
 pub mod scenario;

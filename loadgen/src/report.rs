@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::audit::Audit;
 use crate::measure::Latencies;
 use crate::probe::Allowed;
+use crate::remote::RemoteHost;
 use crate::scenario::{Load, Mode, Scenario};
 
 /// The report's file.
@@ -196,6 +197,10 @@ pub struct Generator {
     pub pacing_lag_us: Percentiles,
     /// It was the limit.
     pub saturated: bool,
+    /// Remote workers; empty when all ran in this process.
+    pub remote: Vec<RemoteHost>,
+    /// Latencies between users of different processes are known to so much, µs.
+    pub clock_error_us: u64,
 }
 
 impl Generator {
@@ -262,7 +267,8 @@ impl core::fmt::Display for Judged {
     }
 }
 
-/// Makes the report's folder and proves that a report can be written there.
+/// Makes the report's folder and proves that a report can be written there. One of an earlier run is removed: it must not
+/// be taken for this run's.
 ///
 /// # Errors
 /// It cannot.
@@ -270,7 +276,11 @@ pub fn prepare(out: &Path) -> io::Result<()> {
     fs::create_dir_all(out)?;
     let part = out.join(format!("{FILE}.part"));
     fs::write(&part, b"{}\n")?;
-    fs::remove_file(part)
+    fs::remove_file(part)?;
+    match fs::remove_file(out.join(FILE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// The scenario's load, for people: one line.

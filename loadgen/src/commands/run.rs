@@ -33,6 +33,15 @@ pub struct Args {
     /// An address of this host that connections come from; may be given several times. Instead of load.sources.
     #[arg(long = "source", value_name = "ADDR")]
     sources: Vec<IpAddr>,
+    /// A remote worker (`loadgen worker`); may be given several times. They drive the users, this process leads.
+    #[arg(long = "worker", value_name = "HOST:PORT")]
+    workers: Vec<String>,
+    /// The secret shared with remote workers; $SHARDWIRE_LOADGEN_TOKEN by default.
+    #[arg(long, value_name = "FILE", requires = "workers")]
+    worker_token: Option<PathBuf>,
+    /// Worker threads of this process besides the remote ones.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "workers")]
+    local_workers: u16,
     /// Keep the throwaway server's folder.
     #[arg(long)]
     keep: bool,
@@ -40,9 +49,21 @@ pub struct Args {
 
 /// Runs it; the exit code is the verdict's.
 pub fn run(args: Args) -> ExitCode {
-    let Args { scenario, target, target_pid, token_key, server, out, sources, keep } = args;
     let guard = std::env::current_exe().ok();
-    let options = Options { scenario, target, target_pid, server, out, token_key, sources, keep, guard };
+    let options = Options {
+        scenario: args.scenario,
+        target: args.target,
+        target_pid: args.target_pid,
+        server: args.server,
+        out: args.out,
+        token_key: args.token_key,
+        sources: args.sources,
+        workers: args.workers,
+        worker_token: args.worker_token,
+        local_workers: args.local_workers,
+        keep: args.keep,
+        guard,
+    };
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&interrupted)) {
@@ -57,7 +78,7 @@ pub fn run(args: Args) -> ExitCode {
         }
         Err(failure) => {
             eprintln!("loadgen: {failure}");
-            ExitCode::from(2)
+            ExitCode::from(failure.exit_code())
         }
     }
 }

@@ -5,6 +5,7 @@ use super::watch::{Mark, Watched};
 use crate::audit::Audit;
 use crate::measure::{Errors, Latencies};
 use crate::plan::Plan;
+use crate::remote::RemoteHost;
 use crate::report::{Clients, Connections, Generator, Percentiles, Report, SCHEMA, ServerReport, Throughput, Verdict};
 use crate::scenario::{Mode, Scenario};
 use crate::worker::Outcome;
@@ -54,6 +55,8 @@ pub fn report(scenario: Scenario, plan: &Plan, watched: &Watched, outcomes: Vec<
             waiting: share(watched, |mark| &mark.workers_waited_ns),
             pacing_lag_us: Percentiles::from(&lag),
             saturated: false,
+            remote: Vec::new(),
+            clock_error_us: 0,
         },
         errors: errors.by_name().clone(),
         clients,
@@ -61,6 +64,30 @@ pub fn report(scenario: Scenario, plan: &Plan, watched: &Watched, outcomes: Vec<
         limits: None,
         scenario,
     }
+}
+
+/// How well latencies between users of different hosts are known: by the clocks' errors of the two worst known, when
+/// anybody writes from one host to another.
+pub fn clock_error_us(plan: &Plan, local: u16, hosts: &[RemoteHost]) -> u64 {
+    // First user of each host and its clock's error; this process comes first.
+    let mut starts = vec![(0, 0)];
+    let mut next = if local > 0 { plan.users_of(local - 1).end } else { 0 };
+    for host in hosts {
+        starts.push((next, host.clock.error_ns));
+        next += host.users;
+    }
+    let host_of = |place: u32| starts.partition_point(|(first, _)| *first <= place) - 1;
+    let peers = plan.load.peers;
+    let mut worst = 0;
+    for user in 0..if plan.load.sends() { plan.load.users } else { 0 } {
+        for peer in 0..peers {
+            let (from, to) = (host_of(user), host_of(plan.pairing.receiver(user, peer)));
+            if from != to {
+                worst = worst.max(starts[from].1 + starts[to].1);
+            }
+        }
+    }
+    worst.div_ceil(1_000)
 }
 
 /// Begin, end and length (s) of the steady phase, when it had both.

@@ -93,7 +93,8 @@ impl Worker {
             return;
         }
         self.shown.delivered.fetch_add(1, Ordering::Relaxed);
-        if let Some(intended) = Bodies::intended_ns(entry.body()) {
+        if let Some(carried) = Bodies::intended_ns(entry.body()) {
+            let intended = carried.wrapping_add_signed(self.plan.clock_shift_ns.wrapping_neg());
             let latency = self.now.mono_ns.saturating_sub(intended);
             self.recent.record_ns(latency);
             if self.steady.contains(&intended) {

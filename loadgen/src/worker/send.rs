@@ -133,8 +133,9 @@ impl Worker {
         let receiver = self.plan.load.first_user + u64::from(self.plan.pairing.receiver(place, peer));
         let side = &mut self.outcome.sent[(user * peers + peer) as usize];
         let origin = Origin { run: self.plan.run, stream: place * peers + peer, number: side.sent as u32 };
+        let carried_ns = intended_ns.wrapping_add_signed(self.plan.clock_shift_ns);
         let target = SendTarget::User(UserId::new(receiver).expect("user ids begin at 1"));
-        let send = NewSend::message(origin.client_msg_id(), target, self.bodies.make(intended_ns));
+        let send = NewSend::message(origin.client_msg_id(), target, self.bodies.make(carried_ns));
         let mut cx = Cx {
             now: self.now,
             encoder: &mut self.encoder,
