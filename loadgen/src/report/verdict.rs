@@ -42,10 +42,12 @@ impl Report {
         } else if let Some(text) = no_verdict {
             (Verdict::Saturated, text)
         } else if failed.is_empty() {
-            (
-                Verdict::Pass,
-                format!("{} messages audited clean, {} thresholds hold", self.audit.delivered, self.thresholds.len()),
-            )
+            let done = match self.scenario.load.mode {
+                Mode::Open | Mode::Closed => format!("{} messages audited clean", self.audit.delivered),
+                Mode::Idle => format!("{} connections held", self.connections.held),
+                Mode::Connect => format!("{} connects", self.connections.connects),
+            };
+            (Verdict::Pass, format!("{done}, {} thresholds hold", self.thresholds.len()))
         } else {
             let said: Vec<String> = failed.iter().map(|t| t.to_string()).collect();
             (Verdict::Threshold, said.join("; "))
