@@ -9,6 +9,7 @@ pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod fail;
+pub mod fit;
 pub mod html;
 pub mod live;
 pub mod measure;
