@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{become_server, run, worker};
+use crate::commands::{become_server, html, run, schema, worker};
 
 /// Shardwire's load generator: paces, measures, audits, reports.
 ///
@@ -23,6 +23,10 @@ enum Command {
     Run(run::Args),
     /// Does a part of runs that another host leads (`loadgen run --worker`).
     Worker(worker::Args),
+    /// Draws the page of a report again.
+    Html(html::Args),
+    /// Prints the JSON schema of report.json.
+    Schema,
     /// For the load generator itself: becomes the throwaway server, ended with PARENT.
     #[command(hide = true)]
     BecomeServer(become_server::Args),
@@ -33,6 +37,8 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Worker(args) => worker::run(args),
+        Command::Html(args) => html::run(&args),
+        Command::Schema => schema::run(),
         Command::BecomeServer(args) => become_server::run(&args),
     }
 }

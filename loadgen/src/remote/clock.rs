@@ -1,12 +1,13 @@
 //! How far the clock of another host is from this one's, and how well that is known.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Round trips of one measurement.
 pub const ROUNDS: usize = 32;
 
 /// Another host's monotonic clock less this one's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Offset {
     /// ns.
     pub ns: i64,

@@ -7,7 +7,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fabric::time::{Clock as _, SystemClock};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::channel::{self, Error, Receiver, Sender};
 use super::clock::{self, Offset};
@@ -34,7 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 const ALIVE_LOOKS: u32 = 100;
 
 /// A remote worker, as it is reported.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RemoteHost {
     /// HOST:PORT.
     pub address: String,
