@@ -163,7 +163,7 @@ pub fn generator(report: &Report) -> Markup {
         ("host busy", known(report.machine.busy, words::percent)),
         ("sent later than intended", late),
         ("sockets its host refused", words::count(own.socket_errors)),
-        ("it was the limit", (if own.saturated { "yes" } else { "no" }).to_owned()),
+        ("it or its host was at its limit", (if own.saturated { "yes" } else { "no" }).to_owned()),
         (
             "connects",
             format!("p50 {}, p99 {}", words::us(report.connect_us.p50 as f64), words::us(report.connect_us.p99 as f64)),
