@@ -1,9 +1,10 @@
 //! One run, from the scenario to the verdict: everything that can be refused is refused before any load; whatever
 //! happens after that ends in a report.
 mod gather;
+mod sample;
 mod watch;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,18 +14,20 @@ use fabric::entropy::{Entropy as _, OsEntropy};
 use fabric::time::{Clock as _, SystemClock};
 
 use crate::fail::Failure;
+use crate::fit::Host;
 use crate::measure::Shown;
+use crate::observe::kernel::Kernel;
 use crate::plan::{Pairing, Phases, Plan};
 use crate::probe::{self, Allowed};
-use crate::report::{self, Report};
+use crate::report::Report;
+use crate::report::outputs::Outputs;
 use crate::scenario::{Mode, Protocol, Scenario};
 use crate::server::{self, Server, proc};
-use crate::tokens::Minter;
+use crate::tokens::{Minter, Source};
 use crate::wire::Speech;
-use crate::worker::{self, Outcome, Worker};
+use crate::worker::{Outcome, Worker};
 
-/// Descriptors the process needs besides its users'.
-const OWN_FILES: u64 = 64;
+pub use watch::Sums;
 
 /// What a run is asked for on the command line.
 #[derive(Clone, Debug, Default)]
@@ -37,10 +40,16 @@ pub struct Options {
     pub target_pid: Option<u32>,
     /// The throwaway server's program.
     pub server: Option<PathBuf>,
+    /// Where the target tells its metrics.
+    pub target_http: Option<SocketAddr>,
     /// Where the report goes.
-    pub out: PathBuf,
+    pub outputs: Outputs,
+    /// Show no progress.
+    pub quiet: bool,
     /// Signs the users' tokens for a target.
     pub token_key: Option<PathBuf>,
+    /// Addresses that connections come from, instead of the scenario's.
+    pub sources: Vec<IpAddr>,
     /// Keep the throwaway server's folder.
     pub keep: bool,
     /// The load generator's own program, so that a throwaway server ends with it; without one it may be left behind.
@@ -55,7 +64,9 @@ struct Target {
     /// The throwaway server, when there is one.
     server: Option<Server>,
     pid: Option<u32>,
+    http: Option<SocketAddr>,
     at_ready: Option<proc::Look>,
+    kernel_at_ready: Option<Kernel>,
     allowed: Allowed,
 }
 
@@ -64,23 +75,32 @@ struct Target {
 /// # Errors
 /// [`Failure`]: nothing was run.
 pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, Failure> {
-    let scenario = Scenario::load(&options.scenario)?;
-    let out = |source| Failure::Out { path: options.out.clone(), source };
-    report::prepare(&options.out).map_err(out)?;
+    let mut scenario = Scenario::load(&options.scenario)?;
+    if !options.sources.is_empty() {
+        scenario.load.sources.clone_from(&options.sources);
+    }
+    options.outputs.prepare()?;
     let program = match options.target {
         None => Some(server::program(options.server.as_deref())?),
         Some(_) => None,
     };
-    fit_host(&scenario)?;
+    let host = Host::look();
+    let usual = (host.cores / 2).clamp(1, 64);
+    let workers = host.workers(u64::from(scenario.load.users), scenario.load.workers, usual)?;
+    if program.is_some() {
+        scenario.server.shards = host.shards(&scenario)?;
+    }
     let (mut target, minter) = match program {
         Some(program) => throwaway(&program, &scenario, options)?,
         None => existing(&scenario, options)?,
     };
     let started = SystemClock.now();
-    let plan = Arc::new(plan(&scenario, &target));
+    let sources = host.sources(&scenario.load, u64::from(scenario.load.users), target.address)?;
+    let plan = Arc::new(plan(&scenario, &target, workers, sources));
     let workers = start_workers(&plan, &minter)?;
     let shown: Vec<Arc<Shown>> = workers.iter().map(|w| Arc::clone(&w.shown)).collect();
-    let watched = watch::Watch::new(&plan, &shown, target.pid, interrupted).until_the_end();
+    let sight = watch::Sight { pid: target.pid, http: target.http, quiet: options.quiet };
+    let watched = watch::Watch::new(&plan, &shown, sight, interrupted).until_the_end();
     // Without one worker's part the audit would be of something else: its panic is the run's.
     let home = |worker: Running| worker.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let outcomes = workers.into_iter().map(home).collect::<Result<Vec<Outcome>, _>>()?;
@@ -96,21 +116,9 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     report.limits = Some(target.allowed);
     gather::server(&mut report, &target, &watched, ended);
     report.judge();
-    report.write(&options.out).map_err(out)?;
+    // The verdict is not lost with the file.
+    options.outputs.write(&report).inspect_err(|_| eprintln!("{}", report.verdict_line()))?;
     Ok(report)
-}
-
-/// Whether this host has the descriptors for so many connections.
-fn fit_host(scenario: &Scenario) -> Result<(), Failure> {
-    let files = worker::raise_open_files();
-    let wanted = u64::from(scenario.load.users) + OWN_FILES;
-    if wanted > files {
-        return Err(Failure::Host(format!(
-            "load.users = {} needs {wanted} open files, this process may have {files} (ulimit -Hn)",
-            scenario.load.users
-        )));
-    }
-    Ok(())
 }
 
 fn throwaway(
@@ -118,7 +126,8 @@ fn throwaway(
     scenario: &Scenario,
     options: &Options,
 ) -> Result<(Target, Arc<Minter>), Failure> {
-    let (server, minter) = Server::start(program, options.guard.as_deref(), scenario, &options.out.join("server.log"))?;
+    let (server, minter) =
+        Server::start(program, options.guard.as_deref(), scenario, &options.outputs.folder.join("server.log"))?;
     let pid = Some(server.pid());
     let address = match scenario.load.protocol {
         Protocol::Native => server.ready.native,
@@ -131,7 +140,11 @@ fn throwaway(
     let at_ready = proc::look(server.pid());
     let token = minter.mint(scenario.load.first_user, probe::device(), SystemClock.now().wall_ms())?;
     let allowed = ask(scenario, address, &host, &token)?;
-    Ok((Target { address, host, server: Some(server), pid, at_ready, allowed }, Arc::new(minter)))
+    let (http, kernel_at_ready) = (server.ready.http, Kernel::now());
+    Ok((
+        Target { address, host, server: Some(server), pid, http, at_ready, kernel_at_ready, allowed },
+        Arc::new(minter),
+    ))
 }
 
 fn existing(scenario: &Scenario, options: &Options) -> Result<(Target, Arc<Minter>), Failure> {
@@ -147,7 +160,8 @@ fn existing(scenario: &Scenario, options: &Options) -> Result<(Target, Arc<Minte
     let allowed = ask(scenario, address, &host, &token)?;
     let pid = options.target_pid;
     let at_ready = pid.and_then(proc::look);
-    Ok((Target { address, host, server: None, pid, at_ready, allowed }, Arc::new(minter)))
+    let (http, kernel_at_ready) = (options.target_http, Kernel::now());
+    Ok((Target { address, host, server: None, pid, http, at_ready, kernel_at_ready, allowed }, Arc::new(minter)))
 }
 
 /// What the server allows, once it is known that the scenario fits.
@@ -158,21 +172,16 @@ fn ask(scenario: &Scenario, address: SocketAddr, host: &str, token: &str) -> Res
     Ok(allowed)
 }
 
-fn plan(scenario: &Scenario, target: &Target) -> Plan {
+fn plan(scenario: &Scenario, target: &Target, workers: u16, sources: Vec<IpAddr>) -> Plan {
     let load = scenario.load.clone();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let pairs_of_users = (load.users / 2).max(1);
-    let workers = match load.workers {
-        0 => (cores / 2).clamp(1, 64) as u16,
-        asked => asked,
-    };
     Plan {
         pairing: Pairing::new(&load),
         phases: Phases::new(&load),
         target: target.address,
         speech: Speech::of(&load, &target.host, target.allowed),
         run: OsEntropy.next_u64() as u32,
-        workers: workers.min(u16::try_from(pairs_of_users).unwrap_or(u16::MAX)),
+        workers,
+        sources,
         load,
     }
 }
@@ -189,7 +198,7 @@ fn start_workers(plan: &Arc<Plan>, minter: &Arc<Minter>) -> Result<Vec<Running>,
         let (plan, minter, own) = (Arc::clone(plan), Arc::clone(minter), Arc::clone(&shown));
         let thread = std::thread::Builder::new()
             .name(format!("load-{index}"))
-            .spawn(move || Ok(Worker::new(plan, own, index, &minter)?.run()))
+            .spawn(move || Ok(Worker::new(plan, own, index, Source::Minter(minter))?.run()))
             .map_err(|e| Failure::Host(format!("a worker thread: {e}")))?;
         Ok(Running { thread, shown })
     };
