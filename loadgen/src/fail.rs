@@ -21,6 +21,9 @@ pub enum Failure {
         /// What is wrong, with the key and what is allowed.
         message: String,
     },
+    /// A behaviour of the scenario cannot be carried out.
+    #[error("{0}")]
+    Behaviour(String),
     /// `--out` cannot hold a report.
     #[error("--out {}: a report cannot be written there: {source}", path.display())]
     Out {

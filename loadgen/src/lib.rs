@@ -5,8 +5,10 @@
 //! and [`report`] judges it. What must stay true: what can be refused is refused before any load; latency counts from the
 //! intended send time; every message is accounted for; and when the generator itself was the limit, there is no verdict.
 pub mod audit;
+pub mod behave;
 pub mod cli;
 pub mod commands;
+pub mod draw;
 pub mod fail;
 pub mod live;
 pub mod measure;

@@ -10,6 +10,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::audit::Audit;
+use crate::behave::happened::BehaviourReport;
 use crate::measure::Latencies;
 use crate::probe::Allowed;
 use crate::scenario::{Load, Mode, Scenario};
@@ -42,8 +43,10 @@ pub struct Report {
     pub interrupted: bool,
     /// Every message.
     pub audit: Audit,
-    /// Intended send time → frame at the receiving client, steady phase.
+    /// Intended send time → frame at the receiving client, steady phase, between users who were online.
     pub latency_us: Percentiles,
+    /// The same where the sender or the receiver was away on purpose at some time in between: not in `latency_us`.
+    pub latency_away_us: Percentiles,
     /// Begin of a connect → Welcome, whole run.
     pub connect_us: Percentiles,
     /// The connections.
@@ -56,6 +59,10 @@ pub struct Report {
     pub generator: Generator,
     /// Errors by name, whole run.
     pub errors: BTreeMap<String, u64>,
+    /// Errors that a restart's scenario tolerates, by name; not in `errors`.
+    pub errors_tolerated: BTreeMap<String, u64>,
+    /// What came of each behaviour, in the scenario's order.
+    pub behaviours: Vec<BehaviourReport>,
     /// What the clients counted.
     pub clients: Clients,
     /// What was judged.
@@ -266,7 +273,10 @@ pub fn prepare(out: &Path) -> io::Result<()> {
 /// The scenario's load, for people: one line.
 pub fn describe(load: &Load) -> String {
     let how = match load.mode {
-        Mode::Open => format!("{} msg/s", load.rate.unwrap_or(0.0)),
+        Mode::Open => match load.steps.len() {
+            0 => format!("{} msg/s", load.peak_rate()),
+            steps => format!("{steps} steps, up to {} msg/s", load.peak_rate()),
+        },
         Mode::Closed => format!("{} in flight each", load.in_flight.unwrap_or(0)),
         Mode::Idle => "silent".to_owned(),
         Mode::Connect => "connecting again and again".to_owned(),

@@ -3,6 +3,8 @@
 use super::Target;
 use super::watch::{Mark, Watched};
 use crate::audit::Audit;
+use crate::behave::Behaviour;
+use crate::behave::happened::{BehaviourReport, Happened, ServerReturn};
 use crate::measure::{Errors, Latencies};
 use crate::plan::Plan;
 use crate::report::{Clients, Connections, Generator, Percentiles, Report, SCHEMA, ServerReport, Throughput, Verdict};
@@ -10,13 +12,22 @@ use crate::scenario::{Mode, Scenario};
 use crate::worker::Outcome;
 
 /// A report without the server's part and without a verdict.
-pub fn report(scenario: Scenario, plan: &Plan, watched: &Watched, outcomes: Vec<Outcome>) -> Report {
-    let mut errors = Errors::default();
+pub fn report(
+    scenario: Scenario,
+    plan: &Plan,
+    watched: &Watched,
+    restarts: &[(usize, ServerReturn)],
+    outcomes: Vec<Outcome>,
+) -> Report {
+    let (mut errors, mut tolerated) = (Errors::default(), Errors::default());
+    let mut away = Latencies::default();
     let (mut latencies, mut lag, mut connects) = (Latencies::default(), Latencies::default(), Latencies::default());
     let mut clients = Clients::default();
     let mut dropped = 0;
     for outcome in &outcomes {
         errors.merge(&outcome.errors);
+        tolerated.merge(&outcome.tolerated);
+        away.add(&outcome.latencies_away);
         latencies.add(&outcome.latencies);
         lag.add(&outcome.lag);
         connects.add(&outcome.connects);
@@ -38,6 +49,7 @@ pub fn report(scenario: Scenario, plan: &Plan, watched: &Watched, outcomes: Vec<
         not_connected: watched.not_connected,
         audit: audit(plan, &outcomes),
         latency_us: Percentiles::from(&latencies),
+        latency_away_us: Percentiles::from(&away),
         connect_us: Percentiles::from(&connects),
         connections: Connections {
             wanted: u64::from(plan.load.users),
@@ -55,11 +67,24 @@ pub fn report(scenario: Scenario, plan: &Plan, watched: &Watched, outcomes: Vec<
             saturated: false,
         },
         errors: errors.by_name().clone(),
+        errors_tolerated: tolerated.by_name().clone(),
+        behaviours: behaviours(plan, restarts, &outcomes),
         clients,
         thresholds: Vec::new(),
         limits: None,
         scenario,
     }
+}
+
+/// What came of each behaviour, over all workers.
+fn behaviours(plan: &Plan, restarts: &[(usize, ServerReturn)], outcomes: &[Outcome]) -> Vec<BehaviourReport> {
+    let each = |(index, (kind, behaviour)): (usize, (&str, &dyn Behaviour))| {
+        let mut happened = Happened::default();
+        outcomes.iter().for_each(|outcome| happened.add(&outcome.happened[index]));
+        let server = restarts.iter().find(|(at, _)| *at == index).map(|(_, server)| server.clone());
+        BehaviourReport::new(kind, behaviour.describe(), &happened, server)
+    };
+    plan.behaviours.iter().enumerate().map(each).collect()
 }
 
 /// Begin, end and length (s) of the steady phase, when it had both.
@@ -141,6 +166,9 @@ pub fn server(report: &mut Report, target: &Target, watched: &Watched, ended: Op
         server.rss_bytes_per_connection = Some((steady as f64 - ready as f64) / held as f64);
     }
     let (Some(start), Some(end), Some((first, last, seconds))) = (start, end, between(watched)) else { return };
+    if start.pid != end.pid {
+        return; // another process: it was restarted
+    }
     let used = end.since(&start);
     server.cpu_s = Some(used.cpu_s);
     server.cores_used = Some(used.cpu_s / seconds);

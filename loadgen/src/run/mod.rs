@@ -1,6 +1,7 @@
 //! One run, from the scenario to the verdict: everything that can be refused is refused before any load; whatever
 //! happens after that ends in a report.
 mod gather;
+mod restart;
 mod watch;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use std::thread::JoinHandle;
 use fabric::entropy::{Entropy as _, OsEntropy};
 use fabric::time::{Clock as _, SystemClock};
 
+use crate::behave::Behaviours;
 use crate::fail::Failure;
 use crate::measure::Shown;
 use crate::plan::{Pairing, Phases, Plan};
@@ -22,6 +24,7 @@ use crate::server::{self, Server, proc};
 use crate::tokens::Minter;
 use crate::wire::Speech;
 use crate::worker::{self, Outcome, Worker};
+use restart::Restarts;
 
 /// Descriptors the process needs besides its users'.
 const OWN_FILES: u64 = 64;
@@ -65,6 +68,12 @@ struct Target {
 /// [`Failure`]: nothing was run.
 pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, Failure> {
     let scenario = Scenario::load(&options.scenario)?;
+    let restarts = Behaviours::new(&scenario).map_err(Failure::Behaviour)?.restarts().count();
+    if restarts > 0 && options.target.is_some() {
+        return Err(Failure::Behaviour(
+            "restart: only the throwaway server can be restarted: run it without --target".to_owned(),
+        ));
+    }
     let out = |source| Failure::Out { path: options.out.clone(), source };
     report::prepare(&options.out).map_err(out)?;
     let program = match options.target {
@@ -77,10 +86,18 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
         None => existing(&scenario, options)?,
     };
     let started = SystemClock.now();
-    let plan = Arc::new(plan(&scenario, &target));
+    let plan = Arc::new(plan(&scenario, &target)?);
     let workers = start_workers(&plan, &minter)?;
     let shown: Vec<Arc<Shown>> = workers.iter().map(|w| Arc::clone(&w.shown)).collect();
-    let watched = watch::Watch::new(&plan, &shown, target.pid, interrupted).until_the_end();
+    let mut restarts = Restarts::new(&plan);
+    let (server, pid) = (&mut target.server, &mut target.pid);
+    let watched = watch::Watch::new(&plan, &shown, interrupted).until_the_end(|now| {
+        if let Some(server) = server {
+            restarts.look(now, &plan.phases, server);
+            *pid = Some(server.pid());
+        }
+        *pid
+    });
     // Without one worker's part the audit would be of something else: its panic is the run's.
     let home = |worker: Running| worker.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let outcomes = workers.into_iter().map(home).collect::<Result<Vec<Outcome>, _>>()?;
@@ -90,7 +107,7 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     {
         eprintln!("the server's folder stays at {}", folder.display());
     }
-    let mut report = gather::report(scenario, &plan, &watched, outcomes);
+    let mut report = gather::report(scenario, &plan, &watched, &restarts.done(), outcomes);
     report.started_ms = started.wall_ms();
     report.took_s = (SystemClock.now().mono_ns - started.mono_ns) as f64 / 1e9;
     report.limits = Some(target.allowed);
@@ -158,7 +175,7 @@ fn ask(scenario: &Scenario, address: SocketAddr, host: &str, token: &str) -> Res
     Ok(allowed)
 }
 
-fn plan(scenario: &Scenario, target: &Target) -> Plan {
+fn plan(scenario: &Scenario, target: &Target) -> Result<Plan, Failure> {
     let load = scenario.load.clone();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let pairs_of_users = (load.users / 2).max(1);
@@ -166,15 +183,17 @@ fn plan(scenario: &Scenario, target: &Target) -> Plan {
         0 => (cores / 2).clamp(1, 64) as u16,
         asked => asked,
     };
-    Plan {
+    let behaviours = Behaviours::new(scenario).map_err(Failure::Behaviour)?;
+    Ok(Plan {
         pairing: Pairing::new(&load),
         phases: Phases::new(&load),
         target: target.address,
         speech: Speech::of(&load, &target.host, target.allowed),
         run: OsEntropy.next_u64() as u32,
         workers: workers.min(u16::try_from(pairs_of_users).unwrap_or(u16::MAX)),
+        behaviours,
         load,
-    }
+    })
 }
 
 /// A worker's thread and what it shows.
@@ -197,6 +216,6 @@ fn start_workers(plan: &Arc<Plan>, minter: &Arc<Minter>) -> Result<Vec<Running>,
 }
 
 /// Whether every user must be authenticated before the load begins.
-fn waits_for_all(mode: Mode) -> bool {
-    mode != Mode::Connect
+fn waits_for_all(plan: &Plan) -> bool {
+    plan.load.mode != Mode::Connect && !plan.behaviours.delay_logins()
 }

@@ -1,7 +1,7 @@
 //! The controller: starts the phases, shows the live line, looks at the server, sees the end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fabric::time::{Clock as _, SystemClock};
@@ -63,6 +63,7 @@ pub struct Watched {
 pub struct Watch<'a> {
     plan: &'a Plan,
     shown: &'a [Arc<Shown>],
+    /// The server's process; it may change.
     pid: Option<u32>,
     interrupted: &'a AtomicBool,
     live: Live,
@@ -76,12 +77,12 @@ pub struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     /// Nothing seen yet.
-    pub fn new(plan: &'a Plan, shown: &'a [Arc<Shown>], pid: Option<u32>, interrupted: &'a AtomicBool) -> Self {
+    pub fn new(plan: &'a Plan, shown: &'a [Arc<Shown>], interrupted: &'a AtomicBool) -> Self {
         let now = SystemClock.now().mono_ns;
         Self {
             plan,
             shown,
-            pid,
+            pid: None,
             interrupted,
             live: Live::default(),
             watched: Watched::default(),
@@ -93,11 +94,13 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Until everything is sent and has arrived, or time is up; workers are told to leave.
-    pub fn until_the_end(mut self) -> Watched {
+    /// Until everything is sent and has arrived, or time is up; workers are told to leave. `server` is called with every
+    /// look and the time, ns of the monotonic clock; it sees to the server and says what process it is.
+    pub fn until_the_end(mut self, mut server: impl FnMut(u64) -> Option<u32>) -> Watched {
         loop {
             std::thread::sleep(LOOK_EVERY);
             let now = SystemClock.now().mono_ns;
+            self.pid = server(now);
             if self.interrupted.swap(false, Ordering::AcqRel) {
                 if self.watched.interrupted {
                     break; // the second Ctrl-C: not even the drain
@@ -128,7 +131,7 @@ impl<'a> Watch<'a> {
         if self.watched.interrupted {
             return true;
         }
-        if !waits_for_all(self.plan.load.mode) || sums.authenticated >= wanted {
+        if !waits_for_all(self.plan) || sums.authenticated >= wanted {
             self.plan.phases.start(now + LEAD_NS);
         } else if now > self.begun_ns + ns(self.plan.load.connect_timeout_s) {
             self.watched.not_connected = Some(wanted - sums.authenticated);
@@ -164,7 +167,10 @@ impl<'a> Watch<'a> {
             || (exhausted || phases.is_cut())
                 && sums.acked + sums.refused == sums.sent
                 && sums.delivered + sums.refused >= sums.sent;
-        settled || now >= until
+        // A receipt is due before its message counts as acknowledged.
+        let waiting = |of: fn(&Shown) -> &AtomicU64| self.shown.iter().any(|s| of(s).load(Ordering::Acquire) > 0);
+        let all = settled && !waiting(|s| &s.receipts_due) && !(waiting(|s| &s.away) && !self.watched.interrupted);
+        all || now >= until
     }
 
     fn sums(&self) -> Sums {

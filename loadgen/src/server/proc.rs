@@ -8,6 +8,8 @@ use serde::Serialize;
 /// One look at a process.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
+    /// The process.
+    pub pid: u32,
     /// CPU of all threads, ended ones too, s.
     pub cpu_s: f64,
     /// CPU of threads that live, by name (threads of one name are added up), s.
@@ -43,7 +45,7 @@ pub fn look(pid: u32) -> Option<Look> {
     }
     let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    Some(Look { cpu_s, cpu_s_by_thread, rss_bytes: pages * rustix::param::page_size() as u64 })
+    Some(Look { pid, cpu_s, cpu_s_by_thread, rss_bytes: pages * rustix::param::page_size() as u64 })
 }
 
 /// utime + stime of a stat line; the name before them may hold anything.

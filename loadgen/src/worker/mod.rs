@@ -3,6 +3,7 @@
 //! A turn: wait for sockets or the next due time, hand what came to the users' client cores, send what is due, write what
 //! waits, once a connection. The clock is read after every wait and every receive, so that a delivery's time is when its
 //! bytes were there. Nothing here waits for another worker.
+mod absence;
 mod connect;
 mod events;
 mod host;
@@ -29,13 +30,15 @@ use rustix::event::{Timespec, epoll};
 use schema::encode::Encoder;
 
 use crate::audit::{GotSide, SentSide};
+use crate::behave::happened::Happened;
 use crate::fail::Failure;
 use crate::measure::{Errors, Latencies, Shown};
 use crate::pace::Pacer;
 use crate::plan::Plan;
-use crate::scenario::Mode;
+use crate::scenario::{Mode, Size};
 use crate::tokens::Minter;
 use crate::wire::Scratch;
+use absence::Absences;
 use message::Bodies;
 use socket::Read;
 use user::{Link, User};
@@ -61,14 +64,20 @@ pub struct Outcome {
     pub got: Map<u32, GotSide>,
     /// Deliveries of no message of this run.
     pub foreign: u64,
-    /// Latencies of the steady phase.
+    /// Latencies of the steady phase, between users who were online.
     pub latencies: Latencies,
+    /// The same where the sender or the receiver was away on purpose meanwhile.
+    pub latencies_away: Latencies,
     /// Actual less intended send times of the steady phase.
     pub lag: Latencies,
     /// From the begin of a connect to its Welcome.
     pub connects: Latencies,
     /// Errors by name.
     pub errors: Errors,
+    /// Errors in the window of a restart that the scenario tolerates.
+    pub tolerated: Errors,
+    /// What came of each behaviour.
+    pub happened: Vec<Happened>,
     /// What the clients counted.
     pub counters: Counters,
     /// Connections cut on purpose.
@@ -103,6 +112,7 @@ pub struct Worker {
     heard: Vec<u8>,
     scratch: Scratch,
     bodies: Bodies,
+    sizes: Size,
     timers: BinaryHeap<Reverse<(u64, u32)>>,
     /// Users to connect, by when.
     connects: BinaryHeap<Reverse<(u64, u32)>>,
@@ -111,7 +121,11 @@ pub struct Worker {
     dirty: Vec<u32>,
     refill: Vec<u32>,
     pacer: Option<Pacer>,
-    drop_pacer: Option<Pacer>,
+    /// Closed load: users whose pause ends then.
+    pauses: BinaryHeap<Reverse<(u64, u32)>>,
+    absences: Absences,
+    /// Acknowledged messages that wait for a receipt.
+    receipts_due: u64,
     order: Vec<u32>,
     next_sender: usize,
     /// Closed load: sends a user may have unanswered now.
@@ -149,9 +163,12 @@ impl Worker {
             got: fabric::hash::map(seed),
             foreign: 0,
             latencies: Latencies::default(),
+            latencies_away: Latencies::default(),
             lag: Latencies::default(),
             connects: Latencies::default(),
             errors: Errors::default(),
+            tolerated: Errors::default(),
+            happened: vec![Happened::default(); plan.behaviours.len()],
             counters: Counters::default(),
             drops: 0,
         };
@@ -159,6 +176,7 @@ impl Worker {
             quota: plan.messages_of(index),
             order: send::order(places.len() as u32, seed),
             bodies: Bodies::new(plan.load.size_bytes),
+            sizes: plan.load.sizes(),
             first: places.start,
             users,
             config,
@@ -177,7 +195,9 @@ impl Worker {
             dirty: Vec::new(),
             refill: Vec::new(),
             pacer: None,
-            drop_pacer: None,
+            pauses: BinaryHeap::new(),
+            absences: Absences::new(seed),
+            receipts_due: 0,
             next_sender: 0,
             open_window: 0,
             authenticated: 0,
@@ -193,8 +213,10 @@ impl Worker {
 
     /// Runs until the controller says stop; what it brings home.
     pub fn run(mut self) -> Outcome {
-        for user in 0..self.users.len() as u32 {
-            self.tell(user, Input::Start);
+        if !self.plan.behaviours.delay_logins() {
+            for user in 0..self.users.len() as u32 {
+                self.tell(user, Input::Start);
+            }
         }
         while !self.plan.phases.is_stopped() {
             self.turn();
@@ -208,7 +230,7 @@ impl Worker {
         self.begin_load();
         self.connect_due();
         self.send_due();
-        self.drop_due();
+        self.act_due();
         self.fire_timers();
         self.flush();
         self.show(false);
@@ -244,9 +266,12 @@ impl Worker {
             due = due.min((*at).max(self.next_connect_ns));
         }
         if self.sending() {
-            for pacer in [&self.pacer, &self.drop_pacer].into_iter().flatten() {
-                due = due.min(pacer.due_ns());
-            }
+            let pacer = self.pacer.as_ref().map(Pacer::due_ns);
+            let pause = self.pauses.peek().map(|Reverse((at, _))| *at);
+            due = pacer.into_iter().chain(pause).fold(due, u64::min);
+        }
+        if let Some(at) = self.absences.next_due_ns() {
+            due = due.min(at);
         }
         due
     }
@@ -263,6 +288,8 @@ impl Worker {
         let mut buffer = core::mem::take(&mut self.buffer);
         if let Some(socket) = &self.users[user as usize].socket
             && flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
+            // An event from before it stopped reading; its end is an event of its own.
+            && (flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR) || !self.absences.is_stalled(user))
         {
             match socket.receive(&mut buffer) {
                 Read::Bytes(bytes) => {

@@ -44,6 +44,8 @@ pub struct User {
     pub next_peer: u32,
     /// Sends without outcome.
     pub outstanding: u32,
+    /// Pauses it has begun.
+    pub pauses: u32,
     /// What it presents.
     pub token: Box<str>,
 }
@@ -65,6 +67,7 @@ impl User {
             connect_ns: 0,
             next_peer: 0,
             outstanding: 0,
+            pauses: 0,
             token,
         }
     }
