@@ -1,6 +1,6 @@
 //! The load generator: many simulated users on a few threads, at a pace it keeps, with every message audited.
 //!
-//! [`scenario`] says what to do, [`run`] does it: [`server`] starts a throwaway server, [`worker`]s drive users (each a
+//! [`scenario`] says what to do, [`behave`] what happens meanwhile, [`outline`] tells it beforehand, [`run`] does it: [`server`] starts a throwaway server, [`worker`]s drive users (each a
 //! [`client::Core`], through [`wire`] where they speak WebSocket) by [`pace`], [`measure`] and [`audit`] what happens,
 //! and [`report`] judges it. What must stay true: what can be refused is refused before any load; latency counts from the
 //! intended send time; every message is accounted for; and when the generator itself was the limit, there is no verdict.
@@ -12,6 +12,7 @@ pub mod draw;
 pub mod fail;
 pub mod live;
 pub mod measure;
+pub mod outline;
 pub mod pace;
 pub mod plan;
 pub mod probe;

@@ -273,6 +273,8 @@ pub struct Thresholds {
     pub connections_held: Option<u64>,
     /// Errors, at most.
     pub errors: Option<u64>,
+    /// Every behaviour: from its begin until all were back and had what they had missed, seconds at most.
+    pub recovery_s: Option<f64>,
     /// Server CPU seconds per million delivered messages, at most.
     pub cpu_s_per_million: Option<f64>,
     /// Server memory a connection, bytes at most.
@@ -328,7 +330,10 @@ impl Scenario {
         scenario.load.fill_in(&toml::from_str(text).unwrap_or_default())?;
         scenario.load.check()?;
         scenario.thresholds.check(scenario.load.mode)?;
-        Behaviours::new(&scenario)?;
+        let behaviours = Behaviours::new(&scenario)?;
+        if behaviours.is_empty() && scenario.thresholds.recovery_s.is_some() {
+            return Err("thresholds.recovery_s judges behaviours, but there is no [[behaviour]]".to_owned());
+        }
         Ok(scenario)
     }
 }

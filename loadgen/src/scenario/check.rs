@@ -156,6 +156,9 @@ impl Thresholds {
                 "[thresholds] judges messages (p50_us, p99_us, p999_us, max_us, delivered, delivered_per_second, cpu_s_per_million), but load.mode sends none".to_owned(),
             );
         }
+        if let Some(recovery_s) = self.recovery_s {
+            within("thresholds.recovery_s", recovery_s, 0.0, 864_000.0)?;
+        }
         if self.connects_per_second.is_some() && mode != Mode::Connect {
             return Err("thresholds.connects_per_second is for load.mode = \"connect\" only".to_owned());
         }
