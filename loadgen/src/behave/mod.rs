@@ -59,6 +59,11 @@ pub trait Behaviour: Debug + Send + Sync {
         false
     }
 
+    /// What a user's socket may hold unread, bytes; `None`: as much as the host gives.
+    fn receive_buffer(&self, _place: u32) -> Option<usize> {
+        None
+    }
+
     /// What is to be done to the server.
     fn restart(&self) -> Option<&Restart> {
         None
@@ -153,6 +158,11 @@ const KINDS: &[Kind] = &[
     Kind { name: "slow-readers", make: slow_readers::make },
 ];
 
+/// The names of all kinds.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.name)
+}
+
 /// A scenario's behaviours, in its order; `load.drops_per_second` comes last, as a `churn`.
 #[derive(Debug, Default)]
 pub struct Behaviours {
@@ -183,7 +193,7 @@ impl Behaviours {
     }
 
     fn add(&mut self, mut keys: toml::Table, setting: &Setting<'_>) -> Result<(), String> {
-        let names = || KINDS.iter().map(|kind| format!("\"{}\"", kind.name)).collect::<Vec<_>>().join(", ");
+        let names = || kinds().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         let name = match keys.remove("kind") {
             Some(toml::Value::String(name)) => name,
             Some(other) => return Err(format!("kind = {other}: expected one of {}", names())),
@@ -254,5 +264,10 @@ impl Behaviours {
     /// Whether users connect only in the course of the load.
     pub fn delay_logins(&self) -> bool {
         self.all.iter().any(|(_, one)| one.delays_logins())
+    }
+
+    /// The least that a user's socket may hold unread, bytes; `None`: as much as the host gives.
+    pub fn receive_buffer(&self, place: u32) -> Option<usize> {
+        self.all.iter().filter_map(|(_, one)| one.receive_buffer(place)).min()
     }
 }

@@ -24,6 +24,13 @@ struct Keys {
     /// They stop within so long, each at a moment of its own, seconds; 0 = all at once.
     #[serde(default)]
     over_s: f64,
+    /// Their sockets hold so much that is not read, bytes; what is more waits at the server. 0 = as much as the host gives.
+    #[serde(default = "small")]
+    receive_buffer_bytes: usize,
+}
+
+fn small() -> usize {
+    64 << 10
 }
 
 fn tenth() -> f64 {
@@ -34,14 +41,22 @@ fn tenth() -> f64 {
 struct SlowReaders {
     chosen: Chosen,
     stall: u64,
+    receive_buffer: Option<usize>,
 }
 
 pub(super) fn make(keys: toml::Table, setting: &Setting<'_>) -> Result<Box<dyn Behaviour>, String> {
-    let Keys { at_s, for_s, share, over_s } = read(keys)?;
+    let Keys { at_s, for_s, share, over_s, receive_buffer_bytes } = read(keys)?;
     within("for_s", for_s, 0.1, STALL_MAX_S)?;
     let chosen = Chosen::new(setting, share, at_s, over_s)?;
     setting.ends_in_time("it", at_s + over_s + for_s)?;
-    Ok(Box::new(SlowReaders { chosen, stall: ns(for_s) }))
+    let receive_buffer = match receive_buffer_bytes {
+        0 => None,
+        bytes => {
+            within("receive_buffer_bytes", bytes, 4_096, 64 << 20)?;
+            Some(bytes)
+        }
+    };
+    Ok(Box::new(SlowReaders { chosen, stall: ns(for_s), receive_buffer }))
 }
 
 impl Behaviour for SlowReaders {
@@ -55,5 +70,9 @@ impl Behaviour for SlowReaders {
 
     fn describe(&self) -> String {
         format!("{:.0} % of the users do not read for {} s", self.chosen.percent(), self.stall as f64 / 1e9)
+    }
+
+    fn receive_buffer(&self, place: u32) -> Option<usize> {
+        self.receive_buffer.filter(|_| self.chosen.has(place))
     }
 }

@@ -62,6 +62,9 @@ impl Worker {
         let key = u64::from(state.generation) << 32 | u64::from(user);
         match Socket::connect(self.plan.target, socket::source(self.plan.target, nth), &self.epoll, key) {
             Ok(socket) => {
+                if let Some(bytes) = self.plan.behaviours.receive_buffer(place) {
+                    socket.limit_receive_buffer(bytes);
+                }
                 state.socket = Some(socket);
                 state.link = Link::Connecting;
                 if self.plan.speech.is_some() {

@@ -79,6 +79,12 @@ impl Socket {
         }
     }
 
+    /// Bounds what the kernel keeps for it unread, bytes (about: it counts its own records too).
+    pub fn limit_receive_buffer(&self, bytes: usize) {
+        // A host that refuses keeps more: the server is then less burdened, which its figures show.
+        let _ = sockopt::set_socket_recv_buffer_size(&self.fd, bytes);
+    }
+
     /// Receives once.
     pub fn receive(&self, into: &mut [u8]) -> Read {
         match net::recv(&self.fd, into, RecvFlags::DONTWAIT) {
