@@ -10,6 +10,7 @@ pub mod cli;
 pub mod commands;
 pub mod draw;
 pub mod fail;
+pub mod fit;
 pub mod live;
 pub mod measure;
 pub mod outline;

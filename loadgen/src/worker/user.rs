@@ -28,6 +28,8 @@ pub struct User {
     pub link: Link,
     /// Tells events of this connection from those of one before.
     pub generation: u32,
+    /// From the begin of a connect to its Welcome or its failure.
+    pub joining: bool,
     /// Between Welcome and the session's end.
     pub authenticated: bool,
     /// It is in the list of users with something to write.
@@ -46,19 +48,18 @@ pub struct User {
     pub outstanding: u32,
     /// Pauses it has begun.
     pub pauses: u32,
-    /// What it presents.
-    pub token: Box<str>,
 }
 
 impl User {
     /// Not connected yet.
-    pub fn new(core: Core, token: Box<str>) -> Self {
+    pub fn new(core: Core) -> Self {
         Self {
             core,
             socket: None,
             websocket: None,
             link: Link::Down,
             generation: 0,
+            joining: false,
             authenticated: false,
             dirty: false,
             refill: false,
@@ -68,7 +69,6 @@ impl User {
             next_peer: 0,
             outstanding: 0,
             pauses: 0,
-            token,
         }
     }
 }
