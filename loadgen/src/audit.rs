@@ -9,7 +9,8 @@ mod receipts;
 use std::collections::VecDeque;
 
 use schema::ids::{ChatId, MessageId};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 pub use receipts::Receipts;
 
@@ -135,7 +136,7 @@ fn fingerprint(n: u64, seq: u64, message: MessageId) -> u64 {
 }
 
 /// The audit's result, as it is reported.
-#[derive(Clone, Debug, Default, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Audit {
     /// Messages the users handed to their clients.
     pub sent: u64,
@@ -172,7 +173,7 @@ pub struct Audit {
 }
 
 /// A message that did not arrive.
-#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Lost {
     /// Who sent it.
     pub sender: u64,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{become_server, check, run, scenarios};
+use crate::commands::{become_server, check, html, run, scenarios, schema};
 
 /// Shardwire's load generator: paces, measures, audits, reports.
 ///
@@ -25,6 +25,10 @@ enum Command {
     Check(check::Args),
     /// Lists the scenarios of a folder.
     Scenarios(scenarios::Args),
+    /// Draws the page of a report again.
+    Html(html::Args),
+    /// Prints the JSON schema of report.json.
+    Schema,
     /// For the load generator itself: becomes the throwaway server, ended with PARENT.
     #[command(hide = true)]
     BecomeServer(become_server::Args),
@@ -36,6 +40,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args),
         Command::Scenarios(args) => scenarios::run(&args),
+        Command::Html(args) => html::run(&args),
+        Command::Schema => schema::run(),
         Command::BecomeServer(args) => become_server::run(&args),
     }
 }

@@ -24,10 +24,12 @@ pub enum Failure {
     /// A behaviour of the scenario cannot be carried out.
     #[error("{0}")]
     Behaviour(String),
-    /// `--out` cannot hold a report.
-    #[error("--out {}: a report cannot be written there: {source}", path.display())]
+    /// A place for a report cannot hold one.
+    #[error("{option}: {} cannot be written: {source}", path.display())]
     Out {
-        /// The folder.
+        /// The option that names it.
+        option: &'static str,
+        /// The file or folder.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
