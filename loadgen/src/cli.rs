@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{become_server, run};
+use crate::commands::{become_server, compare, run};
 
 /// Shardwire's load generator: paces, measures, audits, reports.
 ///
@@ -21,6 +21,7 @@ struct Cli {
 enum Command {
     /// Runs a scenario, against a throwaway server unless there is a target.
     Run(run::Args),
+    Compare(compare::Args),
     /// For the load generator itself: becomes the throwaway server, ended with PARENT.
     #[command(hide = true)]
     BecomeServer(become_server::Args),
@@ -30,6 +31,7 @@ enum Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Compare(args) => compare::run(&args),
         Command::BecomeServer(args) => become_server::run(&args),
     }
 }

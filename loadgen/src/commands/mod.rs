@@ -1,3 +1,4 @@
 //! The subcommands, one file each: its arguments and what it does with them.
 pub mod become_server;
+pub mod compare;
 pub mod run;
