@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{become_server, compare, run};
+use crate::commands::{become_server, compare, knee, run};
 
 /// Shardwire's load generator: paces, measures, audits, reports.
 ///
@@ -22,6 +22,7 @@ enum Command {
     /// Runs a scenario, against a throwaway server unless there is a target.
     Run(run::Args),
     Compare(compare::Args),
+    Knee(knee::Args),
     /// For the load generator itself: becomes the throwaway server, ended with PARENT.
     #[command(hide = true)]
     BecomeServer(become_server::Args),
@@ -32,6 +33,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Compare(args) => compare::run(&args),
+        Command::Knee(args) => knee::run(&args),
         Command::BecomeServer(args) => become_server::run(&args),
     }
 }

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod commands;
 pub mod compare;
 pub mod fail;
+pub mod knee;
 pub mod live;
 pub mod measure;
 pub mod pace;

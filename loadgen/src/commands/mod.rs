@@ -1,4 +1,5 @@
 //! The subcommands, one file each: its arguments and what it does with them.
 pub mod become_server;
 pub mod compare;
+pub mod knee;
 pub mod run;
