@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{become_server, compare, knee, run};
+use crate::commands::{become_server, capacity, compare, html, knee, run, schema};
 
 /// Shardwire's load generator: paces, measures, audits, reports.
 ///
@@ -22,7 +22,12 @@ enum Command {
     /// Runs a scenario, against a throwaway server unless there is a target.
     Run(run::Args),
     Compare(compare::Args),
+    Capacity(Box<capacity::Args>),
     Knee(knee::Args),
+    /// Draws the page of a report again.
+    Html(html::Args),
+    /// Prints the JSON schema of report.json.
+    Schema,
     /// For the load generator itself: becomes the throwaway server, ended with PARENT.
     #[command(hide = true)]
     BecomeServer(become_server::Args),
@@ -32,8 +37,11 @@ enum Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Capacity(args) => capacity::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Knee(args) => knee::run(&args),
+        Command::Html(args) => html::run(&args),
+        Command::Schema => schema::run(),
         Command::BecomeServer(args) => become_server::run(&args),
     }
 }

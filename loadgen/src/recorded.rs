@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::report::FILE;
+use crate::report::outputs::JSON as FILE;
 use crate::scenario::Scenario;
 
 /// A report that was read.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fabric::net::websocket::{Decoder, Kind, Message, Role, accept_key, server_frame};
+use loadgen::report::outputs::Outputs;
 use loadgen::report::{Report, Verdict};
 use loadgen::run::{Options, run};
 use schema::encode::{Encoder, WelcomeFields};
@@ -179,7 +180,7 @@ fn report(lie: Lie) -> Report {
         scenario,
         target: Some(Liar::serve(lie)),
         token_key: Some(key),
-        out: folder.path().join("out"),
+        outputs: Outputs { folder: folder.path().join("out"), ..Outputs::default() },
         ..Options::default()
     };
     run(&options, &Arc::default()).unwrap_or_else(|failure| panic!("{failure}"))

@@ -98,7 +98,11 @@ impl Costs {
                 return Err(wrong(format!(
                     "figure.{name}: a {} figure needs {}",
                     figure.kind.name(),
-                    if figure.kind == Kind::Measured { "`from`" } else { "`source`; kinds are measured, given, assumed" }
+                    if figure.kind == Kind::Measured {
+                        "`from`"
+                    } else {
+                        "`source`; kinds are measured, given, assumed"
+                    }
                 )));
             }
         }
@@ -171,7 +175,8 @@ impl Entry {
         let mut files = vec![path.to_owned()];
         if path.is_dir() {
             let entries = fs::read_dir(path).map_err(|error| wrong(path, format!("cannot be read: {error}")))?;
-            files = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
+            files =
+                entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
             files.sort();
         }
         let read = |file: &PathBuf| {
@@ -235,7 +240,8 @@ pub fn update(costs: &Path, entry: &Entry) -> Result<Vec<String>, Refused> {
     let wrong = |what: String| Refused::File { path: costs.to_owned(), what };
     let read = Costs::load(Some(costs))?;
     let text = fs::read_to_string(costs).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    let mut document: toml_edit::DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| wrong(error.to_string()))?;
+    let mut document: toml_edit::DocumentMut =
+        text.parse().map_err(|error: toml_edit::TomlError| wrong(error.to_string()))?;
     let mut changed = Vec::new();
     for (name, figure) in read.figure.iter().filter(|(_, figure)| figure.kind == Kind::Measured) {
         let value = entry.value(figure)?;

@@ -1,6 +1,7 @@
 //! The model's file: inputs, sections of formulas, tiers with what bounds them.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use serde::Deserialize;
 
@@ -34,6 +35,9 @@ pub struct Input {
     pub high: Option<f64>,
     /// What it is.
     pub says: String,
+    /// As an option, without its hyphens.
+    #[serde(skip)]
+    pub long: String,
 }
 
 /// Formulas under a title.
@@ -86,8 +90,16 @@ impl Model {
     ///
     /// # Errors
     /// It cannot be read; a test reads it.
-    pub fn load() -> Result<Self, Refused> {
-        toml::from_str(TEXT).map_err(|error| Refused::Model(error.to_string()))
+    pub fn get() -> Result<&'static Self, Refused> {
+        static MODEL: OnceLock<Result<Model, String>> = OnceLock::new();
+        let read = || {
+            let mut model: Self = toml::from_str(TEXT).map_err(|error| error.to_string())?;
+            for input in &mut model.input {
+                input.long = input.name.replace('_', "-");
+            }
+            Ok(model)
+        };
+        MODEL.get_or_init(read).as_ref().map_err(|what| Refused::Model(what.clone()))
     }
 }
 
@@ -106,6 +118,6 @@ impl Input {
 
     /// As an option of the command line.
     pub fn option(&self) -> String {
-        format!("--{}", self.name.replace('_', "-"))
+        format!("--{}", self.long)
     }
 }

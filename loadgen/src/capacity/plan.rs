@@ -64,12 +64,14 @@ pub struct Sensitive {
 /// # Errors
 /// What is impossible, missing or unknown, by name.
 pub fn plan(costs: &Costs, given: &BTreeMap<String, f64>) -> Result<Plan, Refused> {
-    let model = Model::load()?;
-    if let Some(unknown) = given.keys().find(|k| !costs.figure.contains_key(*k) && model.input.iter().all(|i| i.name != **k)) {
+    let model = Model::get()?;
+    if let Some(unknown) =
+        given.keys().find(|k| !costs.figure.contains_key(*k) && model.input.iter().all(|i| i.name != **k))
+    {
         return Err(Refused::Input(format!("--set {unknown}: is neither an input nor a unit cost")));
     }
-    let mut plan = evaluate(&model, costs, given)?;
-    plan.sensitive = sensitive(&model, costs, given, &plan);
+    let mut plan = evaluate(model, costs, given)?;
+    plan.sensitive = sensitive(model, costs, given, &plan);
     Ok(plan)
 }
 
@@ -106,27 +108,27 @@ fn evaluate(model: &Model, costs: &Costs, given: &BTreeMap<String, f64>) -> Resu
 fn inputs(sheet: &mut Sheet, model: &Model, given: &BTreeMap<String, f64>) -> Result<(), Refused> {
     for input in &model.input {
         let said = given.get(&input.name).copied();
+        // A price that nobody said is no assumption.
+        let unsaid_price = said.is_none() && input.default == Some(0.0) && input.name.starts_with("cost_");
         let missing = || Refused::Input(format!("{} is missing: {}", input.option(), input.says));
         let value = said.or(input.default).ok_or_else(missing)?;
         input.check(value)?;
         let (kind, source) = match said {
             Some(_) => (Kind::Given, "command line"),
+            None if unsaid_price => (Kind::Computed, "not said"),
             None => (Kind::Assumed, "default"),
         };
         add(sheet, &input.name, &input.unit, &input.says, kind, source.to_owned(), value)?;
     }
     let of = |name: &str| sheet.value(name).unwrap_or(0.0);
     let (users, online) = (of("users"), of("online"));
-    if online > users * MOST_DEVICES {
+    if online > users {
         return Err(Refused::Input(format!(
             "--online {online} is more than --users {users}: more connections than people with an account"
         )));
     }
     Ok(())
 }
-
-/// Connections a user, at most: `online` counts people.
-const MOST_DEVICES: f64 = 1.0;
 
 fn figures(sheet: &mut Sheet, costs: &Costs, given: &BTreeMap<String, f64>) -> Result<(), Refused> {
     for (name, figure) in &costs.figure {
@@ -149,8 +151,15 @@ fn add(
     source: String,
     value: f64,
 ) -> Result<(), Refused> {
-    let quantity =
-        Quantity { name: name.to_owned(), unit: unit.to_owned(), says: says.to_owned(), kind, source, value, formula: None };
+    let quantity = Quantity {
+        name: name.to_owned(),
+        unit: unit.to_owned(),
+        says: says.to_owned(),
+        kind,
+        source,
+        value,
+        formula: None,
+    };
     sheet.input(quantity).map_err(Refused::Model)
 }
 
@@ -167,15 +176,18 @@ fn size(sheet: &mut Sheet, tier: &super::model::Tier) -> Result<Tier, Refused> {
     let mut bounds = Vec::new();
     for (resource, formula) in &tier.bounds {
         let row = format!("{}_nodes_by_{}", tier.name, resource.replace(' ', "_"));
-        let value = sheet.formula(&row, "nodes", &format!("{resource} asks for"), formula).map_err(Refused::Model)?;
+        let value =
+            sheet.formula(&row, "nodes", &format!("asked for by {resource}"), formula).map_err(Refused::Model)?;
         bounds.push((resource.clone(), value));
     }
     bounds.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let all: Vec<String> = tier.bounds.keys().map(|r| format!("{}_nodes_by_{}", tier.name, r.replace(' ', "_"))).collect();
+    let all: Vec<String> =
+        tier.bounds.keys().map(|r| format!("{}_nodes_by_{}", tier.name, r.replace(' ', "_"))).collect();
     let row = format!("{}_nodes", tier.name);
     let formula = format!("max({}, ceil(max({})))", tier.least, all.join(", "));
     let nodes = sheet.formula(&row, "nodes", "the tightest of them", &formula).map_err(Refused::Model)?;
-    let tightest = bounds.first().map(|b| format!("{}_nodes_by_{}", tier.name, b.0.replace(' ', "_"))).unwrap_or_default();
+    let tightest =
+        bounds.first().map(|b| format!("{}_nodes_by_{}", tier.name, b.0.replace(' ', "_"))).unwrap_or_default();
     Ok(Tier {
         title: tier.title.clone(),
         name: tier.name.clone(),
@@ -199,7 +211,9 @@ fn sensitive(model: &Model, costs: &Costs, given: &BTreeMap<String, f64>, plan: 
     };
     let assumed = plan.sheet.rows().iter().filter(|q| q.kind == Kind::Assumed);
     let mut found: Vec<Sensitive> = assumed
-        .filter_map(|q| Some(Sensitive { name: q.name.clone(), halved: less: with(&q.name, LESS)?, more: with(&q.name, MORE)? }))
+        .filter_map(|q| {
+            Some(Sensitive { name: q.name.clone(), less: with(&q.name, LESS)?, more: with(&q.name, MORE)? })
+        })
         .filter(|s| s.less != nodes || s.more != nodes)
         .collect();
     let span = |s: &Sensitive| (s.less - nodes).abs().max((s.more - nodes).abs());

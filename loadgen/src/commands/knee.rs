@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fabric::time::{Clock as _, SystemClock};
 
 use crate::knee::rig::{self, RealRig, StepError};
-use crate::knee::{self, Asked, Bound, Knee, Limits, Rig as _, Step, show, usl};
+use crate::knee::{self, Asked, Bound, Knee, Limits, Rig as _, Step, page, show, usl};
 use crate::run::Options;
 use crate::scenario::Scenario;
 
@@ -116,6 +116,7 @@ fn find(args: &Args, interrupted: &Arc<AtomicBool>) -> Result<Knee, String> {
         target_pid: args.target_pid,
         server: args.server.clone(),
         token_key: args.token_key.clone(),
+        quiet: true,
         guard: std::env::current_exe().ok(),
         ..Options::default()
     };
@@ -204,5 +205,6 @@ fn prepare(out: &Path) -> io::Result<()> {
 }
 
 fn write(knee: &Knee, out: &Path) -> io::Result<()> {
-    fs::write(out.join(knee::FILE), serde_json::to_string_pretty(knee)? + "\n")
+    fs::write(out.join(knee::FILE), serde_json::to_string_pretty(knee)? + "\n")?;
+    fs::write(out.join(page::FILE), page::page(knee))
 }

@@ -5,6 +5,7 @@
 //! whose concurrency is given, not observed. What must stay true: a limit of the load generator is never called the server's.
 
 mod judge;
+pub mod page;
 pub mod rig;
 mod search;
 pub mod show;

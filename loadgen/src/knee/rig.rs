@@ -13,7 +13,7 @@ use super::judge::judge_any;
 use super::{Asked, Judged, Rig, Step, figures, judge_open};
 use crate::fail::Failure;
 use crate::recorded::{Recorded, Unread};
-use crate::report;
+use crate::report::outputs::{self, Outputs};
 use crate::run::{self, Options};
 use crate::scenario::{Mode, Scenario, Thresholds};
 
@@ -123,8 +123,9 @@ impl RealRig<'_> {
         let write = |source| StepError::Write { path: path.clone(), source };
         fs::create_dir_all(&out).map_err(write)?;
         fs::write(&path, text).map_err(write)?;
-        run::run(&Options { scenario: path.clone(), out: out.clone(), ..self.options.clone() }, self.interrupted)?;
-        let report = Recorded::read(&out.join(report::FILE))?;
+        let outputs = Outputs { folder: out.clone(), ..Outputs::default() };
+        run::run(&Options { scenario: path.clone(), outputs, ..self.options.clone() }, self.interrupted)?;
+        let report = Recorded::read(&out.join(outputs::JSON))?;
         let step = Step { asked, judged: judge(&report), figures: figures(&report), folder };
         (self.told)(&step);
         Ok(step)

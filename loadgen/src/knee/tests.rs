@@ -194,3 +194,30 @@ fn a_steps_scenario_keeps_all_but_its_load() {
     assert!(rig::scenario_of(&idle, Asked::Rate(1.0), 4.0).unwrap_err().contains("load.mode"));
     assert!(rig::scenario_of(&base, Asked::Rate(1.0), 0.0).unwrap_err().contains("load.steady_s"));
 }
+
+#[test]
+fn the_page_has_every_step_and_needs_nothing_else() {
+    let found = found(&mut Simulated::new(20_000.0), limits());
+    let law = usl::Law { lambda: 2_000.0, sigma: 0.05, kappa: 1e-6 };
+    let points: Vec<usl::Point> = [2.0, 8.0, 32.0, 128.0].map(|n| (n, law.throughput(n))).into();
+    let knee = Knee {
+        schema: 1,
+        name: "a <name>".to_owned(),
+        started_ms: 0,
+        reason: show::reason(&found, &limits()),
+        exit_code: 0,
+        limits: limits(),
+        closed: Vec::new(),
+        scaling: usl::fit(&points),
+        found,
+    };
+    let page = page::page(&knee);
+    for step in &knee.found.steps {
+        let Asked::Rate(rate) = step.asked else { continue };
+        assert!(page.contains(&format!("{rate:.0}/s")), "{rate}");
+    }
+    assert!(page.contains("a &lt;name&gt;") && page.contains(&knee.reason) && page.contains("arXiv:0808.1431"));
+    assert!(!page.contains("http") && !page.contains("<script") && !page.contains("NaN"));
+    let text = show::text(&knee);
+    assert!(text.ends_with(&format!("knee (0): {}", knee.reason)) && text.contains("95 % intervals: λ 2000"), "{text}");
+}

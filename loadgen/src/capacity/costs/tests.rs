@@ -57,7 +57,8 @@ fn an_entry_that_lacks_a_figure_changes_nothing() {
 
 #[test]
 fn a_figure_without_origin_or_sense_is_named() {
-    let head = "[history]\nfile = \"\"\ndate = \"\"\ncommit = \"\"\nmachine = \"\"\n[figure.x]\nunit = \"\"\nsays = \"\"\n";
+    let head =
+        "[history]\nfile = \"\"\ndate = \"\"\ncommit = \"\"\nmachine = \"\"\n[figure.x]\nunit = \"\"\nsays = \"\"\n";
     let read = |rest: &str| Costs::read(&format!("{head}{rest}"), Path::new("f.toml")).unwrap_err().to_string();
     for (rest, word) in [
         ("value = 1.0\nkind = \"assumed\"", "figure.x: a assumed figure needs `source`"),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::number;
+use super::{constant, number};
 use crate::capacity::plan::Plan;
 
 /// Grows when a field changes its meaning or goes away.
@@ -23,8 +23,8 @@ pub fn json(plan: &Plan) -> Value {
                 "says": q.says,
                 "kind": q.kind,
                 "source": q.source,
-                "formula": formula.map(|f| f.say(&str::to_owned, &number)),
-                "substituted": formula.map(|f| f.say(&|n| plan.sheet.value(n).map_or_else(String::new, number), &number)),
+                "formula": formula.map(|f| f.say(&str::to_owned, &constant)),
+                "substituted": formula.map(|f| f.say(&|n| plan.sheet.value(n).map_or_else(String::new, number), &constant)),
             })
         })
         .collect();
@@ -36,7 +36,10 @@ pub fn json(plan: &Plan) -> Value {
             json!({"name": t.name, "title": t.title, "nodes": t.nodes, "tightest": t.tightest(), "bounds": bounds, "rests_on": t.rests_on})
         })
         .collect();
-    let worth: Vec<Value> =
-        plan.sensitive.iter().map(|s| json!({"name": s.name, "nodes_a_fifth_less": s.less, "nodes_a_quarter_more": s.more})).collect();
+    let worth: Vec<Value> = plan
+        .sensitive
+        .iter()
+        .map(|s| json!({"name": s.name, "nodes_a_fifth_less": s.less, "nodes_a_quarter_more": s.more}))
+        .collect();
     json!({"schema": SCHEMA, "nodes": plan.sheet.value("nodes"), "tiers": tiers, "quantities": quantities, "assumptions": worth})
 }

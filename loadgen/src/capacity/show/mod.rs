@@ -32,6 +32,25 @@ fn digits(value: f64) -> String {
     if rest.is_empty() { format!("{sign}{grouped}") } else { format!("{sign}{grouped}.{rest}") }
 }
 
+/// A constant of a formula, with all its digits.
+pub fn constant(value: f64) -> String {
+    if value == 1_073_741_824.0 {
+        return "2^30".to_owned();
+    }
+    if value >= 1e6 { number(value) } else { group(value) }
+}
+
+/// All digits of a number below a million.
+fn group(value: f64) -> String {
+    let text = value.to_string();
+    let (whole, rest) = text.split_once('.').map_or((text.as_str(), String::new()), |(w, r)| (w, format!(".{r}")));
+    let grouped = match whole.len() {
+        4..=6 => format!("{},{}", &whole[..whole.len() - 3], &whole[whole.len() - 3..]),
+        _ => whole.to_owned(),
+    };
+    grouped + &rest
+}
+
 /// A value with its unit.
 pub fn with_unit(value: f64, unit: &str) -> String {
     let text = number(value);
@@ -64,6 +83,9 @@ mod tests {
         ] {
             assert_eq!(number(value), text);
         }
-        assert_eq!((with_unit(3.0, "/s"), with_unit(3.0, "cores"), with_unit(3.0, "")), ("3/s".into(), "3 cores".into(), "3".into()));
+        assert_eq!(
+            (with_unit(3.0, "/s"), with_unit(3.0, "cores"), with_unit(3.0, "")),
+            ("3/s".into(), "3 cores".into(), "3".into())
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{number, with_unit};
+use super::{constant, number, with_unit};
 use crate::capacity::plan::Plan;
 use crate::capacity::sheet::{Kind, Quantity};
 
@@ -36,13 +36,28 @@ pub fn text(plan: &Plan) -> String {
 fn tiers(text: &mut String, plan: &Plan) {
     let _ = writeln!(text, "{:<18} {:>10}  {:<28} other resources would ask for", "tier", "nodes", "tightest");
     for tier in &plan.tiers {
-        let others: Vec<String> =
-            tier.bounds.iter().skip(usize::from(!tier.least)).map(|(name, nodes)| format!("{name} {}", number(*nodes))).collect();
-        let line = format!("{:<18} {:>10}  {:<28} {}", tier.title, number(tier.nodes), tier.tightest(), others.join(", "));
+        let others: Vec<String> = tier
+            .bounds
+            .iter()
+            .skip(usize::from(!tier.least))
+            .map(|(name, nodes)| format!("{name} {}", number(*nodes)))
+            .collect();
+        let line =
+            format!("{:<18} {:>10}  {:<28} {}", tier.title, number(tier.nodes), tier.tightest(), others.join(", "));
         let _ = writeln!(text, "{}", line.trim_end());
     }
     let of = |name: &str| plan.sheet.value(name).unwrap_or(0.0);
-    let _ = writeln!(text, "{:<18} {:>10}", "all", number(of("nodes")));
+    let _ = writeln!(text, "{:<18} {:>10}\n", "all", number(of("nodes")));
+    for tier in plan.tiers.iter().filter(|t| !t.least) {
+        let of_kind = |kind: Kind| {
+            let names = tier.rests_on.iter().filter(|n| plan.sheet.get(n).is_some_and(|q| q.kind == kind));
+            names.map(String::as_str).collect::<Vec<_>>().join(", ")
+        };
+        let kinds = [Kind::Measured, Kind::Given, Kind::Assumed].map(|kind| (kind.name(), of_kind(kind)));
+        let said: Vec<String> =
+            kinds.into_iter().filter(|k| !k.1.is_empty()).map(|(kind, names)| format!("{kind} {names}")).collect();
+        hanging(text, &format!("{} ({}) rest on: {}", tier.title, tier.tightest(), said.join("; ")));
+    }
     let _ = writeln!(
         text,
         "\nstorage {} for messages (all copies, full retention), {} for media; {} a month to the internet",
@@ -64,8 +79,8 @@ fn tiers(text: &mut String, plan: &Plan) {
 fn formula(text: &mut String, plan: &Plan, name: &str) {
     let Some(quantity) = plan.sheet.get(name) else { return };
     let Some(formula) = &quantity.formula else { return };
-    let symbols = formula.say(&str::to_owned, &number);
-    let numbers = formula.say(&|n| plan.sheet.value(n).map_or_else(String::new, number), &number);
+    let symbols = formula.say(&str::to_owned, &constant);
+    let numbers = formula.say(&|n| plan.sheet.value(n).map_or_else(String::new, number), &constant);
     let _ = writeln!(text, "  {} = {}: {}", quantity.name, with_unit(quantity.value, &quantity.unit), quantity.says);
     wrapped(text, &format!("= {symbols}"));
     if numbers != symbols {
@@ -105,24 +120,34 @@ fn origins(text: &mut String, plan: &Plan) {
 
 fn origin(text: &mut String, quantity: &Quantity) {
     let Quantity { name, unit, says, source, value, .. } = quantity;
-    let source = if ["command line", "default"].contains(&source.as_str()) { String::new() } else { format!(" [{source}]") };
+    let source =
+        if ["command line", "default"].contains(&source.as_str()) { String::new() } else { format!(" [{source}]") };
     let line = format!("{name} = {}: {says}{source}", with_unit(*value, unit));
+    text.push_str("  ");
+    hanging(text, &line);
+}
+
+/// A line that goes on with an indent.
+fn hanging(text: &mut String, line: &str) {
     let mut length = 2;
-    text.push(' ');
-    for word in line.split(' ') {
-        if length + 1 + word.chars().count() > WIDTH {
-            text.push_str("\n     ");
-            length = 5;
+    for (place, word) in line.split(' ').enumerate() {
+        if place > 0 && length + 1 + word.chars().count() > WIDTH {
+            text.push_str("\n      ");
+            length = 6;
+        } else if place > 0 {
+            text.push(' ');
+            length += 1;
         }
-        let _ = write!(text, " {word}");
-        length += 1 + word.chars().count();
+        text.push_str(word);
+        length += word.chars().count();
     }
     text.push('\n');
 }
 
 fn worth(text: &mut String, plan: &Plan) {
     let nodes = plan.sheet.value("nodes").unwrap_or(0.0);
-    let _ = writeln!(text, "\nAssumptions that matter most: nodes of all tiers ({} now) if the figure is", number(nodes));
+    let _ =
+        writeln!(text, "\nAssumptions that matter most: nodes of all tiers ({} now) if the figure is", number(nodes));
     let _ = writeln!(text, "  {:<26} {:>14} {:>14}", "", "a fifth less", "a quarter more");
     for row in plan.sensitive.iter().take(SENSITIVE) {
         let _ = writeln!(text, "  {:<26} {:>14} {:>14}", row.name, number(row.less), number(row.more));
