@@ -11,6 +11,7 @@ pub mod cli;
 pub mod commands;
 pub mod compare;
 pub mod fail;
+pub mod fit;
 pub mod html;
 pub mod knee;
 pub mod live;

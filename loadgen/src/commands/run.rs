@@ -1,6 +1,6 @@
 //! `loadgen run`: runs a scenario and says how it went.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -42,6 +42,9 @@ pub struct Args {
     /// Shows no progress, and of the summary only the verdict.
     #[arg(long)]
     quiet: bool,
+    /// An address of this host that connections come from; may be given several times. Instead of load.sources.
+    #[arg(long = "source", value_name = "ADDR")]
+    sources: Vec<IpAddr>,
     /// Keep the throwaway server's folder.
     #[arg(long)]
     keep: bool,
@@ -59,6 +62,7 @@ pub fn run(args: Args) -> ExitCode {
         server: args.server,
         outputs: Outputs { folder: args.out, junit: args.junit, prometheus: args.prometheus },
         token_key: args.token_key,
+        sources: args.sources,
         keep: args.keep,
         quiet,
         guard,

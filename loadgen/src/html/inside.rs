@@ -68,6 +68,10 @@ pub fn stages(report: &Report) -> Markup {
     card("Where a message's time goes", body)
 }
 
+/// Places in the table of [`memory`].
+const PRIVATE: usize = 1;
+const KERNEL: usize = 2;
+
 /// What a connection costs.
 pub fn memory(report: &Report) -> Markup {
     let memory = &report.memory_per_connection;
@@ -86,14 +90,14 @@ pub fn memory(report: &Report) -> Markup {
         @if parts.len() > 1 { (stacked(&parts, "memory of a connection by where it is")) }
         div.scroll { table.pairs { tbody {
             @for (place, (name, amount)) in rows.iter().enumerate() {
-                tr {
-                    th scope="row" { @if place != 1 { (swatch(place.saturating_sub(usize::from(place > 1)))) } (name) }
+                tr class=(if place == PRIVATE { "part" } else { "" }) {
+                    th scope="row" { @if place != PRIVATE { (swatch(place.saturating_sub(usize::from(place > PRIVATE)))) } (name) }
                     td.n { (amount.bytes.map_or_else(|| UNKNOWN.to_owned(), words::bytes)) }
                     td.why { @if let Some(why) = &amount.unknown { (why) } }
                 }
-            }
-            @for (name, bytes) in &memory.kernel_parts {
-                tr.part { th scope="row" { "kernel: " code { (name) } } td.n { (words::bytes(*bytes)) } td {} }
+                @if place == KERNEL { @for (name, bytes) in &memory.kernel_parts {
+                    tr.part { th scope="row" { code { (name) } } td.n { (words::bytes(*bytes)) } td {} }
+                } }
             }
         } } }
     };
@@ -135,6 +139,7 @@ pub fn generator(report: &Report) -> Markup {
     let lag = &own.pacing_lag_us;
     let busy: Vec<String> = own.busy.iter().take(16).map(|busy| words::percent(*busy)).collect();
     let more = if own.busy.len() > 16 { " …" } else { "" };
+    let waiting = own.waiting.iter().copied().reduce(f64::max);
     let known = |value: Option<f64>, says: fn(f64) -> String| value.map_or_else(|| UNKNOWN.to_owned(), says);
     let late = if lag.count > 0 {
         format!(
@@ -149,6 +154,7 @@ pub fn generator(report: &Report) -> Markup {
     let rows = [
         ("worker threads", own.workers.to_string()),
         ("busy, of a core each", busy.join(", ") + more),
+        ("waiting for a core, at most", known(waiting, words::percent)),
         ("CPU of its process, cores", known(own.cores_used, words::number)),
         ("host busy", known(report.machine.busy, words::percent)),
         ("sent later than intended", late),

@@ -44,11 +44,12 @@ pub fn page(report: &Report) -> String {
             section aria-label="Charts" {
                 div.charts { @for chart in charts::all(report) { (chart.markup()) } }
             }
-            div.pair { (inside::stages(report)) (inside::memory(report)) }
-            div.pair { (sections::audit(report)) (sections::errors(report)) }
-            (sections::behaviours(report))
-            div.pair { (inside::threads(report)) (inside::generator(report)) }
-            div.pair { (sections::scenario(report)) (sections::machine(report)) }
+            div.cards {
+                (inside::stages(report)) (inside::memory(report))
+                (sections::audit(report)) (sections::errors(report)) (sections::behaviours(report))
+                (inside::threads(report)) (inside::generator(report))
+                (sections::machine(report)) (sections::scenario(report))
+            }
         }
         footer {
             p { "Drawn by loadgen " (env!("CARGO_PKG_VERSION")) " from report.json, schema " (report.schema) ". Latency counts from the time a message was to be sent, so a late sender does not hide a slow server." }

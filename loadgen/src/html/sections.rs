@@ -11,7 +11,7 @@ use crate::words;
 pub const UNKNOWN: &str = "–";
 
 /// A value that is longer may be broken over lines, bytes.
-const SHORT: usize = 28;
+const SHORT: usize = 22;
 
 /// A card with a heading.
 pub fn card(title: &str, body: Markup) -> Markup {
@@ -181,25 +181,53 @@ pub fn errors(report: &Report) -> Markup {
     card("Errors", body)
 }
 
-/// What the scenario's behaviours did, whatever they are.
+/// What the scenario's behaviours did, whatever they are: a behaviour's report is read as JSON has it.
 pub fn behaviours(report: &Report) -> Markup {
-    if report.behaviours.is_empty() {
+    let Ok(Value::Array(all)) = serde_json::to_value(&report.behaviours) else { return html! {} };
+    if all.is_empty() {
         return html! {};
     }
-    let body = html! {
-        @for behaviour in &report.behaviours {
-            h3 { (behaviour.name.replace('_', " ")) }
-            p.note { (behaviour.said) }
-            (pairs(&behaviour.figures.iter().map(|(name, value)| (name.replace('_', " "), said(value))).collect::<Vec<_>>()))
-        }
-    };
+    let body = html! { @for behaviour in &all { (behaviour_of(behaviour)) } };
     card("Behaviours", body)
+}
+
+fn behaviour_of(behaviour: &Value) -> Markup {
+    let text = |keys: [&str; 2]| keys.iter().find_map(|key| behaviour.get(key)?.as_str()).unwrap_or_default();
+    let mut rows = Vec::new();
+    figures("", behaviour, &mut rows);
+    html! {
+        h3 { (text(["name", "kind"]).replace('_', " ")) }
+        p.note { (text(["said", "description"])) }
+        (pairs(&rows))
+    }
+}
+
+/// The figures of an object by name, those of objects within it too; what is absent is left out.
+fn figures(within: &str, object: &Value, rows: &mut Vec<(String, String)>) {
+    for (key, value) in object.as_object().into_iter().flatten() {
+        let words = key.replace('_', " ");
+        let name = if within.is_empty() || key == "figures" { words } else { format!("{within}: {words}") };
+        let of = |key: &str| value.get(key).and_then(Value::as_f64).map(words::us);
+        match value {
+            Value::Null => {}
+            Value::String(_) if ["name", "kind", "said", "description"].contains(&key.as_str()) => {}
+            // A distribution.
+            Value::Object(_) if value.get("p99").is_some() => {
+                if let (Some(p50), Some(p99), Some(max)) = (of("p50"), of("p99"), of("max"))
+                    && value["count"] != 0
+                {
+                    rows.push((name.trim_end_matches(" us").to_owned(), format!("p50 {p50}, p99 {p99}, max {max}")));
+                }
+            }
+            Value::Object(_) => figures(if key == "figures" { within } else { &name }, value, rows),
+            other => rows.push((name, said(other))),
+        }
+    }
 }
 
 /// A figure of any kind.
 fn said(value: &Value) -> String {
     match value {
-        Value::Null => UNKNOWN.to_owned(),
         Value::String(text) => text.clone(),
         Value::Bool(yes) => (if *yes { "yes" } else { "no" }).to_owned(),
         Value::Number(number) => match number.as_u64() {

@@ -154,6 +154,8 @@ pub struct Generator {
     pub workers: u16,
     /// CPU of each worker as a share of its core.
     pub busy: Vec<f64>,
+    /// Part of the time each worker was ready to run and waited for a core.
+    pub waiting: Vec<f64>,
     /// CPU of this process, all threads, cores.
     pub cores_used: Option<f64>,
     /// Actual less intended send times (open loads).
@@ -162,6 +164,14 @@ pub struct Generator {
     pub socket_errors: u64,
     /// It was the limit.
     pub saturated: bool,
+}
+
+impl Generator {
+    /// The busiest worker's part of the time at work or waiting for a core.
+    pub fn never_idle(&self) -> f64 {
+        let waiting = self.waiting.iter().copied().chain(core::iter::repeat(0.0));
+        self.busy.iter().zip(waiting).map(|(busy, waiting)| busy + waiting).fold(0.0, f64::max)
+    }
 }
 
 /// What the client cores counted.

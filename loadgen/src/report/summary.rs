@@ -68,11 +68,14 @@ impl Report {
     fn server_lines(&self, lines: &mut Vec<String>) {
         let known =
             |value: Option<f64>, unit: &str| value.map_or_else(|| "unknown".to_owned(), |v| format!("{v:.2} {unit}"));
-        lines.push(format!(
-            "server      {} per million delivered, {}",
-            known(self.server.cpu_s_per_million, "CPU s"),
-            known(self.server.cores_used, "cores")
-        ));
+        let cost = if self.scenario.load.sends() {
+            format!("{} per million delivered, ", known(self.server.cpu_s_per_million, "CPU s"))
+        } else if self.server.cpu_s_per_thousand_connects.is_some() {
+            format!("{} per thousand connects, ", known(self.server.cpu_s_per_thousand_connects, "CPU s"))
+        } else {
+            String::new()
+        };
+        lines.push(format!("server      {cost}{}", known(self.server.cores_used, "cores")));
         let memory = &self.memory_per_connection;
         let bytes = |amount: &Amount| amount.bytes.map_or_else(|| "unknown".to_owned(), |b| format!("{b:.0} bytes"));
         lines.push(format!(
