@@ -1,11 +1,12 @@
 //! Writes frames of the client protocol: one function a frame, size prefix included.
 //!
-//! An [`Encoder`] keeps its builder's memory; each thread has its own. What it returns is an exact copy, so that a frame
-//! kept for long does not keep a larger buffer alive.
+//! An [`Encoder`] keeps its builder's memory; each thread has its own. What [`Encoder::new`] returns is an exact copy, so
+//! that a frame kept for long does not keep a larger buffer alive.
 
 use bytes::Bytes;
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
 
+use crate::arena::Arena;
 use crate::errors::ErrorCode;
 use crate::frame::FILE_IDENTIFIER;
 use crate::ids::{ChatId, DeviceId, MessageId, UserId};
@@ -92,11 +93,12 @@ pub struct WelcomeFields {
 /// Writes frames; keeps its memory between them.
 pub struct Encoder {
     fbb: FlatBufferBuilder<'static>,
+    arena: Option<Arena>,
 }
 
 impl Default for Encoder {
     fn default() -> Self {
-        Self { fbb: FlatBufferBuilder::with_capacity(1_024) }
+        Self { fbb: FlatBufferBuilder::with_capacity(1_024), arena: None }
     }
 }
 
@@ -106,10 +108,19 @@ impl Encoder {
         Self::default()
     }
 
+    /// As [`Self::new`], for frames that do not live long: they share allocations.
+    pub fn in_arena() -> Self {
+        Self { arena: Some(Arena::default()), ..Self::default() }
+    }
+
     fn finish(&mut self, kind: Body, body: WIPOffset<UnionWIPOffset>) -> Bytes {
         let frame = wire::Frame::create(&mut self.fbb, &wire::FrameArgs { body_type: kind, body: Some(body) });
         self.fbb.finish_size_prefixed(frame, Some(FILE_IDENTIFIER));
-        let bytes = Bytes::copy_from_slice(self.fbb.finished_data());
+        let frame = self.fbb.finished_data();
+        let bytes = match &mut self.arena {
+            Some(arena) => arena.copy(frame),
+            None => Bytes::copy_from_slice(frame),
+        };
         self.fbb.reset();
         bytes
     }

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use flatbuffers::{InvalidFlatbuffer, VerifierOptions};
 
+use crate::arena::Arena;
 use crate::wire::{self, Frame};
 
 /// Bytes of the length prefix before every frame.
@@ -123,6 +124,11 @@ impl<'a> FrameRef<'a> {
     /// A copy that outlives the read buffer.
     pub fn to_frame(self) -> VerifiedFrame {
         VerifiedFrame(Bytes::copy_from_slice(self.0))
+    }
+
+    /// As [`Self::to_frame`], for many short-lived frames.
+    pub fn to_frame_in(self, arena: &mut Arena) -> VerifiedFrame {
+        VerifiedFrame(arena.copy(self.0))
     }
 }
 

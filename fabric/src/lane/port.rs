@@ -218,6 +218,11 @@ impl Port {
         self.metrics.add(&mut self.tally);
     }
 
+    /// Something was pushed since the last [`Self::flush`].
+    pub fn is_dirty(&self) -> bool {
+        self.out.iter().any(|out| out.dirty)
+    }
+
     /// Envelopes that wait in overflows (bounded by the capacities).
     pub fn overflowing(&self) -> usize {
         self.out.iter().filter_map(|out| out.lanes.as_ref()).map(OutLanes::overflowing).sum()
