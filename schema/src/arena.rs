@@ -19,13 +19,20 @@ pub struct Arena {
 impl Arena {
     /// A copy of `bytes`.
     pub fn copy(&mut self, bytes: &[u8]) -> Bytes {
-        if bytes.len() > SHARED_BYTES_MAX {
-            return Bytes::copy_from_slice(bytes);
+        self.write(bytes.len(), |out| out.extend_from_slice(bytes))
+    }
+
+    /// What `write` appends, `len_bytes` of it.
+    pub fn write(&mut self, len_bytes: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
+        if len_bytes > SHARED_BYTES_MAX {
+            let mut own = BytesMut::with_capacity(len_bytes);
+            write(&mut own);
+            return own.freeze();
         }
-        if self.chunk.capacity() < bytes.len() {
+        if self.chunk.capacity() < len_bytes {
             self.chunk = BytesMut::with_capacity(CHUNK_BYTES);
         }
-        self.chunk.extend_from_slice(bytes);
+        write(&mut self.chunk);
         self.chunk.split().freeze()
     }
 }
