@@ -15,7 +15,7 @@ use smallvec::{SmallVec, smallvec};
 use super::answers::{send_refused, send_sent};
 use super::batch::{Batch, Item, PendingPosition, What};
 use super::chats::Member;
-use crate::memtable::MemEntry;
+use crate::memtable::NewEntry;
 use crate::partition::Partition;
 
 /// A member as a push's recipient.
@@ -28,9 +28,9 @@ impl Partition {
     /// The block is durable.
     pub(crate) fn commit(&mut self, now: Now, mut batch: Batch, egress: &mut dyn Egress) {
         let mut absorbed = 0;
-        for item in &mut batch.items {
+        for item in &batch.items {
             if item.what == What::Entry {
-                let entry = MemEntry { seq: item.seq, message: item.message, frame: item.frame.clone(), key: item.key };
+                let entry = NewEntry { seq: item.seq, message: item.message, frame: &item.frame, key: item.key };
                 absorbed += u64::from(self.memory.commit_entry(now, item.chat, (item.user, item.device), entry));
                 self.schedule_nudge(now, item.chat);
             }

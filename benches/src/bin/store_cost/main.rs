@@ -16,6 +16,10 @@ use storage_writer::store::{HistoryRange, Store};
 
 use load::{Load, START_MS};
 
+/// As the server has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// CPU of this process (or thread), all threads that live, ns.
 fn cpu_ns(tasks: &[PathBuf]) -> u64 {
     let read = |path: &PathBuf| {
@@ -95,7 +99,7 @@ fn read_pages(store: &FjallStore, load: &mut Load, limit: usize) {
         let after_seq = load.heads[index].saturating_sub(limit as u64);
         let range = HistoryRange { after_seq, up_to_seq: u64::MAX, limit_entries: limit, limit_bytes: 65_536 };
         let at = Instant::now();
-        let page = store.history(Load::chat(index), range).expect("a page");
+        let page = store.history(load.chats[index], range).expect("a page");
         times.push(at.elapsed().as_nanos() as u64);
         assert_eq!(page.len() as u64, load.heads[index] - after_seq);
     }

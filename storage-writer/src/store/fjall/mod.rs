@@ -12,6 +12,7 @@
 mod engine;
 mod error;
 mod flush;
+mod hits;
 mod read;
 mod rows;
 
@@ -143,7 +144,7 @@ impl FjallStore {
 }
 
 impl Store for FjallStore {
-    fn flush(&self, run: FlushRun) -> Result<FlushReport, StoreError> {
+    fn flush(&self, run: FlushRun<'_>) -> Result<FlushReport, StoreError> {
         self.change("flushing", |engine| flush::flush(engine, run))
     }
 
@@ -156,36 +157,11 @@ impl Store for FjallStore {
     }
 
     fn dedupe(&self, key: DedupeKey) -> Result<Option<DedupeHit>, StoreError> {
-        const DOING: &str = "reading dedupe answers";
-        self.with(DOING, |engine| {
-            for (_, keyspace) in engine.buckets(0) {
-                for slot in (0..rows::SLOTS).rev() {
-                    if let Some(row) = keyspace.get(rows::dedupe_key(slot, key)).map_err(error::engine(DOING))? {
-                        return codec::dedupe(&row).map(Some).map_err(bad_row(DOING));
-                    }
-                }
-            }
-            Ok(None)
-        })
+        self.with("reading dedupe answers", |engine| read::dedupe(engine, key))
     }
 
     fn dedupe_since(&self, wall_ms: u64, each: &mut dyn FnMut(DedupeKey, DedupeHit)) -> Result<(), StoreError> {
-        const DOING: &str = "reading dedupe answers";
-        self.with(DOING, |engine| {
-            for (bucket, keyspace) in engine.buckets(rows::bucket(wall_ms)) {
-                let slot = if bucket == rows::bucket(wall_ms) { rows::slot(wall_ms) } else { 0 };
-                for row in keyspace.range([slot].as_slice()..) {
-                    let (key, row) = row.into_inner().map_err(error::engine(DOING))?;
-                    let hit = codec::dedupe(&row).map_err(bad_row(DOING))?;
-                    let key = key.get(1..).and_then(|key| key.try_into().ok());
-                    let key = key.ok_or(codec::BadRow("a dedupe key has the wrong length")).map_err(bad_row(DOING))?;
-                    if hit.wall_ms >= wall_ms {
-                        each(DedupeKey(key), hit);
-                    }
-                }
-            }
-            Ok(())
-        })
+        self.with("reading dedupe answers", |engine| read::dedupe_since(engine, wall_ms, each))
     }
 
     fn load_chats(&self, each: &mut dyn FnMut(ChatState)) -> Result<(), StoreError> {
