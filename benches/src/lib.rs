@@ -3,5 +3,5 @@
 //! [`floor`] holds what the floor server does to a frame, kept apart from its sockets so that it can be tested; [`fake`]
 //! what stands in for the neighbours of the part that a bench is about.
 pub mod fake;
-pub mod owner;
 pub mod floor;
+pub mod owner;

@@ -1,9 +1,11 @@
 //! Writes frames of the client protocol: one function a frame, size prefix included.
 //!
 //! An [`Encoder`] keeps its builder's memory; each thread has its own. What it returns is an exact copy, so that a frame
-//! kept for long does not keep a larger buffer alive.
+//! kept for long does not keep a larger buffer alive; only entries, which nobody keeps for long, share buffers of 16 KiB.
 
-use bytes::Bytes;
+mod entry;
+
+use bytes::{Bytes, BytesMut};
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
 
 use crate::errors::ErrorCode;
@@ -92,11 +94,13 @@ pub struct WelcomeFields {
 /// Writes frames; keeps its memory between them.
 pub struct Encoder {
     fbb: FlatBufferBuilder<'static>,
+    /// Room for the next Entry frames.
+    entries: BytesMut,
 }
 
 impl Default for Encoder {
     fn default() -> Self {
-        Self { fbb: FlatBufferBuilder::with_capacity(1_024) }
+        Self { fbb: FlatBufferBuilder::with_capacity(1_024), entries: BytesMut::new() }
     }
 }
 
@@ -114,29 +118,9 @@ impl Encoder {
         bytes
     }
 
-    /// An Entry frame.
+    /// An Entry frame. It shares a buffer with its neighbours: copy it to keep it.
     pub fn entry(&mut self, e: &EntryFields<'_>) -> Bytes {
-        let body = self.fbb.create_vector(e.body);
-        let client_msg_id = self.fbb.create_vector(e.client_msg_id);
-        let refers_to = e.refers_to.map(wire::Uuid::from);
-        let entry = wire::Entry::create(
-            &mut self.fbb,
-            &wire::EntryArgs {
-                chat_id: Some(&e.chat.into()),
-                message_id: Some(&e.message.into()),
-                seq: e.seq,
-                sender_id: e.sender.get(),
-                sender_device: e.device.0,
-                kind: e.kind,
-                content_type: e.content_type,
-                body: Some(body),
-                client_msg_id: Some(client_msg_id),
-                refers_to: refers_to.as_ref(),
-                after_seq: e.after_seq,
-                timestamp_ms: e.timestamp_ms,
-            },
-        );
-        self.finish(Body::Entry, entry.as_union_value())
+        entry::entry(&mut self.entries, e)
     }
 
     /// A Send frame.

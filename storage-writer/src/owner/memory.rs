@@ -67,7 +67,13 @@ pub(crate) fn direct_members(user: UserId, peer: UserId) -> SmallVec<[Member; 2]
 
 impl Memory {
     /// A chat's next entry is durable. True if it raised its sender's own position.
-    pub(crate) fn commit_entry(&mut self, now: Now, index: u32, sender: (UserId, DeviceId), entry: NewEntry<'_>) -> bool {
+    pub(crate) fn commit_entry(
+        &mut self,
+        now: Now,
+        index: u32,
+        sender: (UserId, DeviceId),
+        entry: NewEntry<'_>,
+    ) -> bool {
         let chat = self.chats.get_mut(index);
         assert_eq!(entry.seq, chat.head.seq + 1, "commits follow the order that was given");
         let (seq, message, key) = (entry.seq, entry.message, entry.key);

@@ -13,7 +13,9 @@ use schema::ids::{ChatId, MessageId};
 use schema::limits::DEDUPE_KEEP_MS;
 use schema::timeuuid::ordered_key;
 
-use super::{ChatState, DedupeHit, FlushEntry, FlushReport, FlushRun, HistoryRange, Store, StoreError, StoreStats, StoredEntry};
+use super::{
+    ChatState, DedupeHit, FlushEntry, FlushReport, FlushRun, HistoryRange, Store, StoreError, StoreStats, StoredEntry,
+};
 use crate::lsn::{JournalId, Lsn};
 
 /// Where a flush stops when a crash was asked for.

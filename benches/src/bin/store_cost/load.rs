@@ -40,7 +40,8 @@ impl Load {
     pub fn new(body: usize, chats: usize, states: bool, dedupe: bool) -> Self {
         let (heads, chats) = (vec![0; chats], (0..chats).map(Self::chat).collect());
         let (words, frames) = (Vec::new(), Vec::new());
-        let mut load = Self { random: 0x9E37_79B9_7F4A_7C15, body, heads, chats, ticks: 0, words, states, dedupe, frames };
+        let mut load =
+            Self { random: 0x9E37_79B9_7F4A_7C15, body, heads, chats, ticks: 0, words, states, dedupe, frames };
         load.words = (0..2_010 * 8).map(|_| b"etaoinshrdlucmfwypvbgkjqxz"[(load.next() % 26) as usize]).collect();
         load
     }

@@ -141,7 +141,7 @@ fn main() {
     let number = |key: &str, default: u64| args.get(key).map_or(default, |value| value.parse().expect("a number"));
     let config = FjallConfig {
         compress: number("compress", 0) == 1,
-        level0_merge: number("merge", 4) as u8,
+        level0_merge: number("merge", FjallConfig::default().level0_merge.into()) as u8,
         cache_bytes: number("cache_mib", 32) << 20,
         table_bytes: number("cut_mib", 64) << 20,
         ..FjallConfig::default()
@@ -152,7 +152,7 @@ fn main() {
     let chats = number("chats", 200_000) as usize;
     let mut load = Load::new(number("body", 250) as usize, chats, number("states", 1) == 1, number("dedupe", 1) == 1);
     let store = FjallStore::open(&dir, config).expect("a store");
-    fill(&store, &mut load, number("messages", 3_000_000), number("table_mib", 64) << 20);
+    fill(&store, &mut load, number("messages", 3_000_000), number("table_mib", 128) << 20);
     read_pages(&store, &mut load, 1);
     read_pages(&store, &mut load, 20);
     miss_dedupe(&store, &mut load);

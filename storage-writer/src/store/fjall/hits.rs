@@ -59,7 +59,8 @@ impl<'a> Rows<'a> {
     /// Calls `each` for the rows of every bucket: its number, and where its answers are.
     pub(super) fn buckets<E>(&self, mut each: impl FnMut(u64, Range<usize>) -> Result<(), E>) -> Result<(), E> {
         let mut start = 0;
-        for same in self.order.chunk_by(|a, b| super::rows::bucket(a.0 * SLOT_MS) == super::rows::bucket(b.0 * SLOT_MS)) {
+        for same in self.order.chunk_by(|a, b| super::rows::bucket(a.0 * SLOT_MS) == super::rows::bucket(b.0 * SLOT_MS))
+        {
             each(super::rows::bucket(same[0].0 * SLOT_MS), start..start + same.len())?;
             start += same.len();
         }
@@ -72,7 +73,8 @@ impl<'a> Rows<'a> {
         bucket: Range<usize>,
         mut each: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (mut rows, mut spare): (Vec<([u8; 11], Vec<u8>)>, Vec<Vec<u8>>) = (Vec::new(), Vec::new());
+        let mut rows: Vec<([u8; 11], Vec<u8>)> = Vec::new();
+        let mut spare: Vec<Vec<u8>> = Vec::new();
         for part in self.order[bucket].chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
             for hits in part.chunks(ROW_HITS) {
                 let mut row = spare.pop().unwrap_or_default();
@@ -208,10 +210,12 @@ mod tests {
 
     fn any_hit() -> impl Strategy<Value = Hit> {
         let id = || any::<[u8; 16]>();
-        (id(), id(), 1..=u64::MAX, id(), any::<u64>(), any::<bool>()).prop_map(|(key, chat, seq, id, wall_ms, usual)| {
-            let message = if usual { schema::timeuuid::from_parts(seq >> 4, [0x91; 8]) } else { MessageId(id) };
-            (DedupeKey(key), DedupeHit { chat: ChatId(chat), seq, message, wall_ms })
-        })
+        (id(), id(), 1..=u64::MAX, id(), any::<u64>(), any::<bool>()).prop_map(
+            |(key, chat, seq, id, wall_ms, usual)| {
+                let message = if usual { schema::timeuuid::from_parts(seq >> 4, [0x91; 8]) } else { MessageId(id) };
+                (DedupeKey(key), DedupeHit { chat: ChatId(chat), seq, message, wall_ms })
+            },
+        )
     }
 
     fn written(hits: &[Hit]) -> BTreeMap<(u64, Vec<u8>), Vec<u8>> {
@@ -276,7 +280,9 @@ mod tests {
 
     #[test]
     fn of_equal_keys_the_lowest_seq_holds() {
-        let hit = |seq| (DedupeKey([3; 16]), DedupeHit { chat: ChatId([1; 16]), seq, message: MessageId([2; 16]), wall_ms: 9 });
+        let hit = |seq| {
+            (DedupeKey([3; 16]), DedupeHit { chat: ChatId([1; 16]), seq, message: MessageId([2; 16]), wall_ms: 9 })
+        };
         let rows = written(&[hit(8), hit(4), hit(6)]);
         assert_eq!(rows.len(), 1);
         let row = rows.values().next().expect("one");

@@ -42,7 +42,8 @@ pub struct FjallConfig {
     pub open_files: usize,
     /// LZ4 below the first level: less disk for more CPU.
     pub compress: bool,
-    /// Level-0 tables that start a merge.
+    /// Level-0 tables of entries, and of dedupe answers, that start a merge: more of them make merges rarer and a page
+    /// dearer, since it looks into each.
     pub level0_merge: u8,
     /// Size tables are cut at by merges, bytes.
     pub table_bytes: u64,
@@ -56,9 +57,9 @@ impl Default for FjallConfig {
             cache_bytes: 32 * 1024 * 1024,
             open_files: 256,
             compress: false,
-            level0_merge: 4,
+            level0_merge: 12,
             table_bytes: 64 * 1024 * 1024,
-            level0_limit: 16,
+            level0_limit: 32,
         }
     }
 }

@@ -24,7 +24,7 @@ fn child(test: &str, folder: &Folder, shell: &str) -> Child {
 
 fn in_child() -> Option<FjallStore> {
     let path = std::env::var_os(CHILD)?;
-    let config = FjallConfig { level0_limit: 8, ..FjallConfig::default() };
+    let config = FjallConfig { level0_merge: 4, level0_limit: 8, ..FjallConfig::default() };
     Some(FjallStore::open(&Path::new(&path).join("store"), config).expect("a store"))
 }
 
