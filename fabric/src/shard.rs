@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use metrics::ShardMetrics;
 pub use runtime::{Driver, DriverChoice};
 pub use start::spawn_shards;
-pub use thread::available_cores;
+pub use thread::{available_cores, own_descriptors};
 
 use crate::core::Protocol;
 use crate::wake::Waker;

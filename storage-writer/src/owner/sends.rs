@@ -123,8 +123,9 @@ impl Partition {
         let Body::Send { frame, .. } = &envelope.body else { return };
         let root = frame.root();
         let Some(send) = root.body_as_send() else { return };
-        if let Err(code) = self.append_entry(now, &ask, index.ok_or(to), &send) {
-            self.refuse_send(&ask, code, egress);
+        match self.append_entry(now, &ask, index.ok_or(to), &send) {
+            Ok((index, head, frame)) => self.entry_ordered(now, (index, head), ask, frame),
+            Err(code) => self.refuse_send(&ask, code, egress),
         }
     }
 
@@ -270,15 +271,18 @@ impl Partition {
     }
 
     /// Gives a send its seq and id and puts it into the filling block. `chat`: its number, or whom a new one is with.
+    /// Returns its chat's number, its place there and its frame.
     fn append_entry(
         &mut self,
         now: Now,
         ask: &Ask,
         chat: Result<u32, Option<UserId>>,
         send: &Send<'_>,
-    ) -> Result<(), ErrorCode> {
-        let before = chat.map_or(Head::NONE, |index| self.memory.chats.get(index).ordered);
-        let kind = chat.map_or(ChatKind::Direct, |index| self.memory.chats.get(index).kind);
+    ) -> Result<(u32, Head, Bytes), ErrorCode> {
+        let (before, kind) = chat.map_or((Head::NONE, ChatKind::Direct), |index| {
+            let chat = self.memory.chats.get(index);
+            (chat.ordered, chat.kind)
+        });
         let floor = (before.seq > 0).then_some(before.message);
         let message = self.generator.next(now.wall_ticks, floor).map_err(|_| ErrorCode::ClockBehind)?;
         let seq = before.seq + 1;
@@ -296,10 +300,13 @@ impl Partition {
             after_seq: send.after_seq(),
             timestamp_ms: timeuuid::unix_ms(message),
         });
-        let peer = match chat {
-            Ok(index) => self.memory.chats.get(index).members.iter().map(|m| m.user).find(|&user| user != ask.user),
-            Err(to) => to,
-        };
+        let members = (seq == 1).then(|| {
+            let peer = match chat {
+                Ok(index) => self.memory.chats.get(index).members.iter().map(|m| m.user).find(|&user| user != ask.user),
+                Err(to) => to,
+            };
+            [ask.user, peer.unwrap_or(ask.user)]
+        });
         let record = Record::Append(AppendRecord {
             chat: ask.chat,
             chat_kind: kind,
@@ -307,7 +314,7 @@ impl Partition {
             sender: ask.user,
             device: ask.device,
             dedupe: ask.key,
-            members: (seq == 1).then_some([ask.user, peer.unwrap_or(ask.user)]),
+            members,
             seq,
             message,
             frame: &frame,
@@ -318,8 +325,7 @@ impl Partition {
         let index = chat.unwrap_or_else(|to| {
             self.memory.chats.add(ask.chat, ChatKind::Direct, direct_members(ask.user, to.unwrap_or(ask.user)))
         });
-        self.entry_ordered(now, index, ask, Head { seq, message }, frame);
-        Ok(())
+        Ok((index, Head { seq, message }, frame))
     }
 
     fn append_refused(&self, error: crate::journal::AppendError) -> ErrorCode {
@@ -332,13 +338,13 @@ impl Partition {
         }
     }
 
-    fn entry_ordered(&mut self, now: Now, index: u32, ask: &Ask, head: Head, frame: Bytes) {
+    fn entry_ordered(&mut self, now: Now, (index, head): (u32, Head), ask: Ask, frame: Bytes) {
         self.memory.chats.get_mut(index).ordered = head;
         self.memory.dedupe.ordered(ask.key, Known { seq: head.seq, message: head.message, chat: index });
         self.refusals.taken(ask.reply, ask.chat);
         self.filling.entries += 1;
         self.filling.last_ticks = timeuuid::ticks(head.message);
-        let mut item = item(What::Entry, index, head.seq, head.message, frame, ask.share());
+        let mut item = item(What::Entry, index, head.seq, head.message, frame, ask);
         if let Some(trace) = &mut item.trace {
             trace.stages.ordered = now.mono_ns;
         }
