@@ -158,21 +158,23 @@ impl<C: Core + 'static> Skin<C> {
         if let Some(ring) = self.ring.filter(|_| self.unsubmitted.take()) {
             let _ = runtime::submit(ring);
         }
+        let mut flushed = false;
         for _ in 0..FLUSH_ROUNDS {
             let mut list = self.flush.take();
             if list.is_empty() {
                 break;
             }
+            flushed = true;
             for conn in list.drain(..) {
                 conn.clear(LISTED);
                 self.flush_one(&conn, now);
             }
-            // Put back, so that its memory is kept.
-            debug_assert!(self.flush.borrow().is_empty());
+            // Put back, so that its memory is kept, with what was listed meanwhile.
+            list.append(&mut self.flush.borrow_mut());
             self.flush.replace(list);
             self.actions(now);
         }
-        if !self.flush.borrow().is_empty() || self.core.borrow().has_work() {
+        if !self.flush.borrow().is_empty() || flushed && self.core.borrow().has_work() {
             self.dirty.mark();
         }
     }
