@@ -277,7 +277,9 @@ impl<C: Core + 'static> Skin<C> {
     /// Forgets a socket that has nothing left to do; it is closed when a write in flight has ended.
     fn drop_ended(&self, conn: &Conn) {
         if conn.has(ENDED) && conn.has(REPORTED) {
-            let gone = self.sockets.borrow_mut()[conn.fd().as_raw_fd() as usize].take();
+            let fd = conn.fd().as_raw_fd() as usize;
+            // Once all are closed there is no place any more.
+            let gone = self.sockets.borrow_mut().get_mut(fd).and_then(Option::take);
             debug_assert!(gone.is_none_or(|held| held.id == conn.id));
         }
     }
