@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub authenticated: u64,
     pub authenticated_min: u64,
     pub connects: u64,
+    pub receipts_due: u64,
+    pub away: u64,
     pub cpu_ns: u64,
     pub waited_ns: u64,
     pub exhausted: bool,
@@ -41,6 +43,8 @@ impl Snapshot {
             authenticated_min: shown.take_authenticated_min(),
             authenticated: shown.authenticated.load(Ordering::Relaxed),
             connects: shown.connects.load(Ordering::Relaxed),
+            receipts_due: shown.receipts_due.load(Ordering::Acquire),
+            away: shown.away.load(Ordering::Acquire),
             cpu_ns: shown.cpu_ns.load(Ordering::Relaxed),
             waited_ns: shown.waited_ns.load(Ordering::Relaxed),
             latencies,
@@ -51,6 +55,8 @@ impl Snapshot {
     pub fn show(&self, shown: &Shown) {
         shown.errors.store(self.errors, Ordering::Relaxed);
         shown.connects.store(self.connects, Ordering::Relaxed);
+        shown.receipts_due.store(self.receipts_due, Ordering::Release);
+        shown.away.store(self.away, Ordering::Release);
         shown.cpu_ns.store(self.cpu_ns, Ordering::Relaxed);
         shown.waited_ns.store(self.waited_ns, Ordering::Relaxed);
         shown.set_authenticated(self.authenticated);

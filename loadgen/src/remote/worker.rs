@@ -11,6 +11,7 @@ use super::channel::{self, Error, Receiver, Sender};
 use super::message::{Assignment, ToLeader, ToWorker};
 use super::secret::Secret;
 use super::snapshot::Snapshot;
+use crate::behave::Behaviours;
 use crate::fail::Failure;
 use crate::fit::Host;
 use crate::plan::{Pairing, Phases, Plan};
@@ -138,6 +139,7 @@ fn prepare(part: Assignment, options: &Options, host: &Host) -> Result<(Arc<Plan
     let mut scenario: Scenario = serde_json::from_str(&part.scenario)
         .map_err(|e| Failure::Remote(format!("the scenario is of another version: {e}")))?;
     scenario.load.sources.clone_from(&options.sources);
+    let behaviours = Behaviours::new(&scenario).map_err(Failure::Behaviour)?;
     let load = scenario.load;
     let mut plan = Plan {
         pairing: Pairing::new(&load),
@@ -148,6 +150,7 @@ fn prepare(part: Assignment, options: &Options, host: &Host) -> Result<(Arc<Plan
         workers: part.workers,
         sources: Vec::new(),
         clock_shift_ns: part.clock_shift_ns,
+        behaviours,
         load,
     };
     let users = plan.users_of(part.first + part.own - 1).end - plan.users_of(part.first).start;

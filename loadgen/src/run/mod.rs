@@ -1,6 +1,7 @@
 //! One run, from the scenario to the verdict: everything that can be refused is refused before any load; whatever
 //! happens after that ends in a report.
 mod gather;
+mod restart;
 mod sample;
 mod watch;
 
@@ -12,6 +13,7 @@ use std::sync::atomic::AtomicBool;
 use fabric::entropy::{Entropy as _, OsEntropy};
 use fabric::time::{Clock as _, SystemClock};
 
+use crate::behave::Behaviours;
 use crate::fail::Failure;
 use crate::fit::Host;
 use crate::measure::Shown;
@@ -26,6 +28,7 @@ use crate::server::{self, Server, proc};
 use crate::tokens::{Minter, Source};
 use crate::wire::Speech;
 use crate::worker::Threads;
+use restart::Restarts;
 
 pub use watch::Sums;
 
@@ -82,6 +85,12 @@ struct Target {
 /// [`Failure::Lost`]: a worker was lost; every other [`Failure`]: nothing was run.
 pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, Failure> {
     let mut scenario = Scenario::load(&options.scenario)?;
+    let restarts = Behaviours::new(&scenario).map_err(Failure::Behaviour)?.restarts().count();
+    if restarts > 0 && options.target.is_some() {
+        return Err(Failure::Behaviour(
+            "restart: only the throwaway server can be restarted: run it without --target".to_owned(),
+        ));
+    }
     if !options.sources.is_empty() {
         scenario.load.sources.clone_from(&options.sources);
     }
@@ -107,8 +116,16 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     let remote = split.fleet.begin(&plan)?;
     let threads = Threads::start(&plan, &Source::Minter(minter), 0..local)?;
     let shown: Vec<Arc<Shown>> = threads.shown.iter().chain(&remote.shown).map(Arc::clone).collect();
+    let mut restarts = Restarts::new(&plan);
     let sight = watch::Sight { pid: target.pid, http: target.http, quiet: options.quiet };
-    let watched = watch::Watch::new(&plan, &shown, sight, interrupted).until_the_end();
+    let (server, pid) = (&mut target.server, &mut target.pid);
+    let watched = watch::Watch::new(&plan, &shown, sight, interrupted).until_the_end(|now| {
+        if let Some(server) = server {
+            restarts.look(now, &plan.phases, server);
+            *pid = Some(server.pid());
+        }
+        *pid
+    });
     let mut outcomes = threads.join()?;
     let (theirs, hosts) = remote.home()?;
     outcomes.extend(theirs);
@@ -118,9 +135,8 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     {
         eprintln!("the server's folder stays at {}", folder.display());
     }
-    let mut report = gather::report(scenario, &plan, &watched, outcomes);
-    report.generator.clock_error_us = gather::clock_error_us(&plan, local, &hosts);
-    report.generator.remote = hosts;
+    let mut report = gather::report(scenario, &plan, &watched, &restarts.done(), outcomes);
+    gather::remote(&mut report, &plan, local, hosts);
     report.started_ms = started.wall_ms();
     report.took_s = (SystemClock.now().mono_ns - started.mono_ns) as f64 / 1e9;
     report.limits = Some(target.allowed);
@@ -207,6 +223,7 @@ fn split(scenario: &Scenario, options: &Options, host: &Host) -> Result<Split, F
 fn plan(scenario: &Scenario, target: &Target, split: &Split, host: &Host) -> Result<Plan, Failure> {
     let load = scenario.load.clone();
     let phases = Phases::new(&load);
+    let behaviours = Behaviours::new(scenario).map_err(Failure::Behaviour)?;
     let mut plan = Plan {
         pairing: Pairing::new(&load),
         phases: if split.local == split.all { phases } else { phases.over_network() },
@@ -216,6 +233,7 @@ fn plan(scenario: &Scenario, target: &Target, split: &Split, host: &Host) -> Res
         workers: split.all,
         sources: Vec::new(),
         clock_shift_ns: 0,
+        behaviours,
         load,
     };
     if split.local > 0 {
@@ -226,6 +244,6 @@ fn plan(scenario: &Scenario, target: &Target, split: &Split, host: &Host) -> Res
 }
 
 /// Whether every user must be authenticated before the load begins.
-fn waits_for_all(mode: Mode) -> bool {
-    mode != Mode::Connect
+fn waits_for_all(plan: &Plan) -> bool {
+    plan.load.mode != Mode::Connect && !plan.behaviours.delay_logins()
 }
