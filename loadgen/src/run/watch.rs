@@ -221,8 +221,8 @@ impl<'a> Watch<'a> {
                 && sums.delivered + sums.refused >= sums.sent;
         // A receipt is due before its message counts as acknowledged.
         let waiting = |of: fn(&Shown) -> &AtomicU64| self.shown.iter().any(|s| of(s).load(Ordering::Acquire) > 0);
-        let all = settled && !waiting(|s| &s.receipts_due) && !(waiting(|s| &s.away) && !self.watched.interrupted);
-        all || now >= until
+        let back = self.watched.interrupted || !waiting(|s| &s.away);
+        settled && back && !waiting(|s| &s.receipts_due) || now >= until
     }
 
     fn sums(&self) -> Sums {
