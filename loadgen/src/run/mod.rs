@@ -12,6 +12,8 @@ use std::thread::JoinHandle;
 use fabric::entropy::{Entropy as _, OsEntropy};
 use fabric::time::{Clock as _, SystemClock};
 
+use tuning::generator::{self, Load};
+
 use crate::fail::Failure;
 use crate::measure::Shown;
 use crate::plan::{Pairing, Phases, Plan};
@@ -22,9 +24,6 @@ use crate::server::{self, Server, proc};
 use crate::tokens::Minter;
 use crate::wire::Speech;
 use crate::worker::{self, Outcome, Worker};
-
-/// Descriptors the process needs besides its users'.
-const OWN_FILES: u64 = 64;
 
 /// What a run is asked for on the command line.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +70,7 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
         None => Some(server::program(options.server.as_deref())?),
         Some(_) => None,
     };
-    fit_host(&scenario)?;
+    fit_host(&scenario, options.target.as_deref())?;
     let (mut target, minter) = match program {
         Some(program) => throwaway(&program, &scenario, options)?,
         None => existing(&scenario, options)?,
@@ -100,17 +99,16 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     Ok(report)
 }
 
-/// Whether this host has the descriptors for so many connections.
-fn fit_host(scenario: &Scenario) -> Result<(), Failure> {
-    let files = worker::raise_open_files();
-    let wanted = u64::from(scenario.load.users) + OWN_FILES;
-    if wanted > files {
-        return Err(Failure::Host(format!(
-            "load.users = {} needs {wanted} open files, this process may have {files} (ulimit -Hn)",
-            scenario.load.users
-        )));
-    }
-    Ok(())
+/// Whether this host can carry the load generator's side of the load; the doctor's rules decide, in the doctor's words.
+fn fit_host(scenario: &Scenario, target: Option<&str>) -> Result<(), Failure> {
+    worker::raise_open_files();
+    let target = target.and_then(|target| probe::resolve(target).ok());
+    let loopback = target.is_none_or(|address| address.ip().is_loopback());
+    let users = scenario.load.users;
+    let sources = if loopback { users.div_ceil(worker::CONNECTIONS_PER_SOURCE) } else { 1 };
+    // The workers are threads of one descriptor table.
+    let load = Load { users: users.into(), tables: 1, sources: sources.into() };
+    generator::check(&load).map_err(|unfit| Failure::Host(unfit.to_string()))
 }
 
 fn throwaway(

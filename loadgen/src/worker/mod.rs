@@ -41,6 +41,7 @@ use socket::Read;
 use user::{Link, User};
 
 pub use host::raise_open_files;
+pub use socket::CONNECTIONS_PER_SOURCE;
 
 /// One receive takes at most so much.
 const RECEIVE_BYTES: usize = 256 << 10;
