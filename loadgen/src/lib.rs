@@ -6,6 +6,7 @@
 //! intended send time; every message is accounted for; and when the generator itself was the limit, there is no verdict.
 pub mod audit;
 pub mod cli;
+pub mod commands;
 pub mod fail;
 pub mod live;
 pub mod measure;
