@@ -29,7 +29,7 @@ pub use ability::{Ability, ability};
 pub use metrics::ShardMetrics;
 pub use runtime::{Driver, DriverChoice};
 pub use start::spawn_shards;
-pub use thread::available_cores;
+pub use thread::{available_cores, own_descriptors};
 
 use crate::core::Protocol;
 use crate::wake::Waker;

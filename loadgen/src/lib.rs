@@ -8,6 +8,7 @@ pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod fail;
+pub mod fit;
 pub mod live;
 pub mod measure;
 pub mod pace;

@@ -77,6 +77,8 @@ pub struct Shown {
     pub connects: AtomicU64,
     /// This worker's thread has used so much CPU, ns.
     pub cpu_ns: AtomicU64,
+    /// It has been ready to run and waited for a core so long, ns.
+    pub waited_ns: AtomicU64,
     /// It has nothing more to send.
     pub exhausted: AtomicBool,
     /// Latencies since the controller last took them.

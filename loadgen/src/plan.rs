@@ -1,13 +1,13 @@
 //! What all workers of a run share: the load, who writes to whom, and the phases.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
-use crate::scenario::{Load, Pairs};
+use crate::scenario::{Load, Mode, Pairs};
 use crate::wire::Speech;
 
 /// Who writes to whom, by the users' places in the scenario.
@@ -142,6 +142,8 @@ pub struct Plan {
     pub run: u32,
     /// Worker threads.
     pub workers: u16,
+    /// Where connections come from, in turns; none: the host's own choice.
+    pub sources: Vec<IpAddr>,
 }
 
 impl Plan {
@@ -152,6 +154,18 @@ impl Plan {
             if w == self.workers { self.load.users } else { at & !1 }
         };
         cut(worker)..cut(worker + 1)
+    }
+
+    /// The source address of a user's connection; `turn` counts those it had before.
+    pub fn source(&self, place: u32, turn: u32) -> Option<IpAddr> {
+        let nth = u64::from(place) + u64::from(turn);
+        (!self.sources.is_empty()).then(|| self.sources[(nth % self.sources.len() as u64) as usize])
+    }
+
+    /// Whether a connection that the load generator ends is reset rather than closed: a closed one keeps its port for a
+    /// minute, or for a second between loopback addresses, and short-lived ones would use up all there are.
+    pub fn resets(&self) -> bool {
+        self.load.mode == Mode::Connect && !self.target.ip().is_loopback()
     }
 
     /// A worker's share of the messages, when they are limited.
@@ -201,6 +215,7 @@ mod tests {
             speech: None,
             run: 1,
             workers: 3,
+            sources: Vec::new(),
             load,
         };
         let shares: Vec<_> = (0..3).map(|w| plan.users_of(w)).collect();

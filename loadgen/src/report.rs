@@ -190,10 +190,20 @@ pub struct Generator {
     pub workers: u16,
     /// CPU of each worker as a share of its core.
     pub busy: Vec<f64>,
+    /// Part of the time each worker was ready to run and waited for a core.
+    pub waiting: Vec<f64>,
     /// Actual less intended send times (open loads).
     pub pacing_lag_us: Percentiles,
     /// It was the limit.
     pub saturated: bool,
+}
+
+impl Generator {
+    /// The busiest worker's part of the time at work or waiting for a core.
+    pub fn never_idle(&self) -> f64 {
+        let waiting = self.waiting.iter().copied().chain(core::iter::repeat(0.0));
+        self.busy.iter().zip(waiting).map(|(busy, waiting)| busy + waiting).fold(0.0, f64::max)
+    }
 }
 
 /// What the client cores counted.

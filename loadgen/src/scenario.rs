@@ -3,6 +3,7 @@
 
 mod check;
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -219,9 +220,12 @@ pub struct Load {
     /// Connections cut a second, all users together; each comes back as a client does.
     #[serde(default)]
     pub drops_per_second: f64,
-    /// Worker threads; 0 = half the cores.
+    /// Worker threads; 0 = half the cores, more when a thread's limit on open files asks for it.
     #[serde(default)]
     pub workers: u16,
+    /// Addresses of this host that connections come from, in turns; loopback targets need none named.
+    #[serde(default)]
+    pub sources: Vec<IpAddr>,
     /// The lowest user id; the others follow.
     #[serde(default = "one_u64")]
     pub first_user: u64,

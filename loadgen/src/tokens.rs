@@ -1,6 +1,7 @@
 //! Tokens for the users: JWTs signed with a development key, a key file, or a key made for the run.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -8,10 +9,14 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 
+use serde::{Deserialize, Serialize};
+
 use crate::fail::Failure;
 
 /// A token lives for so long, s.
 const TTL_S: u64 = 24 * 60 * 60;
+/// The users' device.
+const DEVICE: u32 = 1;
 /// DER of a P-256 SubjectPublicKeyInfo up to its point.
 const P256_SPKI_PREFIX: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
@@ -22,6 +27,44 @@ const P256_SPKI_PREFIX: [u8; 26] = [
 pub struct Minter {
     key: Key,
     random: SystemRandom,
+}
+
+/// How tokens are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Algorithm {
+    /// HMAC with SHA-256.
+    Hs256,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+    /// Ed25519.
+    EdDsa,
+}
+
+impl Algorithm {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+
+    /// Bytes of a signature.
+    pub const fn signature_bytes(self) -> usize {
+        match self {
+            Self::Hs256 => 32,
+            Self::Es256 | Self::EdDsa => 64,
+        }
+    }
+}
+
+/// What is signed: header and claims. `issued_s`: wall time, s since 1970.
+fn claims(algorithm: Algorithm, user: u64, device: u32, issued_s: u64) -> String {
+    let claims = format!(r#"{{"sub":"{user}","dev":{device},"iat":{issued_s},"exp":{}}}"#, issued_s + TTL_S);
+    let mut text = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{}","typ":"JWT"}}"#, algorithm.name()));
+    text.push('.');
+    URL_SAFE_NO_PAD.encode_string(claims, &mut text);
+    text
 }
 
 enum Key {
@@ -88,34 +131,124 @@ impl Minter {
         }
     }
 
+    /// How it signs.
+    pub const fn algorithm(&self) -> Algorithm {
+        match self.key {
+            Key::Hs256(_) => Algorithm::Hs256,
+            Key::Es256(_) => Algorithm::Es256,
+            Key::EdDsa(_) => Algorithm::EdDsa,
+        }
+    }
+
     /// A user's token. `now_ms`: wall time, ms since 1970.
     ///
     /// # Errors
     /// When the system has no randomness to give.
     pub fn mint(&self, user: u64, device: u32, now_ms: u64) -> Result<String, Failure> {
-        let alg = match self.key {
-            Key::Hs256(_) => "HS256",
-            Key::Es256(_) => "ES256",
-            Key::EdDsa(_) => "EdDSA",
-        };
-        let now_s = now_ms / 1_000;
-        let claims = format!(r#"{{"sub":"{user}","dev":{device},"iat":{now_s},"exp":{}}}"#, now_s + TTL_S);
-        let mut token = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{alg}","typ":"JWT"}}"#));
-        token.push('.');
-        token.push_str(&URL_SAFE_NO_PAD.encode(claims));
-        let signature = match &self.key {
-            Key::Hs256(key) => URL_SAFE_NO_PAD.encode(hmac::sign(key, token.as_bytes())),
-            Key::EdDsa(pair) => URL_SAFE_NO_PAD.encode(pair.sign(token.as_bytes())),
-            Key::Es256(pair) => {
-                let signature = pair
-                    .sign(&self.random, token.as_bytes())
-                    .map_err(|_| Failure::Tokens("a token could not be signed".to_owned()))?;
-                URL_SAFE_NO_PAD.encode(signature)
+        let text = claims(self.algorithm(), user, device, now_ms / 1_000);
+        let signature = self.sign(&text)?;
+        Ok(join(text, &signature))
+    }
+
+    fn sign(&self, text: &str) -> Result<Vec<u8>, Failure> {
+        Ok(match &self.key {
+            Key::Hs256(key) => hmac::sign(key, text.as_bytes()).as_ref().to_vec(),
+            Key::EdDsa(pair) => pair.sign(text.as_bytes()).as_ref().to_vec(),
+            Key::Es256(pair) => pair
+                .sign(&self.random, text.as_bytes())
+                .map_err(|_| Failure::Tokens("a token could not be signed".to_owned()))?
+                .as_ref()
+                .to_vec(),
+        })
+    }
+}
+
+fn join(mut text: String, signature: &[u8]) -> String {
+    text.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut text);
+    text
+}
+
+/// Signatures of the tokens of a range of users, device 1 each, without the key: what another host is given.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Signatures {
+    algorithm: Algorithm,
+    issued_s: u64,
+    first_user: u64,
+    bytes: Vec<u8>,
+}
+
+impl Signatures {
+    /// Signs for `users`. `now_ms`: wall time, ms since 1970.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn new(minter: &Minter, users: core::ops::Range<u64>, now_ms: u64) -> Result<Self, Failure> {
+        let (algorithm, issued_s, first_user) = (minter.algorithm(), now_ms / 1_000, users.start);
+        let mut bytes = Vec::new();
+        for user in users {
+            bytes.extend_from_slice(&minter.sign(&claims(algorithm, user, DEVICE, issued_s))?);
+        }
+        Ok(Self { algorithm, issued_s, first_user, bytes })
+    }
+
+    /// A user's token; `None` for a user it was not made for.
+    pub fn token(&self, user: u64) -> Option<String> {
+        let len = self.algorithm.signature_bytes();
+        let at = usize::try_from(user.checked_sub(self.first_user)?).ok()?.checked_mul(len)?;
+        let signature = self.bytes.get(at..at.checked_add(len)?)?;
+        Some(join(claims(self.algorithm, user, DEVICE, self.issued_s), signature))
+    }
+}
+
+/// Where a worker's tokens come from.
+#[derive(Clone)]
+pub enum Source {
+    /// Signed here.
+    Minter(Arc<Minter>),
+    /// Signed by the host that leads the run.
+    Signed(Arc<Signatures>),
+}
+
+/// A worker's tokens, made when they are presented. Kept are only signatures that are dear to make.
+pub struct Tokens {
+    source: Source,
+    issued_s: u64,
+    first_user: u64,
+    kept: Vec<Option<Box<[u8; 64]>>>,
+}
+
+impl Tokens {
+    /// For `users` users from `first_user` on. `now_ms`: wall time, ms since 1970.
+    pub fn new(source: Source, first_user: u64, users: usize, now_ms: u64) -> Self {
+        let keeps = matches!(&source, Source::Minter(minter) if minter.algorithm() != Algorithm::Hs256);
+        let kept = if keeps { vec![None; users] } else { Vec::new() };
+        Self { source, issued_s: now_ms / 1_000, first_user, kept }
+    }
+
+    /// The token of the `nth` user.
+    ///
+    /// # Errors
+    /// It cannot be signed, or was not given.
+    pub fn token(&mut self, nth: u32) -> Result<String, Failure> {
+        let user = self.first_user + u64::from(nth);
+        let minter = match &self.source {
+            Source::Minter(minter) => minter,
+            Source::Signed(signatures) => {
+                let missing = || Failure::Tokens(format!("no signature was given for user {user}"));
+                return signatures.token(user).ok_or_else(missing);
             }
         };
-        token.push('.');
-        token.push_str(&signature);
-        Ok(token)
+        let text = claims(minter.algorithm(), user, DEVICE, self.issued_s);
+        let Some(kept) = self.kept.get_mut(nth as usize) else {
+            let signature = minter.sign(&text)?;
+            return Ok(join(text, &signature));
+        };
+        if kept.is_none() {
+            let signature = <[u8; 64]>::try_from(minter.sign(&text)?.as_slice());
+            *kept = Some(Box::new(signature.expect("the algorithms that are kept have 64 bytes")));
+        }
+        Ok(join(text, kept.as_deref().map_or(&[], |signature| &signature[..])))
     }
 }
 
@@ -157,6 +290,31 @@ mod tests {
         let der = STANDARD.decode(body).unwrap();
         let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &der[P256_SPKI_PREFIX.len()..]);
         assert!(key.verify(signed.as_bytes(), &signature).is_ok());
+    }
+
+    #[test]
+    fn a_workers_tokens_are_the_minters_whether_signed_here_or_elsewhere() {
+        let (es256, public) = Minter::new_es256().unwrap();
+        let body: String = public.lines().filter(|l| !l.starts_with("-----")).collect();
+        let der = STANDARD.decode(body).unwrap();
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &der[P256_SPKI_PREFIX.len()..]);
+        let es256 = Arc::new(es256);
+        let elsewhere = Arc::new(Signatures::new(&es256, 10..13, 5_000).unwrap());
+        let mut own = Tokens::new(Source::Minter(es256), 10, 3, 5_000);
+        let mut given = Tokens::new(Source::Signed(elsewhere), 10, 4, 5_000);
+        for nth in 0..3 {
+            for token in [own.token(nth).unwrap(), given.token(nth).unwrap()] {
+                let (signed, signature, claims) = parts(&token);
+                assert!(key.verify(signed.as_bytes(), &signature).is_ok());
+                assert!(claims.starts_with(&format!(r#"{{"sub":"{}","dev":1,"iat":5,"#, 10 + nth)), "{claims}");
+            }
+            assert_eq!(own.token(nth).unwrap(), own.token(nth).unwrap(), "a dear signature is made once");
+        }
+        assert!(given.token(3).unwrap_err().to_string().contains("user 13"));
+
+        let hs256 = Arc::new(Minter::hs256(b"secret"));
+        let mut tokens = Tokens::new(Source::Minter(Arc::clone(&hs256)), 1, 1, 7_000);
+        assert_eq!(tokens.token(0).unwrap(), hs256.mint(1, DEVICE, 7_000).unwrap());
     }
 
     #[test]

@@ -4,8 +4,12 @@ use serde::Serialize;
 
 use crate::measured;
 
-/// Descriptors a thread's table has besides its connections.
-const OWN_FILES: u64 = 64;
+/// Descriptors a shard's table has besides its connections: ring, listeners, wakers, journal segments.
+const SHARD_FILES: u64 = 200;
+/// The same of a load generator's worker.
+const WORKER_FILES: u64 = 16;
+/// The kernel spreads a server's connections over its shards by a hash: one may get so much more than its part, %.
+const UNEVEN_PERCENT: u64 = 6;
 
 /// Which end of the connections this host holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -44,17 +48,23 @@ impl Need {
         Self { side: Side::Generator, connections: users, tables, partitions: 0, sources }
     }
 
-    /// Descriptors the fullest table needs. The kernel spreads a server's connections over its shards by a hash, some 5 %
-    /// unevenly; a load generator's are dealt out.
+    /// Descriptors the fullest table needs. A load generator's connections are dealt out evenly.
     pub fn files_per_table(&self) -> u64 {
         let even = self.connections.div_ceil(self.tables);
-        let uneven = if self.side == Side::Server && self.tables > 1 { even.div_ceil(20) } else { 0 };
-        even + uneven + OWN_FILES
+        let uneven = if self.side == Side::Server && self.tables > 1 { even * UNEVEN_PERCENT } else { 0 };
+        even + uneven.div_ceil(100) + self.own_files()
+    }
+
+    const fn own_files(&self) -> u64 {
+        match self.side {
+            Side::Server => SHARD_FILES,
+            Side::Generator => WORKER_FILES,
+        }
     }
 
     /// The least tables with which so many descriptors each are enough; `None` when no number is.
     pub fn tables_for(&self, files: u64) -> Option<u64> {
-        let room = files.checked_sub(OWN_FILES).filter(|room| *room > 0)?;
+        let room = files.checked_sub(self.own_files()).filter(|room| *room > 0)?;
         let least = self.connections.div_ceil(room).max(1);
         (least..=2 * least + 2).find(|tables| Self { tables: *tables, ..self.clone() }.files_per_table() <= files)
     }
@@ -94,14 +104,14 @@ mod tests {
 
     #[test]
     fn descriptors_are_a_table_s_and_leave_room_for_an_uneven_spread() {
-        assert_eq!(Need::server(100_000, 1, 1).files_per_table(), 100_064);
-        assert_eq!(Need::server(100_000, 6, 2).files_per_table(), 16_667 + 834 + 64);
-        assert_eq!(Need::generator(100_000, 10, 5).files_per_table(), 10_064);
+        assert_eq!(Need::server(100_000, 1, 1).files_per_table(), 100_200);
+        assert_eq!(Need::server(100_000, 6, 2).files_per_table(), 16_667 + 1_001 + 200);
+        assert_eq!(Need::generator(100_000, 10, 5).files_per_table(), 10_016);
         let need = Need::server(100_000, 2, 2);
         let shards = need.tables_for(20_000).unwrap();
         assert!(Need::server(100_000, shards, 2).files_per_table() <= 20_000, "{shards} shards are enough");
         assert!(Need::server(100_000, shards - 1, 2).files_per_table() > 20_000, "one less is not");
-        assert_eq!(need.tables_for(64), None);
+        assert_eq!(need.tables_for(200), None);
     }
 
     #[test]

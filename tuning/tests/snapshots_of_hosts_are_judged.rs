@@ -106,7 +106,7 @@ fn too_few_descriptors_name_the_limit_and_the_shards_that_would_do() {
     let host = but(|host| host.limits.open_files = Some(20_000));
     let (key, severity, mend) = only(&host, &server());
     assert_eq!((key, severity), ("limits.nofile", Severity::Fatal));
-    assert!(mend.contains("ulimit -Hn 52564") && mend.contains("--shards 6"), "{mend}");
+    assert!(mend.contains("ulimit -Hn 53200") && mend.contains("--shards 6"), "{mend}");
     assert!(fallen(&host, &Need::server(100_000, 6, 2)).is_empty(), "with six shards it fits");
     assert!(fallen(&host, &Need::server(10_000, 2, 2)).is_empty(), "with few connections it fits");
     let unlimited = but(|host| host.limits.open_files = Some(u64::MAX));
@@ -250,7 +250,7 @@ fn a_load_generator_is_refused_in_the_doctor_s_words() {
     let few = but(|host| host.limits.open_files = Some(4_096));
     let unfit = generator::check_on(&few, &load).unwrap_err().to_string();
     assert!(
-        unfit.contains("limits.nofile") && unfit.contains("20,064 a worker") && unfit.contains("load.workers = 25"),
+        unfit.contains("limits.nofile") && unfit.contains("20,016 a worker") && unfit.contains("load.workers = 25"),
         "{unfit}"
     );
     let narrow = but(set("net.ipv4.ip_local_port_range", "50000 50999"));

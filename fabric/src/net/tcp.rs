@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use monoio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -91,10 +91,7 @@ pub async fn connect(source: Option<SocketAddr>, target: SocketAddr) -> io::Resu
     let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     if let Some(source) = source {
-        if source.is_ipv4() {
-            bind_address_no_port(&socket)?;
-        }
-        socket.bind(&source.into())?;
+        bind_source(socket.as_fd(), source)?;
     }
     match socket.connect(&target.into()) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
@@ -114,7 +111,19 @@ pub async fn connect(source: Option<SocketAddr>, target: SocketAddr) -> io::Resu
     Ok(stream)
 }
 
-fn bind_address_no_port(socket: &Socket) -> io::Result<()> {
+/// Binds a socket that is about to connect. With port 0 the port is chosen at the connect, by the pair of addresses
+/// (IP_BIND_ADDRESS_NO_PORT; over IPv6 it is chosen here).
+///
+/// # Errors
+/// What `setsockopt(2)` and `bind(2)` say.
+pub fn bind_source(socket: BorrowedFd<'_>, source: SocketAddr) -> io::Result<()> {
+    if source.is_ipv4() && source.port() == 0 {
+        bind_address_no_port(socket)?;
+    }
+    socket2::SockRef::from(&socket).bind(&source.into())
+}
+
+fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: `on` is a c_int and its size is given.
     let result = unsafe {

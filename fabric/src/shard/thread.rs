@@ -34,8 +34,13 @@ pub(super) fn pin(core: usize) -> io::Result<()> {
     check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) })
 }
 
-/// Gives this thread a descriptor table of its own and closes in it everything but `keep`.
-pub(super) fn own_descriptors(mut keep: Vec<RawFd>) -> io::Result<()> {
+/// Gives this thread a descriptor table of its own (`unshare(CLONE_FILES)`), so that the limit on open files holds for it
+/// rather than for the process, and closes in it everything but the standard three and `keep`. Call it first thing on a
+/// new thread: files opened elsewhere stay open there but are not to be used here, and the other way round.
+///
+/// # Errors
+/// What `unshare(2)` and `close_range(2)` say.
+pub fn own_descriptors(mut keep: Vec<RawFd>) -> io::Result<()> {
     // SAFETY: no pointers. Only this thread's view changes; files stay open in the other tables.
     check(unsafe { libc::unshare(libc::CLONE_FILES) })?;
     keep.extend([0, 1, 2]);

@@ -1,5 +1,6 @@
 //! `loadgen run`: runs a scenario and says how it went.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -29,6 +30,9 @@ pub struct Args {
     /// Folder for report.json and server.log; made if it is not there.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// An address of this host that connections come from; may be given several times. Instead of load.sources.
+    #[arg(long = "source", value_name = "ADDR")]
+    sources: Vec<IpAddr>,
     /// Keep the throwaway server's folder.
     #[arg(long)]
     keep: bool,
@@ -36,9 +40,9 @@ pub struct Args {
 
 /// Runs it; the exit code is the verdict's.
 pub fn run(args: Args) -> ExitCode {
-    let Args { scenario, target, target_pid, token_key, server, out, keep } = args;
+    let Args { scenario, target, target_pid, token_key, server, out, sources, keep } = args;
     let guard = std::env::current_exe().ok();
-    let options = Options { scenario, target, target_pid, server, out, token_key, keep, guard };
+    let options = Options { scenario, target, target_pid, server, out, token_key, sources, keep, guard };
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&interrupted)) {

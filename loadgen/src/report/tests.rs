@@ -133,6 +133,25 @@ fn a_saturated_generator_excuses_speed_and_nothing_else() {
 }
 
 #[test]
+fn a_load_of_connects_at_the_generators_limit_says_so() {
+    let connects = |thresholds: &str| {
+        let mut connects = report("mode = \"connect\"", thresholds);
+        connects.connections.connects_per_second = 5_000.0;
+        (connects.generator.busy, connects.generator.waiting) = (vec![0.6], vec![0.37]);
+        judged(connects)
+    };
+    for (thresholds, verdict) in [
+        ("", Verdict::Saturated),
+        ("connects_per_second = 6000.0", Verdict::Saturated),
+        ("connects_per_second = 4000.0", Verdict::Pass),
+    ] {
+        let judged = connects(thresholds);
+        assert_eq!(judged.verdict, verdict, "{thresholds}");
+        assert_eq!(judged.reason.contains("not what the server can take"), verdict == Verdict::Saturated);
+    }
+}
+
+#[test]
 fn a_run_that_did_nothing_is_no_pass() {
     let mut silent = report(CLOSED, "");
     silent.audit = Audit::default();

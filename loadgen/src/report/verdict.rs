@@ -7,7 +7,7 @@ use crate::scenario::{Mode, Thresholds};
 /// Key, limit, measured, whether the limit is the least, whether the generator's speed is part of it.
 type Row = (&'static str, Option<f64>, Option<f64>, bool, bool);
 
-/// A worker this busy is the limit of an open load.
+/// A worker that is at work, or waits for a core, for so much of the time is the limit.
 const BUSY: f64 = 0.95;
 /// An open load later than this (p99) is not the load asked for, ms, unless the scenario says otherwise.
 const LAG_MS: f64 = 100.0;
@@ -18,7 +18,7 @@ impl Report {
         self.thresholds = self.judged();
         let lag_ms = self.generator.pacing_lag_us.p99 as f64 / 1e3;
         let allowed_lag_ms = self.scenario.thresholds.pacing_lag_ms.unwrap_or(LAG_MS);
-        let busiest = self.generator.busy.iter().copied().fold(0.0, f64::max);
+        let busiest = self.generator.never_idle();
         let open = self.scenario.load.mode == Mode::Open;
         self.generator.saturated = lag_ms > allowed_lag_ms || busiest >= BUSY;
         let failed: Vec<&Judged> = self.thresholds.iter().filter(|t| !t.holds).collect();
@@ -26,7 +26,7 @@ impl Report {
         // load that was not the one asked for a pass. What does not depend on the generator's speed is judged all the same.
         let only_speed = failed.iter().all(|t| t.of_speed);
         let no_verdict = if failed.is_empty() {
-            open && lag_ms > allowed_lag_ms
+            open && lag_ms > allowed_lag_ms || self.speed_is_its_own()
         } else {
             only_speed && (self.generator.saturated || self.lag_explains(&failed))
         };
@@ -46,11 +46,13 @@ impl Report {
         } else if no_verdict {
             let own = if self.lag_explains(&failed) {
                 "; its own lateness is most of the latency that is too long"
+            } else if self.speed_is_its_own() {
+                "; its connects a second are what it can make, not what the server can take"
             } else {
                 ""
             };
             let text = format!(
-                "the load generator was the limit: busiest worker {:.0} % of a core, pacing lag p99 {lag_ms:.1} ms (at most {allowed_lag_ms} ms){own}",
+                "the load generator was the limit: busiest worker at work or waiting for a core {:.0} % of the time, pacing lag p99 {lag_ms:.1} ms (at most {allowed_lag_ms} ms){own}",
                 busiest * 100.0
             );
             (Verdict::Saturated, text)
@@ -66,6 +68,14 @@ impl Report {
         self.verdict = verdict;
         self.reason = reason;
         self.exit_code = verdict.exit_code();
+    }
+
+    /// A load of connects is as fast as it can be made: at the generator's limit its figure says nothing of the server.
+    fn speed_is_its_own(&self) -> bool {
+        let enough = self.scenario.thresholds.connects_per_second;
+        self.scenario.load.mode == Mode::Connect
+            && self.generator.never_idle() >= BUSY
+            && !enough.is_some_and(|enough| self.connections.connects_per_second >= enough)
     }
 
     /// A run that did nothing of what it was for is no pass, whatever its thresholds.

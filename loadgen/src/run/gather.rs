@@ -50,7 +50,8 @@ pub fn report(scenario: Scenario, plan: &Plan, watched: &Watched, outcomes: Vec<
         server: ServerReport::default(),
         generator: Generator {
             workers: plan.workers,
-            busy: busy(watched),
+            busy: share(watched, |mark| &mark.workers_cpu_ns),
+            waiting: share(watched, |mark| &mark.workers_waited_ns),
             pacing_lag_us: Percentiles::from(&lag),
             saturated: false,
         },
@@ -80,9 +81,10 @@ fn throughput(watched: &Watched) -> Throughput {
     }
 }
 
-fn busy(watched: &Watched) -> Vec<f64> {
+/// Of the steady phase, the part that each worker spent so.
+fn share(watched: &Watched, ns: fn(&Mark) -> &Vec<u64>) -> Vec<f64> {
     let Some((start, end, seconds)) = between(watched) else { return Vec::new() };
-    let pairs = end.workers_cpu_ns.iter().zip(&start.workers_cpu_ns);
+    let pairs = ns(end).iter().zip(ns(start));
     pairs.map(|(end, start)| end.saturating_sub(*start) as f64 / 1e9 / seconds).collect()
 }
 

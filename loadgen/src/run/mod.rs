@@ -3,7 +3,7 @@
 mod gather;
 mod watch;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,18 +12,17 @@ use std::thread::JoinHandle;
 use fabric::entropy::{Entropy as _, OsEntropy};
 use fabric::time::{Clock as _, SystemClock};
 
-use tuning::generator::{self, Load};
-
 use crate::fail::Failure;
+use crate::fit::Host;
 use crate::measure::Shown;
 use crate::plan::{Pairing, Phases, Plan};
 use crate::probe::{self, Allowed};
 use crate::report::{self, Report};
 use crate::scenario::{Mode, Protocol, Scenario};
 use crate::server::{self, Server, proc};
-use crate::tokens::Minter;
+use crate::tokens::{Minter, Source};
 use crate::wire::Speech;
-use crate::worker::{self, Outcome, Worker};
+use crate::worker::{Outcome, Worker};
 
 /// What a run is asked for on the command line.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +39,8 @@ pub struct Options {
     pub out: PathBuf,
     /// Signs the users' tokens for a target.
     pub token_key: Option<PathBuf>,
+    /// Addresses that connections come from, instead of the scenario's.
+    pub sources: Vec<IpAddr>,
     /// Keep the throwaway server's folder.
     pub keep: bool,
     /// The load generator's own program, so that a throwaway server ends with it; without one it may be left behind.
@@ -63,20 +64,30 @@ struct Target {
 /// # Errors
 /// [`Failure`]: nothing was run.
 pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, Failure> {
-    let scenario = Scenario::load(&options.scenario)?;
+    let mut scenario = Scenario::load(&options.scenario)?;
+    if !options.sources.is_empty() {
+        scenario.load.sources.clone_from(&options.sources);
+    }
     let out = |source| Failure::Out { path: options.out.clone(), source };
     report::prepare(&options.out).map_err(out)?;
     let program = match options.target {
         None => Some(server::program(options.server.as_deref())?),
         Some(_) => None,
     };
-    fit_host(&scenario, options.target.as_deref())?;
+    let host = Host::look();
+    let usual = (host.cores / 2).clamp(1, 64);
+    host.carries(&scenario.load, usual)?;
+    let workers = host.workers(u64::from(scenario.load.users), scenario.load.workers, usual)?;
+    if program.is_some() {
+        scenario.server.shards = host.shards(&scenario)?;
+    }
     let (mut target, minter) = match program {
         Some(program) => throwaway(&program, &scenario, options)?,
         None => existing(&scenario, options)?,
     };
     let started = SystemClock.now();
-    let plan = Arc::new(plan(&scenario, &target));
+    let sources = host.sources(&scenario.load, u64::from(scenario.load.users), target.address)?;
+    let plan = Arc::new(plan(&scenario, &target, workers, sources));
     let workers = start_workers(&plan, &minter)?;
     let shown: Vec<Arc<Shown>> = workers.iter().map(|w| Arc::clone(&w.shown)).collect();
     let watched = watch::Watch::new(&plan, &shown, target.pid, interrupted).until_the_end();
@@ -97,18 +108,6 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     report.judge();
     report.write(&options.out).map_err(out)?;
     Ok(report)
-}
-
-/// Whether this host can carry the load generator's side of the load; the doctor's rules decide, in the doctor's words.
-fn fit_host(scenario: &Scenario, target: Option<&str>) -> Result<(), Failure> {
-    worker::raise_open_files();
-    let target = target.and_then(|target| probe::resolve(target).ok());
-    let loopback = target.is_none_or(|address| address.ip().is_loopback());
-    let users = scenario.load.users;
-    let sources = if loopback { users.div_ceil(worker::CONNECTIONS_PER_SOURCE) } else { 1 };
-    // The workers are threads of one descriptor table.
-    let load = Load { users: users.into(), tables: 1, sources: sources.into() };
-    generator::check(&load).map_err(|unfit| Failure::Host(unfit.to_string()))
 }
 
 fn throwaway(
@@ -156,21 +155,16 @@ fn ask(scenario: &Scenario, address: SocketAddr, host: &str, token: &str) -> Res
     Ok(allowed)
 }
 
-fn plan(scenario: &Scenario, target: &Target) -> Plan {
+fn plan(scenario: &Scenario, target: &Target, workers: u16, sources: Vec<IpAddr>) -> Plan {
     let load = scenario.load.clone();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let pairs_of_users = (load.users / 2).max(1);
-    let workers = match load.workers {
-        0 => (cores / 2).clamp(1, 64) as u16,
-        asked => asked,
-    };
     Plan {
         pairing: Pairing::new(&load),
         phases: Phases::new(&load),
         target: target.address,
         speech: Speech::of(&load, &target.host, target.allowed),
         run: OsEntropy.next_u64() as u32,
-        workers: workers.min(u16::try_from(pairs_of_users).unwrap_or(u16::MAX)),
+        workers,
+        sources,
         load,
     }
 }
@@ -187,7 +181,7 @@ fn start_workers(plan: &Arc<Plan>, minter: &Arc<Minter>) -> Result<Vec<Running>,
         let (plan, minter, own) = (Arc::clone(plan), Arc::clone(minter), Arc::clone(&shown));
         let thread = std::thread::Builder::new()
             .name(format!("load-{index}"))
-            .spawn(move || Ok(Worker::new(plan, own, index, &minter)?.run()))
+            .spawn(move || Ok(Worker::new(plan, own, index, Source::Minter(minter))?.run()))
             .map_err(|e| Failure::Host(format!("a worker thread: {e}")))?;
         Ok(Running { thread, shown })
     };

@@ -27,6 +27,8 @@ pub struct Mark {
     pub sums: Sums,
     /// CPU of each worker, ns.
     pub workers_cpu_ns: Vec<u64>,
+    /// How long each was ready and waited for a core, ns.
+    pub workers_waited_ns: Vec<u64>,
     /// The server's process.
     pub server: Option<proc::Look>,
 }
@@ -186,6 +188,7 @@ impl<'a> Watch<'a> {
             at_ns,
             sums,
             workers_cpu_ns: self.shown.iter().map(|s| s.cpu_ns.load(Ordering::Relaxed)).collect(),
+            workers_waited_ns: self.shown.iter().map(|s| s.waited_ns.load(Ordering::Relaxed)).collect(),
             server: self.pid.and_then(proc::look),
         }
     }

@@ -5,17 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use client::store::Image;
-use client::{Config, Core, Input};
+use client::{Config, Core, Handling, Input};
 use rand::Rng as _;
 use schema::ids::{DeviceId, UserId};
 
-use super::socket::{self, Socket};
+use super::Worker;
+use super::socket::Socket;
 use super::user::Link;
-use super::{Worker, kind_of};
+use crate::plan::Plan;
 use crate::scenario::Mode;
 
-/// Connects of one worker in progress, at most: within any server's listen queue.
-const CONNECTING_MAX: u32 = 256;
+/// Connects in progress up to their Welcome, at most, of all workers: within any server's listen queue, and few enough that
+/// each is answered before its client gives it up.
+const CONNECTING_MAX: u32 = 2_048;
+/// Of one worker.
+const CONNECTING_MAX_EACH: u32 = 256;
+/// A paced connect that is late by more than this is not made up for, ns: after a stall comes no storm.
+const CATCH_UP_NS: u64 = 100_000_000;
 
 /// A new device's client. Its user is known, so that it may send before its first session.
 pub fn new_core(config: &Arc<Config>, user: u64) -> Core {
@@ -23,9 +29,33 @@ pub fn new_core(config: &Arc<Config>, user: u64) -> Core {
     Core::new(Arc::clone(config), Image { identity, ..Image::default() })
 }
 
+pub(super) fn client_config(plan: &Plan) -> Config {
+    let load = &plan.load;
+    Config {
+        agent: concat!("shardwire-loadgen/", env!("CARGO_PKG_VERSION")).to_owned(),
+        handling: Handling::OnDelivery,
+        durable: false,
+        // Marks that are off are held back for longer than any run.
+        mark_interval_ms: if load.acks { load.mark_interval_ms } else { u32::MAX },
+        token_renewable: true,
+        hash_seed: load.seed,
+        outbox_sends: match load.mode {
+            Mode::Closed => load.in_flight.unwrap_or(1) as usize + 1,
+            _ => 100_000,
+        },
+        outbox_bytes: 1 << 30,
+        ..Config::default()
+    }
+}
+
+/// A socket's error, for the counts: kinds only, never an address.
+fn kind_of(error: &std::io::Error) -> String {
+    format!("connect: {}", error.kind())
+}
+
 impl Worker {
     pub(super) fn may_connect(&self) -> bool {
-        self.connecting < CONNECTING_MAX
+        self.connecting < (CONNECTING_MAX / u32::from(self.plan.workers)).clamp(8, CONNECTING_MAX_EACH)
     }
 
     /// Begins the connects that are due, as far as rate and listen queue allow.
@@ -36,7 +66,8 @@ impl Worker {
                 Some(Reverse((at, user))) if at <= self.now.mono_ns => {
                     self.connects.pop();
                     if rate > 0.0 {
-                        self.next_connect_ns = self.next_connect_ns.max(self.now.mono_ns) + (1e9 / rate) as u64;
+                        let oldest = self.now.mono_ns.saturating_sub(CATCH_UP_NS);
+                        self.next_connect_ns = self.next_connect_ns.max(oldest) + (1e9 / rate) as u64;
                     }
                     self.connect(user);
                 }
@@ -47,22 +78,22 @@ impl Worker {
 
     fn connect(&mut self, user: u32) {
         let place = self.first + user;
-        // Short-lived connections use up ports: they take turns over source addresses.
-        let nth = match self.plan.load.mode {
-            Mode::Connect => (self.outcome.counters.connects % 8) as u32 * socket::CONNECTIONS_PER_SOURCE,
-            _ => place,
-        };
         let state = &mut self.users[user as usize];
         state.generation = state.generation.wrapping_add(1);
         state.connect_ns = self.now.mono_ns;
         let key = u64::from(state.generation) << 32 | u64::from(user);
-        match Socket::connect(self.plan.target, socket::source(self.plan.target, nth), &self.epoll, key) {
+        let source = self.plan.source(place, state.generation / 2); // it rises at the begin and at the end of each
+        match Socket::connect(self.plan.target, source, &self.epoll, key) {
             Ok(socket) => {
+                if self.plan.resets() {
+                    socket.reset_at_end();
+                }
                 state.socket = Some(socket);
                 state.link = Link::Connecting;
                 if self.plan.speech.is_some() {
                     state.websocket.get_or_insert_default();
                 }
+                state.joining = true;
                 self.connecting += 1;
             }
             Err(error) => {
@@ -74,22 +105,35 @@ impl Worker {
 
     /// A connect has come to its end, good or bad.
     pub(super) fn connected(&mut self, user: u32) {
-        self.connecting -= 1;
         let state = &mut self.users[user as usize];
         let result = state.socket.as_ref().map_or(Ok(()), Socket::connected);
         match result {
             Ok(()) => {
                 state.link = Link::Up;
-                let token = state.token.clone();
                 self.mark_dirty(user);
-                self.tell(user, Input::Connected { token: token.as_bytes() });
+                match self.tokens.token(user) {
+                    Ok(token) => self.tell(user, Input::Connected { token: token.as_bytes() }),
+                    Err(error) => {
+                        self.outcome.errors.add(&error.to_string());
+                        self.forget(user);
+                        self.tell(user, Input::ConnectFailed);
+                    }
+                }
             }
             Err(error) => {
                 state.link = Link::Down;
                 state.socket = None;
                 self.outcome.errors.add(&kind_of(&error));
+                self.joined(user);
                 self.tell(user, Input::ConnectFailed);
             }
+        }
+    }
+
+    /// A user's connect is no longer in progress.
+    fn joined(&mut self, user: u32) {
+        if core::mem::take(&mut self.users[user as usize].joining) {
+            self.connecting -= 1;
         }
     }
 
@@ -109,10 +153,8 @@ impl Worker {
     }
 
     fn forget(&mut self, user: u32) {
+        self.joined(user);
         let state = &mut self.users[user as usize];
-        if state.link == Link::Connecting {
-            self.connecting -= 1;
-        }
         state.socket = None;
         state.link = Link::Down;
         state.generation = state.generation.wrapping_add(1);
@@ -134,6 +176,7 @@ impl Worker {
 
     /// A session stands: in a load of connects it is left again at once, by a new device of the same user.
     pub(super) fn welcomed(&mut self, user: u32) {
+        self.joined(user);
         let state = &mut self.users[user as usize];
         state.cut = false;
         self.outcome.connects.record_ns(self.now.mono_ns - state.connect_ns);

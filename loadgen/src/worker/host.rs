@@ -1,5 +1,19 @@
 //! What a worker asks of its host: a core of its own, sharp timers, enough descriptors.
 
+use crate::fail::Failure;
+
+/// Gives this thread a descriptor table of its own: nothing opened elsewhere is used here, but the standard three.
+pub(super) fn own_descriptors() -> Result<(), Failure> {
+    let failed = |error| Failure::Host(format!("a worker's own descriptor table (unshare): {error}"));
+    fabric::shard::own_descriptors(Vec::new()).map_err(failed)
+}
+
+/// So long this thread has been ready to run and waited for a core, ns; 0 where the kernel does not say.
+pub(super) fn waited_ns() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split_whitespace().nth(1).and_then(|ns| ns.parse().ok()).unwrap_or(0)
+}
+
 /// Pins this thread: workers take cores from the last one down, servers usually from the first one up.
 pub(super) fn pin(index: u16) {
     // Failing to pin or to sharpen timers makes the run less exact, which it measures itself (pacing lag).

@@ -7,6 +7,7 @@ mod connect;
 mod events;
 mod host;
 pub mod message;
+mod outcome;
 mod send;
 pub mod socket;
 mod speak;
@@ -14,34 +15,30 @@ mod user;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use client::{Config, Counters, Cx, Handling, Input, Output};
+use client::{Config, Cx, Input, Output};
 use fabric::entropy::Entropy;
-use fabric::hash::Map;
 use fabric::time::{Clock, Now, SystemClock};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 use rustix::event::{Timespec, epoll};
 use schema::encode::Encoder;
 
-use crate::audit::{GotSide, SentSide};
 use crate::fail::Failure;
-use crate::measure::{Errors, Latencies, Shown};
+use crate::measure::{Latencies, Shown};
 use crate::pace::Pacer;
 use crate::plan::Plan;
-use crate::scenario::Mode;
-use crate::tokens::Minter;
+use crate::tokens::{Source, Tokens};
 use crate::wire::Scratch;
 use message::Bodies;
 use socket::Read;
 use user::{Link, User};
 
 pub use host::raise_open_files;
-pub use socket::CONNECTIONS_PER_SOURCE;
+pub use outcome::Outcome;
 
 /// One receive takes at most so much.
 const RECEIVE_BYTES: usize = 256 << 10;
@@ -51,30 +48,6 @@ const EVENTS: usize = 1_024;
 const TURN_NS: u64 = 50_000_000;
 /// The controller is shown latencies and CPU this often, ns.
 const SHOW_NS: u64 = 200_000_000;
-
-/// What a worker brings home.
-pub struct Outcome {
-    /// First stream of `sent`.
-    pub first_stream: u32,
-    /// Senders' sides of this worker's users, in order.
-    pub sent: Vec<SentSide>,
-    /// Receivers' sides of this worker's users, by stream.
-    pub got: Map<u32, GotSide>,
-    /// Deliveries of no message of this run.
-    pub foreign: u64,
-    /// Latencies of the steady phase.
-    pub latencies: Latencies,
-    /// Actual less intended send times of the steady phase.
-    pub lag: Latencies,
-    /// From the begin of a connect to its Welcome.
-    pub connects: Latencies,
-    /// Errors by name.
-    pub errors: Errors,
-    /// What the clients counted.
-    pub counters: Counters,
-    /// Connections cut on purpose.
-    pub drops: u64,
-}
 
 /// Randomness of the clients' jitter, from the scenario's seed.
 struct Seeded(SmallRng);
@@ -95,6 +68,7 @@ pub struct Worker {
     /// Place of the first user in the scenario.
     first: u32,
     users: Vec<User>,
+    tokens: Tokens,
     now: Now,
     encoder: Encoder,
     entropy: Seeded,
@@ -127,41 +101,30 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// On its own thread: pins it, makes its users and their tokens.
+    /// On its own thread: pins it, gives it its own descriptors, makes its users.
     ///
     /// # Errors
-    /// Tokens cannot be made, or the host gives no epoll instance.
-    pub fn new(plan: Arc<Plan>, shown: Arc<Shown>, index: u16, minter: &Minter) -> Result<Self, Failure> {
+    /// The host gives no epoll instance.
+    pub fn new(plan: Arc<Plan>, shown: Arc<Shown>, index: u16, tokens: Source) -> Result<Self, Failure> {
         host::pin(index);
+        host::own_descriptors()?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| Failure::Host(format!("epoll: {e}")))?;
         let now = SystemClock.now();
         let places = plan.users_of(index);
-        let config = Arc::new(client_config(&plan));
-        let mut users = Vec::with_capacity(places.len());
-        for place in places.clone() {
-            let id = plan.load.first_user + u64::from(place);
-            let token = minter.mint(id, 1, now.wall_ms())?.into_boxed_str();
-            users.push(User::new(connect::new_core(&config, id), token));
-        }
+        let config = Arc::new(connect::client_config(&plan));
+        let id = |place: u32| plan.load.first_user + u64::from(place);
+        let users = places.clone().map(|place| User::new(connect::new_core(&config, id(place)))).collect();
+        let tokens = Tokens::new(tokens, id(places.start), places.len(), now.wall_ms());
         let seed = plan.load.seed ^ (u64::from(index) << 48);
-        let outcome = Outcome {
-            first_stream: places.start * plan.load.peers,
-            sent: vec![SentSide::default(); places.len() * plan.load.peers as usize],
-            got: fabric::hash::map(seed),
-            foreign: 0,
-            latencies: Latencies::default(),
-            lag: Latencies::default(),
-            connects: Latencies::default(),
-            errors: Errors::default(),
-            counters: Counters::default(),
-            drops: 0,
-        };
+        let streams = if plan.load.sends() { places.len() * plan.load.peers as usize } else { 0 };
+        let outcome = Outcome::new(places.start * plan.load.peers, streams, seed);
         Ok(Self {
             quota: plan.messages_of(index),
             order: send::order(places.len() as u32, seed),
             bodies: Bodies::new(plan.load.size_bytes),
             first: places.start,
             users,
+            tokens,
             config,
             epoll,
             now,
@@ -370,32 +333,9 @@ impl Worker {
         self.next_show_ns = self.now.mono_ns + SHOW_NS;
         let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         self.shown.cpu_ns.store(cpu.tv_sec as u64 * 1_000_000_000 + cpu.tv_nsec as u64, Ordering::Relaxed);
+        self.shown.waited_ns.store(host::waited_ns(), Ordering::Relaxed);
         let mut latencies = self.shown.latencies.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         latencies.add(&self.recent);
         self.recent.clear();
     }
-}
-
-fn client_config(plan: &Plan) -> Config {
-    let load = &plan.load;
-    Config {
-        agent: concat!("shardwire-loadgen/", env!("CARGO_PKG_VERSION")).to_owned(),
-        handling: Handling::OnDelivery,
-        durable: false,
-        // Marks that are off are held back for longer than any run.
-        mark_interval_ms: if load.acks { load.mark_interval_ms } else { u32::MAX },
-        token_renewable: true,
-        hash_seed: load.seed,
-        outbox_sends: match load.mode {
-            Mode::Closed => load.in_flight.unwrap_or(1) as usize + 1,
-            _ => 100_000,
-        },
-        outbox_bytes: 1 << 30,
-        ..Config::default()
-    }
-}
-
-/// A socket's error, for the counts: kinds only, never an address.
-fn kind_of(error: &io::Error) -> String {
-    format!("connect: {}", error.kind())
 }

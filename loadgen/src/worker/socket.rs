@@ -1,15 +1,16 @@
 //! One non-blocking connection: connect, receive, send what waits.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 
-/// Connections a loopback source address is used for.
-pub const CONNECTIONS_PER_SOURCE: u32 = 20_000;
+/// A connection with nothing to write keeps a buffer of at most this.
+const KEPT_BYTES: usize = 128;
 
 /// A connection and what waits to be written to it.
 pub struct Socket {
@@ -32,17 +33,6 @@ pub enum Read {
     End,
 }
 
-/// The source address of the `nth` connection: loopback targets get several, others the host's own.
-pub fn source(target: SocketAddr, nth: u32) -> Option<IpAddr> {
-    let group = nth / CONNECTIONS_PER_SOURCE;
-    match target.ip() {
-        IpAddr::V4(ip) if ip.is_loopback() && group > 0 => {
-            Some(IpAddr::V4(Ipv4Addr::new(127, 0, 1 + (group / 250) as u8, 1 + (group % 250) as u8)))
-        }
-        _ => None,
-    }
-}
-
 impl Socket {
     /// Begins a connection; it stands when it can be written.
     ///
@@ -54,8 +44,7 @@ impl Socket {
         let fd = net::socket_with(family, SocketType::STREAM, flags, None)?;
         sockopt::set_tcp_nodelay(&fd, true)?;
         if let Some(source) = source {
-            sockopt::set_socket_reuseaddr(&fd, true)?;
-            net::bind(&fd, &SocketAddr::new(source, 0))?;
+            fabric::net::tcp::bind_source(fd.as_fd(), SocketAddr::new(source, 0))?;
         }
         match net::connect(&fd, &target) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
@@ -75,6 +64,12 @@ impl Socket {
             Ok(()) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Its end will be a reset: no port is kept, and what the server has not read is lost.
+    pub fn reset_at_end(&self) {
+        // Without it the port stays taken for a while, which shows as an error when there are none left.
+        let _ = sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
     }
 
     /// Receives once.
@@ -117,8 +112,8 @@ impl Socket {
         }
         if self.waiting() == 0 {
             self.out_at = 0;
-            // A silent connection owns no buffer; a busy one keeps its own.
-            if self.out.capacity() > 16 << 10 { self.out = Vec::new() } else { self.out.clear() }
+            // A silent connection owns next to no buffer.
+            if self.out.capacity() > KEPT_BYTES { self.out = Vec::new() } else { self.out.clear() }
         }
         self.want_write(epoll, self.waiting() > 0)
     }
@@ -139,14 +134,6 @@ impl Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn loopback_targets_get_more_source_addresses_as_needed() {
-        let target: SocketAddr = "127.0.0.1:7400".parse().unwrap();
-        assert_eq!(source(target, 19_999), None);
-        assert_eq!(source(target, 20_000).unwrap().to_string(), "127.0.1.2");
-        assert_eq!(source("192.0.2.1:7400".parse().unwrap(), 90_000), None);
-    }
 
     #[test]
     fn what_is_written_arrives_and_the_end_is_seen() {

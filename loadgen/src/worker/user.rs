@@ -28,6 +28,8 @@ pub struct User {
     pub link: Link,
     /// Tells events of this connection from those of one before.
     pub generation: u32,
+    /// From the begin of a connect to its Welcome or its failure.
+    pub joining: bool,
     /// Between Welcome and the session's end.
     pub authenticated: bool,
     /// It is in the list of users with something to write.
@@ -44,19 +46,18 @@ pub struct User {
     pub next_peer: u32,
     /// Sends without outcome.
     pub outstanding: u32,
-    /// What it presents.
-    pub token: Box<str>,
 }
 
 impl User {
     /// Not connected yet.
-    pub fn new(core: Core, token: Box<str>) -> Self {
+    pub fn new(core: Core) -> Self {
         Self {
             core,
             socket: None,
             websocket: None,
             link: Link::Down,
             generation: 0,
+            joining: false,
             authenticated: false,
             dirty: false,
             refill: false,
@@ -65,7 +66,6 @@ impl User {
             connect_ns: 0,
             next_peer: 0,
             outstanding: 0,
-            token,
         }
     }
 }

@@ -43,11 +43,11 @@ fn a_host_that_is_fit_and_one_that_is_not_differ_in_exit_code_and_words() {
     let shown = text(&unfit.stdout);
     assert_eq!(unfit.status.code(), Some(1), "{shown}");
     for word in
-        ["fatal     limits.nofile", "589 a shard (1,000 connections over 2)", "ulimit -Hn 589", "serve --shards 5"]
+        ["fatal     limits.nofile", "730 a shard (1,000 connections over 2)", "ulimit -Hn 730", "serve --shards 11"]
     {
         assert!(shown.contains(word), "says {word}:\n{shown}");
     }
-    let more_shards = ["doctor", "--connections", "1000", "--shards", "5", "--data", data];
+    let more_shards = ["doctor", "--connections", "1000", "--shards", "11", "--data", data];
     assert_eq!(crippled("shardwire", &more_shards).status.code(), Some(0), "what it advised is enough");
     assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "it made nothing");
 }
@@ -83,7 +83,7 @@ fn programs_read_json() {
 fn the_load_generator_refuses_before_any_load_in_the_same_words() {
     let folder = tempfile::tempdir().unwrap();
     let scenario = folder.path().join("many.toml");
-    std::fs::write(&scenario, "[load]\nusers = 1000\nmode = \"idle\"\nsteady_s = 1.0\n").unwrap();
+    std::fs::write(&scenario, "[load]\nusers = 1000\nworkers = 2\nmode = \"idle\"\nsteady_s = 1.0\n").unwrap();
     let out = folder.path().join("out");
     let server = binary("shardwire");
     let args =
@@ -91,7 +91,7 @@ fn the_load_generator_refuses_before_any_load_in_the_same_words() {
     let refused = crippled("loadgen", &args);
     let error = text(&refused.stderr);
     assert_eq!(refused.status.code(), Some(2), "{error}");
-    for word in ["limits.nofile", "every connection is a descriptor", "ulimit -Hn"] {
+    for word in ["limits.nofile", "every connection is a descriptor", "load.workers = 4"] {
         assert!(error.contains(word), "says {word}:\n{error}");
     }
     assert!(!out.join("server.log").exists(), "no server was started");

@@ -1,0 +1,49 @@
+//! What a worker brings home.
+
+use client::Counters;
+use fabric::hash::Map;
+
+use crate::audit::{GotSide, SentSide};
+use crate::measure::{Errors, Latencies};
+
+/// What a worker brings home.
+pub struct Outcome {
+    /// First stream of `sent`.
+    pub first_stream: u32,
+    /// Senders' sides of this worker's users, in order.
+    pub sent: Vec<SentSide>,
+    /// Receivers' sides of this worker's users, by stream.
+    pub got: Map<u32, GotSide>,
+    /// Deliveries of no message of this run.
+    pub foreign: u64,
+    /// Latencies of the steady phase.
+    pub latencies: Latencies,
+    /// Actual less intended send times of the steady phase.
+    pub lag: Latencies,
+    /// From the begin of a connect to its Welcome.
+    pub connects: Latencies,
+    /// Errors by name.
+    pub errors: Errors,
+    /// What the clients counted.
+    pub counters: Counters,
+    /// Connections cut on purpose.
+    pub drops: u64,
+}
+
+impl Outcome {
+    /// Nothing yet, of `streams` streams from the `first_stream`th on.
+    pub fn new(first_stream: u32, streams: usize, seed: u64) -> Self {
+        Self {
+            first_stream,
+            sent: vec![SentSide::default(); streams],
+            got: fabric::hash::map(seed),
+            foreign: 0,
+            latencies: Latencies::default(),
+            lag: Latencies::default(),
+            connects: Latencies::default(),
+            errors: Errors::default(),
+            counters: Counters::default(),
+            drops: 0,
+        }
+    }
+}
