@@ -181,7 +181,8 @@ fn threads_and_locked_memory_have_limits_too() {
 
 #[test]
 fn the_data_folder_and_its_disk_are_judged() {
-    let cases: [(Box<dyn FnOnce(&mut DataFolder)>, &str, Severity); 8] = [
+    type Change = Box<dyn FnOnce(&mut DataFolder)>;
+    let cases: [(Change, &str, Severity); 8] = [
         (Box::new(|d| d.unusable = Some("Permission denied".to_owned())), "data.folder", Severity::Fatal),
         (Box::new(|d| d.free_bytes = Some(100 << 20)), "data.free", Severity::Fatal),
         (Box::new(|d| d.free_bytes = Some(5 << 30)), "data.free", Severity::Warning),
