@@ -7,7 +7,8 @@
 use std::collections::VecDeque;
 
 use schema::ids::MessageId;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Losses named in the report, at most.
 const NAMED_MAX: usize = 20;
@@ -127,7 +128,7 @@ fn fingerprint(n: u64, seq: u64, message: MessageId) -> u64 {
 }
 
 /// The audit's result, as it is reported.
-#[derive(Clone, Debug, Default, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Audit {
     /// Messages the users handed to their clients.
     pub sent: u64,
@@ -158,7 +159,7 @@ pub struct Audit {
 }
 
 /// A message that did not arrive.
-#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Lost {
     /// Who sent it.
     pub sender: u64,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{become_server, run};
+use crate::commands::{become_server, html, run, schema};
 
 /// Shardwire's load generator: paces, measures, audits, reports.
 ///
@@ -21,6 +21,10 @@ struct Cli {
 enum Command {
     /// Runs a scenario, against a throwaway server unless there is a target.
     Run(run::Args),
+    /// Draws the page of a report again.
+    Html(html::Args),
+    /// Prints the JSON schema of report.json.
+    Schema,
     /// For the load generator itself: becomes the throwaway server, ended with PARENT.
     #[command(hide = true)]
     BecomeServer(become_server::Args),
@@ -30,6 +34,8 @@ enum Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Html(args) => html::run(&args),
+        Command::Schema => schema::run(),
         Command::BecomeServer(args) => become_server::run(&args),
     }
 }

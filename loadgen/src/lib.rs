@@ -2,15 +2,18 @@
 //!
 //! [`scenario`] says what to do, [`run`] does it: [`server`] starts a throwaway server, [`worker`]s drive users (each a
 //! [`client::Core`], through [`wire`] where they speak WebSocket) by [`pace`], [`measure`] and [`audit`] what happens,
-//! and [`report`] judges it. What must stay true: what can be refused is refused before any load; latency counts from the
-//! intended send time; every message is accounted for; and when the generator itself was the limit, there is no verdict.
+//! [`observe`] looks at the host and the server, [`report`] judges it and [`html`] draws it. What must stay true: what can
+//! be refused is refused before any load; latency counts from the intended send time; every message is accounted for; and
+//! when the generator itself was the limit, there is no verdict.
 pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod fail;
 pub mod fit;
+pub mod html;
 pub mod live;
 pub mod measure;
+pub mod observe;
 pub mod pace;
 pub mod plan;
 pub mod probe;
@@ -20,4 +23,5 @@ pub mod scenario;
 pub mod server;
 pub mod tokens;
 pub mod wire;
+pub mod words;
 pub mod worker;

@@ -8,7 +8,8 @@ use fabric::entropy::OsEntropy;
 use schema::encode::Encoder;
 use schema::frame::{FrameRef, frame_len};
 use schema::limits::FRAME_LIMIT_BYTES;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::fail::Failure;
 use crate::scenario::{Encoding, Load, Mode};
@@ -22,7 +23,7 @@ const PROBE_DEVICE: u32 = u32::MAX;
 const SEND_OVERHEAD_BYTES: usize = 256;
 
 /// What a server allows.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Allowed {
     /// Bytes of a frame.
     pub frame_bytes: u32,

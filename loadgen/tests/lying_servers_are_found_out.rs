@@ -1,13 +1,17 @@
 //! Whole runs over WebSocket against a small server in this process that keeps no promise it is told not to keep.
 
+mod published;
+
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fabric::net::websocket::{Decoder, Kind, Message, Role, accept_key, server_frame};
+use loadgen::report::outputs::Outputs;
 use loadgen::report::{Report, Verdict};
 use loadgen::run::{Options, run};
 use schema::encode::{Encoder, WelcomeFields};
@@ -167,7 +171,11 @@ fn welcome() -> bytes::Bytes {
 
 fn report(lie: Lie) -> Report {
     let folder = tempfile::tempdir().unwrap();
-    let (scenario, key) = (folder.path().join("scenario.toml"), folder.path().join("key"));
+    report_in(folder.path(), lie)
+}
+
+fn report_in(folder: &Path, lie: Lie) -> Report {
+    let (scenario, key) = (folder.join("scenario.toml"), folder.join("key"));
     let text = format!(
         "[load]\nusers = 2\nprotocol = \"websocket\"\nmode = \"closed\"\nin_flight = 4\nmessages = {}\nramp_s = 0.0\n\
          steady_s = 20.0\ndrain_s = 1.0\n",
@@ -175,11 +183,17 @@ fn report(lie: Lie) -> Report {
     );
     std::fs::write(&scenario, text).unwrap();
     std::fs::write(&key, "a secret of at least thirty-two bytes").unwrap();
+    let outputs = Outputs {
+        folder: folder.join("out"),
+        junit: Some(folder.join("junit.xml")),
+        prometheus: Some(folder.join("figures.prom")),
+    };
     let options = Options {
         scenario,
         target: Some(Liar::serve(lie)),
         token_key: Some(key),
-        out: folder.path().join("out"),
+        outputs,
+        quiet: true,
         ..Options::default()
     };
     run(&options, &Arc::default()).unwrap_or_else(|failure| panic!("{failure}"))
@@ -191,6 +205,23 @@ fn an_honest_server_passes() {
     assert_eq!((report.verdict, report.exit_code), (Verdict::Pass, 0), "{} {:?}", report.reason, report.errors);
     assert_eq!((report.audit.sent, report.audit.acked, report.audit.delivered), (20, 20, 20));
     assert!(report.latency_us.count > 0 && report.errors.is_empty(), "{:?}", report.errors);
+}
+
+#[test]
+fn a_run_leaves_a_report_as_published_and_all_it_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = report_in(folder.path(), Lie::Loses);
+    let text = |file: &str| std::fs::read_to_string(folder.path().join(file)).unwrap();
+    let json: Value = serde_json::from_str(&text("out/report.json")).unwrap();
+    assert_eq!(published::faults(&json), Vec::<String>::new());
+    let (samples, spans) = (json["series"].as_array().unwrap(), json["phases"].as_array().unwrap());
+    assert_eq!(samples.iter().map(|s| s["sent"].as_u64().unwrap()).sum::<u64>(), MESSAGES);
+    assert!(spans.windows(2).all(|w| w[0]["to_s"] == w[1]["from_s"]), "{spans:?}");
+    assert_eq!(json["latency_curve"].as_array().unwrap().last().unwrap()["us"], json["latency_us"]["max"]);
+    assert!(report.stages.is_none() && report.stages_unknown.unwrap().contains("--target-http"));
+    assert!(text("out/report.html").contains("Audit failed"));
+    assert!(text("junit.xml").contains("<testcase classname=\"loadgen scenario\" name=\"audit\" time=\"0\"><failure"));
+    assert!(text("figures.prom").contains("result=\"lost\"} 1.0"));
 }
 
 #[test]

@@ -1,3 +1,5 @@
 //! The subcommands, one file each: its arguments and what it does with them.
 pub mod become_server;
+pub mod html;
 pub mod run;
+pub mod schema;

@@ -1,6 +1,7 @@
 //! One run, from the scenario to the verdict: everything that can be refused is refused before any load; whatever
 //! happens after that ends in a report.
 mod gather;
+mod sample;
 mod watch;
 
 use std::net::{IpAddr, SocketAddr};
@@ -15,14 +16,18 @@ use fabric::time::{Clock as _, SystemClock};
 use crate::fail::Failure;
 use crate::fit::Host;
 use crate::measure::Shown;
+use crate::observe::kernel::Kernel;
 use crate::plan::{Pairing, Phases, Plan};
 use crate::probe::{self, Allowed};
-use crate::report::{self, Report};
+use crate::report::Report;
+use crate::report::outputs::Outputs;
 use crate::scenario::{Mode, Protocol, Scenario};
 use crate::server::{self, Server, proc};
 use crate::tokens::{Minter, Source};
 use crate::wire::Speech;
 use crate::worker::{Outcome, Worker};
+
+pub use watch::Sums;
 
 /// What a run is asked for on the command line.
 #[derive(Clone, Debug, Default)]
@@ -35,8 +40,12 @@ pub struct Options {
     pub target_pid: Option<u32>,
     /// The throwaway server's program.
     pub server: Option<PathBuf>,
+    /// Where the target tells its metrics.
+    pub target_http: Option<SocketAddr>,
     /// Where the report goes.
-    pub out: PathBuf,
+    pub outputs: Outputs,
+    /// Show no progress.
+    pub quiet: bool,
     /// Signs the users' tokens for a target.
     pub token_key: Option<PathBuf>,
     /// Addresses that connections come from, instead of the scenario's.
@@ -55,7 +64,9 @@ struct Target {
     /// The throwaway server, when there is one.
     server: Option<Server>,
     pid: Option<u32>,
+    http: Option<SocketAddr>,
     at_ready: Option<proc::Look>,
+    kernel_at_ready: Option<Kernel>,
     allowed: Allowed,
 }
 
@@ -68,8 +79,7 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     if !options.sources.is_empty() {
         scenario.load.sources.clone_from(&options.sources);
     }
-    let out = |source| Failure::Out { path: options.out.clone(), source };
-    report::prepare(&options.out).map_err(out)?;
+    options.outputs.prepare()?;
     let program = match options.target {
         None => Some(server::program(options.server.as_deref())?),
         Some(_) => None,
@@ -90,7 +100,8 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     let plan = Arc::new(plan(&scenario, &target, workers, sources));
     let workers = start_workers(&plan, &minter)?;
     let shown: Vec<Arc<Shown>> = workers.iter().map(|w| Arc::clone(&w.shown)).collect();
-    let watched = watch::Watch::new(&plan, &shown, target.pid, interrupted).until_the_end();
+    let sight = watch::Sight { pid: target.pid, http: target.http, quiet: options.quiet };
+    let watched = watch::Watch::new(&plan, &shown, sight, interrupted).until_the_end();
     // Without one worker's part the audit would be of something else: its panic is the run's.
     let home = |worker: Running| worker.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let outcomes = workers.into_iter().map(home).collect::<Result<Vec<Outcome>, _>>()?;
@@ -106,7 +117,8 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     report.limits = Some(target.allowed);
     gather::server(&mut report, &target, &watched, ended);
     report.judge();
-    report.write(&options.out).map_err(out)?;
+    // The verdict is not lost with the file.
+    options.outputs.write(&report).inspect_err(|_| eprintln!("{}", report.verdict_line()))?;
     Ok(report)
 }
 
@@ -115,7 +127,8 @@ fn throwaway(
     scenario: &Scenario,
     options: &Options,
 ) -> Result<(Target, Arc<Minter>), Failure> {
-    let (server, minter) = Server::start(program, options.guard.as_deref(), scenario, &options.out.join("server.log"))?;
+    let (server, minter) =
+        Server::start(program, options.guard.as_deref(), scenario, &options.outputs.folder.join("server.log"))?;
     let pid = Some(server.pid());
     let address = match scenario.load.protocol {
         Protocol::Native => server.ready.native,
@@ -128,7 +141,11 @@ fn throwaway(
     let at_ready = proc::look(server.pid());
     let token = minter.mint(scenario.load.first_user, probe::device(), SystemClock.now().wall_ms())?;
     let allowed = ask(scenario, address, &host, &token)?;
-    Ok((Target { address, host, server: Some(server), pid, at_ready, allowed }, Arc::new(minter)))
+    let (http, kernel_at_ready) = (server.ready.http, Kernel::now());
+    Ok((
+        Target { address, host, server: Some(server), pid, http, at_ready, kernel_at_ready, allowed },
+        Arc::new(minter),
+    ))
 }
 
 fn existing(scenario: &Scenario, options: &Options) -> Result<(Target, Arc<Minter>), Failure> {
@@ -144,7 +161,8 @@ fn existing(scenario: &Scenario, options: &Options) -> Result<(Target, Arc<Minte
     let allowed = ask(scenario, address, &host, &token)?;
     let pid = options.target_pid;
     let at_ready = pid.and_then(proc::look);
-    Ok((Target { address, host, server: None, pid, at_ready, allowed }, Arc::new(minter)))
+    let (http, kernel_at_ready) = (options.target_http, Kernel::now());
+    Ok((Target { address, host, server: None, pid, http, at_ready, kernel_at_ready, allowed }, Arc::new(minter)))
 }
 
 /// What the server allows, once it is known that the scenario fits.

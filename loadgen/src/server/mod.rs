@@ -30,6 +30,8 @@ pub struct Ready {
     pub native: SocketAddr,
     /// WebSocket; a server without it says nothing.
     pub ws: Option<SocketAddr>,
+    /// HTTP, with its metrics; a server without it says nothing.
+    pub http: Option<SocketAddr>,
     /// Its whole line.
     pub line: String,
 }
@@ -242,7 +244,8 @@ fn parse_ready(line: &str) -> Result<Ready, String> {
         return Err(format!("its first line is not `ready …`: {line}"));
     }
     let native = value("native").and_then(|a| a.parse().ok()).ok_or_else(|| format!("no native address in: {line}"))?;
-    Ok(Ready { native, ws: value("ws").and_then(|a| a.parse().ok()), line: line.to_owned() })
+    let address = |key: &str| value(key).and_then(|a| a.parse().ok());
+    Ok(Ready { native, ws: address("ws"), http: address("http"), line: line.to_owned() })
 }
 
 fn tail(log: &Path) -> String {
@@ -264,7 +267,7 @@ mod tests {
         let ready =
             parse_ready("ready native=127.0.0.1:7 ws=127.0.0.1:8 http=127.0.0.1:9 shards=2 store=embedded").unwrap();
         assert_eq!(ready.native.port(), 7);
-        assert_eq!(ready.ws.unwrap().port(), 8);
+        assert_eq!((ready.ws.unwrap().port(), ready.http.unwrap().port()), (8, 9));
         assert!(parse_ready("ready native=127.0.0.1:7").unwrap().ws.is_none());
         assert!(parse_ready("error: no").unwrap_err().contains("error: no"));
         assert!(parse_ready("ready ws=127.0.0.1:8").is_err());
