@@ -43,7 +43,7 @@ impl Live {
     pub fn on_stderr() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{prefix:>10} [{bar:40}] {msg}").expect("the template is valid");
+            let style = ProgressStyle::with_template("[{bar:40}] {msg}").expect("the template is valid");
             bar.set_style(style.progress_chars("=> "));
             bar
         });
@@ -61,9 +61,8 @@ impl Live {
             return;
         }
         if let Some(bar) = &self.bar {
-            bar.set_prefix(view.sample.phase.name());
-            bar.set_message(view.lines().join("\n"));
             bar.set_position((view.share().clamp(0.0, 1.0) * STEPS as f64) as u64);
+            bar.set_message(format!("{}: {}", view.sample.phase.name(), view.lines().join("\n")));
             return;
         }
         if self.phase != Some(view.sample.phase) || view.since_begin_s >= self.next_line_s {

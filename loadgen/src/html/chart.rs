@@ -125,7 +125,7 @@ impl Chart {
             @if place % 2 == 1 {
                 rect.band x=(at(x)) y=(TOP) width=(at(end - x)) height=(HEIGHT - TOP - BOTTOM) {}
             }
-            @if fits { text.band-label x=(at(x + 4.0)) y=(TOP + 11.0) { (name) } }
+            @if fits { text.band-label x=(at(x + 4.0)) y=(TOP - 4.0) { (name) } }
         }
     }
 

@@ -50,7 +50,7 @@ fn over_time(
         title,
         note,
         x: Axis {
-            label: "time since the begin, s".to_owned(),
+            label: format!("time since the begin, {}", scale::clock_unit(end)),
             scale: Scale::Linear { low: 0.0, high: end },
             ticks: scale::time_ticks(end),
             says: scale::clock,

@@ -60,6 +60,10 @@ pub fn stages(report: &Report) -> Markup {
                 tr.sum { th scope="row" { "inside the server" } td.n { (words::us(stages.inside_mean_us)) } td {} td {} td {} }
                 @if let Some(outside) = stages.outside_mean_us {
                     tr { th scope="row" { (swatch(5)) "outside the server" } td.n { (words::us(outside)) } td {} td {} td {} }
+                    @let lag = &report.generator.pacing_lag_us;
+                    @if lag.count > 0 {
+                        tr.part { th scope="row" { "of that, sent later than intended" } td.n { (words::us(lag.mean)) } td.n { (words::us(lag.p50 as f64)) } td.n { (words::us(lag.p99 as f64)) } td.n { (words::count(lag.count)) } }
+                    }
                     tr.sum { th scope="row" { "as the clients measured" } td.n { (words::us(outside + stages.inside_mean_us)) } td {} td {} td.n { (words::count(report.latency_us.count)) } }
                 }
             }
@@ -159,7 +163,7 @@ pub fn generator(report: &Report) -> Markup {
         ("host busy", known(report.machine.busy, words::percent)),
         ("sent later than intended", late),
         ("sockets its host refused", words::count(own.socket_errors)),
-        ("it was the limit", (if own.saturated { "yes" } else { "no" }).to_owned()),
+        ("it or its host was at its limit", (if own.saturated { "yes" } else { "no" }).to_owned()),
         (
             "connects",
             format!("p50 {}, p99 {}", words::us(report.connect_us.p50 as f64), words::us(report.connect_us.p99 as f64)),

@@ -37,8 +37,10 @@ pub fn page(report: &Report) -> String {
                         div.charts { @for chart in charts::all(report) { (chart.markup()) } }
                     }
                     div.cards {
-                        (inside::stages(report)) (inside::memory(report))
-                        (sections::audit(report)) (sections::errors(report)) (sections::behaviours(report))
+                        @if report.scenario.load.sends() { (inside::stages(report)) }
+                        (inside::memory(report))
+                        @if report.scenario.load.sends() { (sections::audit(report)) }
+                        (sections::errors(report)) (sections::behaviours(report))
                         (inside::threads(report)) (inside::generator(report))
                         (sections::machine(report)) (sections::scenario(report))
                     }

@@ -149,6 +149,17 @@ pub fn clock(seconds: f64) -> String {
     }
 }
 
+/// What [`clock`] says up to `end`, s.
+pub const fn clock_unit(end: f64) -> &'static str {
+    if end < 60.0 {
+        "s"
+    } else if end < 3_600.0 {
+        "min:s"
+    } else {
+        "h:min:s"
+    }
+}
+
 /// Ticks of a time axis that ends at `end`, s: whole seconds, minutes or hours.
 pub fn time_ticks(end: f64) -> Vec<f64> {
     const STEPS: [f64; 14] =
@@ -190,5 +201,6 @@ mod tests {
         assert_eq!(time_ticks(6.0), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!(time_ticks(310.0).len(), 6);
         assert_eq!([30.0, 90.0, 3_725.0].map(clock), ["30", "1:30", "1:02:05"]);
+        assert_eq!([30.0, 90.0, 3_725.0].map(clock_unit), ["s", "min:s", "h:min:s"]);
     }
 }

@@ -52,8 +52,9 @@ pub fn tiles(report: &Report) -> Markup {
         tiles.push(("messages lost", words::count(lost), format!("of {} sent", words::count(audit.sent))));
     }
     let held = &report.connections;
-    tiles.push(("connections held", words::count(held.held), format!("of {} wanted", words::count(held.wanted))));
-    if load.mode == Mode::Connect {
+    if load.mode != Mode::Connect {
+        tiles.push(("connections held", words::count(held.held), format!("of {} wanted", words::count(held.wanted))));
+    } else {
         let p99 = words::us(report.connect_us.p99 as f64);
         tiles.push((
             "connects a second",

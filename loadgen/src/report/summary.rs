@@ -19,7 +19,7 @@ impl Report {
         let host = self.machine.busy.map_or_else(String::new, |busy| format!(", host {:.0} % busy", busy * 100.0));
         lines.push(format!(
             "generator   busy {}{host}, pacing lag p99 {} µs",
-            busy.join(" "),
+            if busy.is_empty() { "unknown".to_owned() } else { busy.join(" ") },
             self.generator.pacing_lag_us.p99
         ));
         for behaviour in &self.behaviours {

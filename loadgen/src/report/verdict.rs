@@ -47,7 +47,11 @@ impl Report {
                 Mode::Idle => format!("{} connections held", self.connections.held),
                 Mode::Connect => format!("{} connects", self.connections.connects),
             };
-            (Verdict::Pass, format!("{done}, {} thresholds hold", self.thresholds.len()))
+            let hold = match self.thresholds.len() {
+                1 => "1 threshold holds".to_owned(),
+                count => format!("{count} thresholds hold"),
+            };
+            (Verdict::Pass, format!("{done}, {hold}"))
         } else {
             let said: Vec<String> = failed.iter().map(|t| t.to_string()).collect();
             (Verdict::Threshold, said.join("; "))
