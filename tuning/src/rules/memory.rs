@@ -47,7 +47,7 @@ pub(super) const RULES: &[Rule] = &[
         key: "vm.transparent_hugepage",
         reads: "/sys/kernel/mm/transparent_hugepage/enabled",
         side: Some(Side::Server),
-        why: "with `always` the kernel backs sparse heaps with 2 MiB pages: memory a connection rises, and compaction stalls threads",
+        why: "with `always` the kernel backs sparse heaps with 2 MiB pages; the server turns that off for itself, what runs beside it may not",
         effect: Effect::Documented {
             what: "`madvise` gives huge pages to those who ask only; `always` may use more memory",
             link: "https://docs.kernel.org/admin-guide/mm/transhuge.html",
@@ -97,11 +97,11 @@ fn swappiness(host: &Host, _need: &Need) -> Outcome {
     Outcome::falls(Severity::Warning, found, "10 or less", set("vm.swappiness", 10))
 }
 
-fn huge_pages(host: &Host, need: &Need) -> Outcome {
+fn huge_pages(host: &Host, _need: &Need) -> Outcome {
     match host.huge_pages.as_deref() {
         None => Outcome::Unknown,
         Some("always") => Outcome::falls(
-            super::warning_from(10_000, need),
+            Severity::Info,
             "always",
             "madvise",
             "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled   # to keep it: transparent_hugepage=madvise on the kernel's command line",
