@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{become_server, html, run, schema};
+use crate::commands::{become_server, check, html, run, scenarios, schema};
 
 /// Shardwire's load generator: paces, measures, audits, reports.
 ///
@@ -21,6 +21,10 @@ struct Cli {
 enum Command {
     /// Runs a scenario, against a throwaway server unless there is a target.
     Run(run::Args),
+    /// Checks a scenario and prints its plan: phases, expected messages, users, behaviours. Makes no load.
+    Check(check::Args),
+    /// Lists the scenarios of a folder.
+    Scenarios(scenarios::Args),
     /// Draws the page of a report again.
     Html(html::Args),
     /// Prints the JSON schema of report.json.
@@ -34,6 +38,8 @@ enum Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Scenarios(args) => scenarios::run(&args),
         Command::Html(args) => html::run(&args),
         Command::Schema => schema::run(),
         Command::BecomeServer(args) => become_server::run(&args),
