@@ -4,3 +4,4 @@
 //! what stands in for the neighbours of the part that a bench is about.
 pub mod fake;
 pub mod floor;
+pub mod owner;

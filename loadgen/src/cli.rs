@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{become_server, check, html, run, scenarios, schema};
+use crate::commands::{become_server, capacity, check, compare, html, knee, run, scenarios, schema};
 
 /// Shardwire's load generator: paces, measures, audits, reports.
 ///
@@ -25,6 +25,9 @@ enum Command {
     Check(check::Args),
     /// Lists the scenarios of a folder.
     Scenarios(scenarios::Args),
+    Compare(compare::Args),
+    Capacity(Box<capacity::Args>),
+    Knee(knee::Args),
     /// Draws the page of a report again.
     Html(html::Args),
     /// Prints the JSON schema of report.json.
@@ -40,6 +43,9 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args),
         Command::Scenarios(args) => scenarios::run(&args),
+        Command::Capacity(args) => capacity::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Knee(args) => knee::run(&args),
         Command::Html(args) => html::run(&args),
         Command::Schema => schema::run(),
         Command::BecomeServer(args) => become_server::run(&args),

@@ -8,12 +8,15 @@
 //! when the generator itself was the limit, there is no verdict.
 pub mod audit;
 pub mod behave;
+pub mod capacity;
 pub mod cli;
 pub mod commands;
+pub mod compare;
 pub mod draw;
 pub mod fail;
 pub mod fit;
 pub mod html;
+pub mod knee;
 pub mod live;
 pub mod measure;
 pub mod observe;
@@ -21,10 +24,12 @@ pub mod outline;
 pub mod pace;
 pub mod plan;
 pub mod probe;
+pub mod recorded;
 pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod server;
+pub mod stats;
 pub mod tokens;
 pub mod wire;
 pub mod words;

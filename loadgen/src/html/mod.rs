@@ -1,10 +1,10 @@
 //! A report as one page that needs nothing else: no script, no link, readable offline, on paper, on a phone and in the
 //! dark. Everything is drawn here, as text, tables and SVG; whatever comes from outside is escaped.
 
-mod chart;
+pub(crate) mod chart;
 mod charts;
 mod inside;
-mod scale;
+pub(crate) mod scale;
 mod sections;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -13,11 +13,10 @@ use crate::report::{Report, Verdict, describe};
 use crate::words;
 
 /// The page's style.
-const STYLE: &str = include_str!("style.css");
+pub(crate) const STYLE: &str = include_str!("style.css");
 
-/// The page.
-pub fn page(report: &Report) -> String {
-    let title = format!("{} – {}", report.name, verdict(report.verdict).1);
+/// A page of this style around a body.
+pub fn document(title: &str, body: &Markup) -> String {
     let document = html! {
         (DOCTYPE)
         html lang="en" {
@@ -28,30 +27,37 @@ pub fn page(report: &Report) -> String {
                 title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
-            body {
-                (header(report))
-                main {
-                    (sections::tiles(report))
-                    (sections::thresholds(report))
-                    section aria-label="Charts" {
-                        div.charts { @for chart in charts::all(report) { (chart.markup()) } }
-                    }
-                    div.cards {
-                        @if report.scenario.load.sends() { (inside::stages(report)) }
-                        (inside::memory(report))
-                        @if report.scenario.load.sends() { (sections::audit(report)) }
-                        (sections::errors(report)) (sections::behaviours(report))
-                        (inside::threads(report)) (inside::generator(report))
-                        (sections::machine(report)) (sections::scenario(report))
-                    }
-                }
-                footer {
-                    p { "Drawn by loadgen " (env!("CARGO_PKG_VERSION")) " from report.json, schema " (report.schema) ". Latency counts from the time a message was to be sent, so a late sender does not hide a slow server." }
-                }
-            }
+            body { (body) }
         }
     };
     document.into_string()
+}
+
+/// The page.
+pub fn page(report: &Report) -> String {
+    let title = format!("{} – {}", report.name, verdict(report.verdict).1);
+    let body = html! {
+        (header(report))
+        main {
+            (sections::tiles(report))
+            (sections::thresholds(report))
+            section aria-label="Charts" {
+                div.charts { @for chart in charts::all(report) { (chart.markup()) } }
+            }
+            div.cards {
+                @if report.scenario.load.sends() { (inside::stages(report)) }
+                (inside::memory(report))
+                @if report.scenario.load.sends() { (sections::audit(report)) }
+                (sections::errors(report)) (sections::behaviours(report))
+                (inside::threads(report)) (inside::generator(report))
+                (sections::machine(report)) (sections::scenario(report))
+            }
+        }
+        footer {
+            p { "Drawn by loadgen " (env!("CARGO_PKG_VERSION")) " from report.json, schema " (report.schema) ". Latency counts from the time a message was to be sent, so a late sender does not hide a slow server." }
+        }
+    };
+    document(&title, &body)
 }
 
 /// A verdict's class, words and sign: the sign tells it without colour.

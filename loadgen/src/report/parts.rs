@@ -79,6 +79,8 @@ pub struct Throughput {
     pub sent_per_second: f64,
     /// Deliveries a second.
     pub delivered_per_second: f64,
+    /// Messages sent and neither delivered nor refused yet: mean of what was seen, 50 times a second.
+    pub in_flight_mean: Option<f64>,
 }
 
 /// The server's process over the steady phase.

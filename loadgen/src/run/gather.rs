@@ -142,6 +142,7 @@ fn throughput(watched: &Watched) -> Throughput {
         delivered,
         sent_per_second: (end.sums.sent - start.sums.sent) as f64 / seconds,
         delivered_per_second: delivered as f64 / seconds,
+        in_flight_mean: (watched.in_flight.1 > 0).then(|| watched.in_flight.0 as f64 / watched.in_flight.1 as f64),
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Watched {
     pub steady_end: Option<Mark>,
     /// The fewest authenticated in any second of it.
     pub held: Option<u64>,
+    /// Messages on their way, added up over the looks of the steady phase; how many looks.
+    pub in_flight: (u64, u64),
     /// Ctrl-C.
     pub interrupted: bool,
     /// Not everybody was authenticated in time.
@@ -204,6 +206,8 @@ impl<'a> Watch<'a> {
         if self.watched.steady_start.is_some() && self.watched.steady_end.is_none() {
             let fewest = self.shown.iter().map(|s| s.take_authenticated_min()).sum();
             self.watched.held = Some(self.watched.held.map_or(fewest, |held| held.min(fewest)));
+            self.watched.in_flight.0 += sums.sent.saturating_sub(sums.delivered + sums.refused);
+            self.watched.in_flight.1 += 1;
             if now >= steady.end || exhausted || phases.is_cut() {
                 self.watched.steady_end = Some(self.mark(now, sums));
                 self.asked[1] = self.sight.http.map(stages::ask);
