@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{become_server, capacity, compare, html, knee, run, schema};
+use crate::commands::{become_server, capacity, check, compare, html, knee, run, scenarios, schema};
 
 /// Shardwire's load generator: paces, measures, audits, reports.
 ///
@@ -24,6 +24,10 @@ enum Command {
     Compare(compare::Args),
     Capacity(Box<capacity::Args>),
     Knee(knee::Args),
+    /// Checks a scenario and prints its plan: phases, expected messages, users, behaviours. Makes no load.
+    Check(check::Args),
+    /// Lists the scenarios of a folder.
+    Scenarios(scenarios::Args),
     /// Draws the page of a report again.
     Html(html::Args),
     /// Prints the JSON schema of report.json.
@@ -40,6 +44,8 @@ pub fn main() -> ExitCode {
         Command::Capacity(args) => capacity::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Knee(args) => knee::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Scenarios(args) => scenarios::run(&args),
         Command::Html(args) => html::run(&args),
         Command::Schema => schema::run(),
         Command::BecomeServer(args) => become_server::run(&args),

@@ -21,6 +21,9 @@ pub enum Failure {
         /// What is wrong, with the key and what is allowed.
         message: String,
     },
+    /// A behaviour of the scenario cannot be carried out.
+    #[error("{0}")]
+    Behaviour(String),
     /// A place for a report cannot hold one.
     #[error("{option}: {} cannot be written: {source}", path.display())]
     Out {

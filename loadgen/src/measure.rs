@@ -92,6 +92,10 @@ pub struct Shown {
     pub authenticated_min: AtomicU64,
     /// Connects with authentication, all told.
     pub connects: AtomicU64,
+    /// Acknowledged messages that wait for a receipt now.
+    pub receipts_due: AtomicU64,
+    /// Users that a behaviour has taken from their sessions and that are not back yet.
+    pub away: AtomicU64,
     /// This worker's thread has used so much CPU, ns.
     pub cpu_ns: AtomicU64,
     /// It has been ready to run and waited for a core so long, ns.

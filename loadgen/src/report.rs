@@ -53,8 +53,10 @@ pub struct Report {
     pub interrupted: bool,
     /// Every message.
     pub audit: Audit,
-    /// Intended send time → frame at the receiving client, steady phase.
+    /// Intended send time → frame at the receiving client, steady phase, between users who were online.
     pub latency_us: Percentiles,
+    /// The same where the sender or the receiver was away on purpose at some time in between: not in `latency_us`.
+    pub latency_away_us: Percentiles,
     /// The same, whole: every step of the histogram that differs, coarser towards the median.
     pub latency_curve: Vec<CurvePoint>,
     /// Begin of a connect → Welcome, whole run.
@@ -81,9 +83,11 @@ pub struct Report {
     pub generator: Generator,
     /// Errors by name, whole run.
     pub errors: BTreeMap<String, u64>,
+    /// Errors that a restart's scenario tolerates, by name; not in `errors`.
+    pub errors_tolerated: BTreeMap<String, u64>,
     /// What the clients counted.
     pub clients: Clients,
-    /// What the scenario's behaviours did.
+    /// What came of the scenario's behaviours, in its order.
     pub behaviours: Vec<Behaviour>,
     /// What was judged.
     pub thresholds: Vec<Judged>,
@@ -140,6 +144,7 @@ impl Report {
             interrupted: false,
             audit: Audit::default(),
             latency_us: Percentiles::default(),
+            latency_away_us: Percentiles::default(),
             latency_curve: Vec::new(),
             connect_us: Percentiles::default(),
             connect_curve: Vec::new(),
@@ -153,6 +158,7 @@ impl Report {
             stages_unknown: None,
             generator: Generator::default(),
             errors: BTreeMap::new(),
+            errors_tolerated: BTreeMap::new(),
             clients: Clients::default(),
             behaviours: Vec::new(),
             thresholds: Vec::new(),
@@ -166,7 +172,10 @@ impl Report {
 /// The scenario's load, for people: one line.
 pub fn describe(load: &Load) -> String {
     let how = match load.mode {
-        Mode::Open => format!("{} msg/s", load.rate.unwrap_or(0.0)),
+        Mode::Open => match load.steps.len() {
+            0 => format!("{} msg/s", load.peak_rate()),
+            steps => format!("{steps} steps, up to {} msg/s", load.peak_rate()),
+        },
         Mode::Closed => format!("{} in flight each", load.in_flight.unwrap_or(0)),
         Mode::Idle => "silent".to_owned(),
         Mode::Connect => "connecting again and again".to_owned(),

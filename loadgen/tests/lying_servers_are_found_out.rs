@@ -29,6 +29,8 @@ enum Lie {
     Doubles,
     RenamesIt,
     NeverAnswers,
+    KeepsTheReceipt,
+    MakesUpTheReceipt,
 }
 
 /// The server, with the one chat of users 1 and 2.
@@ -102,8 +104,10 @@ impl Liar {
                     Some(_) => (decoded.taken, Value::Null),
                 };
                 held.drain(..taken);
-                if text["type"] == "message" {
-                    self.chat.lock().unwrap().message(self.lie, user, &text)?;
+                match text["type"].as_str() {
+                    Some("message") => self.chat.lock().unwrap().message(self.lie, user, &text)?,
+                    Some("ack") => self.chat.lock().unwrap().mark(self.lie, user, &text)?,
+                    _ => {}
                 }
             }
         }
@@ -129,7 +133,10 @@ impl Chat {
             });
             self.tell(sender, &ack);
         }
-        if lie == Lie::Loses {
+        if lie == Lie::MakesUpTheReceipt {
+            self.receipt(receiver, &chat, seq);
+        }
+        if matches!(lie, Lie::Loses | Lie::MakesUpTheReceipt) {
             return Some(());
         }
         if lie == Lie::RenamesIt {
@@ -141,6 +148,26 @@ impl Chat {
             self.tell(receiver, &delivery);
         }
         Some(())
+    }
+
+    /// A user says how far it is: the other one gets a receipt.
+    fn mark(&mut self, lie: Lie, user: u64, mark: &Value) -> Option<()> {
+        let id = mark["message_id"].as_str()?.replace('-', "");
+        let seq = u64::try_from(u128::from_str_radix(&id, 16).ok()?).ok()?;
+        // Marks are cumulative: only the last one covers the last message.
+        if lie != Lie::KeepsTheReceipt || seq < MESSAGES {
+            self.receipt(user, mark["chat_id"].as_str()?, seq);
+        }
+        Some(())
+    }
+
+    fn receipt(&mut self, user: u64, chat: &str, seq: u64) {
+        let id = MessageId(u128::from(seq).to_be_bytes()).to_string();
+        let receipt = json!({
+            "type": "ack", "chat_id": chat, "message_id": id, "seq": seq, "status": "delivered",
+            "user_id": user.to_string(),
+        });
+        self.tell(3 - user, &receipt);
     }
 
     fn tell(&mut self, user: u64, event: &Value) {
@@ -250,4 +277,17 @@ fn a_message_without_an_answer_is_found() {
     let report = report(Lie::NeverAnswers);
     assert_eq!((report.verdict, report.audit.unanswered), (Verdict::Audit, 1), "{}", report.reason);
     assert_eq!(report.audit.delivered, 20);
+}
+
+#[test]
+fn a_receipt_that_never_comes_is_found() {
+    let report = report(Lie::KeepsTheReceipt);
+    assert_eq!((report.verdict, report.audit.receipts_missing > 0), (Verdict::Audit, true), "{}", report.reason);
+    assert_eq!((report.audit.lost, report.audit.receipts_unjudged), (0, 0));
+}
+
+#[test]
+fn a_receipt_for_what_was_not_delivered_is_found() {
+    let report = report(Lie::MakesUpTheReceipt);
+    assert_eq!((report.audit.receipts_false, report.audit.lost), (1, 1), "{}", report.reason);
 }

@@ -23,7 +23,10 @@ impl Report {
             self.generator.pacing_lag_us.p99
         ));
         for behaviour in &self.behaviours {
-            lines.push(format!("{:<11} {}", behaviour.name, behaviour.said));
+            lines.push(format!("{:<15} {}", behaviour.name, behaviour.said));
+        }
+        for (name, count) in &self.errors_tolerated {
+            lines.push(format!("tolerated   {count} × {name}"));
         }
         for (name, count) in &self.errors {
             lines.push(format!("error       {count} × {name}"));
@@ -49,10 +52,23 @@ impl Report {
             audit.reordered,
             audit.acked_but_missing
         ));
+        if self.scenario.load.audits_receipts() {
+            lines.push(format!(
+                "receipts    missing {} false {} unjudged {}",
+                audit.receipts_missing, audit.receipts_false, audit.receipts_unjudged
+            ));
+        }
         lines.push(format!(
             "latency     p50 {} µs  p99 {} µs  p99.9 {} µs  max {} µs  ({} messages)",
             latency.p50, latency.p99, latency.p999, latency.max, latency.count
         ));
+        let away = &self.latency_away_us;
+        if away.count > 0 {
+            lines.push(format!(
+                "  away      p50 {} µs  p99 {} µs  max {} µs  ({} messages from or to users away on purpose)",
+                away.p50, away.p99, away.max, away.count
+            ));
+        }
         lines.push(format!(
             "throughput  {:.0} delivered/s over {:.1} s",
             self.throughput.delivered_per_second, self.throughput.steady_s

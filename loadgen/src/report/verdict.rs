@@ -154,6 +154,7 @@ impl Report {
             connects_per_second,
             connections_held,
             errors,
+            recovery_s,
             cpu_s_per_million,
             rss_bytes_per_connection,
             pacing_lag_ms: _,
@@ -162,7 +163,11 @@ impl Report {
         let float = |value: Option<u64>| value.map(|v| v as f64);
         let all_errors: u64 = self.errors.values().sum();
         let (most, least) = (false, true);
-        let rows: [Row; 11] = [
+        // The slowest; none when one did not happen or did not end.
+        let of = |behaviour: &super::Behaviour| behaviour.figures.get("recovery_s").and_then(serde_json::Value::as_f64);
+        let each: Option<Vec<f64>> = self.behaviours.iter().map(of).collect();
+        let recovery = each.and_then(|each| each.into_iter().reduce(f64::max));
+        let rows: [Row; 12] = [
             ("p50_us", float(p50_us), latency(self.latency_us.p50), most, true),
             ("p99_us", float(p99_us), latency(self.latency_us.p99), most, true),
             ("p999_us", float(p999_us), latency(self.latency_us.p999), most, true),
@@ -172,6 +177,7 @@ impl Report {
             ("connects_per_second", connects_per_second, Some(self.connections.connects_per_second), least, true),
             ("connections_held", float(connections_held), Some(self.connections.held as f64), least, false),
             ("errors", float(errors), Some(all_errors as f64), most, false),
+            ("recovery_s", recovery_s, recovery, most, false),
             ("cpu_s_per_million", cpu_s_per_million, self.server.cpu_s_per_million, most, false),
             ("rss_bytes_per_connection", rss_bytes_per_connection, self.server.rss_bytes_per_connection, most, false),
         ];

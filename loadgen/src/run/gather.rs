@@ -3,12 +3,15 @@
 use super::Target;
 use super::watch::{Mark, Watched};
 use crate::audit::Audit;
+use crate::behave;
+use crate::behave::happened::{Happened, ServerReturn};
 use crate::measure::{Errors, Latencies};
 use crate::observe::host::Machine;
 use crate::observe::stages::Stages;
 use crate::plan::Plan;
 use crate::report::{
-    Amount, Clients, Connections, CurvePoint, Generator, MemoryPerConnection, Percentiles, Report, Throughput,
+    Amount, Behaviour, Clients, Connections, CurvePoint, Generator, MemoryPerConnection, Percentiles, Report,
+    Throughput,
 };
 use crate::scenario::{Mode, Scenario};
 use crate::worker::Outcome;
@@ -22,13 +25,22 @@ const OWN_ERRORS: [&str; 4] = [
 ];
 
 /// A report without the server's part and without a verdict.
-pub fn report(scenario: Scenario, plan: &Plan, watched: &Watched, outcomes: Vec<Outcome>) -> Report {
-    let mut errors = Errors::default();
+pub fn report(
+    scenario: Scenario,
+    plan: &Plan,
+    watched: &Watched,
+    restarts: &[(usize, ServerReturn)],
+    outcomes: Vec<Outcome>,
+) -> Report {
+    let (mut errors, mut tolerated) = (Errors::default(), Errors::default());
+    let mut away = Latencies::default();
     let (mut latencies, mut lag, mut connects) = (Latencies::default(), Latencies::default(), Latencies::default());
     let mut clients = Clients::default();
     let mut dropped = 0;
     for outcome in &outcomes {
         errors.merge(&outcome.errors);
+        tolerated.merge(&outcome.tolerated);
+        away.add(&outcome.latencies_away);
         latencies.add(&outcome.latencies);
         lag.add(&outcome.lag);
         connects.add(&outcome.connects);
@@ -41,6 +53,7 @@ pub fn report(scenario: Scenario, plan: &Plan, watched: &Watched, outcomes: Vec<
     report.not_connected = watched.not_connected;
     report.audit = audit(plan, &outcomes);
     report.latency_us = Percentiles::from(&latencies);
+    report.latency_away_us = Percentiles::from(&away);
     report.latency_curve = curve(&latencies);
     report.connect_us = Percentiles::from(&connects);
     report.connect_curve = curve(&connects);
@@ -51,6 +64,8 @@ pub fn report(scenario: Scenario, plan: &Plan, watched: &Watched, outcomes: Vec<
     report.generator = generator(plan, watched, &lag, &errors);
     report.machine = machine(watched);
     report.errors = errors.by_name().clone();
+    report.errors_tolerated = tolerated.by_name().clone();
+    report.behaviours = behaviours(plan, restarts, &outcomes);
     report.clients = clients;
     (report.stages, report.stages_unknown) = match stages(watched, &latencies) {
         Ok(stages) => (Some(stages), None),
@@ -99,6 +114,17 @@ fn stages(watched: &Watched, latencies: &Latencies) -> Result<Stages, String> {
         None if watched.steady_end.is_none() => Err("there was no steady phase".to_owned()),
         None => Err("where the server tells its metrics is not known (a target: --target-http)".to_owned()),
     }
+}
+
+/// What came of each behaviour, over all workers.
+fn behaviours(plan: &Plan, restarts: &[(usize, ServerReturn)], outcomes: &[Outcome]) -> Vec<Behaviour> {
+    let each = |(index, (kind, behaviour)): (usize, (&str, &dyn behave::Behaviour))| {
+        let mut happened = Happened::default();
+        outcomes.iter().for_each(|outcome| happened.add(&outcome.happened[index]));
+        let server = restarts.iter().find(|(at, _)| *at == index).map(|(_, server)| server);
+        happened.report(kind, &behaviour.describe(), server)
+    };
+    plan.behaviours.iter().enumerate().map(each).collect()
 }
 
 /// Begin, end and length (s) of the steady phase, when it had both.
@@ -183,6 +209,9 @@ pub fn server(report: &mut Report, target: &Target, watched: &Watched, ended: Op
         server.rss_bytes_per_connection = Some((steady as f64 - ready as f64) / held as f64);
     }
     let (Some(start), Some(end), Some((first, last, seconds))) = (start, end, between(watched)) else { return };
+    if start.pid != end.pid {
+        return; // another process: it was restarted
+    }
     let used = end.since(&start);
     server.cpu_s = Some(used.cpu_s);
     server.cores_used = Some(used.cpu_s / seconds);

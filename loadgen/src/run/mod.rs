@@ -1,6 +1,7 @@
 //! One run, from the scenario to the verdict: everything that can be refused is refused before any load; whatever
 //! happens after that ends in a report.
 mod gather;
+mod restart;
 mod sample;
 mod watch;
 
@@ -13,6 +14,7 @@ use std::thread::JoinHandle;
 use fabric::entropy::{Entropy as _, OsEntropy};
 use fabric::time::{Clock as _, SystemClock};
 
+use crate::behave::Behaviours;
 use crate::fail::Failure;
 use crate::fit::Host;
 use crate::measure::Shown;
@@ -26,6 +28,7 @@ use crate::server::{self, Server, proc};
 use crate::tokens::{Minter, Source};
 use crate::wire::Speech;
 use crate::worker::{Outcome, Worker};
+use restart::Restarts;
 
 pub use watch::Sums;
 
@@ -76,6 +79,12 @@ struct Target {
 /// [`Failure`]: nothing was run.
 pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, Failure> {
     let mut scenario = Scenario::load(&options.scenario)?;
+    let restarts = Behaviours::new(&scenario).map_err(Failure::Behaviour)?.restarts().count();
+    if restarts > 0 && options.target.is_some() {
+        return Err(Failure::Behaviour(
+            "restart: only the throwaway server can be restarted: run it without --target".to_owned(),
+        ));
+    }
     if !options.sources.is_empty() {
         scenario.load.sources.clone_from(&options.sources);
     }
@@ -96,11 +105,19 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     };
     let started = SystemClock.now();
     let sources = host.sources(&scenario.load, u64::from(scenario.load.users), target.address)?;
-    let plan = Arc::new(plan(&scenario, &target, workers, sources));
+    let plan = Arc::new(plan(&scenario, &target, workers, sources)?);
     let workers = start_workers(&plan, &minter)?;
     let shown: Vec<Arc<Shown>> = workers.iter().map(|w| Arc::clone(&w.shown)).collect();
+    let mut restarts = Restarts::new(&plan);
     let sight = watch::Sight { pid: target.pid, http: target.http, quiet: options.quiet };
-    let watched = watch::Watch::new(&plan, &shown, sight, interrupted).until_the_end();
+    let (server, pid) = (&mut target.server, &mut target.pid);
+    let watched = watch::Watch::new(&plan, &shown, sight, interrupted).until_the_end(|now| {
+        if let Some(server) = server {
+            restarts.look(now, &plan.phases, server);
+            *pid = Some(server.pid());
+        }
+        *pid
+    });
     // Without one worker's part the audit would be of something else: its panic is the run's.
     let home = |worker: Running| worker.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let outcomes = workers.into_iter().map(home).collect::<Result<Vec<Outcome>, _>>()?;
@@ -110,7 +127,7 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     {
         eprintln!("the server's folder stays at {}", folder.display());
     }
-    let mut report = gather::report(scenario, &plan, &watched, outcomes);
+    let mut report = gather::report(scenario, &plan, &watched, &restarts.done(), outcomes);
     report.started_ms = started.wall_ms();
     report.took_s = (SystemClock.now().mono_ns - started.mono_ns) as f64 / 1e9;
     report.limits = Some(target.allowed);
@@ -172,9 +189,10 @@ fn ask(scenario: &Scenario, address: SocketAddr, host: &str, token: &str) -> Res
     Ok(allowed)
 }
 
-fn plan(scenario: &Scenario, target: &Target, workers: u16, sources: Vec<IpAddr>) -> Plan {
+fn plan(scenario: &Scenario, target: &Target, workers: u16, sources: Vec<IpAddr>) -> Result<Plan, Failure> {
     let load = scenario.load.clone();
-    Plan {
+    let behaviours = Behaviours::new(scenario).map_err(Failure::Behaviour)?;
+    Ok(Plan {
         pairing: Pairing::new(&load),
         phases: Phases::new(&load),
         target: target.address,
@@ -182,8 +200,9 @@ fn plan(scenario: &Scenario, target: &Target, workers: u16, sources: Vec<IpAddr>
         run: OsEntropy.next_u64() as u32,
         workers,
         sources,
+        behaviours,
         load,
-    }
+    })
 }
 
 /// A worker's thread and what it shows.
@@ -206,6 +225,6 @@ fn start_workers(plan: &Arc<Plan>, minter: &Arc<Minter>) -> Result<Vec<Running>,
 }
 
 /// Whether every user must be authenticated before the load begins.
-fn waits_for_all(mode: Mode) -> bool {
-    mode != Mode::Connect
+fn waits_for_all(plan: &Plan) -> bool {
+    plan.load.mode != Mode::Connect && !plan.behaviours.delay_logins()
 }

@@ -45,6 +45,14 @@ impl Sampler {
         }
     }
 
+    /// The server is another process now, when it is.
+    pub fn follow(&mut self, pid: Option<u32>) {
+        if self.pid != pid {
+            self.pid = pid;
+            self.server_cpu_s = pid.and_then(proc::glance).map(|(cpu_s, _)| cpu_s);
+        }
+    }
+
     /// Whether a second has passed.
     pub const fn is_due(&self, now: u64) -> bool {
         now >= self.due_ns

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -129,11 +129,14 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Until everything is sent and has arrived, or time is up; workers are told to leave.
-    pub fn until_the_end(mut self) -> Watched {
+    /// Until everything is sent and has arrived, or time is up; workers are told to leave. `server` is called with every
+    /// look and the time, ns of the monotonic clock; it sees to the server and says what process it is.
+    pub fn until_the_end(mut self, mut server: impl FnMut(u64) -> Option<u32>) -> Watched {
         loop {
             std::thread::sleep(LOOK_EVERY);
             let now = SystemClock.now().mono_ns;
+            self.sight.pid = server(now);
+            self.sampler.follow(self.sight.pid);
             if self.interrupted.swap(false, Ordering::AcqRel) {
                 if self.watched.interrupted {
                     break; // the second Ctrl-C: not even the drain
@@ -179,7 +182,7 @@ impl<'a> Watch<'a> {
         if self.watched.interrupted {
             return true;
         }
-        if !waits_for_all(self.plan.load.mode) || sums.authenticated >= wanted {
+        if !waits_for_all(self.plan) || sums.authenticated >= wanted {
             self.plan.phases.start(now + LEAD_NS);
         } else if now > self.begun_ns + ns(self.plan.load.connect_timeout_s) {
             self.watched.not_connected = Some(wanted - sums.authenticated);
@@ -220,7 +223,10 @@ impl<'a> Watch<'a> {
             || (exhausted || phases.is_cut())
                 && sums.acked + sums.refused == sums.sent
                 && sums.delivered + sums.refused >= sums.sent;
-        settled || now >= until
+        // A receipt is due before its message counts as acknowledged.
+        let waiting = |of: fn(&Shown) -> &AtomicU64| self.shown.iter().any(|s| of(s).load(Ordering::Acquire) > 0);
+        let back = self.watched.interrupted || !waiting(|s| &s.away);
+        settled && back && !waiting(|s| &s.receipts_due) || now >= until
     }
 
     fn sums(&self) -> Sums {

@@ -10,6 +10,8 @@ use crate::observe::kernel;
 /// One look at a process.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
+    /// The process.
+    pub pid: u32,
     /// CPU of all threads, ended ones too, s.
     pub cpu_s: f64,
     /// CPU of threads that live, by name (threads of one name are added up), s.
@@ -45,7 +47,7 @@ pub fn look(pid: u32) -> Option<Look> {
     }
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
     let anonymous_bytes = rollup.and_then(|text| kernel::kib(&text, "Anonymous"));
-    Some(Look { cpu_s, cpu_s_by_thread, rss_bytes, anonymous_bytes })
+    Some(Look { pid, cpu_s, cpu_s_by_thread, rss_bytes, anonymous_bytes })
 }
 
 /// CPU of all threads (s) and resident memory (bytes): what every second is looked at.
