@@ -4,7 +4,7 @@ use bytes::Bytes;
 use fabric::time::Now;
 use router::{MemoryDirectory, Router, RouterMetrics};
 use schema::encode::Encoder;
-use schema::envelope::{Address, Body, Class, DevicePosition, Envelope, Recipient};
+use schema::envelope::{Address, Body, Class, Envelope, Recipient};
 use schema::ids::{ChatId, DeviceId};
 
 use crate::fake::{self, Counted};
@@ -49,16 +49,12 @@ impl FanOut {
 
     /// A push to every member, as the owner makes it.
     pub fn push(&self) -> Envelope {
-        let recipient = |number| Recipient {
-            user: fake::user(number),
-            positions: [DevicePosition { device: DeviceId(1), acked_seq: 40 }].into_iter().collect(),
-        };
+        let recipient = |number| Recipient { user: fake::user(number), device: Some(DeviceId(1)), acked_seq: 40 };
         let body = Body::Push {
             chat: self.chat,
             seq: 41,
             frame: self.frame.clone(),
             recipients: (1..=self.members).map(recipient).collect(),
-            except: Address::NOBODY,
         };
         Envelope::new(Class::Live, body)
     }
