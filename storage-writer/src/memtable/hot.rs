@@ -4,11 +4,29 @@ use std::collections::VecDeque;
 
 use fabric::hash::{self, Map};
 
-use super::MemEntry;
+use bytes::Bytes;
+use schema::ids::MessageId;
+
+use super::{Frames, MemEntry};
+
+/// A flushed entry that is kept: a copy, since its table goes.
+#[derive(Clone, Debug)]
+pub(crate) struct HotEntry {
+    pub seq: u64,
+    pub message: MessageId,
+    pub frame: Bytes,
+}
+
+impl HotEntry {
+    /// What it costs to keep, bytes.
+    fn cost(&self) -> usize {
+        self.frame.len() + size_of::<Self>() + 32
+    }
+}
 
 struct Tail {
     /// Ascending, without holes, ending just below the chat's oldest entry in a table.
-    entries: VecDeque<MemEntry>,
+    entries: VecDeque<HotEntry>,
     bytes: usize,
     stamp: u64,
 }
@@ -42,7 +60,7 @@ impl HotTails {
     }
 
     /// Takes a chat's entries of a table that is now in the store. Returns how many tails were evicted to make room.
-    pub(crate) fn extend(&mut self, chat: u32, entries: &[MemEntry]) -> u64 {
+    pub(crate) fn extend(&mut self, chat: u32, entries: &[MemEntry], frames: &Frames) -> u64 {
         let Some(first) = entries.first() else { return 0 };
         if self.limit_entries == 0 || self.limit_bytes == 0 {
             return 0;
@@ -60,10 +78,11 @@ impl HotTails {
                 tail.bytes = 0;
                 tail.entries.clear();
             }
-            let cost = entry.cost();
-            tail.bytes += cost;
-            self.bytes += cost;
-            tail.entries.push_back(entry.clone());
+            let frame = Bytes::copy_from_slice(frames.get(entry.frame));
+            let kept = HotEntry { seq: entry.seq, message: entry.message, frame };
+            tail.bytes += kept.cost();
+            self.bytes += kept.cost();
+            tail.entries.push_back(kept);
             if tail.entries.len() > self.limit_entries
                 && let Some(oldest) = tail.entries.pop_front()
             {
@@ -73,6 +92,13 @@ impl HotTails {
         }
         self.touch(chat);
         self.evict()
+    }
+
+    /// Drops a chat's tail: entries above it went to the store and were not kept.
+    pub(crate) fn forget(&mut self, chat: u32) {
+        if let Some(tail) = self.tails.remove(&chat) {
+            self.bytes -= tail.bytes;
+        }
     }
 
     fn evict(&mut self) -> u64 {
@@ -91,12 +117,17 @@ impl HotTails {
     }
 
     /// A chat's tail, made the most recently used.
-    pub(crate) fn get(&mut self, chat: u32) -> Option<&VecDeque<MemEntry>> {
+    pub(crate) fn get(&mut self, chat: u32) -> Option<&VecDeque<HotEntry>> {
         if self.tails.is_empty() || !self.tails.contains_key(&chat) {
             return None;
         }
         self.touch(chat);
         self.tails.get(&chat).map(|tail| &tail.entries)
+    }
+
+    /// Bytes kept at most.
+    pub(crate) fn limit_bytes(&self) -> usize {
+        self.limit_bytes
     }
 
     /// Bytes kept.
@@ -107,20 +138,25 @@ impl HotTails {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use schema::dedupe::DedupeKey;
     use schema::timeuuid;
 
     use super::*;
 
-    fn entries(seqs: core::ops::RangeInclusive<u64>) -> Vec<MemEntry> {
+    fn entries(frames: &mut Frames, seqs: core::ops::RangeInclusive<u64>) -> Vec<MemEntry> {
         seqs.map(|seq| MemEntry {
             seq,
             message: timeuuid::from_parts(seq, [0x80; 8]),
-            frame: Bytes::from_static(&[7; 100]),
+            frame: frames.push(&[seq as u8; 100]),
             key: DedupeKey([seq as u8; 16]),
         })
         .collect()
+    }
+
+    fn extend(tails: &mut HotTails, chat: u32, seqs: core::ops::RangeInclusive<u64>) -> u64 {
+        let mut frames = Frames::default();
+        let entries = entries(&mut frames, seqs);
+        tails.extend(chat, &entries, &frames)
     }
 
     fn seqs(tails: &mut HotTails, chat: u32) -> Vec<u64> {
@@ -130,10 +166,11 @@ mod tests {
     #[test]
     fn keeps_the_newest_of_each_chat() {
         let mut tails = HotTails::new(1, 1 << 20, 5);
-        tails.extend(1, &entries(1..=3));
-        tails.extend(1, &entries(4..=7));
+        extend(&mut tails, 1, 1..=3);
+        extend(&mut tails, 1, 4..=7);
         assert_eq!(seqs(&mut tails, 1), [3, 4, 5, 6, 7]);
-        tails.extend(1, &entries(8..=20));
+        assert!(tails.get(1).is_some_and(|tail| tail.iter().all(|e| e.frame[..] == [e.seq as u8; 100])));
+        extend(&mut tails, 1, 8..=20);
         assert_eq!(seqs(&mut tails, 1), [16, 17, 18, 19, 20]);
         assert_eq!(seqs(&mut tails, 2), []);
     }
@@ -141,19 +178,35 @@ mod tests {
     #[test]
     fn never_keeps_a_hole() {
         let mut tails = HotTails::new(1, 1 << 20, 50);
-        tails.extend(1, &entries(1..=3));
-        tails.extend(1, &entries(6..=7));
+        extend(&mut tails, 1, 1..=3);
+        extend(&mut tails, 1, 6..=7);
         assert_eq!(seqs(&mut tails, 1), [6, 7]);
     }
 
     #[test]
+    fn forgets_what_would_end_below_a_hole() {
+        let mut tails = HotTails::new(1, 1 << 20, 50);
+        extend(&mut tails, 1, 1..=3);
+        extend(&mut tails, 2, 1..=1);
+        tails.forget(1);
+        tails.forget(3);
+        assert_eq!((seqs(&mut tails, 1), seqs(&mut tails, 2)), (vec![], vec![1]));
+        extend(&mut tails, 1, 7..=7);
+        tails.forget(2);
+        tails.forget(1);
+        assert_eq!(tails.bytes(), 0);
+    }
+
+    #[test]
     fn evicts_the_least_recently_used_first() {
-        let one = entries(1..=1)[0].cost();
+        let mut tails = HotTails::new(1, usize::MAX, 50);
+        extend(&mut tails, 1, 1..=1);
+        let one = tails.bytes();
         let mut tails = HotTails::new(1, 2 * one, 50);
-        assert_eq!(tails.extend(1, &entries(1..=1)), 0);
-        assert_eq!(tails.extend(2, &entries(1..=1)), 0);
+        assert_eq!(extend(&mut tails, 1, 1..=1), 0);
+        assert_eq!(extend(&mut tails, 2, 1..=1), 0);
         assert_eq!(seqs(&mut tails, 1), [1]);
-        assert_eq!(tails.extend(3, &entries(1..=1)), 1);
+        assert_eq!(extend(&mut tails, 3, 1..=1), 1);
         assert_eq!(seqs(&mut tails, 2), []);
         assert_eq!(seqs(&mut tails, 1), [1]);
         assert_eq!(tails.bytes(), 2 * one);

@@ -4,29 +4,41 @@
 //! owner still reads it here. What must stay true: a table holds only committed entries, a chat's entries in it have no
 //! holes, and a frozen table never changes.
 
+mod frames;
 mod hot;
+
+use std::borrow::Cow;
 
 use schema::dedupe::DedupeKey;
 use schema::ids::{ChatId, MessageId};
 use schema::timeuuid;
 
-use bytes::Bytes;
+use crate::store::{DedupeHit, FlushEntry, FlushRun};
 
-use crate::store::{DedupeHit, FlushRun, StoredEntry};
-
+pub(crate) use frames::{FrameAt, Frames};
 pub(crate) use hot::HotTails;
 
 /// One committed entry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct MemEntry {
     pub seq: u64,
     pub message: MessageId,
-    pub frame: Bytes,
     pub key: DedupeKey,
+    /// Its frame, in its table's [`Frames`].
+    pub frame: FrameAt,
 }
 
-/// Bookkeeping of an entry besides its frame, bytes.
-const ENTRY_OVERHEAD: usize = size_of::<MemEntry>() + 32;
+/// What a table is given of an entry.
+#[derive(Clone, Copy)]
+pub(crate) struct NewEntry<'a> {
+    pub seq: u64,
+    pub message: MessageId,
+    pub key: DedupeKey,
+    pub frame: &'a [u8],
+}
+
+/// Bookkeeping of an entry besides its frame, bytes; a chat's list has room for more than it holds.
+const ENTRY_OVERHEAD: usize = size_of::<MemEntry>() * 3 / 2;
 /// Bookkeeping of a chat in a table, bytes.
 const CHAT_OVERHEAD: usize = size_of::<TableChat>() + 32;
 
@@ -62,6 +74,7 @@ pub(crate) struct MemTable {
     /// 1, 2, 3… in a partition's life; 0 = no table.
     pub epoch: u32,
     pub chats: Vec<TableChat>,
+    pub frames: Frames,
     pub bytes: usize,
     pub entries: u64,
     /// Monotonic times of the first and last change, ns; 0 = none.
@@ -71,7 +84,7 @@ pub(crate) struct MemTable {
 
 impl MemTable {
     pub(crate) fn new(epoch: u32) -> Self {
-        Self { epoch, chats: Vec::new(), bytes: 0, entries: 0, first_ns: 0, last_ns: 0 }
+        Self { epoch, chats: Vec::new(), frames: Frames::default(), bytes: 0, entries: 0, first_ns: 0, last_ns: 0 }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -89,14 +102,20 @@ impl MemTable {
     }
 
     /// Adds a chat's next entry.
-    pub(crate) fn push(&mut self, now_ns: u64, index: u32, chat: ChatId, place: &mut Place, entry: MemEntry) {
+    pub(crate) fn push(&mut self, now_ns: u64, index: u32, chat: ChatId, place: &mut Place, entry: NewEntry<'_>) {
         let slot = self.slot(index, chat, place);
+        self.touched(now_ns);
+        let entries = &self.chats[slot].entries;
+        debug_assert!(entries.last().is_none_or(|last| last.seq + 1 == entry.seq), "a chat's entries have no holes");
+        self.keep(slot, entry);
+    }
+
+    fn keep(&mut self, slot: usize, entry: NewEntry<'_>) {
+        let NewEntry { seq, message, key, frame } = entry;
+        let entry = MemEntry { seq, message, key, frame: self.frames.push(frame) };
         self.bytes += entry.cost();
         self.entries += 1;
-        self.touched(now_ns);
-        let entries = &mut self.chats[slot].entries;
-        debug_assert!(entries.last().is_none_or(|last| last.seq + 1 == entry.seq), "a chat's entries have no holes");
-        entries.push(entry);
+        self.chats[slot].entries.push(entry);
     }
 
     /// Notes that a chat's state changed without an entry.
@@ -114,7 +133,7 @@ impl MemTable {
 
     /// Replays an entry, which may have been seen before, or follow a hole that the store fills: only the last run without
     /// holes is kept.
-    pub(crate) fn replay(&mut self, index: u32, chat: ChatId, place: &mut Place, entry: MemEntry) {
+    pub(crate) fn replay(&mut self, index: u32, chat: ChatId, place: &mut Place, entry: NewEntry<'_>) {
         let slot = self.slot(index, chat, place);
         let entries = &mut self.chats[slot].entries;
         if let Some(last) = entries.last() {
@@ -128,10 +147,17 @@ impl MemTable {
                 entries.clear();
             }
         }
-        self.bytes += entry.cost();
-        self.entries += 1;
-        entries.push(entry);
+        self.keep(slot, entry);
         self.touched(1);
+    }
+
+    /// From when on the table's newest `bytes` came, about, ns: what is older would be evicted from them at once.
+    pub(crate) fn newest_ns(&self, bytes: usize) -> u64 {
+        if bytes >= self.bytes || self.last_ns <= self.first_ns {
+            return 0;
+        }
+        let span = u128::from(self.last_ns - self.first_ns) * bytes as u128 / self.bytes as u128;
+        self.last_ns - span as u64
     }
 
     /// A chat's entries in this table.
@@ -140,18 +166,20 @@ impl MemTable {
         if place.epoch == self.epoch { &self.chats[place.slot as usize].entries } else { &[] }
     }
 
-    /// The table as the store takes it, without states and positions.
-    pub(crate) fn to_run(&self) -> FlushRun {
-        let mut run = FlushRun { dedupe: Vec::with_capacity(self.entries as usize), ..FlushRun::default() };
-        for part in self.chats.iter().filter(|part| !part.entries.is_empty()) {
-            let stored = |e: &MemEntry| StoredEntry { seq: e.seq, message: e.message, frame: e.frame.clone() };
-            run.entries.push((part.chat, part.entries.iter().map(stored).collect()));
-            run.dedupe.extend(part.entries.iter().map(|e| {
-                let wall_ms = timeuuid::unix_ms(e.message);
-                (e.key, DedupeHit { chat: part.chat, seq: e.seq, message: e.message, wall_ms })
-            }));
+    /// The table as the store takes it, in chat order, without states and positions.
+    pub(crate) fn to_run(&self) -> FlushRun<'_> {
+        let count = self.entries as usize;
+        let (mut entries, mut dedupe) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut order: Vec<(ChatId, u32)> = self.chats.iter().zip(0..).map(|(part, slot)| (part.chat, slot)).collect();
+        order.sort_unstable();
+        for (chat, slot) in order {
+            for e in &self.chats[slot as usize].entries {
+                let (seq, message) = (e.seq, e.message);
+                entries.push(FlushEntry { chat, seq, message, frame: Cow::Borrowed(self.frames.get(e.frame)) });
+                dedupe.push((e.key, DedupeHit { chat, seq, message, wall_ms: timeuuid::unix_ms(message) }));
+            }
         }
-        run
+        FlushRun { entries, dedupe, ..FlushRun::default() }
     }
 }
 

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use fabric::tier::Egress;
 use fabric::time::Now;
-use schema::envelope::{Body, Class, DevicePosition, Envelope, Recipient};
+use schema::envelope::{Body, Class, Envelope, Recipient, Recipients};
 use schema::errors::{ErrorCode, Retry};
 use schema::ids::{MessageId, UserId};
 use schema::wire::MarkStatus;
@@ -15,78 +15,92 @@ use smallvec::{SmallVec, smallvec};
 use super::answers::{send_refused, send_sent};
 use super::batch::{Batch, Item, PendingPosition, What};
 use super::chats::Member;
-use crate::memtable::MemEntry;
+use crate::memtable::NewEntry;
 use crate::partition::Partition;
 
+/// Entries settled at once: few enough that they, their chats and their envelopes stay in the cache.
+const SETTLED_AT_ONCE: usize = 64;
+
 /// A member as a push's recipient.
-pub(super) fn recipient(member: &Member) -> Recipient {
-    let position = |d: &super::chats::Device| DevicePosition { device: d.id, acked_seq: d.acked };
-    Recipient { user: member.user, positions: member.devices.iter().map(position).collect() }
+pub(super) fn recipient(member: &Member) -> impl Iterator<Item = Recipient> {
+    let user = member.user;
+    let known = member.devices.iter().map(move |d| Recipient { user, device: Some(d.id), acked_seq: d.acked });
+    let unknown = member.devices.is_empty().then_some(Recipient { user, device: None, acked_seq: 0 });
+    known.chain(unknown)
 }
 
 impl Partition {
-    /// The block is durable.
+    /// The block is durable. Its entries are settled some at a time, so that what one step touches is still at hand in the
+    /// next.
     pub(crate) fn commit(&mut self, now: Now, mut batch: Batch, egress: &mut dyn Egress) {
-        let mut absorbed = 0;
-        for item in &mut batch.items {
-            if item.what == What::Entry {
-                let entry = MemEntry { seq: item.seq, message: item.message, frame: item.frame.clone(), key: item.key };
+        let (mut absorbed, mut acks) = (0, 0);
+        // They point at what was committed before; the pushes name them.
+        let receipts = self.commit_positions(now, &batch.positions);
+        for items in batch.items.chunks_mut(SETTLED_AT_ONCE) {
+            for item in items.iter().filter(|item| item.what == What::Entry) {
+                let entry = NewEntry { seq: item.seq, message: item.message, frame: &item.frame, key: item.key };
                 absorbed += u64::from(self.memory.commit_entry(now, item.chat, (item.user, item.device), entry));
                 self.schedule_nudge(now, item.chat);
             }
-        }
-        let receipts = self.commit_positions(now, &batch.positions);
-        for item in &mut batch.items {
-            self.answer(item, egress);
-        }
-        for item in &mut batch.items {
-            if item.what == What::Entry {
+            for item in &mut *items {
+                acks += u64::from(self.answer(item, egress));
+            }
+            for item in items.iter_mut().filter(|item| item.what == What::Entry) {
                 self.push(now, item, egress);
             }
         }
         for (user, envelope) in receipts {
             egress.to_router(user, envelope);
         }
+        self.metrics.acks.inc_by(acks);
         self.metrics.own_absorbed.inc_by(absorbed);
         self.recycle(batch);
     }
 
-    fn answer(&mut self, item: &mut Item, egress: &mut dyn Egress) {
+    /// Whether it was an answer to something durable, not a refusal.
+    fn answer(&mut self, item: &mut Item, egress: &mut dyn Egress) -> bool {
         let chat = self.memory.chats.get(item.chat).id;
         let client_msg_id = core::mem::take(&mut item.client_msg_id);
         let reply = (item.reply, item.request_id);
         match item.what {
             What::Entry | What::Duplicate => {
-                self.metrics.acks.inc();
-                send_sent(egress, reply, client_msg_id, chat, item.seq, item.message);
+                send_sent(egress, reply, client_msg_id, chat, item.seq, item.message, item.trace.clone());
+                true
             }
-            What::Refusal(code) => send_refused(egress, Class::Ack, reply, client_msg_id, chat, code),
+            What::Refusal(code) => {
+                send_refused(egress, Class::Ack, reply, client_msg_id, chat, code);
+                false
+            }
         }
     }
 
     fn push(&self, now: Now, item: &mut Item, egress: &mut dyn Egress) {
         let chat = self.memory.chats.get(item.chat);
         let trace = item.trace.take().map(|mut trace| {
-            trace.1.committed = now.mono_ns;
+            trace.stages.committed = now.mono_ns;
             trace
         });
-        let mut routers: SmallVec<[SmallVec<[Recipient; 2]>; 2]> = SmallVec::new();
+        let frame = core::mem::take(&mut item.frame);
+        let envelope = |recipients, frame| {
+            let body = Body::Push { chat: chat.id, seq: item.seq, frame, recipients };
+            let mut envelope = Envelope::new(Class::Live, body).reply_to(item.reply);
+            envelope.header.trace.clone_from(&trace);
+            envelope
+        };
+        let Some(first) = chat.members.first().map(|member| member.user) else { return };
+        if chat.members.iter().all(|member| egress.same_router(first, member.user)) {
+            return egress.to_router(first, envelope(chat.members.iter().flat_map(recipient).collect(), frame));
+        }
+        let mut routers: SmallVec<[Recipients; 2]> = SmallVec::new();
         for member in &chat.members {
             let same = routers.iter_mut().find(|group| egress.same_router(group[0].user, member.user));
             match same {
-                Some(group) => group.push(recipient(member)),
-                None => routers.push(smallvec![recipient(member)]),
+                Some(group) => group.extend(recipient(member)),
+                None => routers.push(recipient(member).collect()),
             }
         }
         for recipients in routers {
-            let user = recipients[0].user;
-            let (chat, frame) = (chat.id, item.frame.clone());
-            let body = Body::Push { chat, seq: item.seq, frame, recipients, except: item.reply };
-            let mut envelope = Envelope::new(Class::Live, body);
-            if let Some(trace) = &trace {
-                (envelope.header.trace_id, envelope.header.stages) = **trace;
-            }
-            egress.to_router(user, envelope);
+            egress.to_router(recipients[0].user, envelope(recipients, frame.clone()));
         }
     }
 

@@ -180,8 +180,16 @@ impl Memory {
         let Stage::Retiring { next } = &mut frozen.stage else { return false };
         let table: &MemTable = &frozen.table;
         let end = (*next + STEP_CHATS).min(table.chats.len());
+        let from_ns = table.newest_ns(self.hot.limit_bytes());
         for part in &table.chats[*next..end] {
-            metrics.hot_tail_evictions.inc_by(self.hot.extend(part.index, &part.entries));
+            if part.entries.is_empty() {
+                continue;
+            }
+            if self.chats.get(part.index).committed_ns >= from_ns {
+                metrics.hot_tail_evictions.inc_by(self.hot.extend(part.index, &part.entries, &table.frames));
+            } else {
+                self.hot.forget(part.index);
+            }
         }
         *next = end;
         end == table.chats.len()

@@ -4,7 +4,6 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use fabric::time::Now;
 use schema::dedupe::DedupeKey;
 use schema::ids::{ChatId, DeviceId, MessageId, UserId};
@@ -16,7 +15,7 @@ use super::chats::{Chats, Head, Member};
 use super::dedupe::{DedupeMemory, Known};
 use super::tables::Tables;
 use crate::journal::{AppendRecord, PositionRecord};
-use crate::memtable::{self, HotTails, MemEntry, PLACES};
+use crate::memtable::{self, HotTails, MemEntry, NewEntry, PLACES};
 
 /// See the module.
 pub(crate) struct Memory {
@@ -68,7 +67,13 @@ pub(crate) fn direct_members(user: UserId, peer: UserId) -> SmallVec<[Member; 2]
 
 impl Memory {
     /// A chat's next entry is durable. True if it raised its sender's own position.
-    pub(crate) fn commit_entry(&mut self, now: Now, index: u32, sender: (UserId, DeviceId), entry: MemEntry) -> bool {
+    pub(crate) fn commit_entry(
+        &mut self,
+        now: Now,
+        index: u32,
+        sender: (UserId, DeviceId),
+        entry: NewEntry<'_>,
+    ) -> bool {
         let chat = self.chats.get_mut(index);
         assert_eq!(entry.seq, chat.head.seq + 1, "commits follow the order that was given");
         let (seq, message, key) = (entry.seq, entry.message, entry.key);
@@ -128,9 +133,7 @@ impl Memory {
             return Err(ReplayError::Hole { chat: record.chat, seq: record.seq, head });
         }
         let table = &mut self.tables.active;
-        // Copied: a share would keep a whole journal segment in memory.
-        let frame = Bytes::copy_from_slice(record.frame);
-        let entry = MemEntry { seq: record.seq, message: record.message, frame, key: record.dedupe };
+        let entry = NewEntry { seq: record.seq, message: record.message, frame: record.frame, key: record.dedupe };
         table.replay(index, chat.id, &mut chat.places[table.epoch as usize % PLACES], entry);
         if record.seq == head + 1 {
             chat.head = Head { seq: record.seq, message: record.message };
@@ -183,14 +186,14 @@ impl Memory {
         self.tables.oldest_first().find_map(|table| table.of(&places).first().map(|e| e.seq))
     }
 
-    /// Calls `each` with a chat's entries above `after`, ascending, until it returns false. Memory must reach down to
+    /// Calls `each` with seq and frame of a chat's entries above `after`, ascending, until it returns false. Memory must reach down to
     /// `after + 1` (see [`Self::lowest`]).
-    pub(crate) fn entries_above(&mut self, index: u32, after: u64, mut each: impl FnMut(&MemEntry) -> bool) {
+    pub(crate) fn entries_above(&mut self, index: u32, after: u64, mut each: impl FnMut(u64, &[u8]) -> bool) {
         let mut at = after;
         if let Some(tail) = self.hot.get(index) {
             let first = tail.front().map_or(0, |e| e.seq);
             for entry in tail.range(usize::try_from((at + 1).saturating_sub(first)).unwrap_or(0).min(tail.len())..) {
-                if !each(entry) {
+                if !each(entry.seq, &entry.frame) {
                     return;
                 }
                 at = entry.seq;
@@ -202,7 +205,7 @@ impl Memory {
             let Some(first) = entries.first() else { continue };
             let skip = usize::try_from((at + 1).saturating_sub(first.seq)).unwrap_or(0).min(entries.len());
             for entry in &entries[skip..] {
-                if !each(entry) {
+                if !each(entry.seq, table.frames.get(entry.frame)) {
                     return;
                 }
                 at = entry.seq;

@@ -35,15 +35,16 @@ struct Cut {
 }
 
 impl Cut {
-    fn take(&mut self, seq: u64, frame: &Bytes, limit_entries: usize, limit_bytes: usize) -> bool {
+    /// Whether an entry of `len` bytes has room; if not, the cut is full.
+    fn admits(&mut self, len: usize, (limit_entries, limit_bytes): (usize, usize)) -> bool {
         let first = self.entries.is_empty();
-        if self.entries.len() >= limit_entries || (!first && self.bytes + frame.len() > limit_bytes) {
-            self.full = true;
-            return false;
-        }
+        self.full |= self.entries.len() >= limit_entries || (!first && self.bytes + len > limit_bytes);
+        !self.full
+    }
+
+    fn take(&mut self, seq: u64, frame: Bytes) {
         self.bytes += frame.len();
-        self.entries.push((seq, frame.clone()));
-        true
+        self.entries.push((seq, frame));
     }
 }
 
@@ -76,7 +77,13 @@ impl Partition {
         let from_memory = self.memory.lowest(index, true).unwrap_or(head + 1);
         let mut newer = Cut::default();
         let start = after.max(from_memory - 1);
-        self.memory.entries_above(index, start, |e| newer.take(e.seq, &e.frame, limit_entries, limit_bytes));
+        self.memory.entries_above(index, start, |seq, frame| {
+            let admitted = newer.admits(frame.len(), (limit_entries, limit_bytes));
+            if admitted {
+                newer.take(seq, Bytes::copy_from_slice(frame));
+            }
+            admitted
+        });
         if after + 1 >= from_memory {
             self.metrics.pages_memory.inc();
             if self.memory.lowest(index, false).is_none_or(|lowest| after + 1 < lowest) {
@@ -105,19 +112,22 @@ impl Partition {
             return self.refuse_read(Class::Sync, page.reply, page.chat, ErrorCode::StorageUnavailable, egress);
         };
         let mut cut = Cut::default();
-        for entry in &stored {
+        let limits = (page.limit_entries, page.limit_bytes);
+        for entry in stored {
             debug_assert!(entry.seq > page.after && entry.seq < page.from_memory);
-            if !cut.take(entry.seq, &entry.frame, page.limit_entries, page.limit_bytes) {
+            if !cut.admits(entry.frame.len(), limits) {
                 break;
             }
+            cut.take(entry.seq, entry.frame);
         }
         // The store does not say why it stopped: at a limit, or because the rest has expired. The next page finds out.
         cut.full |= cut.entries.last().is_some_and(|last| last.0 + 1 != page.from_memory);
         if !cut.full {
-            for (seq, frame) in &page.newer.entries {
-                if !cut.take(*seq, frame, page.limit_entries, page.limit_bytes) {
+            for (seq, frame) in page.newer.entries {
+                if !cut.admits(frame.len(), limits) {
                     break;
                 }
+                cut.take(seq, frame);
             }
             cut.full |= page.newer.full;
         }

@@ -9,7 +9,7 @@ use fabric::tier::Egress;
 use fabric::time::Now;
 use schema::dedupe::DedupeKey;
 use schema::encode::EntryFields;
-use schema::envelope::{Body, Class, Envelope, Header};
+use schema::envelope::{Address, Body, Class, Envelope, Header, Trace};
 use schema::errors::{ErrorCode, Retry};
 use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
 use schema::timeuuid;
@@ -33,7 +33,10 @@ pub(crate) struct Parked {
 
 /// Who asks for what, taken out of an envelope once.
 pub(super) struct Ask {
-    pub header: Header,
+    pub reply: Address,
+    pub request_id: u64,
+    /// Only of a sampled send.
+    pub trace: Option<Box<Trace>>,
     pub chat: ChatId,
     pub user: UserId,
     pub device: DeviceId,
@@ -81,7 +84,9 @@ impl Partition {
         let Body::Send { frame, user, device, chat, .. } = &envelope.body else { return None };
         let client_msg_id = frame.share(frame.root().body_as_send()?.client_msg_id()?.bytes());
         let key = self.keys.key(*chat, *user, &client_msg_id);
-        Some(Ask { header: envelope.header, chat: *chat, user: *user, device: *device, key, client_msg_id })
+        let Header { reply, request_id, ref trace, .. } = envelope.header;
+        let trace = trace.clone();
+        Some(Ask { reply, request_id, trace, chat: *chat, user: *user, device: *device, key, client_msg_id })
     }
 
     /// Answers, parks, refuses or orders a send. `looked_up`: the store has been asked and does not know it.
@@ -91,7 +96,7 @@ impl Partition {
             return;
         };
         let Body::Send { to, retry, .. } = envelope.body else { return };
-        if !self.refusals.admits(ask.header.reply, ask.chat, &ask.key) {
+        if !self.refusals.admits(ask.reply, ask.chat, &ask.key) {
             return self.refuse_send(&ask, ErrorCode::AfterRefused, egress);
         }
         let index = match self.admit(&ask, to) {
@@ -118,8 +123,9 @@ impl Partition {
         let Body::Send { frame, .. } = &envelope.body else { return };
         let root = frame.root();
         let Some(send) = root.body_as_send() else { return };
-        if let Err(code) = self.append_entry(now, &ask, index.ok_or(to), &send) {
-            self.refuse_send(&ask, code, egress);
+        match self.append_entry(now, &ask, index.ok_or(to), &send) {
+            Ok((index, head, frame)) => self.entry_ordered(now, (index, head), ask, frame),
+            Err(code) => self.refuse_send(&ask, code, egress),
         }
     }
 
@@ -166,12 +172,12 @@ impl Partition {
         if known.chat != index {
             return self.refuse_send(&ask, ErrorCode::InvalidClientMsgId, egress);
         }
-        self.refusals.taken(ask.header.reply, ask.chat);
+        self.refusals.taken(ask.reply, ask.chat);
         if known.seq <= self.memory.chats.get(index).head.seq {
             self.metrics.dedupe_memory_hits.inc();
             self.metrics.acks.inc();
-            let reply = (ask.header.reply, ask.header.request_id);
-            return send_sent(egress, reply, ask.client_msg_id, ask.chat, known.seq, known.message);
+            let reply = (ask.reply, ask.request_id);
+            return send_sent(egress, reply, ask.client_msg_id, ask.chat, known.seq, known.message, None);
         }
         self.metrics.dedupe_overlay_hits.inc();
         self.defer(index, What::Duplicate, known.seq, known.message, ask);
@@ -206,7 +212,7 @@ impl Partition {
             self.parked.insert(index, Parked { read, sends: VecDeque::from([envelope]) });
         }
         // It has come again: what follows it waits behind it, and is judged after it.
-        self.refusals.taken(ask.header.reply, ask.chat);
+        self.refusals.taken(ask.reply, ask.chat);
         self.metrics.parked.inc();
         self.parked_sends += 1;
         if self.waiting_sends() > self.config.waiting_sends {
@@ -255,9 +261,9 @@ impl Partition {
             Ok(Some(hit)) if hit.chat == ask.chat => {
                 self.metrics.dedupe_store_hits.inc();
                 self.metrics.acks.inc();
-                self.refusals.taken(ask.header.reply, ask.chat);
-                let reply = (ask.header.reply, ask.header.request_id);
-                send_sent(egress, reply, ask.client_msg_id, ask.chat, hit.seq, hit.message);
+                self.refusals.taken(ask.reply, ask.chat);
+                let reply = (ask.reply, ask.request_id);
+                send_sent(egress, reply, ask.client_msg_id, ask.chat, hit.seq, hit.message, None);
             }
             Ok(_) => self.order_send(now, envelope, egress, true),
             Err(_) => self.refuse_send(&ask, ErrorCode::StorageUnavailable, egress),
@@ -265,15 +271,18 @@ impl Partition {
     }
 
     /// Gives a send its seq and id and puts it into the filling block. `chat`: its number, or whom a new one is with.
+    /// Returns its chat's number, its place there and its frame.
     fn append_entry(
         &mut self,
         now: Now,
         ask: &Ask,
         chat: Result<u32, Option<UserId>>,
         send: &Send<'_>,
-    ) -> Result<(), ErrorCode> {
-        let before = chat.map_or(Head::NONE, |index| self.memory.chats.get(index).ordered);
-        let kind = chat.map_or(ChatKind::Direct, |index| self.memory.chats.get(index).kind);
+    ) -> Result<(u32, Head, Bytes), ErrorCode> {
+        let (before, kind) = chat.map_or((Head::NONE, ChatKind::Direct), |index| {
+            let chat = self.memory.chats.get(index);
+            (chat.ordered, chat.kind)
+        });
         let floor = (before.seq > 0).then_some(before.message);
         let message = self.generator.next(now.wall_ticks, floor).map_err(|_| ErrorCode::ClockBehind)?;
         let seq = before.seq + 1;
@@ -291,10 +300,13 @@ impl Partition {
             after_seq: send.after_seq(),
             timestamp_ms: timeuuid::unix_ms(message),
         });
-        let peer = match chat {
-            Ok(index) => self.memory.chats.get(index).members.iter().map(|m| m.user).find(|&user| user != ask.user),
-            Err(to) => to,
-        };
+        let members = (seq == 1).then(|| {
+            let peer = match chat {
+                Ok(index) => self.memory.chats.get(index).members.iter().map(|m| m.user).find(|&user| user != ask.user),
+                Err(to) => to,
+            };
+            [ask.user, peer.unwrap_or(ask.user)]
+        });
         let record = Record::Append(AppendRecord {
             chat: ask.chat,
             chat_kind: kind,
@@ -302,7 +314,7 @@ impl Partition {
             sender: ask.user,
             device: ask.device,
             dedupe: ask.key,
-            members: (seq == 1).then_some([ask.user, peer.unwrap_or(ask.user)]),
+            members,
             seq,
             message,
             frame: &frame,
@@ -313,8 +325,7 @@ impl Partition {
         let index = chat.unwrap_or_else(|to| {
             self.memory.chats.add(ask.chat, ChatKind::Direct, direct_members(ask.user, to.unwrap_or(ask.user)))
         });
-        self.entry_ordered(now, index, ask, Head { seq, message }, frame);
-        Ok(())
+        Ok((index, Head { seq, message }, frame))
     }
 
     fn append_refused(&self, error: crate::journal::AppendError) -> ErrorCode {
@@ -327,15 +338,15 @@ impl Partition {
         }
     }
 
-    fn entry_ordered(&mut self, now: Now, index: u32, ask: &Ask, head: Head, frame: Bytes) {
+    fn entry_ordered(&mut self, now: Now, (index, head): (u32, Head), ask: Ask, frame: Bytes) {
         self.memory.chats.get_mut(index).ordered = head;
         self.memory.dedupe.ordered(ask.key, Known { seq: head.seq, message: head.message, chat: index });
-        self.refusals.taken(ask.header.reply, ask.chat);
+        self.refusals.taken(ask.reply, ask.chat);
         self.filling.entries += 1;
         self.filling.last_ticks = timeuuid::ticks(head.message);
-        let mut item = item(What::Entry, index, head.seq, head.message, frame, ask.share());
+        let mut item = item(What::Entry, index, head.seq, head.message, frame, ask);
         if let Some(trace) = &mut item.trace {
-            trace.1.ordered = now.mono_ns;
+            trace.stages.ordered = now.mono_ns;
         }
         self.filling.items.push(item);
     }
@@ -343,7 +354,7 @@ impl Partition {
     /// Refuses a send, and remembers it if its session will try again.
     pub(super) fn refuse_send(&mut self, ask: &Ask, code: ErrorCode, egress: &mut dyn Egress) {
         self.metrics.refused(code);
-        let session = ask.header.reply;
+        let session = ask.reply;
         if code.info().retry == Retry::Never {
             // Blocks nothing; and if it is what was refused before, nothing waits for it any more.
             if self.refusals.admits(session, ask.chat, &ask.key) {
@@ -358,7 +369,7 @@ impl Partition {
                 }
             }
         }
-        send_refused(egress, Class::Ack, (session, ask.header.request_id), ask.client_msg_id.clone(), ask.chat, code);
+        send_refused(egress, Class::Ack, (session, ask.request_id), ask.client_msg_id.clone(), ask.chat, code);
     }
 
     /// Refuses every send that waits, in the order they came.
@@ -371,7 +382,7 @@ impl Partition {
         waiting.extend(self.inbox.drain(..));
         for envelope in waiting {
             let Some(ask) = self.ask(&envelope) else { continue };
-            let admitted = self.refusals.admits(ask.header.reply, ask.chat, &ask.key);
+            let admitted = self.refusals.admits(ask.reply, ask.chat, &ask.key);
             self.refuse_send(&ask, if admitted { code } else { ErrorCode::AfterRefused }, egress);
         }
     }
@@ -379,12 +390,11 @@ impl Partition {
 
 impl Ask {
     fn share(&self) -> Self {
-        Self { client_msg_id: self.client_msg_id.clone(), ..*self }
+        Self { client_msg_id: self.client_msg_id.clone(), trace: self.trace.clone(), ..*self }
     }
 }
 
 fn item(what: What, chat: u32, seq: u64, message: MessageId, frame: Bytes, ask: Ask) -> Item {
-    let sampled = ask.header.trace_id != 0 || ask.header.stages.accepted != 0;
     Item {
         what,
         chat,
@@ -395,8 +405,8 @@ fn item(what: What, chat: u32, seq: u64, message: MessageId, frame: Bytes, ask: 
         user: ask.user,
         device: ask.device,
         client_msg_id: ask.client_msg_id,
-        reply: ask.header.reply,
-        request_id: ask.header.request_id,
-        trace: sampled.then(|| Box::new((ask.header.trace_id, ask.header.stages))),
+        reply: ask.reply,
+        request_id: ask.request_id,
+        trace: ask.trace,
     }
 }

@@ -1,16 +1,14 @@
-//! Compact bytes of what a store keeps: varints, chat states, dedupe hits and applied positions.
+//! Compact bytes of what a store keeps: varints, chat states and applied positions.
 //!
 //! Each row starts with the version of its encoding. What must stay true: rows of every released version decode, and
 //! bytes that are no row are an error that says why, never a panic and never content.
 
 use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
-use schema::timeuuid::unix_ms;
 
-use super::{ChatState, DedupeHit, DeviceState, MemberState};
+use super::{ChatState, DeviceState, MemberState};
 use crate::lsn::{JournalId, Lsn};
 
 const STATE_VERSION: u8 = 1;
-const DEDUPE_VERSION: u8 = 1;
 const APPLIED_VERSION: u8 = 1;
 const BUCKETS_VERSION: u8 = 1;
 
@@ -64,7 +62,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A count of things that take at least `each` bytes, so that damage cannot ask for more memory than the row has.
-    fn count(&mut self, each: usize) -> Result<usize, BadRow> {
+    pub(super) fn count(&mut self, each: usize) -> Result<usize, BadRow> {
         let count = usize::try_from(self.varint()?).map_err(|_| BadRow("a count is too large"))?;
         if count > self.remaining() / each {
             return Err(BadRow("a count is too large"));
@@ -91,12 +89,12 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// The difference as a small number whichever sign it has; any pair of u64 survives.
-fn put_relative(out: &mut Vec<u8>, base: u64, value: u64) {
+pub(super) fn put_relative(out: &mut Vec<u8>, base: u64, value: u64) {
     let difference = base.wrapping_sub(value) as i64;
     put_varint(out, ((difference << 1) ^ (difference >> 63)) as u64);
 }
 
-fn relative(reader: &mut Reader<'_>, base: u64) -> Result<u64, BadRow> {
+pub(super) fn relative(reader: &mut Reader<'_>, base: u64) -> Result<u64, BadRow> {
     let zigzag = reader.varint()?;
     let difference = ((zigzag >> 1) as i64) ^ -((zigzag & 1) as i64);
     Ok(base.wrapping_sub(difference as u64))
@@ -163,27 +161,6 @@ fn device(reader: &mut Reader<'_>, head_seq: u64) -> Result<DeviceState, BadRow>
     let count = reader.count(1)?;
     let own = (0..count).map(|_| relative(reader, head_seq)).collect::<Result<_, _>>()?;
     Ok(DeviceState { device: DeviceId(device), acked, own })
-}
-
-/// A dedupe hit without its key.
-pub(super) fn put_dedupe(out: &mut Vec<u8>, hit: &DedupeHit) {
-    out.push(DEDUPE_VERSION);
-    out.extend_from_slice(&hit.chat.0);
-    out.extend_from_slice(&hit.message.0);
-    put_varint(out, hit.seq);
-    put_relative(out, unix_ms(hit.message), hit.wall_ms);
-}
-
-/// What [`put_dedupe`] wrote.
-pub(super) fn dedupe(row: &[u8]) -> Result<DedupeHit, BadRow> {
-    let mut reader = Reader::new(row);
-    reader.version(DEDUPE_VERSION)?;
-    let chat = ChatId(reader.array()?);
-    let message = MessageId(reader.array()?);
-    let seq = reader.varint()?;
-    let wall_ms = relative(&mut reader, unix_ms(message))?;
-    reader.end()?;
-    Ok(DedupeHit { chat, seq, message, wall_ms })
 }
 
 /// All applied positions, one row.
@@ -270,14 +247,6 @@ mod tests {
         }
 
         #[test]
-        fn a_hit_survives_its_row(chat in any::<[u8; 16]>(), seq in any::<u64>(), id in any::<[u8; 16]>(), wall_ms in any::<u64>()) {
-            let hit = DedupeHit { chat: ChatId(chat), seq, message: MessageId(id), wall_ms };
-            let mut row = Vec::new();
-            put_dedupe(&mut row, &hit);
-            prop_assert_eq!(dedupe(&row), Ok(hit));
-        }
-
-        #[test]
         fn positions_survive_their_row(positions in prop::collection::vec((any::<u32>(), any::<u64>()), 0..9)) {
             let positions: Vec<_> = positions.into_iter().map(|(journal, lsn)| (JournalId(journal), Lsn(lsn))).collect();
             prop_assert_eq!(applied(&applied_row(&positions)), Ok(positions.clone()));
@@ -288,7 +257,6 @@ mod tests {
         #[test]
         fn garbage_is_an_error_not_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = state(ChatId([0; 16]), &bytes);
-            let _ = dedupe(&bytes);
             let _ = applied(&bytes);
             prop_assert!(state(ChatId([0; 16]), &[&[9], bytes.as_slice()].concat()).is_err());
         }

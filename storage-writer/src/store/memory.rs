@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use schema::dedupe::DedupeKey;
 use schema::ids::{ChatId, MessageId};
 use schema::limits::DEDUPE_KEEP_MS;
 use schema::timeuuid::ordered_key;
 
-use super::{ChatState, DedupeHit, FlushReport, FlushRun, HistoryRange, Store, StoreError, StoreStats, StoredEntry};
+use super::{
+    ChatState, DedupeHit, FlushEntry, FlushReport, FlushRun, HistoryRange, Store, StoreError, StoreStats, StoredEntry,
+};
 use crate::lsn::{JournalId, Lsn};
 
 /// Where a flush stops when a crash was asked for.
@@ -85,24 +88,23 @@ impl Tables {
         Ok(())
     }
 
-    fn put_entries(&mut self, runs: Vec<(ChatId, Vec<StoredEntry>)>, report: &mut FlushReport) {
-        for (chat, entries) in runs {
-            for entry in entries {
-                let bytes = 48 + entry.frame.len() as u64;
-                report.entries += 1;
-                report.rows += 1;
-                report.bytes += bytes;
-                self.messages.insert((chat, ordered_key(entry.message)), entry.seq);
-                if self.entries.insert((chat, entry.seq), entry).is_none() {
-                    self.bytes += bytes;
-                }
+    fn put_entries(&mut self, run: Vec<FlushEntry<'_>>, report: &mut FlushReport) {
+        for FlushEntry { chat, seq, message, frame } in run {
+            let bytes = 48 + frame.len() as u64;
+            report.entries += 1;
+            report.rows += 1;
+            report.bytes += bytes;
+            self.messages.insert((chat, ordered_key(message)), seq);
+            let entry = StoredEntry { seq, message, frame: Bytes::from(frame.into_owned()) };
+            if self.entries.insert((chat, seq), entry).is_none() {
+                self.bytes += bytes;
             }
         }
     }
 }
 
 impl Store for MemoryStore {
-    fn flush(&self, run: FlushRun) -> Result<FlushReport, StoreError> {
+    fn flush(&self, run: FlushRun<'_>) -> Result<FlushReport, StoreError> {
         let mut tables = self.lock();
         if tables.full {
             return Err(StoreError::Io { doing: "flushing", source: io::ErrorKind::StorageFull.into() });
@@ -192,7 +194,7 @@ impl Store for MemoryStore {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::contract::{Place, all, chat, entries, state};
+    use super::super::contract::{Place, all, chat, entries, flat, state};
     use super::*;
 
     struct Shared(Arc<MemoryStore>);
@@ -212,7 +214,7 @@ mod tests {
             let hit = DedupeHit { chat: chat(1), seq: 1, message: MessageId([1; 16]), wall_ms: 5 };
             let run = FlushRun {
                 applied: vec![(JournalId(0), Lsn(4))],
-                entries: vec![(chat(1), entries(chat(1), 1..=4))],
+                entries: flat(vec![(chat(1), entries(chat(1), 1..=4))]),
                 states: vec![state(chat(1), 4)],
                 dedupe: vec![(DedupeKey([1; 16]), hit)],
             };
@@ -232,7 +234,7 @@ mod tests {
     #[test]
     fn a_full_store_takes_nothing_and_recovers() {
         let store = MemoryStore::new();
-        let run = FlushRun { entries: vec![(chat(1), entries(chat(1), 1..=4))], ..FlushRun::default() };
+        let run = FlushRun { entries: flat(vec![(chat(1), entries(chat(1), 1..=4))]), ..FlushRun::default() };
         store.set_full(true);
         assert!(store.flush(run.clone()).is_err_and(|error| error.is_transient()));
         assert!(all(&store, chat(1)).is_empty());

@@ -14,6 +14,7 @@ pub mod fjall;
 mod memory;
 mod state;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -36,6 +37,19 @@ pub struct StoredEntry {
     pub frame: Bytes,
 }
 
+/// One entry on its way into the store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlushEntry<'a> {
+    /// Its chat.
+    pub chat: ChatId,
+    /// Its place in the chat, from 1.
+    pub seq: u64,
+    /// Its id; rises with seq.
+    pub message: MessageId,
+    /// The Entry frame; usually a memory table's.
+    pub frame: Cow<'a, [u8]>,
+}
+
 /// What a change that was seen before was answered with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DedupeHit {
@@ -51,11 +65,11 @@ pub struct DedupeHit {
 
 /// A frozen memory table on its way into the store. In any order: the store sorts what it needs.
 #[derive(Clone, Debug, Default)]
-pub struct FlushRun {
+pub struct FlushRun<'a> {
     /// Everything of these journals up to these records is in the store once this run is.
     pub applied: Vec<(JournalId, Lsn)>,
-    /// New entries. A chat may be named more than once; its entries may have been flushed before.
-    pub entries: Vec<(ChatId, Vec<StoredEntry>)>,
+    /// New entries; cheapest in the order of chats and seqs. Some may have been flushed before, or be there twice.
+    pub entries: Vec<FlushEntry<'a>>,
     /// State of every chat that changed.
     pub states: Vec<ChatState>,
     /// Changes to remember.
@@ -117,6 +131,16 @@ pub enum StoreError {
         /// This build's.
         known: u16,
     },
+    /// Written by a version before the first release.
+    #[error(
+        "store: format {found} is from before the first release and this build reads format {known} only; start the version that wrote it, or an empty data folder"
+    )]
+    Older {
+        /// The folder's.
+        found: u16,
+        /// This build's.
+        known: u16,
+    },
     /// Another process has it open.
     #[error("store: in use by another process; stop that one first")]
     Locked,
@@ -157,7 +181,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Io`] when the disk is full or failing; others are final.
-    fn flush(&self, run: FlushRun) -> Result<FlushReport, StoreError>;
+    fn flush(&self, run: FlushRun<'_>) -> Result<FlushReport, StoreError>;
 
     /// Entries of `chat` in `range`, ascending, each seq once. Missing seqs have expired or were never flushed.
     ///
@@ -227,7 +251,7 @@ pub trait Store: Send + Sync {
 }
 
 impl<S: Store + ?Sized> Store for Arc<S> {
-    fn flush(&self, run: FlushRun) -> Result<FlushReport, StoreError> {
+    fn flush(&self, run: FlushRun<'_>) -> Result<FlushReport, StoreError> {
         (**self).flush(run)
     }
     fn history(&self, chat: ChatId, range: HistoryRange) -> Result<Vec<StoredEntry>, StoreError> {

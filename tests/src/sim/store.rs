@@ -78,7 +78,7 @@ impl SimStore {
 }
 
 impl Store for SimStore {
-    fn flush(&self, run: FlushRun) -> Result<FlushReport, StoreError> {
+    fn flush(&self, run: FlushRun<'_>) -> Result<FlushReport, StoreError> {
         match self.inner.flush(run) {
             Err(StoreError::Crashed) if self.survives.load(Ordering::Relaxed) => {
                 self.partial.fetch_add(1, Ordering::Relaxed);

@@ -16,6 +16,10 @@ use storage_writer::store::{HistoryRange, Store};
 
 use load::{Load, START_MS};
 
+/// As the server has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// CPU of this process (or thread), all threads that live, ns.
 fn cpu_ns(tasks: &[PathBuf]) -> u64 {
     let read = |path: &PathBuf| {
@@ -95,7 +99,7 @@ fn read_pages(store: &FjallStore, load: &mut Load, limit: usize) {
         let after_seq = load.heads[index].saturating_sub(limit as u64);
         let range = HistoryRange { after_seq, up_to_seq: u64::MAX, limit_entries: limit, limit_bytes: 65_536 };
         let at = Instant::now();
-        let page = store.history(Load::chat(index), range).expect("a page");
+        let page = store.history(load.chats[index], range).expect("a page");
         times.push(at.elapsed().as_nanos() as u64);
         assert_eq!(page.len() as u64, load.heads[index] - after_seq);
     }
@@ -137,7 +141,7 @@ fn main() {
     let number = |key: &str, default: u64| args.get(key).map_or(default, |value| value.parse().expect("a number"));
     let config = FjallConfig {
         compress: number("compress", 0) == 1,
-        level0_merge: number("merge", 4) as u8,
+        level0_merge: number("merge", FjallConfig::default().level0_merge.into()) as u8,
         cache_bytes: number("cache_mib", 32) << 20,
         table_bytes: number("cut_mib", 64) << 20,
         ..FjallConfig::default()
@@ -148,7 +152,7 @@ fn main() {
     let chats = number("chats", 200_000) as usize;
     let mut load = Load::new(number("body", 250) as usize, chats, number("states", 1) == 1, number("dedupe", 1) == 1);
     let store = FjallStore::open(&dir, config).expect("a store");
-    fill(&store, &mut load, number("messages", 3_000_000), number("table_mib", 64) << 20);
+    fill(&store, &mut load, number("messages", 3_000_000), number("table_mib", 128) << 20);
     read_pages(&store, &mut load, 1);
     read_pages(&store, &mut load, 20);
     miss_dedupe(&store, &mut load);

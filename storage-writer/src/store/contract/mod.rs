@@ -11,7 +11,7 @@ use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
 use schema::timeuuid::{UNIX_EPOCH_TICKS, from_parts};
 use smallvec::smallvec;
 
-use super::{ChatState, DeviceState, FlushRun, HistoryRange, MemberState, Store, StoredEntry};
+use super::{ChatState, DeviceState, FlushEntry, FlushRun, HistoryRange, MemberState, Store, StoredEntry};
 use crate::lsn::{JournalId, Lsn};
 
 pub use entries::*;
@@ -72,13 +72,20 @@ pub fn entries(chat: ChatId, seqs: impl IntoIterator<Item = u64>) -> Vec<StoredE
     seqs.into_iter().map(|seq| entry(chat, seq, 40)).collect()
 }
 
+/// Entries as a run has them.
+pub fn flat(entries: Vec<(ChatId, Vec<StoredEntry>)>) -> Vec<FlushEntry<'static>> {
+    let of =
+        |chat, StoredEntry { seq, message, frame }| FlushEntry { chat, seq, message, frame: frame.to_vec().into() };
+    entries.into_iter().flat_map(|(chat, entries)| entries.into_iter().map(move |entry| of(chat, entry))).collect()
+}
+
 /// A run of entries alone.
-pub fn run(entries: Vec<(ChatId, Vec<StoredEntry>)>) -> FlushRun {
-    FlushRun { entries, ..FlushRun::default() }
+pub fn run(entries: Vec<(ChatId, Vec<StoredEntry>)>) -> FlushRun<'static> {
+    FlushRun { entries: flat(entries), ..FlushRun::default() }
 }
 
 /// A run that moves one position alone.
-pub fn position(journal: u32, lsn: u64) -> FlushRun {
+pub fn position(journal: u32, lsn: u64) -> FlushRun<'static> {
     FlushRun { applied: vec![(JournalId(journal), Lsn(lsn))], ..FlushRun::default() }
 }
 

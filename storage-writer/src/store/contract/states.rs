@@ -3,7 +3,7 @@
 use schema::dedupe::DedupeKey;
 use schema::limits::DEDUPE_KEEP_MS;
 
-use super::{Place, START_MS, all, chat, entries, message, position, run, state, states};
+use super::{Place, START_MS, all, chat, entries, flat, message, position, run, state, states};
 use crate::lsn::{JournalId, Lsn};
 use crate::store::{DedupeHit, FlushRun, Store};
 
@@ -19,7 +19,7 @@ fn hit(number: u64, wall_ms: u64) -> (DedupeKey, DedupeHit) {
     (key(number), DedupeHit { chat: chat(number % 7), seq: number + 1, message: message(number), wall_ms })
 }
 
-fn hits(dedupe: Vec<(DedupeKey, DedupeHit)>) -> FlushRun {
+fn hits(dedupe: Vec<(DedupeKey, DedupeHit)>) -> FlushRun<'static> {
     FlushRun { dedupe, ..FlushRun::default() }
 }
 
@@ -62,7 +62,7 @@ pub fn applied_positions_only_rise(place: &dyn Place) {
 pub fn partial_runs_do_not_move_positions(place: &dyn Place) {
     let whole = |upto: u64| FlushRun {
         applied: vec![(JournalId(0), Lsn(upto))],
-        entries: vec![(chat(1), entries(chat(1), 1..=upto))],
+        entries: flat(vec![(chat(1), entries(chat(1), 1..=upto))]),
         states: vec![state(chat(1), upto)],
         dedupe: (1..=upto).map(|number| hit(number, START_MS + number)).collect(),
     };
@@ -138,7 +138,7 @@ pub fn everything_survives_a_restart(place: &dyn Place) {
         store
             .flush(FlushRun {
                 applied: vec![(JournalId(round as u32 % 2), Lsn(round))],
-                entries: vec![(chat(1), entries(chat(1), (round - 1) * 9 + 1..=round * 9))],
+                entries: flat(vec![(chat(1), entries(chat(1), (round - 1) * 9 + 1..=round * 9))]),
                 states: vec![state(chat(1), round * 9), state(chat(100 + round), 1)],
                 dedupe: vec![hit(round, START_MS + round)],
             })

@@ -11,9 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ::fjall::compaction::Leveled;
-use ::fjall::config::{
-    BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy,
-};
+use ::fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy};
 use ::fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::FjallConfig;
@@ -21,10 +19,13 @@ use super::error::{bad_row, engine};
 use crate::lsn::{JournalId, Lsn};
 use crate::store::{StoreError, codec};
 
-/// The format this build writes and the newest it reads.
-pub(super) const STORE_FORMAT: u16 = 1;
+/// The format this build writes and reads. Format 1 was never released.
+pub(super) const STORE_FORMAT: u16 = 2;
 /// Most dedupe keyspaces: a day's, and room for clocks that jump.
 pub(super) const MAX_BUCKETS: usize = 16;
+
+/// Level-0 tables of small rows that are replaced at every flush: a start reads all of them.
+const STATES_MERGE: u8 = 4;
 
 const FORMAT_KEY: &str = "format";
 const BUCKETS_KEY: &str = "dedupe buckets";
@@ -57,9 +58,10 @@ impl Engine {
         // Asked before any is made: which of them the folder already has.
         let names = database.list_keyspace_names();
         let complete = ["entries", "chats", "meta"].iter().all(|core| names.iter().any(|name| &**name == *core));
-        let entries = database.keyspace("entries", || scanned(config, 16)).map_err(engine(OPENING))?;
-        let chats = database.keyspace("chats", || scanned(config, 4)).map_err(engine(OPENING))?;
-        let meta = database.keyspace("meta", || scanned(config, 4)).map_err(engine(OPENING))?;
+        let entries =
+            database.keyspace("entries", || options(config, 16, config.level0_merge)).map_err(engine(OPENING))?;
+        let chats = database.keyspace("chats", || options(config, 4, STATES_MERGE)).map_err(engine(OPENING))?;
+        let meta = database.keyspace("meta", || options(config, 4, STATES_MERGE)).map_err(engine(OPENING))?;
         let this = Self { entries, chats, meta, dedupe: RwLock::default(), config, database };
         this.check_format(complete)?;
         this.open_buckets(names.iter().filter_map(|name| name.strip_prefix(DEDUPE_PREFIX)?.parse().ok()))?;
@@ -73,6 +75,9 @@ impl Engine {
                 let format = u16::from_be_bytes([high, low]);
                 if format > STORE_FORMAT {
                     return Err(StoreError::Newer { found: format, known: STORE_FORMAT });
+                }
+                if format < STORE_FORMAT {
+                    return Err(StoreError::Older { found: format, known: STORE_FORMAT });
                 }
                 if complete { Ok(()) } else { Err(damaged("a keyspace is missing")) }
             }
@@ -106,7 +111,9 @@ impl Engine {
 
     fn bucket_keyspace(&self, bucket: u64) -> Result<Keyspace, StoreError> {
         let name = format!("{DEDUPE_PREFIX}{bucket}");
-        self.database.keyspace(&name, || hashed(self.config)).map_err(engine("opening dedupe answers"))
+        self.database
+            .keyspace(&name, || options(self.config, 16, self.config.level0_merge))
+            .map_err(engine("opening dedupe answers"))
     }
 
     fn list_buckets<'a>(&self, buckets: impl Iterator<Item = &'a u64>) -> Result<(), StoreError> {
@@ -259,27 +266,18 @@ fn check_folder(folder: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// For keyspaces read by range: no filters, which only single keys use.
-fn scanned(config: FjallConfig, block_kib: u32) -> KeyspaceCreateOptions {
-    options(config, block_kib).filter_policy(FilterPolicy::all(FilterPolicyEntry::None))
-}
-
-/// For keyspaces read by key, mostly for keys that are not there.
-fn hashed(config: FjallConfig) -> KeyspaceCreateOptions {
-    let bloom = BloomConstructionPolicy::BitsPerKey(10.0);
-    options(config, 4).filter_policy(FilterPolicy::all(FilterPolicyEntry::Bloom(bloom)))
-}
-
-fn options(config: FjallConfig, block_kib: u32) -> KeyspaceCreateOptions {
+/// All keyspaces are read by range: no filters, which only single keys use.
+fn options(config: FjallConfig, block_kib: u32, level0_merge: u8) -> KeyspaceCreateOptions {
     let compression = if config.compress { CompressionType::Lz4 } else { CompressionType::None };
     KeyspaceCreateOptions::default()
         .with_kv_separation(None)
+        .filter_policy(FilterPolicy::all(FilterPolicyEntry::None))
         .data_block_size_policy(BlockSizePolicy::all(block_kib * 1_024))
         .data_block_compression_policy(CompressionPolicy::new([CompressionType::None, compression]))
         // Pinned blocks are memory that no limit covers.
         .filter_block_pinning_policy(PinningPolicy::all(false))
         .index_block_pinning_policy(PinningPolicy::all(false))
         .compaction_strategy(Arc::new(
-            Leveled::default().with_l0_threshold(config.level0_merge).with_table_target_size(config.table_bytes),
+            Leveled::default().with_l0_threshold(level0_merge).with_table_target_size(config.table_bytes),
         ))
 }

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use schema::dedupe::DedupeKey;
-use schema::ids::ChatId;
 
 use super::engine::Engine;
-use super::rows::{SLOT_MS, bucket, chunk_len, dedupe_key, entry_key, slot, write_chunk};
-use crate::store::{ChatState, DedupeHit, FlushReport, FlushRun, StoreError, StoredEntry, codec};
+use super::hits;
+use super::rows::{chunk_len, entry_key, write_chunk};
+use crate::store::{ChatState, DedupeHit, FlushEntry, FlushReport, FlushRun, StoreError, codec};
 
 /// Takes a run. Between two ingestions a crash leaves the ones before; the positions move only after all of them.
-pub(super) fn flush(engine: &Engine, run: FlushRun) -> Result<FlushReport, StoreError> {
+pub(super) fn flush(engine: &Engine, run: FlushRun<'_>) -> Result<FlushReport, StoreError> {
     let mut report = FlushReport { throttled_ms: engine.throttle()?, ..FlushReport::default() };
     entries(engine, run.entries, &mut report)?;
     states(engine, run.states, &mut report)?;
-    dedupe(engine, run.dedupe, &mut report)?;
+    dedupe(engine, &run.dedupe, &mut report)?;
     if !run.applied.is_empty() {
         let mut applied: BTreeMap<_, _> = engine.applied()?.into_iter().collect();
         for (journal, lsn) in run.applied {
@@ -31,40 +31,25 @@ fn count(report: &mut FlushReport, key: &[u8], row: &[u8]) {
     report.bytes += (key.len() + row.len()) as u64;
 }
 
-fn entries(
-    engine: &Engine,
-    mut runs: Vec<(ChatId, Vec<StoredEntry>)>,
-    report: &mut FlushReport,
-) -> Result<(), StoreError> {
-    runs.retain(|(_, entries)| !entries.is_empty());
-    if runs.is_empty() {
+fn entries(engine: &Engine, mut run: Vec<FlushEntry<'_>>, report: &mut FlushReport) -> Result<(), StoreError> {
+    if run.is_empty() {
         return Ok(());
     }
-    runs.sort_by_key(|(chat, _)| *chat);
-    runs.dedup_by(|(chat, more), (same, entries)| {
-        let merge = chat == same;
-        if merge {
-            entries.append(more);
-        }
-        merge
-    });
+    if !run.is_sorted_by(|a, b| (a.chat, a.seq) < (b.chat, b.seq)) {
+        run.sort_by_key(|entry| (entry.chat, entry.seq));
+        run.dedup_by_key(|entry| (entry.chat, entry.seq));
+    }
     Engine::ingest("writing entries", &engine.entries, |write| {
         let mut row = Vec::new();
-        for (chat, mut entries) in runs {
-            if !entries.is_sorted_by_key(|entry| entry.seq) {
-                entries.sort_by_key(|entry| entry.seq);
-            }
-            entries.dedup_by_key(|entry| entry.seq);
-            let mut rest = entries.as_slice();
-            while let Some(first) = rest.first() {
-                let (chunk, after) = rest.split_at(chunk_len(rest));
-                write_chunk(&mut row, chunk);
-                let key = entry_key(chat, first.seq);
-                count(report, &key, &row);
-                report.entries += chunk.len() as u64;
-                write(&key, &row)?;
-                rest = after;
-            }
+        let mut rest = run.as_slice();
+        while let Some(first) = rest.first() {
+            let (chunk, after) = rest.split_at(chunk_len(rest));
+            write_chunk(&mut row, chunk);
+            let key = entry_key(first.chat, first.seq);
+            count(report, key.as_ref(), &row);
+            report.entries += chunk.len() as u64;
+            write(key.as_ref(), &row)?;
+            rest = after;
         }
         Ok(())
     })
@@ -91,23 +76,15 @@ fn states(engine: &Engine, states: Vec<ChatState>, report: &mut FlushReport) -> 
     })
 }
 
-fn dedupe(engine: &Engine, mut hits: Vec<(DedupeKey, DedupeHit)>, report: &mut FlushReport) -> Result<(), StoreError> {
-    // By bucket, slot and key. Of a key named twice in a slot the lower seq holds: it is the one that was given.
-    hits.sort_unstable_by_key(|(key, hit)| (hit.wall_ms / SLOT_MS, u128::from_be_bytes(key.0), hit.seq));
-    hits.dedup_by_key(|(key, hit)| (hit.wall_ms / SLOT_MS, *key));
-    for hits in hits.chunk_by(|(_, a), (_, b)| bucket(a.wall_ms) == bucket(b.wall_ms)) {
-        let keyspace = engine.bucket(bucket(hits[0].1.wall_ms))?;
+fn dedupe(engine: &Engine, hits: &[(DedupeKey, DedupeHit)], report: &mut FlushReport) -> Result<(), StoreError> {
+    let rows = hits::Rows::new(hits);
+    rows.buckets(|bucket, part| {
+        let keyspace = engine.bucket(bucket)?;
         Engine::ingest("writing dedupe answers", &keyspace, |write| {
-            let mut row = Vec::new();
-            for (key, hit) in hits {
-                row.clear();
-                codec::put_dedupe(&mut row, hit);
-                let key = dedupe_key(slot(hit.wall_ms), *key);
-                count(report, &key, &row);
-                write(&key, &row)?;
-            }
-            Ok(())
-        })?;
-    }
-    Ok(())
+            rows.rows(part, |key, row| {
+                count(report, key, row);
+                write(key, row)
+            })
+        })
+    })
 }

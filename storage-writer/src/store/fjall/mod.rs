@@ -12,6 +12,7 @@
 mod engine;
 mod error;
 mod flush;
+mod hits;
 mod read;
 mod rows;
 
@@ -41,7 +42,8 @@ pub struct FjallConfig {
     pub open_files: usize,
     /// LZ4 below the first level: less disk for more CPU.
     pub compress: bool,
-    /// Level-0 tables that start a merge.
+    /// Level-0 tables of entries, and of dedupe answers, that start a merge: more of them make merges rarer and a page
+    /// dearer, since it looks into each.
     pub level0_merge: u8,
     /// Size tables are cut at by merges, bytes.
     pub table_bytes: u64,
@@ -55,9 +57,9 @@ impl Default for FjallConfig {
             cache_bytes: 32 * 1024 * 1024,
             open_files: 256,
             compress: false,
-            level0_merge: 4,
+            level0_merge: 12,
             table_bytes: 64 * 1024 * 1024,
-            level0_limit: 16,
+            level0_limit: 32,
         }
     }
 }
@@ -143,7 +145,7 @@ impl FjallStore {
 }
 
 impl Store for FjallStore {
-    fn flush(&self, run: FlushRun) -> Result<FlushReport, StoreError> {
+    fn flush(&self, run: FlushRun<'_>) -> Result<FlushReport, StoreError> {
         self.change("flushing", |engine| flush::flush(engine, run))
     }
 
@@ -156,36 +158,11 @@ impl Store for FjallStore {
     }
 
     fn dedupe(&self, key: DedupeKey) -> Result<Option<DedupeHit>, StoreError> {
-        const DOING: &str = "reading dedupe answers";
-        self.with(DOING, |engine| {
-            for (_, keyspace) in engine.buckets(0) {
-                for slot in (0..rows::SLOTS).rev() {
-                    if let Some(row) = keyspace.get(rows::dedupe_key(slot, key)).map_err(error::engine(DOING))? {
-                        return codec::dedupe(&row).map(Some).map_err(bad_row(DOING));
-                    }
-                }
-            }
-            Ok(None)
-        })
+        self.with("reading dedupe answers", |engine| read::dedupe(engine, key))
     }
 
     fn dedupe_since(&self, wall_ms: u64, each: &mut dyn FnMut(DedupeKey, DedupeHit)) -> Result<(), StoreError> {
-        const DOING: &str = "reading dedupe answers";
-        self.with(DOING, |engine| {
-            for (bucket, keyspace) in engine.buckets(rows::bucket(wall_ms)) {
-                let slot = if bucket == rows::bucket(wall_ms) { rows::slot(wall_ms) } else { 0 };
-                for row in keyspace.range([slot].as_slice()..) {
-                    let (key, row) = row.into_inner().map_err(error::engine(DOING))?;
-                    let hit = codec::dedupe(&row).map_err(bad_row(DOING))?;
-                    let key = key.get(1..).and_then(|key| key.try_into().ok());
-                    let key = key.ok_or(codec::BadRow("a dedupe key has the wrong length")).map_err(bad_row(DOING))?;
-                    if hit.wall_ms >= wall_ms {
-                        each(DedupeKey(key), hit);
-                    }
-                }
-            }
-            Ok(())
-        })
+        self.with("reading dedupe answers", |engine| read::dedupe_since(engine, wall_ms, each))
     }
 
     fn load_chats(&self, each: &mut dyn FnMut(ChatState)) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
-//! Reads of one chat's log: pages by seq, and a message's seq by its id.
+//! Reads: pages of one chat's log by seq, a message's seq by its id, dedupe answers.
 
+use schema::dedupe::DedupeKey;
 use schema::ids::{ChatId, MessageId};
 use schema::timeuuid::ordered_key;
 
@@ -7,11 +8,13 @@ use bytes::Bytes;
 
 use super::engine::Engine;
 use super::error::{bad_row, engine};
-use super::rows::{ChunkEntry, GROUP, entry_key, group, read_chunk};
-use crate::store::{HistoryRange, StoreError, StoredEntry};
+use super::hits;
+use super::rows::{ChunkEntry, GROUP, SLOTS, bucket, entry_key, group, read_chunk, slot};
+use crate::store::{DedupeHit, HistoryRange, StoreError, StoredEntry};
 
 const READING: &str = "reading history";
 const FINDING: &str = "finding a message";
+const ANSWERS: &str = "reading dedupe answers";
 
 /// Collects a page; entries of one group wait until the group is complete, since its chunks may overlap.
 struct Page {
@@ -121,4 +124,43 @@ fn first_of(key: &[u8], row: &[u8]) -> Result<(u64, MessageId), StoreError> {
     })
     .map_err(bad_row(FINDING))?;
     first.ok_or_else(|| StoreError::Damaged { doing: FINDING, what: "a chunk is empty".to_owned() })
+}
+
+/// What a change was answered with: the newest slot that knows it.
+pub(super) fn dedupe(engine_: &Engine, key: DedupeKey) -> Result<Option<DedupeHit>, StoreError> {
+    for (_, keyspace) in engine_.buckets(0) {
+        for slot in (0..SLOTS).rev() {
+            let mut found: Option<DedupeHit> = None;
+            for row in keyspace.prefix(hits::prefix(slot, key)) {
+                let row = row.value().map_err(engine(ANSWERS))?;
+                let hit = hits::find(&row, key).map_err(bad_row(ANSWERS))?;
+                found = found.into_iter().chain(hit).min_by_key(|hit| hit.seq);
+            }
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Every answer of `wall_ms` or later.
+pub(super) fn dedupe_since(
+    engine_: &Engine,
+    wall_ms: u64,
+    each: &mut dyn FnMut(DedupeKey, DedupeHit),
+) -> Result<(), StoreError> {
+    for (number, keyspace) in engine_.buckets(bucket(wall_ms)) {
+        let slot = if number == bucket(wall_ms) { slot(wall_ms) } else { 0 };
+        for row in keyspace.range([slot].as_slice()..) {
+            let row = row.value().map_err(engine(ANSWERS))?;
+            hits::read(&row, |key, hit| {
+                if hit.wall_ms >= wall_ms {
+                    each(key, hit);
+                }
+            })
+            .map_err(bad_row(ANSWERS))?;
+        }
+    }
+    Ok(())
 }

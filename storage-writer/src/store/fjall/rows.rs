@@ -2,9 +2,9 @@
 //!
 //! | keyspace | key | row |
 //! |---|---|---|
-//! | `entries` | chat ‖ BE first seq | a chunk: up to [`GROUP`] entries of one group |
+//! | `entries` | chat ‖ first seq, in 4 bytes or 12 | a chunk: up to [`GROUP`] entries of one group |
 //! | `chats` | chat | the chat's state |
-//! | `dedupe-N` (one per [`BUCKET_MS`] of wall time) | slot of [`SLOT_MS`] ‖ dedupe key | the hit |
+//! | `dedupe-N` (one per [`BUCKET_MS`] of wall time) | slot of [`SLOT_MS`] ‖ part ‖ digest | hits ([`super::hits`]) |
 //! | `meta` | a name | format, applied positions |
 //!
 //! A chat's seqs fall into groups of [`GROUP`]; a chunk never spans two. So whatever chunks a replay after a crash leaves
@@ -13,10 +13,9 @@
 
 use core::ops::Range;
 
-use schema::dedupe::DedupeKey;
 use schema::ids::{ChatId, MessageId};
 
-use crate::store::StoredEntry;
+use crate::store::FlushEntry;
 use crate::store::codec::{BadRow, Reader, put_varint};
 
 /// Seqs of a group; the most entries a chunk holds.
@@ -37,12 +36,45 @@ pub(super) const fn group(seq: u64) -> u64 {
     seq / GROUP
 }
 
-/// The key of a chunk that starts at `seq`.
-pub(super) fn entry_key(chat: ChatId, seq: u64) -> [u8; 24] {
-    let mut key = [0u8; 24];
-    key[..16].copy_from_slice(&chat.0);
-    key[16..].copy_from_slice(&seq.to_be_bytes());
+/// Seqs from here on are written in eight bytes behind the four of this one.
+const LONG_SEQ: u32 = u32::MAX;
+
+/// The key of a chunk. Of all but endless chats it has 20 bytes, which the engine keeps without an allocation.
+#[derive(Clone, Copy)]
+pub(super) struct EntryKey {
+    bytes: [u8; 28],
+    len: usize,
+}
+
+impl AsRef<[u8]> for EntryKey {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// The key of a chunk that starts at `seq`; keys of a chat ascend with it.
+pub(super) fn entry_key(chat: ChatId, seq: u64) -> EntryKey {
+    let mut key = EntryKey { bytes: [0; 28], len: 20 };
+    key.bytes[..16].copy_from_slice(&chat.0);
+    let short = u32::try_from(seq).unwrap_or(LONG_SEQ);
+    key.bytes[16..20].copy_from_slice(&short.to_be_bytes());
+    if short == LONG_SEQ {
+        key.bytes[20..].copy_from_slice(&seq.to_be_bytes());
+        key.len = 28;
+    }
     key
+}
+
+/// The seq of an [`entry_key`].
+fn seq_of(key: &[u8]) -> Result<u64, BadRow> {
+    let seq = match key.get(16..) {
+        Some(&[a, b, c, d]) => Some(u64::from(u32::from_be_bytes([a, b, c, d]))).filter(|&seq| seq < LONG_SEQ.into()),
+        Some(&[255, 255, 255, 255, ref long @ ..]) => {
+            long.try_into().ok().map(u64::from_be_bytes).filter(|&seq| seq >= LONG_SEQ.into())
+        }
+        _ => None,
+    };
+    seq.ok_or(BadRow("an entry key has no seq"))
 }
 
 /// The bucket of a wall time.
@@ -55,22 +87,15 @@ pub(super) const fn slot(wall_ms: u64) -> u8 {
     (wall_ms % BUCKET_MS / SLOT_MS) as u8
 }
 
-/// The key of a dedupe row.
-pub(super) fn dedupe_key(slot: u8, key: DedupeKey) -> [u8; 17] {
-    let mut out = [0u8; 17];
-    out[0] = slot;
-    out[1..].copy_from_slice(&key.0);
-    out
-}
-
-/// Where the chunk that starts with `entries[0]` ends: its count of entries. `entries` ascend by seq.
-pub(super) fn chunk_len(entries: &[StoredEntry]) -> usize {
+/// Where the chunk that starts with `entries[0]` ends: its count of entries. `entries` ascend by chat and seq.
+pub(super) fn chunk_len(entries: &[FlushEntry<'_>]) -> usize {
     let Some(first) = entries.first() else { return 0 };
     let mut bytes = 0;
     entries
         .iter()
         .take_while(|entry| {
-            let fits = group(entry.seq) == group(first.seq) && (bytes == 0 || bytes + entry.frame.len() <= CHUNK_BYTES);
+            let same = group(entry.seq) == group(first.seq) && entry.chat == first.chat;
+            let fits = same && (bytes == 0 || bytes + entry.frame.len() <= CHUNK_BYTES);
             bytes += entry.frame.len().max(1);
             fits
         })
@@ -78,7 +103,7 @@ pub(super) fn chunk_len(entries: &[StoredEntry]) -> usize {
 }
 
 /// Writes a chunk over `out`.
-pub(super) fn write_chunk(out: &mut Vec<u8>, entries: &[StoredEntry]) {
+pub(super) fn write_chunk(out: &mut Vec<u8>, entries: &[FlushEntry<'_>]) {
     debug_assert!(!entries.is_empty() && entries.len() <= GROUP as usize);
     out.clear();
     out.push(CHUNK_VERSION);
@@ -100,10 +125,7 @@ pub(super) struct ChunkEntry {
 
 /// Reads a chunk, calling `each` for its entries in order.
 pub(super) fn read_chunk(key: &[u8], row: &[u8], mut each: impl FnMut(ChunkEntry)) -> Result<u64, BadRow> {
-    let first_seq = match key.last_chunk::<8>() {
-        Some(seq) if key.len() == 24 => u64::from_be_bytes(*seq),
-        _ => return Err(BadRow("an entry key has the wrong length")),
-    };
+    let first_seq = seq_of(key)?;
     let base = group(first_seq) * GROUP;
     let mut reader = Reader::new(row);
     reader.version(CHUNK_VERSION)?;
@@ -127,12 +149,11 @@ pub(super) fn read_chunk(key: &[u8], row: &[u8], mut each: impl FnMut(ChunkEntry
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
-    fn entry(seq: u64, len: usize) -> StoredEntry {
-        StoredEntry { seq, message: MessageId([seq as u8; 16]), frame: Bytes::from(vec![seq as u8; len]) }
+    fn entry(seq: u64, len: usize) -> FlushEntry<'static> {
+        let (chat, message) = (ChatId([3; 16]), MessageId([seq as u8; 16]));
+        FlushEntry { chat, seq, message, frame: vec![seq as u8; len].into() }
     }
 
     #[test]
@@ -144,6 +165,9 @@ mod tests {
         assert_eq!(chunk_len(&large), 2);
         let huge: Vec<_> = (16..32).map(|seq| entry(seq, CHUNK_BYTES * 4)).collect();
         assert_eq!(chunk_len(&huge), 1);
+        let mut mixed: Vec<_> = (16..32).map(|seq| entry(seq, 10)).collect();
+        mixed[5..].iter_mut().for_each(|entry| entry.chat = ChatId([4; 16]));
+        assert_eq!(chunk_len(&mixed), 5);
     }
 
     #[test]
@@ -152,16 +176,30 @@ mod tests {
         let mut row = Vec::new();
         write_chunk(&mut row, &entries);
         let key = entry_key(ChatId([3; 16]), 17);
+        let key = key.as_ref();
         let mut read = Vec::new();
-        let first = read_chunk(&key, &row, |e| read.push((e.seq, e.message, row[e.frame].to_vec())));
+        let first = read_chunk(key, &row, |e| read.push((e.seq, e.message, row[e.frame].to_vec())));
         assert_eq!(first, Ok(17));
         let written: Vec<_> = entries.iter().map(|e| (e.seq, e.message, e.frame.to_vec())).collect();
         assert_eq!(read, written);
         for cut in 0..row.len() {
-            assert!(read_chunk(&key, &row[..cut], |_| ()).is_err(), "cut at {cut}");
+            assert!(read_chunk(key, &row[..cut], |_| ()).is_err(), "cut at {cut}");
         }
         assert!(read_chunk(&key[1..], &row, |_| ()).is_err());
-        assert!(read_chunk(&entry_key(ChatId([3; 16]), 18), &row, |_| ()).is_err());
+        assert!(read_chunk(&[key, &[0; 8]].concat(), &row, |_| ()).is_err());
+        assert!(read_chunk(entry_key(ChatId([3; 16]), 18).as_ref(), &row, |_| ()).is_err());
+    }
+
+    #[test]
+    fn keys_ascend_with_seqs_of_any_length() {
+        let long = u64::from(LONG_SEQ);
+        let seqs = [0, 1, 255, 256, long - 1, long, long + 1, u64::MAX];
+        let keys: Vec<_> = seqs.iter().map(|&seq| entry_key(ChatId([7; 16]), seq)).collect();
+        assert!(keys.windows(2).all(|pair| pair[0].as_ref() < pair[1].as_ref()));
+        assert!(keys.iter().zip(seqs).all(|(key, seq)| seq_of(key.as_ref()) == Ok(seq)));
+        let mut padded = entry_key(ChatId([7; 16]), long).as_ref().to_vec();
+        padded[20..].copy_from_slice(&7u64.to_be_bytes());
+        assert!(seq_of(&padded).is_err(), "a seq has one key");
     }
 
     #[test]

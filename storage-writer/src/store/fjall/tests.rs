@@ -26,10 +26,10 @@ impl Place for Folder {
 
 crate::store_contract!(Folder::new());
 
-fn full_run(upto: u64) -> FlushRun {
+fn full_run(upto: u64) -> FlushRun<'static> {
     FlushRun {
         applied: vec![(JournalId(0), Lsn(upto))],
-        entries: (1..=50).map(|n| (chat(n), entries(chat(n), 1..=upto))).collect(),
+        entries: contract::flat((1..=50).map(|n| (chat(n), entries(chat(n), 1..=upto))).collect()),
         states: (1..=50).map(|n| state(chat(n), upto)).collect(),
         dedupe: (0..200u8)
             .map(|n| {
@@ -61,16 +61,19 @@ fn one_process_at_a_time() {
 }
 
 #[test]
-fn a_newer_format_is_refused_and_named() {
-    let folder = Folder::new();
-    drop(folder.store().expect("a store"));
-    let engine = Engine::open(&folder.0.path().join("store"), FjallConfig::default()).expect("an engine");
-    engine.set_format_for_tests(engine::STORE_FORMAT + 1);
-    drop(engine);
-    match folder.store().map(|_| ()) {
-        Err(StoreError::Newer { found, known }) => assert_eq!((found, known), (2, 1)),
-        other => panic!("{other:?}"),
-    }
+fn another_format_is_refused_and_named() {
+    let refused = |format| {
+        let folder = Folder::new();
+        drop(folder.store().expect("a store"));
+        let engine = Engine::open(&folder.0.path().join("store"), FjallConfig::default()).expect("an engine");
+        engine.set_format_for_tests(format);
+        drop(engine);
+        folder.store().map(|_| ()).expect_err("not this build's format")
+    };
+    let next = engine::STORE_FORMAT + 1;
+    assert!(matches!(refused(next), StoreError::Newer { found, known } if (found, known + 1) == (next, next)));
+    let error = refused(1);
+    assert!(matches!(error, StoreError::Older { found: 1, .. }) && error.to_string().contains("format 1"), "{error}");
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn child(test: &str, folder: &Folder, shell: &str) -> Child {
 
 fn in_child() -> Option<FjallStore> {
     let path = std::env::var_os(CHILD)?;
-    let config = FjallConfig { level0_limit: 8, ..FjallConfig::default() };
+    let config = FjallConfig { level0_merge: 4, level0_limit: 8, ..FjallConfig::default() };
     Some(FjallStore::open(&Path::new(&path).join("store"), config).expect("a store"))
 }
 
@@ -65,10 +65,11 @@ fn a_killed_process_leaves_whole_runs_and_positions_that_hold() {
 }
 
 /// 64 chats of `each` entries of 512 bytes, from `first` on.
-fn large_run(first: u64, each: u64) -> FlushRun {
+fn large_run(first: u64, each: u64) -> FlushRun<'static> {
     let entry = |chat, seq| contract::entry(chat, seq, 512);
     let log = |n| (chat(n), (first..first + each).map(|seq| entry(chat(n), seq)).collect());
-    FlushRun { entries: (1..=64).map(log).collect(), applied: vec![(JournalId(0), Lsn(first))], ..FlushRun::default() }
+    let entries = contract::flat((1..=64).map(log).collect());
+    FlushRun { entries, applied: vec![(JournalId(0), Lsn(first))], ..FlushRun::default() }
 }
 
 #[test]
