@@ -7,16 +7,16 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use fabric::tier::Egress;
 use fabric::time::Now;
-use schema::dedupe::DedupeKey;
 use schema::encode::EntryFields;
-use schema::envelope::{Body, Class, Envelope, Header};
+use schema::envelope::{Body, Class, Envelope};
 use schema::errors::{ErrorCode, Retry};
-use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
+use schema::ids::{ChatId, ChatKind, MessageId, UserId};
 use schema::timeuuid;
 use schema::wire::Send;
 
 use super::answers::{send_refused, send_sent};
-use super::batch::{Item, What};
+use super::ask::{Ask, item};
+use super::batch::What;
 use super::chats::Head;
 use super::dedupe::Known;
 use super::memory::direct_members;
@@ -29,16 +29,6 @@ pub(crate) struct Parked {
     /// The read that ends the wait.
     pub read: u64,
     pub sends: VecDeque<Envelope>,
-}
-
-/// Who asks for what, taken out of an envelope once.
-pub(super) struct Ask {
-    pub header: Header,
-    pub chat: ChatId,
-    pub user: UserId,
-    pub device: DeviceId,
-    pub key: DedupeKey,
-    pub client_msg_id: Bytes,
 }
 
 impl Partition {
@@ -380,29 +370,5 @@ impl Partition {
             let admitted = self.refusals.admits(ask.header.reply, ask.chat, &ask.key);
             self.refuse_send(&ask, if admitted { code } else { ErrorCode::AfterRefused }, egress);
         }
-    }
-}
-
-impl Ask {
-    fn share(&self) -> Self {
-        Self { client_msg_id: self.client_msg_id.clone(), ..*self }
-    }
-}
-
-fn item(what: What, chat: u32, seq: u64, message: MessageId, frame: Bytes, ask: Ask) -> Item {
-    let sampled = ask.header.trace_id != 0 || ask.header.stages.accepted != 0;
-    Item {
-        what,
-        chat,
-        seq,
-        message,
-        frame,
-        key: ask.key,
-        user: ask.user,
-        device: ask.device,
-        client_msg_id: ask.client_msg_id,
-        reply: ask.header.reply,
-        request_id: ask.header.request_id,
-        trace: sampled.then(|| Box::new((ask.header.trace_id, ask.header.stages))),
     }
 }
