@@ -4,10 +4,15 @@
 //! where those users live and are joined at the end. What is settled costs nothing: a side keeps the number below which
 //! everything is there and a bitmap above it, so memory is bounded by what is out of order, one bit a message at worst.
 
+mod receipts;
+
 use std::collections::VecDeque;
 
-use schema::ids::MessageId;
-use serde::Serialize;
+use schema::ids::{ChatId, MessageId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use receipts::Receipts;
 
 /// Losses named in the report, at most.
 const NAMED_MAX: usize = 20;
@@ -59,6 +64,10 @@ impl Seen {
 pub struct SentSide {
     /// Messages handed to the client: numbers `0..sent`.
     pub sent: u64,
+    /// The chat, once an acknowledgement has named it.
+    pub chat: Option<ChatId>,
+    /// What the receiver's marks have come to; empty where receipts are not audited.
+    pub receipts: Receipts,
     acked: Seen,
     failed: Seen,
     acked_twice: u64,
@@ -127,7 +136,7 @@ fn fingerprint(n: u64, seq: u64, message: MessageId) -> u64 {
 }
 
 /// The audit's result, as it is reported.
-#[derive(Clone, Debug, Default, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Audit {
     /// Messages the users handed to their clients.
     pub sent: u64,
@@ -151,6 +160,12 @@ pub struct Audit {
     pub acked_twice: u64,
     /// Streams in which an acknowledgement named another seq or message id than the delivery.
     pub mismatched: u64,
+    /// Delivered and marked, but the sender was never told by a receipt.
+    pub receipts_missing: u64,
+    /// The same, not judged: the sender's own session was away or did not read meanwhile.
+    pub receipts_unjudged: u64,
+    /// Streams whose sender was told of the delivery of a message that was not delivered.
+    pub receipts_false: u64,
     /// Deliveries that are of no message of this run; not judged (a target may hold older ones).
     pub foreign: u64,
     /// Some of what is lost, for the search.
@@ -158,7 +173,7 @@ pub struct Audit {
 }
 
 /// A message that did not arrive.
-#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Lost {
     /// Who sent it.
     pub sender: u64,
@@ -183,6 +198,11 @@ impl Audit {
         self.doubled += got.doubled;
         self.reordered += got.reordered;
         let all = sent.sent;
+        let (missing, unjudged) = sent.receipts.open();
+        let undelivered = sent.acked.count().saturating_sub(got.got.count());
+        self.receipts_missing += missing.saturating_sub(undelivered);
+        self.receipts_unjudged += unjudged;
+        self.receipts_false += u64::from(sent.receipts.covered() > got.last_seq);
         if got.got.count() == all && sent.acked.count() == all {
             self.mismatched += u64::from(sent.sum != got.sum);
             return;
@@ -211,6 +231,8 @@ impl Audit {
             ("never answered", self.unanswered),
             ("acknowledged twice", self.acked_twice),
             ("chats whose ack and delivery differ", self.mismatched),
+            ("without a receipt", self.receipts_missing),
+            ("chats with a receipt for what was not delivered", self.receipts_false),
         ];
         let said: Vec<String> = parts.iter().filter(|p| p.1 > 0).map(|p| format!("{} {}", p.1, p.0)).collect();
         (!said.is_empty()).then(|| format!("audit: {} of {} sent", said.join(", "), self.sent))
@@ -291,6 +313,26 @@ mod tests {
         sent.ack(n, 3, id(9));
         got.deliver(n, 4, id(9));
         assert_eq!(audit(&sent, &got).mismatched, 1);
+    }
+
+    #[test]
+    fn a_receipt_that_is_missing_or_false_is_seen() {
+        let (mut sent, got) = clean(5);
+        for n in 0..5 {
+            sent.receipts.expect(n, n + 1);
+        }
+        sent.receipts.receipt(3);
+        assert_eq!(audit(&sent, &got).failure().unwrap(), "audit: 2 without a receipt of 5 sent");
+        sent.receipts.lapse(5);
+        let judged = audit(&sent, &got);
+        assert_eq!((judged.receipts_missing, judged.receipts_unjudged, judged.failure()), (0, 2, None));
+
+        let n = sent.send();
+        sent.ack(n, 6, id(5));
+        sent.receipts.expect(n, 6);
+        sent.receipts.receipt(6);
+        let judged = audit(&sent, &got);
+        assert_eq!((judged.lost, judged.receipts_missing, judged.receipts_false), (1, 0, 1));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{become_server, run};
+use crate::commands::{become_server, capacity, check, compare, html, knee, run, scenarios, schema};
 
 /// Shardwire's load generator: paces, measures, audits, reports.
 ///
@@ -21,6 +21,17 @@ struct Cli {
 enum Command {
     /// Runs a scenario, against a throwaway server unless there is a target.
     Run(run::Args),
+    /// Checks a scenario and prints its plan: phases, expected messages, users, behaviours. Makes no load.
+    Check(check::Args),
+    /// Lists the scenarios of a folder.
+    Scenarios(scenarios::Args),
+    Compare(compare::Args),
+    Capacity(Box<capacity::Args>),
+    Knee(knee::Args),
+    /// Draws the page of a report again.
+    Html(html::Args),
+    /// Prints the JSON schema of report.json.
+    Schema,
     /// For the load generator itself: becomes the throwaway server, ended with PARENT.
     #[command(hide = true)]
     BecomeServer(become_server::Args),
@@ -30,6 +41,13 @@ enum Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Scenarios(args) => scenarios::run(&args),
+        Command::Capacity(args) => capacity::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Knee(args) => knee::run(&args),
+        Command::Html(args) => html::run(&args),
+        Command::Schema => schema::run(),
         Command::BecomeServer(args) => become_server::run(&args),
     }
 }

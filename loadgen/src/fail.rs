@@ -21,10 +21,15 @@ pub enum Failure {
         /// What is wrong, with the key and what is allowed.
         message: String,
     },
-    /// `--out` cannot hold a report.
-    #[error("--out {}: a report cannot be written there: {source}", path.display())]
+    /// A behaviour of the scenario cannot be carried out.
+    #[error("{0}")]
+    Behaviour(String),
+    /// A place for a report cannot hold one.
+    #[error("{option}: {} cannot be written: {source}", path.display())]
     Out {
-        /// The folder.
+        /// The option that names it.
+        option: &'static str,
+        /// The file or folder.
         path: PathBuf,
         /// Why.
         source: std::io::Error,

@@ -9,6 +9,9 @@ use hdrhistogram::Histogram;
 /// Longest latency told apart, µs (one hour); longer ones count as this.
 const LATENCY_MAX_US: u64 = 3_600_000_000;
 
+/// Steps of a percentile curve from each percentile to half of what is above it.
+const STEPS_A_HALVING: u32 = 5;
+
 /// Latencies in µs, three significant digits.
 #[derive(Clone, Debug)]
 pub struct Latencies(Histogram<u64>);
@@ -50,6 +53,20 @@ impl Latencies {
         self.0.max()
     }
 
+    /// The whole curve, ever finer towards the maximum: percentile (0 to 100) and the value below which that many are, µs.
+    pub fn curve(&self) -> Vec<(f64, u64)> {
+        let mut curve: Vec<(f64, u64)> = Vec::new();
+        for step in self.0.iter_quantiles(STEPS_A_HALVING) {
+            let (percentile, us) = (step.quantile_iterated_to() * 100.0, step.value_iterated_to().min(self.0.max()));
+            // Of steps with the same value the last says most.
+            match curve.last_mut() {
+                Some(last) if last.1 == us => last.0 = percentile,
+                _ => curve.push((percentile, us)),
+            }
+        }
+        curve
+    }
+
     /// The mean, µs.
     pub fn mean_us(&self) -> f64 {
         self.0.mean()
@@ -75,6 +92,10 @@ pub struct Shown {
     pub authenticated_min: AtomicU64,
     /// Connects with authentication, all told.
     pub connects: AtomicU64,
+    /// Acknowledged messages that wait for a receipt now.
+    pub receipts_due: AtomicU64,
+    /// Users that a behaviour has taken from their sessions and that are not back yet.
+    pub away: AtomicU64,
     /// This worker's thread has used so much CPU, ns.
     pub cpu_ns: AtomicU64,
     /// It has been ready to run and waited for a core so long, ns.
@@ -158,6 +179,19 @@ mod tests {
         a.add(&b);
         assert_eq!((a.count(), a.us(50.0), a.us(99.0), a.max_us()), (1_000, 500, 990, 1_000));
         assert_eq!(Latencies::default().us(99.0), 0);
+    }
+
+    #[test]
+    fn a_curve_rises_to_the_longest() {
+        let mut latencies = Latencies::default();
+        assert_eq!(latencies.curve(), []);
+        (1..=100_000).for_each(|us| latencies.record_ns(us * 1_000));
+        let curve = latencies.curve();
+        assert!(curve.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 < w[1].1), "{curve:?}");
+        assert_eq!(curve.last(), Some(&(100.0, latencies.max_us())));
+        assert!((40..200).contains(&curve.len()), "{} points", curve.len());
+        let near = curve.iter().filter(|point| point.0 > 99.0).count();
+        assert!(near > 8, "the tail has {near} points");
     }
 
     #[test]

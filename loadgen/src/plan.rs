@@ -7,6 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
+use crate::behave::Behaviours;
 use crate::scenario::{Load, Mode, Pairs};
 use crate::wire::Speech;
 
@@ -43,6 +44,22 @@ impl Pairing {
             Pairs::Ring => on(user),
             Pairs::Shuffled => self.circle[on(self.place[user as usize]) as usize],
         }
+    }
+
+    /// Which of a user's receivers another one is: the inverse of [`Self::receiver`].
+    pub fn peer(&self, user: u32, receiver: u32, peers: u32) -> Option<u32> {
+        if receiver >= self.users {
+            return None;
+        }
+        let behind = |user: u32, receiver: u32| {
+            (u64::from(receiver) + u64::from(self.users) - u64::from(user) - 1) % u64::from(self.users)
+        };
+        let peer = match self.pairs {
+            Pairs::Mutual => u64::from(receiver != user ^ 1),
+            Pairs::Ring => behind(user, receiver),
+            Pairs::Shuffled => behind(self.place[user as usize], self.place[receiver as usize]),
+        };
+        (peer < u64::from(peers)).then_some(peer as u32)
     }
 }
 
@@ -136,6 +153,8 @@ pub struct Plan {
     pub speech: Option<Speech>,
     /// Who writes to whom.
     pub pairing: Pairing,
+    /// What happens meanwhile.
+    pub behaviours: Behaviours,
     /// The phases.
     pub phases: Phases,
     /// Tells this run's messages from those of others.
@@ -198,10 +217,12 @@ mod tests {
                 for peer in 0..peers {
                     let receiver = pairing.receiver(user, peer);
                     assert_ne!(receiver, user);
+                    assert_eq!(pairing.peer(user, receiver, peers), Some(peer), "{pairs}");
                     receives[receiver as usize] += 1;
                 }
             }
             assert_eq!(receives, [peers; 10], "{pairs}");
+            assert_eq!((pairing.peer(3, 3, peers), pairing.peer(3, 10, peers)), (None, None), "{pairs}");
         }
     }
 
@@ -210,6 +231,7 @@ mod tests {
         let load = load(10, "mutual", 1);
         let plan = Plan {
             pairing: Pairing::new(&load),
+            behaviours: Behaviours::default(),
             phases: Phases::new(&load),
             target: ([127, 0, 0, 1], 1).into(),
             speech: None,

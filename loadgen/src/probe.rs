@@ -8,7 +8,8 @@ use fabric::entropy::OsEntropy;
 use schema::encode::Encoder;
 use schema::frame::{FrameRef, frame_len};
 use schema::limits::FRAME_LIMIT_BYTES;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::fail::Failure;
 use crate::scenario::{Encoding, Load, Mode};
@@ -22,7 +23,7 @@ const PROBE_DEVICE: u32 = u32::MAX;
 const SEND_OVERHEAD_BYTES: usize = 256;
 
 /// What a server allows.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Allowed {
     /// Bytes of a frame.
     pub frame_bytes: u32,
@@ -145,15 +146,15 @@ pub fn fits(load: &Load, allowed: &Allowed) -> Result<(), Failure> {
         ));
     }
     let rate = allowed.sends_per_second_per_user;
-    if rate > 0 && load.mode == Mode::Closed {
+    if rate > 0 && load.mode == Mode::Closed && load.think.is_none() {
         return refuse(format!(
-            "load.mode = \"closed\" sends as fast as it is answered, limits.sends_per_second_per_user is {rate}: set it to 0 for this run, or use load.mode = \"open\""
+            "load.mode = \"closed\" sends as fast as it is answered, limits.sends_per_second_per_user is {rate}: set it to 0 for this run, use load.think, or load.mode = \"open\""
         ));
     }
     if rate > 0 && load.rate_per_user() > f64::from(rate) {
         return refuse(format!(
             "load.rate = {} over {} users is {:.1} a second each, limits.sends_per_second_per_user is {rate}",
-            load.rate.unwrap_or(0.0),
+            load.peak_rate(),
             load.users,
             load.rate_per_user()
         ));

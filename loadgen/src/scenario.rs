@@ -2,13 +2,18 @@
 //! by name before anything starts.
 
 mod check;
+mod shapes;
 
 use std::net::IpAddr;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::behave::Behaviours;
 use crate::fail::Failure;
+
+pub(crate) use check::within;
+pub use shapes::{SIZE_BYTES_MAX, Size, Step, Think};
 
 /// Shortest message: it carries its intended send time, 16 hexadecimal digits.
 pub const SIZE_BYTES_MIN: usize = 16;
@@ -32,6 +37,9 @@ pub struct Scenario {
     pub server: Server,
     /// What is asked of it.
     pub load: Load,
+    /// What happens to the users or to the server meanwhile; the kinds are in [`crate::behave`].
+    #[serde(default, rename = "behaviour")]
+    pub behaviours: Vec<toml::Table>,
     /// What must hold.
     #[serde(default)]
     pub thresholds: Thresholds,
@@ -175,11 +183,17 @@ pub struct Load {
     pub mode: Mode,
     /// Open: messages a second, all users together.
     pub rate: Option<f64>,
+    /// Open: instead of `rate` and `steady_s`: one rate after the other.
+    #[serde(default)]
+    pub steps: Vec<Step>,
     /// Open: how they are spaced.
     #[serde(default)]
     pub arrivals: Arrivals,
     /// Closed: unanswered sends a user.
     pub in_flight: Option<u32>,
+    /// Closed: pauses between an answer and the next send; none when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub think: Option<Think>,
     /// Stop sending after so many messages, all users together.
     pub messages: Option<u64>,
     /// Connections opened a second; 0 = as fast as they come.
@@ -191,7 +205,8 @@ pub struct Load {
     /// Load rises for so long, seconds; not measured.
     #[serde(default = "one")]
     pub ramp_s: f64,
-    /// The measured phase, seconds at most (`messages` may end it earlier).
+    /// The measured phase, seconds at most (`messages` may end it earlier); the sum of the steps where there are any.
+    #[serde(default)]
     pub steady_s: f64,
     /// Load goes on for so long after it, seconds; not measured.
     #[serde(default)]
@@ -199,21 +214,27 @@ pub struct Load {
     /// What is outstanding at the end is waited for, seconds at most.
     #[serde(default = "thirty")]
     pub drain_s: f64,
-    /// Payload of a message.
+    /// Payload of a message; the largest where `size` says how they vary.
     #[serde(default = "size_128")]
     pub size_bytes: usize,
+    /// Payloads that vary, instead of `size_bytes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
     /// Who writes to whom.
     #[serde(default)]
     pub pairs: Pairs,
     /// Receivers a user takes turns with.
     #[serde(default = "one_u32")]
     pub peers: u32,
-    /// The same seed gives the same pairs, order and drops.
+    /// The same seed (and number of workers) gives the same pairs, order, sizes, pauses and behaviours.
     #[serde(default = "one_u64")]
     pub seed: u64,
     /// Receivers mark what they got as delivered, once a batch.
     #[serde(default = "yes")]
     pub acks: bool,
+    /// Senders must be told of every mark by a receipt, and it is audited; without effect where `acks` is false.
+    #[serde(default = "yes")]
+    pub receipts: bool,
     /// A receiver's marks go out at most this often, ms; 0 = with every batch.
     #[serde(default)]
     pub mark_interval_ms: u32,
@@ -256,6 +277,8 @@ pub struct Thresholds {
     pub connections_held: Option<u64>,
     /// Errors, at most.
     pub errors: Option<u64>,
+    /// Every behaviour: from its begin until all were back and had what they had missed, seconds at most.
+    pub recovery_s: Option<f64>,
     /// Server CPU seconds per million delivered messages, at most.
     pub cpu_s_per_million: Option<f64>,
     /// Server memory a connection, bytes at most.
@@ -307,9 +330,14 @@ impl Scenario {
     /// # Errors
     /// What is wrong: the key, its value, what is allowed.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let scenario: Self = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
+        let mut scenario: Self = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
+        scenario.load.fill_in(&toml::from_str(text).unwrap_or_default())?;
         scenario.load.check()?;
         scenario.thresholds.check(scenario.load.mode)?;
+        let behaviours = Behaviours::new(&scenario)?;
+        if behaviours.is_empty() && scenario.thresholds.recovery_s.is_some() {
+            return Err("thresholds.recovery_s judges behaviours, but there is no [[behaviour]]".to_owned());
+        }
         Ok(scenario)
     }
 }

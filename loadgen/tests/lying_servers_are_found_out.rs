@@ -1,13 +1,17 @@
 //! Whole runs over WebSocket against a small server in this process that keeps no promise it is told not to keep.
 
+mod published;
+
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fabric::net::websocket::{Decoder, Kind, Message, Role, accept_key, server_frame};
+use loadgen::report::outputs::Outputs;
 use loadgen::report::{Report, Verdict};
 use loadgen::run::{Options, run};
 use schema::encode::{Encoder, WelcomeFields};
@@ -25,6 +29,8 @@ enum Lie {
     Doubles,
     RenamesIt,
     NeverAnswers,
+    KeepsTheReceipt,
+    MakesUpTheReceipt,
 }
 
 /// The server, with the one chat of users 1 and 2.
@@ -98,8 +104,10 @@ impl Liar {
                     Some(_) => (decoded.taken, Value::Null),
                 };
                 held.drain(..taken);
-                if text["type"] == "message" {
-                    self.chat.lock().unwrap().message(self.lie, user, &text)?;
+                match text["type"].as_str() {
+                    Some("message") => self.chat.lock().unwrap().message(self.lie, user, &text)?,
+                    Some("ack") => self.chat.lock().unwrap().mark(self.lie, user, &text)?,
+                    _ => {}
                 }
             }
         }
@@ -125,7 +133,10 @@ impl Chat {
             });
             self.tell(sender, &ack);
         }
-        if lie == Lie::Loses {
+        if lie == Lie::MakesUpTheReceipt {
+            self.receipt(receiver, &chat, seq);
+        }
+        if matches!(lie, Lie::Loses | Lie::MakesUpTheReceipt) {
             return Some(());
         }
         if lie == Lie::RenamesIt {
@@ -137,6 +148,26 @@ impl Chat {
             self.tell(receiver, &delivery);
         }
         Some(())
+    }
+
+    /// A user says how far it is: the other one gets a receipt.
+    fn mark(&mut self, lie: Lie, user: u64, mark: &Value) -> Option<()> {
+        let id = mark["message_id"].as_str()?.replace('-', "");
+        let seq = u64::try_from(u128::from_str_radix(&id, 16).ok()?).ok()?;
+        // Marks are cumulative: only the last one covers the last message.
+        if lie != Lie::KeepsTheReceipt || seq < MESSAGES {
+            self.receipt(user, mark["chat_id"].as_str()?, seq);
+        }
+        Some(())
+    }
+
+    fn receipt(&mut self, user: u64, chat: &str, seq: u64) {
+        let id = MessageId(u128::from(seq).to_be_bytes()).to_string();
+        let receipt = json!({
+            "type": "ack", "chat_id": chat, "message_id": id, "seq": seq, "status": "delivered",
+            "user_id": user.to_string(),
+        });
+        self.tell(3 - user, &receipt);
     }
 
     fn tell(&mut self, user: u64, event: &Value) {
@@ -167,7 +198,11 @@ fn welcome() -> bytes::Bytes {
 
 fn report(lie: Lie) -> Report {
     let folder = tempfile::tempdir().unwrap();
-    let (scenario, key) = (folder.path().join("scenario.toml"), folder.path().join("key"));
+    report_in(folder.path(), lie)
+}
+
+fn report_in(folder: &Path, lie: Lie) -> Report {
+    let (scenario, key) = (folder.join("scenario.toml"), folder.join("key"));
     let text = format!(
         "[load]\nusers = 2\nprotocol = \"websocket\"\nmode = \"closed\"\nin_flight = 4\nmessages = {}\nramp_s = 0.0\n\
          steady_s = 20.0\ndrain_s = 1.0\n",
@@ -175,11 +210,17 @@ fn report(lie: Lie) -> Report {
     );
     std::fs::write(&scenario, text).unwrap();
     std::fs::write(&key, "a secret of at least thirty-two bytes").unwrap();
+    let outputs = Outputs {
+        folder: folder.join("out"),
+        junit: Some(folder.join("junit.xml")),
+        prometheus: Some(folder.join("figures.prom")),
+    };
     let options = Options {
         scenario,
         target: Some(Liar::serve(lie)),
         token_key: Some(key),
-        out: folder.path().join("out"),
+        outputs,
+        quiet: true,
         ..Options::default()
     };
     run(&options, &Arc::default()).unwrap_or_else(|failure| panic!("{failure}"))
@@ -191,6 +232,23 @@ fn an_honest_server_passes() {
     assert_eq!((report.verdict, report.exit_code), (Verdict::Pass, 0), "{} {:?}", report.reason, report.errors);
     assert_eq!((report.audit.sent, report.audit.acked, report.audit.delivered), (20, 20, 20));
     assert!(report.latency_us.count > 0 && report.errors.is_empty(), "{:?}", report.errors);
+}
+
+#[test]
+fn a_run_leaves_a_report_as_published_and_all_it_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = report_in(folder.path(), Lie::Loses);
+    let text = |file: &str| std::fs::read_to_string(folder.path().join(file)).unwrap();
+    let json: Value = serde_json::from_str(&text("out/report.json")).unwrap();
+    assert_eq!(published::faults(&json), Vec::<String>::new());
+    let (samples, spans) = (json["series"].as_array().unwrap(), json["phases"].as_array().unwrap());
+    assert_eq!(samples.iter().map(|s| s["sent"].as_u64().unwrap()).sum::<u64>(), MESSAGES);
+    assert!(spans.windows(2).all(|w| w[0]["to_s"] == w[1]["from_s"]), "{spans:?}");
+    assert_eq!(json["latency_curve"].as_array().unwrap().last().unwrap()["us"], json["latency_us"]["max"]);
+    assert!(report.stages.is_none() && report.stages_unknown.unwrap().contains("--target-http"));
+    assert!(text("out/report.html").contains("Audit failed"));
+    assert!(text("junit.xml").contains("<testcase classname=\"loadgen scenario\" name=\"audit\" time=\"0\"><failure"));
+    assert!(text("figures.prom").contains("result=\"lost\"} 1.0"));
 }
 
 #[test]
@@ -219,4 +277,17 @@ fn a_message_without_an_answer_is_found() {
     let report = report(Lie::NeverAnswers);
     assert_eq!((report.verdict, report.audit.unanswered), (Verdict::Audit, 1), "{}", report.reason);
     assert_eq!(report.audit.delivered, 20);
+}
+
+#[test]
+fn a_receipt_that_never_comes_is_found() {
+    let report = report(Lie::KeepsTheReceipt);
+    assert_eq!((report.verdict, report.audit.receipts_missing > 0), (Verdict::Audit, true), "{}", report.reason);
+    assert_eq!((report.audit.lost, report.audit.receipts_unjudged), (0, 0));
+}
+
+#[test]
+fn a_receipt_for_what_was_not_delivered_is_found() {
+    let report = report(Lie::MakesUpTheReceipt);
+    assert_eq!((report.audit.receipts_false, report.audit.lost), (1, 1), "{}", report.reason);
 }

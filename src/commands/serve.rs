@@ -36,6 +36,7 @@ use crate::{admin, auth, http, logging};
 pub fn run(args: &ServeArgs) -> Result<()> {
     let config = config::load(args.config.as_deref(), args.layer())?;
     logging::start(&config.log.level);
+    small_pages();
     raise_descriptor_limit();
     let folder = DataFolder::open(&config.server.data, Expected::default(), &mut OsEntropy).into_diagnostic()?;
     let cores = available_cores();
@@ -254,6 +255,14 @@ async fn stop_signal() -> Result<()> {
     };
     tracing::info!(signal = name, "stopping");
     Ok(())
+}
+
+/// Memory in pages of 4 KiB, whatever the host's setting: with huge pages an idle connection's share doubles
+/// (docs/decisions/idle-connections.md).
+fn small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::info!(%error, "transparent huge pages stay as the host has them");
+    }
 }
 
 /// Every connection is a descriptor: takes as many as the host allows.

@@ -1,4 +1,5 @@
 //! The network: what is spoken on a socket, and the sockets themselves.
 
+pub mod readiness;
 pub mod tcp;
 pub mod websocket;

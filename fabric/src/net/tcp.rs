@@ -1,11 +1,12 @@
 //! TCP sockets: what the standard library has no call for, and how they join a monoio runtime.
 //!
-//! Readiness first: a socket is waited for with `readable()` and read with [`recv_now`], so an idle connection owns no
-//! buffer. Under io_uring accepted sockets stay blocking (the ring waits by itself), under epoll they must not block.
+//! Readiness first: sockets are watched together ([`super::readiness`]) and read with [`recv_now`], so an idle connection
+//! owns no buffer. Under io_uring accepted sockets stay blocking (the ring waits by itself), under epoll they must not block.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use monoio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -25,6 +26,8 @@ pub fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
+    // Accepted sockets inherit it: small frames leave at once.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
     Ok(socket.into())
@@ -60,12 +63,15 @@ pub fn recv_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> 
     if count < 0 { Err(io::Error::last_os_error()) } else { Ok(count as usize) }
 }
 
-/// Small frames leave at once (TCP_NODELAY).
+/// Writes what fits into the socket's buffer, without waiting whatever the socket's mode.
 ///
 /// # Errors
-/// What `setsockopt(2)` says.
-pub fn set_nodelay(socket: BorrowedFd<'_>) -> io::Result<()> {
-    socket2::SockRef::from(&socket).set_tcp_nodelay(true)
+/// `WouldBlock` when nothing fits; else what `send(2)` says.
+pub fn send_now(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: pointer and length describe `bytes`.
+    let count = unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
+    if count < 0 { Err(io::Error::last_os_error()) } else { Ok(count as usize) }
 }
 
 /// Ends one or both directions; errors (not connected any more) are of no interest.
@@ -79,6 +85,47 @@ pub fn shutdown(socket: BorrowedFd<'_>, how: std::net::Shutdown) {
 /// What registering it says.
 pub fn adopt(socket: OwnedFd) -> io::Result<TcpStream> {
     TcpStream::from_std(socket.into())
+}
+
+/// A socket lent to the running monoio runtime for a ring operation; it stays its owner's, however that ends.
+pub struct Lent(ManuallyDrop<TcpStream>);
+
+impl Lent {
+    /// Lends `socket`, which must stay open until the operation has ended.
+    ///
+    /// # Panics
+    /// Under epoll, where a loan would have to be registered: wait for a duplicate to become writable instead.
+    ///
+    /// # Errors
+    /// None under io_uring; the runtime's signature has them.
+    pub fn new(socket: BorrowedFd<'_>) -> io::Result<Self> {
+        assert!(!monoio::utils::is_legacy(), "sockets are lent to rings only");
+        // SAFETY: the descriptor is open. The stream made of it never closes it: `give_back` takes the number out, and
+        // without that call the stream is forgotten. Under io_uring making it only stores the number, which cannot fail.
+        let stream = adopt(unsafe { OwnedFd::from_raw_fd(socket.as_raw_fd()) })?;
+        Ok(Self(ManuallyDrop::new(stream)))
+    }
+
+    /// The socket as the runtime has it.
+    pub fn stream(&mut self) -> &mut TcpStream {
+        &mut self.0
+    }
+
+    /// Ends the loan. Without this call (a task that is dropped when its shard ends) a few bytes stay allocated.
+    ///
+    /// # Panics
+    /// When an operation of the loan is still under way.
+    pub fn give_back(self) {
+        let _ = ManuallyDrop::into_inner(self.0).into_raw_fd();
+    }
+}
+
+/// Ready when `socket` takes more to write, on the running monoio runtime.
+///
+/// # Errors
+/// What duplicating, registering or waiting for it says.
+pub async fn writable(socket: BorrowedFd<'_>) -> io::Result<()> {
+    adopt(socket.try_clone_to_owned()?)?.writable(false).await
 }
 
 /// Connects on the running monoio runtime, from `source` if given. With a source of port 0 the port is chosen by the pair

@@ -1,19 +1,16 @@
-//! One connection of a skin: its socket, and the two small tasks that read and write it.
+//! One connection of a skin: its socket, and the small task that writes it.
 //!
-//! What must stay true: an idle connection holds no buffer, one write is in flight at a time, and the core hears `closed`
-//! exactly once.
+//! What must stay true: an idle connection holds no buffer and no task, one write is in flight at a time, and the core hears
+//! `closed` exactly once.
 
-use std::cell::{Cell, RefCell, UnsafeCell};
-use std::future::poll_fn;
+use std::cell::Cell;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
-use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 use monoio::io::AsyncWriteRent;
-use monoio::net::TcpStream;
 
 use super::metrics::count;
 use super::skin::Skin;
@@ -33,17 +30,18 @@ pub(super) const REPORTED: u8 = 16;
 /// It is in the list of connections to flush this turn.
 pub(super) const LISTED: u8 = 32;
 
+/// Nothing more will be read from it.
+pub(super) const ENDED: u8 = 64;
+
 pub(super) struct Conn {
     pub(super) id: ConnId,
     flags: Cell<u8>,
-    /// The reading task while it waits for `Resume`.
-    parked: RefCell<Option<Waker>>,
-    stream: UnsafeCell<TcpStream>,
+    socket: OwnedFd,
 }
 
 impl Conn {
-    pub(super) fn new(id: ConnId, stream: TcpStream) -> Self {
-        Self { id, flags: Cell::new(0), parked: RefCell::new(None), stream: UnsafeCell::new(stream) }
+    pub(super) const fn new(id: ConnId, socket: OwnedFd) -> Self {
+        Self { id, flags: Cell::new(0), socket }
     }
 
     pub(super) fn has(&self, flag: u8) -> bool {
@@ -58,45 +56,34 @@ impl Conn {
         self.flags.set(self.flags.get() & !flag);
     }
 
-    fn stream(&self) -> &TcpStream {
-        // SAFETY: see `write`: the only exclusive borrow is used for nothing but starting a send.
-        unsafe { &*self.stream.get() }
-    }
-
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the stream owns the descriptor and lives as long as `self`.
-        unsafe { BorrowedFd::borrow_raw(self.stream().as_raw_fd()) }
-    }
-
-    /// Wakes the reading task if it waits for `Resume`.
-    pub(super) fn unpark(&self) {
-        if let Some(waker) = self.parked.borrow_mut().take() {
-            waker.wake();
-        }
+        self.socket.as_fd()
     }
 
     pub(super) fn shutdown(&self, how: Shutdown) {
         tcp::shutdown(self.fd(), how);
     }
 
-    async fn resumed(&self) {
-        poll_fn(|context| {
-            if self.has(PAUSED) && !self.has(CLOSING) {
-                *self.parked.borrow_mut() = Some(context.waker().clone());
-                Poll::Pending
-            } else {
-                Poll::Ready(())
-            }
-        })
-        .await;
-    }
-
     /// One send. At most one is in flight a connection ([`WRITING`]).
-    async fn write(&self, buffer: Outgoing) -> (io::Result<usize>, Outgoing) {
-        // SAFETY: monoio declares its streams `Split`: one task may read while another writes, which is what its own
-        // `into_split` does with the same cell. Everything is on this thread, and `WRITING` keeps writers to one.
-        let stream = unsafe { &mut *self.stream.get() };
-        stream.write(buffer).await
+    async fn write(&self, rings: bool, buffer: Outgoing) -> (io::Result<usize>, Outgoing) {
+        if rings {
+            let mut lent = match tcp::Lent::new(self.fd()) {
+                Ok(lent) => lent,
+                Err(error) => return (Err(error), buffer),
+            };
+            let written = lent.stream().write(buffer).await;
+            lent.give_back();
+            return written;
+        }
+        loop {
+            match tcp::send_now(self.fd(), buffer.rest()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
+                written => return (written, buffer),
+            }
+            if let Err(error) = tcp::writable(self.fd()).await {
+                return (Err(error), buffer);
+            }
+        }
     }
 }
 
@@ -137,33 +124,10 @@ unsafe impl monoio::buf::IoBuf for Outgoing {
     }
 }
 
-/// Reads a connection until it ends. A connection that always has data gets one read a round, like everyone else.
-pub(super) async fn read<C: Core + 'static>(skin: Rc<Skin<C>>, conn: Rc<Conn>) {
-    loop {
-        if conn.has(PAUSED) && !conn.has(CLOSING) {
-            conn.resumed().await;
-        }
-        if conn.stream().readable(false).await.is_err() {
-            break;
-        }
-        if conn.has(PAUSED) && !conn.has(CLOSING) {
-            continue;
-        }
-        if !skin.receive(&conn) {
-            break;
-        }
-        if !skin.rings {
-            // Under epoll a socket with data is ready at once: wait for the turn, or it would starve the others.
-            skin.next_turn().await;
-        }
-    }
-    skin.read_ended(&conn);
-}
-
 /// Writes one batch of output, all of it, and tells the core as it goes.
 pub(super) async fn write<C: Core + 'static>(skin: Rc<Skin<C>>, conn: Rc<Conn>, mut out: Outgoing) {
     let result = loop {
-        let (result, back) = conn.write(out).await;
+        let (result, back) = conn.write(skin.rings, out).await;
         out = back;
         match result {
             Ok(0) => break Err(io::ErrorKind::WriteZero.into()),

@@ -10,20 +10,22 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker as TaskWaker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use monoio::net::TcpStream;
 
 use super::Stopper;
-use super::conn::{self, CLOSING, Conn, Data, LISTED, MORE, PAUSED, REPORTED, WRITING};
+use super::conn::{CLOSING, Conn, Data, ENDED, LISTED, MORE, PAUSED, REPORTED, WRITING};
 use super::jobs::Jobs;
 use super::journal::Journals;
 use super::metrics::{ShardMetrics, Tally, count};
 use super::pool::Pool;
 use crate::core::{Core, Protocol};
+use crate::net::readiness::{Readiness, Ready};
 use crate::net::tcp;
 use crate::time::{Clock, Now, SystemClock};
 use crate::timer::Wheel;
@@ -37,6 +39,8 @@ const READ_BYTES: usize = 64 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
 /// How soon a job that found its queue full is offered again.
 const RETRY: Duration = Duration::from_millis(5);
+/// No socket.
+const NONE: RawFd = -1;
 /// Deferred completions are asked for in every such turn, should the loop never come to rest.
 const REAP_TURNS: u64 = 8;
 
@@ -44,6 +48,7 @@ const REAP_TURNS: u64 = 8;
 pub(super) struct Parts<C: Core> {
     pub(super) core: C,
     pub(super) waker: Waker,
+    pub(super) readiness: Readiness,
     pub(super) jobs: Jobs<C::Job, C::JobDone>,
     pub(super) journals: Journals,
     pub(super) ring: Option<RawFd>,
@@ -57,7 +62,12 @@ pub(super) struct Skin<C: Core> {
     clock: SystemClock,
     /// The reading all inputs of one wake share.
     now: Cell<Option<Now>>,
-    conns: RefCell<Vec<Option<Rc<Conn>>>>,
+    readiness: RefCell<Readiness>,
+    ready: RefCell<Vec<Ready>>,
+    /// Every open socket, by its descriptor.
+    sockets: RefCell<Vec<Option<Rc<Conn>>>>,
+    /// The sockets of the core's connections, by index; [`NONE`] where there is none.
+    conns: RefCell<Vec<RawFd>>,
     buffer: RefCell<Box<[u8]>>,
     chunks: RefCell<Vec<Bytes>>,
     pool: RefCell<Pool>,
@@ -123,6 +133,9 @@ impl<C: Core + 'static> Skin<C> {
             core: RefCell::new(parts.core),
             clock: SystemClock,
             now: Cell::new(None),
+            readiness: RefCell::new(parts.readiness),
+            ready: RefCell::new(Vec::new()),
+            sockets: RefCell::new(Vec::new()),
             conns: RefCell::new(Vec::new()),
             buffer: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             chunks: RefCell::new(Vec::new()),
@@ -158,16 +171,18 @@ impl<C: Core + 'static> Skin<C> {
         })
     }
 
+    /// What becomes readable when a socket, or `waker`, has something for [`Self::receive_ready`].
+    pub(super) fn events(&self, waker: &Waker) -> io::Result<TcpStream> {
+        let readiness = self.readiness.borrow();
+        readiness.watch(waker.as_fd())?;
+        readiness.join_runtime()
+    }
+
     // ---- inputs -----------------------------------------------------------------------------------------------------
 
     /// A socket was accepted.
-    pub(super) fn accepted(self: &Rc<Self>, protocol: Protocol, socket: OwnedFd, peer: SocketAddr) {
+    pub(super) fn accepted(&self, protocol: Protocol, socket: OwnedFd, peer: SocketAddr) {
         count(&self.tally.accepted, 1);
-        let _ = tcp::set_nodelay(std::os::fd::AsFd::as_fd(&socket));
-        let Ok(stream) = tcp::adopt(socket) else {
-            count(&self.tally.accept_errors, 1);
-            return;
-        };
         let now = self.now();
         let accepted = self.core.borrow_mut().accepted(now, protocol, peer);
         self.dirty.mark();
@@ -175,24 +190,47 @@ impl<C: Core + 'static> Skin<C> {
             count(&self.tally.refused, 1);
             return;
         };
-        let conn = Rc::new(Conn::new(id, stream));
-        let mut conns = self.conns.borrow_mut();
-        let place = id.index as usize;
-        if conns.len() <= place {
-            conns.resize(place + 1, None);
-        }
-        assert!(conns[place].is_none(), "the core gave a place to two connections");
-        conns[place] = Some(conn.clone());
+        let fd = socket.as_raw_fd();
+        let conn = Rc::new(Conn::new(id, socket));
+        let before = put(&mut self.conns.borrow_mut(), id.index as usize, fd, NONE);
+        assert_eq!(before, NONE, "the core gave a place to two connections");
+        put(&mut self.sockets.borrow_mut(), fd as usize, Some(conn.clone()), None);
         self.metrics.sockets.inc();
-        drop(conns);
-        monoio::spawn(conn::read(self.clone(), conn));
+        if let Err(error) = self.readiness.borrow().watch(conn.fd()) {
+            count(&self.tally.accept_errors, 1);
+            tracing::warn!(%error, "a connection cannot be watched and is closed");
+            self.read_ended(&conn);
+        }
     }
 
-    /// Reads once from a readable socket. `false`: nothing more will come.
-    pub(super) fn receive(&self, conn: &Conn) -> bool {
+    /// Reads once from every socket that has something, so that one that always has data gets a read a round, like everyone
+    /// else. `true`: there may be more.
+    pub(super) fn receive_ready(&self) -> bool {
+        let mut ready = self.ready.take();
+        let more = self.readiness.borrow_mut().take(&mut ready).unwrap_or_else(|error| {
+            tracing::warn!(%error, "events of sockets could not be taken");
+            true
+        });
+        for event in ready.drain(..) {
+            let conn = self.sockets.borrow().get(event.fd as usize).and_then(Clone::clone);
+            match conn {
+                Some(conn) => self.receive(&conn, event.ends),
+                None if event.fd == self.waker.raw_fd() => self.woken(),
+                None => (),
+            }
+        }
+        self.ready.replace(ready);
+        more
+    }
+
+    /// Reads once. `ends`: the peer's end is behind what there is.
+    fn receive(&self, conn: &Conn, ends: bool) {
+        if conn.has(ENDED) || conn.has(PAUSED) && !conn.has(CLOSING) {
+            return; // a paused one is asked again when it is resumed
+        }
         let mut buffer = self.buffer.borrow_mut();
         match tcp::recv_now(conn.fd(), &mut buffer) {
-            Ok(0) => false,
+            Ok(0) => self.read_ended(conn),
             Ok(bytes) => {
                 count(&self.tally.reads, 1);
                 count(&self.tally.bytes_in, bytes as u64);
@@ -201,16 +239,40 @@ impl<C: Core + 'static> Skin<C> {
                     self.core.borrow_mut().received(now, conn.id, &buffer[..bytes]);
                     self.dirty.mark();
                 }
-                true
+                if ends || bytes == buffer.len() {
+                    self.read_again(conn);
+                }
             }
-            Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.read_again(conn),
+            Err(_) => self.read_ended(conn),
         }
     }
 
-    /// The reading task has ended. A closing connection is reported once its output is written.
-    pub(super) fn read_ended(&self, conn: &Conn) {
+    /// Has the socket's event come again if there is something to read.
+    fn read_again(&self, conn: &Conn) {
+        if let Err(error) = self.readiness.borrow().again(conn.fd()) {
+            tracing::warn!(%error, "a connection cannot be watched and is closed");
+            self.read_ended(conn);
+        }
+    }
+
+    /// Nothing more will be read. A closing connection is reported once its output is written.
+    fn read_ended(&self, conn: &Conn) {
+        conn.set(ENDED);
         if !conn.has(CLOSING) {
             self.report_closed(conn);
+        }
+        self.drop_ended(conn);
+    }
+
+    /// Forgets a socket that has nothing left to do; it is closed when a write in flight has ended.
+    fn drop_ended(&self, conn: &Conn) {
+        if conn.has(ENDED) && conn.has(REPORTED) {
+            let fd = conn.fd().as_raw_fd() as usize;
+            // Once all are closed there is no place any more.
+            let gone = self.sockets.borrow_mut().get_mut(fd).and_then(Option::take);
+            debug_assert!(gone.is_none_or(|held| held.id == conn.id));
         }
     }
 
@@ -232,7 +294,7 @@ impl<C: Core + 'static> Skin<C> {
             Ok(()) if conn.has(MORE | CLOSING) => self.list(conn),
             Ok(()) => (),
             Err(_) => {
-                // The reading task sees the end; a closing connection has nothing left to wait for.
+                // Reading sees the end; a closing connection has nothing left to wait for.
                 conn.shutdown(Shutdown::Both);
                 if conn.has(CLOSING) {
                     self.report_closed(conn);
@@ -257,11 +319,12 @@ impl<C: Core + 'static> Skin<C> {
             return;
         }
         conn.set(REPORTED);
-        self.conns.borrow_mut()[conn.id.index as usize] = None;
+        self.conns.borrow_mut()[conn.id.index as usize] = NONE;
         self.metrics.sockets.dec();
         let now = self.now();
         self.core.borrow_mut().closed(now, conn.id);
         self.dirty.mark();
+        self.drop_ended(conn);
     }
 
     /// Ready after the next turn: lets everybody else have theirs.
@@ -289,15 +352,7 @@ impl<C: Core + 'static> Skin<C> {
     /// What is left to do outside the core once it has stopped: closes every socket.
     pub(super) fn close_all(&self) {
         self.ended.set(true);
-        while let Some(conn) = self.closing.borrow_mut().pop(u64::MAX) {
-            if let Some(conn) = conn.upgrade() {
-                conn.shutdown(Shutdown::Both);
-                conn.unpark();
-            }
-        }
-        for conn in self.conns.borrow().iter().flatten() {
-            conn.clear(PAUSED);
-            conn.unpark();
+        for conn in self.sockets.take().iter().flatten() {
             conn.shutdown(Shutdown::Both);
         }
         self.tally.add_to(&self.metrics);
@@ -319,7 +374,7 @@ impl<C: Core + 'static> Skin<C> {
     }
 
     /// Counts a wake and takes the eventfd's count.
-    pub(super) fn woken(&self) {
+    fn woken(&self) {
         self.waker.clear();
         count(&self.tally.wakes, 1);
         self.dirty.mark();
@@ -328,4 +383,12 @@ impl<C: Core + 'static> Skin<C> {
     pub(super) fn mono_ns(&self) -> u64 {
         self.clock.now().mono_ns
     }
+}
+
+/// Sets an item, with `empty` ones before it if need be; returns what was there.
+fn put<T: Clone>(items: &mut Vec<T>, place: usize, item: T, empty: T) -> T {
+    if items.len() <= place {
+        items.resize(place + 1, empty);
+    }
+    std::mem::replace(&mut items[place], item)
 }

@@ -13,6 +13,7 @@ use super::runtime::{self, Built};
 use super::skin::{Parts, Skin};
 use super::{Driver, Options, ShardContext, ShardMetrics, ShardSpec, Shards, StartError, Stopper, tasks, thread};
 use crate::core::{Core, Protocol};
+use crate::net::readiness::Readiness;
 use crate::net::tcp;
 use crate::wake::Waker;
 
@@ -212,13 +213,14 @@ where
                 .map_err(failed("starting its journal thread"))?,
         ),
     };
+    let readiness = Readiness::new().map_err(failed("watching its sockets"))?;
     let _ = reports.send(Report::Bound { shard, driver, addresses });
     drop(reports);
     let Ok(Command::Serve) = commands.recv() else { return Ok(()) };
     let jobs = Jobs::new(pool, spec.waker.clone());
     let waker = spec.waker;
     runtime.block_on(async move {
-        let parts = Parts { core, waker: waker.clone(), jobs, journals, ring, rings, stopper, metrics };
+        let parts = Parts { core, waker: waker.clone(), readiness, jobs, journals, ring, rings, stopper, metrics };
         let skin: Rc<Skin<C>> = Skin::new(parts);
         tasks::run(skin, waker, listeners).await;
     });

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{Shutdown, TcpListener};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -26,14 +26,14 @@ const END: Duration = Duration::from_secs(1);
 
 /// Runs a shard until its core has stopped.
 pub(super) async fn run<C: Core + 'static>(skin: Rc<Skin<C>>, waker: Waker, listeners: Vec<(Protocol, TcpListener)>) {
+    let events = skin.events(&waker).expect("an epoll instance joins the runtime");
     let mut streams = Vec::new();
     for (protocol, listener) in listeners {
         let stream = Rc::new(tcp::adopt(OwnedFd::from(listener)).expect("a listener joins the runtime"));
         streams.push(stream.clone());
         monoio::spawn(accept(skin.clone(), protocol, stream));
     }
-    let event = waker.as_fd().try_clone_to_owned().and_then(tcp::adopt).expect("an eventfd joins the runtime");
-    monoio::spawn(watch(skin.clone(), event));
+    monoio::spawn(read(skin.clone(), events));
     monoio::spawn(timer(skin.clone()));
 
     // The first turn: cores may have something to do before any input.
@@ -109,12 +109,19 @@ async fn accept<C: Core + 'static>(skin: Rc<Skin<C>>, protocol: Protocol, listen
     }
 }
 
-async fn watch<C: Core + 'static>(skin: Rc<Skin<C>>, event: TcpStream) {
+/// Reads whatever has something to read, and takes wakes by other threads.
+async fn read<C: Core + 'static>(skin: Rc<Skin<C>>, events: TcpStream) {
     while !skin.is_ended() {
-        if event.readable(false).await.is_err() {
+        if events.readable(false).await.is_err() {
             sleep(BACKOFF[0]).await;
         }
-        skin.woken();
+        // Under epoll sockets with data are ready at once: wait for the turn, or they would starve everything else.
+        while skin.receive_ready() && !skin.is_ended() {
+            skin.next_turn().await;
+        }
+        if !skin.rings && !skin.is_ended() {
+            skin.next_turn().await;
+        }
     }
 }
 

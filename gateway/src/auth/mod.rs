@@ -5,6 +5,7 @@
 
 pub mod dev_key;
 pub mod keys;
+mod known;
 pub mod mint;
 mod provider;
 

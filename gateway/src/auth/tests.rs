@@ -67,6 +67,22 @@ fn a_minted_token_verifies_until_it_ends() {
 }
 
 #[test]
+fn a_token_seen_before_is_still_checked() {
+    for kind in [KeyKind::EdDsa, KeyKind::Es256] {
+        let (minter, keys) = pair(kind);
+        let token = minter.mint(user(9), DeviceId(7), NOW_MS, HOUR).expect("minted");
+        let first = keys.verify(token.as_bytes(), NOW_MS);
+        assert_eq!(first.map(|identity| identity.user), Ok(user(9)));
+        assert_eq!(keys.verify(token.as_bytes(), NOW_MS), first);
+        assert_eq!(keys.verify(token.as_bytes(), NOW_MS + 3_600_500), Err(AuthError::Expired));
+        let mut changed = token.into_bytes();
+        let last = changed.len() - 3;
+        changed[last] ^= 1;
+        assert!(keys.verify(&changed, NOW_MS).is_err(), "another token");
+    }
+}
+
+#[test]
 fn tokens_of_other_tools_verify() {
     // jwt.io's HS256 example's shape, with our claims and times as floats and a device as a text.
     let identity =

@@ -98,6 +98,11 @@ impl Active {
         if self.history.is_empty() {
             self.history = Vec::new();
         }
+        self.is_quiet()
+    }
+
+    /// Nothing is under way and nothing is remembered that cannot be found again.
+    pub(crate) fn is_quiet(&self) -> bool {
         self.in_flight == 0
             && self.cursors.is_none()
             && self.recent.is_none()

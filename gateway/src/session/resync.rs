@@ -77,7 +77,12 @@ impl Shard {
             Next::Page(chat, after_seq, want) => self.ask_page(now, index, chat, after_seq, want, egress),
             Next::List(before) => self.ask_listing(now, index, before, egress),
             Next::Done { announce } => {
-                self.conns[index].active().sync = None;
+                let active = &mut self.conns[index].active;
+                if let Some(active) = active {
+                    active.sync = None;
+                }
+                // Most who connect have missed nothing and say nothing for long.
+                active.take_if(|active| active.is_quiet());
                 if announce {
                     self.metrics.syncs_completed.inc();
                     self.emit(now, index, &ServerEvent::Synced { server_time_ms: now.wall_ms() });

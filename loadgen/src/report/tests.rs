@@ -1,13 +1,17 @@
 //! The verdict's order, the exit codes, and the fields that others read.
 
+use std::fs;
+
+use super::outputs::{JSON, Outputs};
 use super::*;
 use crate::audit::{GotSide, SentSide};
-use schema::ids::MessageId;
+use crate::measure::Latencies;
+use ::schema::ids::MessageId;
 
 const MESSAGE: MessageId = MessageId([7; 16]);
 
 /// A clean report of a run that could have any verdict.
-fn report(mode: &str, thresholds: &str) -> Report {
+pub(crate) fn report(mode: &str, thresholds: &str) -> Report {
     let text = format!("[load]\nusers = 10\n{mode}\nsteady_s = 1.0\n[thresholds]\n{thresholds}\n");
     let mut audit = Audit::default();
     let (mut sent, mut got) = (SentSide::default(), GotSide::default());
@@ -17,33 +21,18 @@ fn report(mode: &str, thresholds: &str) -> Report {
     audit.add(1, 2, &sent, Some(&got));
     let mut latencies = Latencies::default();
     latencies.record_ns(400_000);
-    Report {
-        schema: SCHEMA,
-        verdict: Verdict::Pass,
-        reason: String::new(),
-        exit_code: 0,
-        name: "test".to_owned(),
-        started_ms: 0,
-        took_s: 0.0,
-        not_connected: None,
-        interrupted: false,
-        audit,
-        latency_us: Percentiles::from(&latencies),
-        connect_us: Percentiles::default(),
-        connections: Connections { wanted: 10, held: 10, ..Connections::default() },
-        throughput: Throughput::default(),
-        server: ServerReport { cpu_s_per_million: Some(5.0), ..ServerReport::default() },
-        generator: Generator::default(),
-        errors: BTreeMap::new(),
-        clients: Clients::default(),
-        thresholds: Vec::new(),
-        limits: None,
-        scenario: Scenario::parse(&text).unwrap(),
-    }
+    let mut report = Report::of(Scenario::parse(&text).unwrap());
+    report.name = "test".to_owned();
+    report.audit = audit;
+    report.latency_us = Percentiles::from(&latencies);
+    report.connections = Connections { wanted: 10, held: 10, ..Connections::default() };
+    report.server.cpu_s_per_million = Some(5.0);
+    report.machine.cores = 2;
+    report
 }
 
-const OPEN: &str = "mode = \"open\"\nrate = 10.0";
-const CLOSED: &str = "mode = \"closed\"\nin_flight = 1";
+pub(crate) const OPEN: &str = "mode = \"open\"\nrate = 10.0";
+pub(crate) const CLOSED: &str = "mode = \"closed\"\nin_flight = 1";
 
 fn lose_one(report: &mut Report) {
     let mut sent = SentSide::default();
@@ -166,9 +155,10 @@ fn a_run_that_did_nothing_is_no_pass() {
 #[test]
 fn the_file_has_every_field_that_others_read() {
     let out = tempfile::tempdir().unwrap();
-    prepare(out.path()).unwrap();
-    judged(report(OPEN, "p50_us = 500")).write(out.path()).unwrap();
-    let text = fs::read_to_string(out.path().join(FILE)).unwrap();
+    let outputs = Outputs { folder: out.path().to_owned(), ..Outputs::default() };
+    outputs.prepare().unwrap();
+    outputs.write(&judged(report(OPEN, "p50_us = 500"))).unwrap();
+    let text = fs::read_to_string(out.path().join(JSON)).unwrap();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     for pointer in [
         "/schema",
@@ -196,5 +186,60 @@ fn the_file_has_every_field_that_others_read() {
     assert_eq!(json["verdict"], "pass");
     assert_eq!(json["audit"]["delivered"], 1);
     let left: Vec<_> = fs::read_dir(out.path()).unwrap().collect();
-    assert_eq!(left.len(), 1, "nothing but the report is left");
+    assert_eq!(left.len(), 2, "nothing but the report and its page is left");
+    let again: Report = serde_json::from_str(&text).unwrap();
+    assert_eq!(serde_json::to_value(&again).unwrap(), json, "a report can be read back");
+}
+
+#[test]
+fn a_place_that_cannot_hold_a_file_is_refused_by_its_option() {
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let outputs = |folder: &std::path::Path, junit: Option<&std::path::Path>| Outputs {
+        folder: folder.to_owned(),
+        junit: junit.map(std::path::Path::to_owned),
+        prometheus: None,
+    };
+    let refusal = |outputs: Outputs| outputs.prepare().unwrap_err().to_string();
+    let text = refusal(outputs(&file.join("below"), None));
+    assert!(text.starts_with("--out: ") && text.contains("file/below"), "{text}");
+    let text = refusal(outputs(out.path(), Some(&file.join("junit.xml"))));
+    assert!(text.starts_with("--junit: ") && text.contains("junit.xml"), "{text}");
+    assert!(refusal(outputs(out.path(), Some(out.path()))).contains("folder"));
+    // What could be written is, although another could not.
+    let half = outputs(out.path(), Some(&file.join("junit.xml")));
+    assert!(half.write(&judged(report(OPEN, ""))).unwrap_err().to_string().starts_with("--junit: "));
+    assert!(out.path().join(JSON).is_file());
+}
+
+#[test]
+fn a_full_host_excuses_the_server_only_when_others_filled_it() {
+    let full = |server: f64, own: f64| {
+        let mut report = report(CLOSED, "p50_us = 300");
+        report.machine.busy = Some(0.99);
+        (report.server.cores_used, report.generator.cores_used) = (Some(server), Some(own));
+        judged(report)
+    };
+    let others = full(0.5, 0.5);
+    assert_eq!(others.verdict, Verdict::Saturated);
+    assert!(
+        others.reason.contains("99 % of its 2 cores busy") && others.reason.contains("others 0.98"),
+        "{}",
+        others.reason
+    );
+    assert_eq!(full(1.8, 0.1).verdict, Verdict::Threshold);
+    let mut holds = report(CLOSED, "p50_us = 500");
+    holds.machine.busy = Some(1.0);
+    assert_eq!(judged(holds).verdict, Verdict::Pass);
+}
+
+#[test]
+fn sockets_that_the_host_refused_are_not_the_servers_errors() {
+    let mut short = report(CLOSED, "errors = 0\nconnections_held = 11");
+    short.errors.insert("connect: address not available".to_owned(), 3);
+    short.generator.socket_errors = 3;
+    assert_eq!(judged(short.clone()).verdict, Verdict::Saturated);
+    short.scenario.thresholds.cpu_s_per_million = Some(4.0);
+    assert_eq!(judged(short).verdict, Verdict::Threshold);
 }

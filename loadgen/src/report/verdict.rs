@@ -9,6 +9,10 @@ type Row = (&'static str, Option<f64>, Option<f64>, bool, bool);
 
 /// A worker that is at work, or waits for a core, for so much of the time is the limit.
 const BUSY: f64 = 0.95;
+/// With this much of the host busy, nothing on it gets a CPU when it wants one.
+const HOST_BUSY: f64 = 0.97;
+/// Of a busy host, at least so much must be used by others than the server for it to be excused.
+const OTHERS: f64 = 0.2;
 /// An open load later than this (p99) is not the load asked for, ms, unless the scenario says otherwise.
 const LAG_MS: f64 = 100.0;
 
@@ -19,17 +23,9 @@ impl Report {
         let lag_ms = self.generator.pacing_lag_us.p99 as f64 / 1e3;
         let allowed_lag_ms = self.scenario.thresholds.pacing_lag_ms.unwrap_or(LAG_MS);
         let busiest = self.generator.never_idle();
-        let open = self.scenario.load.mode == Mode::Open;
-        self.generator.saturated = lag_ms > allowed_lag_ms || busiest >= BUSY;
+        self.generator.saturated = lag_ms > allowed_lag_ms || busiest >= BUSY || self.host_was_full().is_some();
         let failed: Vec<&Judged> = self.thresholds.iter().filter(|t| !t.holds).collect();
-        // A threshold of speed that does not hold says nothing about the server when the generator was the limit; nor is a
-        // load that was not the one asked for a pass. What does not depend on the generator's speed is judged all the same.
-        let only_speed = failed.iter().all(|t| t.of_speed);
-        let no_verdict = if failed.is_empty() {
-            open && lag_ms > allowed_lag_ms || self.speed_is_its_own()
-        } else {
-            only_speed && (self.generator.saturated || self.lag_explains(&failed))
-        };
+        let no_verdict = self.not_the_servers(&failed, lag_ms, allowed_lag_ms, busiest);
         let (verdict, reason) = if let Some(reason) = self.audit.failure() {
             (Verdict::Audit, reason)
         } else if self.interrupted {
@@ -43,24 +39,19 @@ impl Report {
             (Verdict::Threshold, text)
         } else if let Some(nothing) = self.nothing_happened() {
             (Verdict::Threshold, nothing.to_owned())
-        } else if no_verdict {
-            let own = if self.lag_explains(&failed) {
-                "; its own lateness is most of the latency that is too long"
-            } else if self.speed_is_its_own() {
-                "; its connects a second are what it can make, not what the server can take"
-            } else {
-                ""
-            };
-            let text = format!(
-                "the load generator was the limit: busiest worker at work or waiting for a core {:.0} % of the time, pacing lag p99 {lag_ms:.1} ms (at most {allowed_lag_ms} ms){own}",
-                busiest * 100.0
-            );
+        } else if let Some(text) = no_verdict {
             (Verdict::Saturated, text)
         } else if failed.is_empty() {
-            (
-                Verdict::Pass,
-                format!("{} messages audited clean, {} thresholds hold", self.audit.delivered, self.thresholds.len()),
-            )
+            let done = match self.scenario.load.mode {
+                Mode::Open | Mode::Closed => format!("{} messages audited clean", self.audit.delivered),
+                Mode::Idle => format!("{} connections held", self.connections.held),
+                Mode::Connect => format!("{} connects", self.connections.connects),
+            };
+            let hold = match self.thresholds.len() {
+                1 => "1 threshold holds".to_owned(),
+                count => format!("{count} thresholds hold"),
+            };
+            (Verdict::Pass, format!("{done}, {hold}"))
         } else {
             let said: Vec<String> = failed.iter().map(|t| t.to_string()).collect();
             (Verdict::Threshold, said.join("; "))
@@ -68,6 +59,54 @@ impl Report {
         self.verdict = verdict;
         self.reason = reason;
         self.exit_code = verdict.exit_code();
+    }
+
+    /// Why what failed (or an open load that was not the one asked for) says nothing about the server; `None` when it does.
+    ///
+    /// What does not depend on the generator's speed is judged all the same, unless this host had no sockets left for it.
+    fn not_the_servers(&self, failed: &[&Judged], lag_ms: f64, allowed_lag_ms: f64, busiest: f64) -> Option<String> {
+        let own_sockets = |t: &&Judged| t.of_speed || ["errors", "connections_held"].contains(&t.key.as_str());
+        if self.generator.socket_errors > 0 && !failed.is_empty() && failed.iter().all(own_sockets) {
+            return Some(format!(
+                "the load generator was the limit: its host refused it a socket {} times (no address, port, descriptor or memory left; see the errors)",
+                self.generator.socket_errors
+            ));
+        }
+        let late = self.scenario.load.mode == Mode::Open && lag_ms > allowed_lag_ms;
+        let only_speed = failed.iter().all(|t| t.of_speed);
+        let own_speed = self.speed_is_its_own();
+        if failed.is_empty() && !late && !own_speed || !only_speed {
+            return None;
+        }
+        let explained = self.lag_explains(failed);
+        if busiest >= BUSY || lag_ms > allowed_lag_ms || explained {
+            let own = if explained {
+                "; its own lateness is most of the latency that is too long"
+            } else if own_speed {
+                "; its connects a second are what it can make, not what the server can take"
+            } else {
+                ""
+            };
+            return Some(format!(
+                "the load generator was the limit: busiest worker at work or waiting for a core {:.0} % of the time, pacing lag p99 {lag_ms:.1} ms (at most {allowed_lag_ms} ms){own}",
+                busiest * 100.0
+            ));
+        }
+        self.host_was_full()
+    }
+
+    /// Whether the host had no CPU left in the steady phase, and not because of the server.
+    fn host_was_full(&self) -> Option<String> {
+        let busy = self.machine.busy.filter(|busy| *busy >= HOST_BUSY)?;
+        let cores = self.machine.cores as f64;
+        let (server, own) = (self.server.cores_used.unwrap_or(0.0), self.generator.cores_used.unwrap_or(0.0));
+        let others = (busy * cores - server - own).max(0.0);
+        (own + others >= OTHERS * cores).then(|| {
+            format!(
+                "the load generator's host was the limit: {:.0} % of its {cores} cores busy, of that the server {server:.2} cores, the load generator {own:.2}, others {others:.2}",
+                busy * 100.0
+            )
+        })
     }
 
     /// A load of connects is as fast as it can be made: at the generator's limit its figure says nothing of the server.
@@ -115,6 +154,7 @@ impl Report {
             connects_per_second,
             connections_held,
             errors,
+            recovery_s,
             cpu_s_per_million,
             rss_bytes_per_connection,
             pacing_lag_ms: _,
@@ -123,7 +163,11 @@ impl Report {
         let float = |value: Option<u64>| value.map(|v| v as f64);
         let all_errors: u64 = self.errors.values().sum();
         let (most, least) = (false, true);
-        let rows: [Row; 11] = [
+        // The slowest; none when one did not happen or did not end.
+        let of = |behaviour: &super::Behaviour| behaviour.figures.get("recovery_s").and_then(serde_json::Value::as_f64);
+        let each: Option<Vec<f64>> = self.behaviours.iter().map(of).collect();
+        let recovery = each.and_then(|each| each.into_iter().reduce(f64::max));
+        let rows: [Row; 12] = [
             ("p50_us", float(p50_us), latency(self.latency_us.p50), most, true),
             ("p99_us", float(p99_us), latency(self.latency_us.p99), most, true),
             ("p999_us", float(p999_us), latency(self.latency_us.p999), most, true),
@@ -133,6 +177,7 @@ impl Report {
             ("connects_per_second", connects_per_second, Some(self.connections.connects_per_second), least, true),
             ("connections_held", float(connections_held), Some(self.connections.held as f64), least, false),
             ("errors", float(errors), Some(all_errors as f64), most, false),
+            ("recovery_s", recovery_s, recovery, most, false),
             ("cpu_s_per_million", cpu_s_per_million, self.server.cpu_s_per_million, most, false),
             ("rss_bytes_per_connection", rss_bytes_per_connection, self.server.rss_bytes_per_connection, most, false),
         ];
@@ -140,7 +185,7 @@ impl Report {
             let limit = limit?;
             // What was to be judged and could not be measured does not hold.
             let holds = measured.is_some_and(|m| if least { m >= limit } else { m <= limit });
-            Some(Judged { key: key.to_owned(), limit, measured, holds, of_speed })
+            Some(Judged { key: key.to_owned(), limit, measured, holds, of_speed, at_least: least })
         };
         rows.into_iter().filter_map(judge).collect()
     }

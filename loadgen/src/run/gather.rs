@@ -3,64 +3,128 @@
 use super::Target;
 use super::watch::{Mark, Watched};
 use crate::audit::Audit;
+use crate::behave;
+use crate::behave::happened::{Happened, ServerReturn};
 use crate::measure::{Errors, Latencies};
+use crate::observe::host::Machine;
+use crate::observe::stages::Stages;
 use crate::plan::Plan;
-use crate::report::{Clients, Connections, Generator, Percentiles, Report, SCHEMA, ServerReport, Throughput, Verdict};
+use crate::report::{
+    Amount, Behaviour, Clients, Connections, CurvePoint, Generator, MemoryPerConnection, Percentiles, Report,
+    Throughput,
+};
 use crate::scenario::{Mode, Scenario};
 use crate::worker::Outcome;
 
+/// Errors of a connect that this host makes, whatever the server does: no address, port, descriptor or memory left.
+const OWN_ERRORS: [&str; 4] = [
+    "connect: address in use",
+    "connect: address not available",
+    "connect: out of memory",
+    "connect: uncategorized error",
+];
+
 /// A report without the server's part and without a verdict.
-pub fn report(scenario: Scenario, plan: &Plan, watched: &Watched, outcomes: Vec<Outcome>) -> Report {
-    let mut errors = Errors::default();
+pub fn report(
+    scenario: Scenario,
+    plan: &Plan,
+    watched: &Watched,
+    restarts: &[(usize, ServerReturn)],
+    outcomes: Vec<Outcome>,
+) -> Report {
+    let (mut errors, mut tolerated) = (Errors::default(), Errors::default());
+    let mut away = Latencies::default();
     let (mut latencies, mut lag, mut connects) = (Latencies::default(), Latencies::default(), Latencies::default());
     let mut clients = Clients::default();
     let mut dropped = 0;
     for outcome in &outcomes {
         errors.merge(&outcome.errors);
+        tolerated.merge(&outcome.tolerated);
+        away.add(&outcome.latencies_away);
         latencies.add(&outcome.latencies);
         lag.add(&outcome.lag);
         connects.add(&outcome.connects);
         add_clients(&mut clients, outcome);
         dropped += outcome.drops;
     }
-    let throughput = throughput(watched);
-    let connects_per_second = between(watched)
-        .map_or(0.0, |(start, end, seconds)| (end.sums.connects - start.sums.connects) as f64 / seconds);
-    Report {
-        schema: SCHEMA,
-        verdict: Verdict::Pass,
-        reason: String::new(),
-        exit_code: 0,
-        name: scenario.name.clone(),
-        started_ms: 0,
-        took_s: 0.0,
-        interrupted: watched.interrupted,
-        not_connected: watched.not_connected,
-        audit: audit(plan, &outcomes),
-        latency_us: Percentiles::from(&latencies),
-        connect_us: Percentiles::from(&connects),
-        connections: Connections {
-            wanted: u64::from(plan.load.users),
-            held: watched.held.unwrap_or(0),
-            connects: connects.count(),
-            connects_per_second,
-            dropped,
-        },
-        throughput,
-        server: ServerReport::default(),
-        generator: Generator {
-            workers: plan.workers,
-            busy: share(watched, |mark| &mark.workers_cpu_ns),
-            waiting: share(watched, |mark| &mark.workers_waited_ns),
-            pacing_lag_us: Percentiles::from(&lag),
-            saturated: false,
-        },
-        errors: errors.by_name().clone(),
-        clients,
-        thresholds: Vec::new(),
-        limits: None,
-        scenario,
+    let curve = |of: &Latencies| of.curve().into_iter().map(|(percentile, us)| CurvePoint { percentile, us }).collect();
+    let mut report = Report::of(scenario);
+    report.interrupted = watched.interrupted;
+    report.not_connected = watched.not_connected;
+    report.audit = audit(plan, &outcomes);
+    report.latency_us = Percentiles::from(&latencies);
+    report.latency_away_us = Percentiles::from(&away);
+    report.latency_curve = curve(&latencies);
+    report.connect_us = Percentiles::from(&connects);
+    report.connect_curve = curve(&connects);
+    report.connections = connections(plan, watched, connects.count(), dropped);
+    report.throughput = throughput(watched);
+    report.phases.clone_from(&watched.phases);
+    report.series.clone_from(&watched.series);
+    report.generator = generator(plan, watched, &lag, &errors);
+    report.machine = machine(watched);
+    report.errors = errors.by_name().clone();
+    report.errors_tolerated = tolerated.by_name().clone();
+    report.behaviours = behaviours(plan, restarts, &outcomes);
+    report.clients = clients;
+    (report.stages, report.stages_unknown) = match stages(watched, &latencies) {
+        Ok(stages) => (Some(stages), None),
+        Err(why) => (None, Some(why)),
+    };
+    report
+}
+
+fn connections(plan: &Plan, watched: &Watched, connects: u64, dropped: u64) -> Connections {
+    let rate = |(start, end, seconds): (&Mark, &Mark, f64)| (end.sums.connects - start.sums.connects) as f64 / seconds;
+    Connections {
+        wanted: u64::from(plan.load.users),
+        held: watched.held.unwrap_or(0),
+        connects,
+        connects_per_second: between(watched).map_or(0.0, rate),
+        dropped,
     }
+}
+
+fn generator(plan: &Plan, watched: &Watched, lag: &Latencies, errors: &Errors) -> Generator {
+    let cores = |(start, end, seconds): (&Mark, &Mark, f64)| Some((end.own_cpu_s? - start.own_cpu_s?) / seconds);
+    let own = |(name, count): (&String, &u64)| OWN_ERRORS.contains(&name.as_str()).then_some(*count);
+    Generator {
+        workers: plan.workers,
+        busy: share(watched, |mark| &mark.workers_cpu_ns),
+        waiting: share(watched, |mark| &mark.workers_waited_ns),
+        cores_used: between(watched).and_then(cores),
+        pacing_lag_us: Percentiles::from(lag),
+        socket_errors: errors.by_name().iter().filter_map(own).sum(),
+        saturated: false,
+    }
+}
+
+fn machine(watched: &Watched) -> Machine {
+    let mut machine = Machine::this();
+    let used = between(watched).and_then(|(start, end, _)| end.host?.since(start.host?));
+    (machine.busy, machine.stolen) = (used.map(|u| u.0), used.map(|u| u.1));
+    machine
+}
+
+/// The server's stages in the steady phase, or why they are unknown.
+fn stages(watched: &Watched, latencies: &Latencies) -> Result<Stages, String> {
+    match &watched.stages {
+        Some(Ok((begin, end))) => end.since(begin, (latencies.count() > 0).then(|| latencies.mean_us())),
+        Some(Err(why)) => Err(why.clone()),
+        None if watched.steady_end.is_none() => Err("there was no steady phase".to_owned()),
+        None => Err("where the server tells its metrics is not known (a target: --target-http)".to_owned()),
+    }
+}
+
+/// What came of each behaviour, over all workers.
+fn behaviours(plan: &Plan, restarts: &[(usize, ServerReturn)], outcomes: &[Outcome]) -> Vec<Behaviour> {
+    let each = |(index, (kind, behaviour)): (usize, (&str, &dyn behave::Behaviour))| {
+        let mut happened = Happened::default();
+        outcomes.iter().for_each(|outcome| happened.add(&outcome.happened[index]));
+        let server = restarts.iter().find(|(at, _)| *at == index).map(|(_, server)| server);
+        happened.report(kind, &behaviour.describe(), server)
+    };
+    plan.behaviours.iter().enumerate().map(each).collect()
 }
 
 /// Begin, end and length (s) of the steady phase, when it had both.
@@ -78,6 +142,7 @@ fn throughput(watched: &Watched) -> Throughput {
         delivered,
         sent_per_second: (end.sums.sent - start.sums.sent) as f64 / seconds,
         delivered_per_second: delivered as f64 / seconds,
+        in_flight_mean: (watched.in_flight.1 > 0).then(|| watched.in_flight.0 as f64 / watched.in_flight.1 as f64),
     }
 }
 
@@ -127,6 +192,7 @@ fn add_clients(clients: &mut Clients, outcome: &Outcome) {
 
 /// Fills in the server's part.
 pub fn server(report: &mut Report, target: &Target, watched: &Watched, ended: Option<String>) {
+    report.memory_per_connection = memory(target, watched, report.connections.held);
     let server = &mut report.server;
     server.ready = target.server.as_ref().map(|s| s.ready.line.clone()).unwrap_or_default();
     server.pid = target.pid;
@@ -143,6 +209,9 @@ pub fn server(report: &mut Report, target: &Target, watched: &Watched, ended: Op
         server.rss_bytes_per_connection = Some((steady as f64 - ready as f64) / held as f64);
     }
     let (Some(start), Some(end), Some((first, last, seconds))) = (start, end, between(watched)) else { return };
+    if start.pid != end.pid {
+        return; // another process: it was restarted
+    }
     let used = end.since(&start);
     server.cpu_s = Some(used.cpu_s);
     server.cores_used = Some(used.cpu_s / seconds);
@@ -157,4 +226,43 @@ pub fn server(report: &mut Report, target: &Target, watched: &Watched, ended: Op
         server.cpu_s_per_thousand_connects = Some(used.cpu_s * 1e3 / connects as f64);
     }
     server.cpu_s_by_thread = used.cpu_s_by_thread;
+}
+
+/// What a connection costs in memory.
+fn memory(target: &Target, watched: &Watched, held: u64) -> MemoryPerConnection {
+    let Some(steady) = &watched.steady_start else {
+        let none = || Amount::from(Err("there was no steady phase".to_owned()));
+        let (server_rss, server_private, kernel, tls) = (none(), none(), none(), none());
+        return MemoryPerConnection { server_rss, server_private, kernel, tls, ..MemoryPerConnection::default() };
+    };
+    let looks = || -> Result<_, String> {
+        let unknown = "the server's process is not known or cannot be looked at (a target: --target-pid)";
+        let (ready, steady) = (target.at_ready.as_ref(), steady.server.as_ref());
+        if held == 0 {
+            return Err("no connection was held".to_owned());
+        }
+        Ok((ready.ok_or(unknown)?, steady.ok_or(unknown)?))
+    };
+    let a_connection = |now: u64, then: u64| (now as f64 - then as f64) / held as f64;
+    let private = || -> Result<f64, String> {
+        let (ready, steady) = looks()?;
+        let both = steady.anonymous_bytes.zip(ready.anonymous_bytes);
+        let (now, then) = both.ok_or("/proc/PID/smaps_rollup of the server cannot be read")?;
+        Ok(a_connection(now, then))
+    };
+    let kernel = match (&steady.kernel, &target.kernel_at_ready) {
+        (Some(now), Some(then)) => now.per_socket(then),
+        _ => Err("/proc/net/sockstat cannot be read".to_owned()),
+    };
+    let mut kernel_parts = kernel.as_ref().map(|cost| cost.objects.clone()).unwrap_or_default();
+    if let Ok(cost) = &kernel {
+        kernel_parts.insert("buffers".to_owned(), cost.buffers);
+    }
+    MemoryPerConnection {
+        server_rss: looks().map(|(ready, steady)| a_connection(steady.rss_bytes, ready.rss_bytes)).into(),
+        server_private: private().into(),
+        kernel: kernel.map(|cost| cost.total()).into(),
+        kernel_parts,
+        tls: Err("no connection of this run uses TLS".to_owned()).into(),
+    }
 }

@@ -1,6 +1,8 @@
 //! One run, from the scenario to the verdict: everything that can be refused is refused before any load; whatever
 //! happens after that ends in a report.
 mod gather;
+mod restart;
+mod sample;
 mod watch;
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,17 +14,23 @@ use std::thread::JoinHandle;
 use fabric::entropy::{Entropy as _, OsEntropy};
 use fabric::time::{Clock as _, SystemClock};
 
+use crate::behave::Behaviours;
 use crate::fail::Failure;
 use crate::fit::Host;
 use crate::measure::Shown;
+use crate::observe::kernel::Kernel;
 use crate::plan::{Pairing, Phases, Plan};
 use crate::probe::{self, Allowed};
-use crate::report::{self, Report};
+use crate::report::Report;
+use crate::report::outputs::Outputs;
 use crate::scenario::{Mode, Protocol, Scenario};
 use crate::server::{self, Server, proc};
 use crate::tokens::{Minter, Source};
 use crate::wire::Speech;
 use crate::worker::{Outcome, Worker};
+use restart::Restarts;
+
+pub use watch::Sums;
 
 /// What a run is asked for on the command line.
 #[derive(Clone, Debug, Default)]
@@ -35,8 +43,12 @@ pub struct Options {
     pub target_pid: Option<u32>,
     /// The throwaway server's program.
     pub server: Option<PathBuf>,
+    /// Where the target tells its metrics.
+    pub target_http: Option<SocketAddr>,
     /// Where the report goes.
-    pub out: PathBuf,
+    pub outputs: Outputs,
+    /// Show no progress.
+    pub quiet: bool,
     /// Signs the users' tokens for a target.
     pub token_key: Option<PathBuf>,
     /// Addresses that connections come from, instead of the scenario's.
@@ -55,7 +67,9 @@ struct Target {
     /// The throwaway server, when there is one.
     server: Option<Server>,
     pid: Option<u32>,
+    http: Option<SocketAddr>,
     at_ready: Option<proc::Look>,
+    kernel_at_ready: Option<Kernel>,
     allowed: Allowed,
 }
 
@@ -65,11 +79,16 @@ struct Target {
 /// [`Failure`]: nothing was run.
 pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, Failure> {
     let mut scenario = Scenario::load(&options.scenario)?;
+    let restarts = Behaviours::new(&scenario).map_err(Failure::Behaviour)?.restarts().count();
+    if restarts > 0 && options.target.is_some() {
+        return Err(Failure::Behaviour(
+            "restart: only the throwaway server can be restarted: run it without --target".to_owned(),
+        ));
+    }
     if !options.sources.is_empty() {
         scenario.load.sources.clone_from(&options.sources);
     }
-    let out = |source| Failure::Out { path: options.out.clone(), source };
-    report::prepare(&options.out).map_err(out)?;
+    options.outputs.prepare()?;
     let program = match options.target {
         None => Some(server::program(options.server.as_deref())?),
         Some(_) => None,
@@ -86,10 +105,19 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     };
     let started = SystemClock.now();
     let sources = host.sources(&scenario.load, u64::from(scenario.load.users), target.address)?;
-    let plan = Arc::new(plan(&scenario, &target, workers, sources));
+    let plan = Arc::new(plan(&scenario, &target, workers, sources)?);
     let workers = start_workers(&plan, &minter)?;
     let shown: Vec<Arc<Shown>> = workers.iter().map(|w| Arc::clone(&w.shown)).collect();
-    let watched = watch::Watch::new(&plan, &shown, target.pid, interrupted).until_the_end();
+    let mut restarts = Restarts::new(&plan);
+    let sight = watch::Sight { pid: target.pid, http: target.http, quiet: options.quiet };
+    let (server, pid) = (&mut target.server, &mut target.pid);
+    let watched = watch::Watch::new(&plan, &shown, sight, interrupted).until_the_end(|now| {
+        if let Some(server) = server {
+            restarts.look(now, &plan.phases, server);
+            *pid = Some(server.pid());
+        }
+        *pid
+    });
     // Without one worker's part the audit would be of something else: its panic is the run's.
     let home = |worker: Running| worker.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let outcomes = workers.into_iter().map(home).collect::<Result<Vec<Outcome>, _>>()?;
@@ -99,13 +127,14 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     {
         eprintln!("the server's folder stays at {}", folder.display());
     }
-    let mut report = gather::report(scenario, &plan, &watched, outcomes);
+    let mut report = gather::report(scenario, &plan, &watched, &restarts.done(), outcomes);
     report.started_ms = started.wall_ms();
     report.took_s = (SystemClock.now().mono_ns - started.mono_ns) as f64 / 1e9;
     report.limits = Some(target.allowed);
     gather::server(&mut report, &target, &watched, ended);
     report.judge();
-    report.write(&options.out).map_err(out)?;
+    // The verdict is not lost with the file.
+    options.outputs.write(&report).inspect_err(|_| eprintln!("{}", report.verdict_line()))?;
     Ok(report)
 }
 
@@ -114,7 +143,8 @@ fn throwaway(
     scenario: &Scenario,
     options: &Options,
 ) -> Result<(Target, Arc<Minter>), Failure> {
-    let (server, minter) = Server::start(program, options.guard.as_deref(), scenario, &options.out.join("server.log"))?;
+    let (server, minter) =
+        Server::start(program, options.guard.as_deref(), scenario, &options.outputs.folder.join("server.log"))?;
     let pid = Some(server.pid());
     let address = match scenario.load.protocol {
         Protocol::Native => server.ready.native,
@@ -127,7 +157,11 @@ fn throwaway(
     let at_ready = proc::look(server.pid());
     let token = minter.mint(scenario.load.first_user, probe::device(), SystemClock.now().wall_ms())?;
     let allowed = ask(scenario, address, &host, &token)?;
-    Ok((Target { address, host, server: Some(server), pid, at_ready, allowed }, Arc::new(minter)))
+    let (http, kernel_at_ready) = (server.ready.http, Kernel::now());
+    Ok((
+        Target { address, host, server: Some(server), pid, http, at_ready, kernel_at_ready, allowed },
+        Arc::new(minter),
+    ))
 }
 
 fn existing(scenario: &Scenario, options: &Options) -> Result<(Target, Arc<Minter>), Failure> {
@@ -143,7 +177,8 @@ fn existing(scenario: &Scenario, options: &Options) -> Result<(Target, Arc<Minte
     let allowed = ask(scenario, address, &host, &token)?;
     let pid = options.target_pid;
     let at_ready = pid.and_then(proc::look);
-    Ok((Target { address, host, server: None, pid, at_ready, allowed }, Arc::new(minter)))
+    let (http, kernel_at_ready) = (options.target_http, Kernel::now());
+    Ok((Target { address, host, server: None, pid, http, at_ready, kernel_at_ready, allowed }, Arc::new(minter)))
 }
 
 /// What the server allows, once it is known that the scenario fits.
@@ -154,9 +189,10 @@ fn ask(scenario: &Scenario, address: SocketAddr, host: &str, token: &str) -> Res
     Ok(allowed)
 }
 
-fn plan(scenario: &Scenario, target: &Target, workers: u16, sources: Vec<IpAddr>) -> Plan {
+fn plan(scenario: &Scenario, target: &Target, workers: u16, sources: Vec<IpAddr>) -> Result<Plan, Failure> {
     let load = scenario.load.clone();
-    Plan {
+    let behaviours = Behaviours::new(scenario).map_err(Failure::Behaviour)?;
+    Ok(Plan {
         pairing: Pairing::new(&load),
         phases: Phases::new(&load),
         target: target.address,
@@ -164,8 +200,9 @@ fn plan(scenario: &Scenario, target: &Target, workers: u16, sources: Vec<IpAddr>
         run: OsEntropy.next_u64() as u32,
         workers,
         sources,
+        behaviours,
         load,
-    }
+    })
 }
 
 /// A worker's thread and what it shows.
@@ -188,6 +225,6 @@ fn start_workers(plan: &Arc<Plan>, minter: &Arc<Minter>) -> Result<Vec<Running>,
 }
 
 /// Whether every user must be authenticated before the load begins.
-fn waits_for_all(mode: Mode) -> bool {
-    mode != Mode::Connect
+fn waits_for_all(plan: &Plan) -> bool {
+    plan.load.mode != Mode::Connect && !plan.behaviours.delay_logins()
 }

@@ -1,20 +1,26 @@
-//! The controller: starts the phases, shows the live line, looks at the server, sees the end.
+//! The controller: starts the phases, samples every second, shows progress, looks at the server, sees the end.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fabric::time::{Clock as _, SystemClock};
 
+use super::sample::Sampler;
 use super::waits_for_all;
-use crate::live::{Line, Live};
-use crate::measure::{Latencies, Shown};
+use crate::live::{Live, View};
+use crate::measure::Shown;
+use crate::observe::host::Ticks;
+use crate::observe::kernel::Kernel;
+use crate::observe::stages::{self, Scrape};
 use crate::plan::{Plan, ns};
+use crate::report::{Phase, PhaseSpan, Sample};
 use crate::server::proc;
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-const SECOND_NS: u64 = 1_000_000_000;
 /// Workers get ready for the ramp within so long, ns.
 const LEAD_NS: u64 = 50_000_000;
 
@@ -31,7 +37,16 @@ pub struct Mark {
     pub workers_waited_ns: Vec<u64>,
     /// The server's process.
     pub server: Option<proc::Look>,
+    /// This process: CPU of all its threads, s.
+    pub own_cpu_s: Option<f64>,
+    /// This host's cores.
+    pub host: Option<Ticks>,
+    /// This host's memory for sockets.
+    pub kernel: Option<Kernel>,
 }
+
+/// A question for the server's stages that may be under way.
+type Asked = JoinHandle<Result<Scrape, String>>;
 
 /// Counters summed over the workers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,7 +62,7 @@ pub struct Sums {
 }
 
 /// What the controller saw.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Watched {
     /// At the begin of the steady phase; absent when it was never reached.
     pub steady_start: Option<Mark>,
@@ -55,51 +70,73 @@ pub struct Watched {
     pub steady_end: Option<Mark>,
     /// The fewest authenticated in any second of it.
     pub held: Option<u64>,
+    /// Messages on their way, added up over the looks of the steady phase; how many looks.
+    pub in_flight: (u64, u64),
     /// Ctrl-C.
     pub interrupted: bool,
     /// Not everybody was authenticated in time.
     pub not_connected: Option<u64>,
+    /// When each phase was.
+    pub phases: Vec<PhaseSpan>,
+    /// Second by second.
+    pub series: Vec<Sample>,
+    /// The server's stages at both ends of the steady phase; an error says why there are none.
+    pub stages: Option<Result<(Scrape, Scrape), String>>,
+}
+
+/// What a run is watched by.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight {
+    /// The server's process.
+    pub pid: Option<u32>,
+    /// Where it tells its metrics.
+    pub http: Option<SocketAddr>,
+    /// Show no progress.
+    pub quiet: bool,
 }
 
 /// Watches a run.
 pub struct Watch<'a> {
     plan: &'a Plan,
     shown: &'a [Arc<Shown>],
-    pid: Option<u32>,
+    sight: Sight,
     interrupted: &'a AtomicBool,
     live: Live,
     watched: Watched,
-    latencies: Latencies,
-    next_line_ns: u64,
-    last: Sums,
+    sampler: Sampler,
+    asked: [Option<Asked>; 2],
     begun_ns: u64,
+    drain_from_ns: Option<u64>,
     drain_until_ns: Option<u64>,
 }
 
 impl<'a> Watch<'a> {
     /// Nothing seen yet.
-    pub fn new(plan: &'a Plan, shown: &'a [Arc<Shown>], pid: Option<u32>, interrupted: &'a AtomicBool) -> Self {
+    pub fn new(plan: &'a Plan, shown: &'a [Arc<Shown>], sight: Sight, interrupted: &'a AtomicBool) -> Self {
         let now = SystemClock.now().mono_ns;
         Self {
             plan,
             shown,
-            pid,
+            sight,
             interrupted,
-            live: Live::default(),
+            live: if sight.quiet { Live::silent() } else { Live::on_stderr() },
             watched: Watched::default(),
-            latencies: Latencies::default(),
-            next_line_ns: now + SECOND_NS,
-            last: Sums::default(),
+            sampler: Sampler::new(now, sight.pid),
+            asked: [None, None],
             begun_ns: now,
+            drain_from_ns: None,
             drain_until_ns: None,
         }
     }
 
-    /// Until everything is sent and has arrived, or time is up; workers are told to leave.
-    pub fn until_the_end(mut self) -> Watched {
+    /// Until everything is sent and has arrived, or time is up; workers are told to leave. `server` is called with every
+    /// look and the time, ns of the monotonic clock; it sees to the server and says what process it is.
+    pub fn until_the_end(mut self, mut server: impl FnMut(u64) -> Option<u32>) -> Watched {
         loop {
             std::thread::sleep(LOOK_EVERY);
             let now = SystemClock.now().mono_ns;
+            self.sight.pid = server(now);
+            self.sampler.follow(self.sight.pid);
             if self.interrupted.swap(false, Ordering::AcqRel) {
                 if self.watched.interrupted {
                     break; // the second Ctrl-C: not even the drain
@@ -112,16 +149,31 @@ impl<'a> Watch<'a> {
                 None => self.connecting(now, sums),
                 Some(_) => self.loaded(now, sums),
             };
-            if now >= self.next_line_ns {
-                self.line(now, sums);
+            if self.sampler.is_due(now) {
+                let sample = self.sample(now, sums);
+                self.sampler.series.push(sample);
             }
             if ended {
                 break;
             }
         }
+        let now = SystemClock.now().mono_ns;
+        let rest = self.sample(now, self.sums());
+        self.sampler.series.push_rest(rest);
+        self.finish(now);
+        self.watched
+    }
+
+    /// Workers are told to leave; what is still asked for is waited for.
+    fn finish(&mut self, now: u64) {
         self.plan.phases.stop();
         self.live.end();
-        self.watched
+        self.watched.phases = self.spans(now);
+        self.watched.series = core::mem::take(&mut self.sampler.series).into_samples();
+        if let [Some(begin), Some(end)] = core::mem::take(&mut self.asked) {
+            let answer = |asked: Asked| asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            self.watched.stages = Some(answer(begin).and_then(|begin| Ok((begin, answer(end)?))));
+        }
     }
 
     /// Starts the ramp once everybody is there. `true`: it is over.
@@ -130,7 +182,7 @@ impl<'a> Watch<'a> {
         if self.watched.interrupted {
             return true;
         }
-        if !waits_for_all(self.plan.load.mode) || sums.authenticated >= wanted {
+        if !waits_for_all(self.plan) || sums.authenticated >= wanted {
             self.plan.phases.start(now + LEAD_NS);
         } else if now > self.begun_ns + ns(self.plan.load.connect_timeout_s) {
             self.watched.not_connected = Some(wanted - sums.authenticated);
@@ -146,6 +198,7 @@ impl<'a> Watch<'a> {
         let exhausted = self.shown.iter().all(|s| s.exhausted.load(Ordering::Acquire));
         if now >= steady.start && self.watched.steady_start.is_none() {
             self.watched.steady_start = Some(self.mark(now, sums));
+            self.asked[0] = self.sight.http.map(stages::ask);
             for shown in self.shown {
                 shown.take_authenticated_min();
             }
@@ -153,20 +206,27 @@ impl<'a> Watch<'a> {
         if self.watched.steady_start.is_some() && self.watched.steady_end.is_none() {
             let fewest = self.shown.iter().map(|s| s.take_authenticated_min()).sum();
             self.watched.held = Some(self.watched.held.map_or(fewest, |held| held.min(fewest)));
+            self.watched.in_flight.0 += sums.sent.saturating_sub(sums.delivered + sums.refused);
+            self.watched.in_flight.1 += 1;
             if now >= steady.end || exhausted || phases.is_cut() {
                 self.watched.steady_end = Some(self.mark(now, sums));
+                self.asked[1] = self.sight.http.map(stages::ask);
             }
         }
         if now < end && !exhausted && !phases.is_cut() {
             return false;
         }
+        self.drain_from_ns.get_or_insert(now);
         let until = *self.drain_until_ns.get_or_insert(now + ns(self.plan.load.drain_s));
         // A worker sends its last message before it says that it is exhausted, so the sums are final then.
         let settled = !self.plan.load.sends()
             || (exhausted || phases.is_cut())
                 && sums.acked + sums.refused == sums.sent
                 && sums.delivered + sums.refused >= sums.sent;
-        settled || now >= until
+        // A receipt is due before its message counts as acknowledged.
+        let waiting = |of: fn(&Shown) -> &AtomicU64| self.shown.iter().any(|s| of(s).load(Ordering::Acquire) > 0);
+        let back = self.watched.interrupted || !waiting(|s| &s.away);
+        settled && back && !waiting(|s| &s.receipts_due) || now >= until
     }
 
     fn sums(&self) -> Sums {
@@ -189,41 +249,58 @@ impl<'a> Watch<'a> {
             sums,
             workers_cpu_ns: self.shown.iter().map(|s| s.cpu_ns.load(Ordering::Relaxed)).collect(),
             workers_waited_ns: self.shown.iter().map(|s| s.waited_ns.load(Ordering::Relaxed)).collect(),
-            server: self.pid.and_then(proc::look),
+            server: self.sight.pid.and_then(proc::look),
+            own_cpu_s: proc::glance(std::process::id()).map(|(cpu_s, _)| cpu_s),
+            host: Ticks::now(),
+            kernel: Kernel::now(),
         }
     }
 
-    fn line(&mut self, now: u64, sums: Sums) {
-        self.next_line_ns += SECOND_NS;
-        self.latencies.clear();
-        for shown in self.shown {
-            shown.take_latencies(&mut self.latencies);
+    fn phase(&self, now: u64) -> Phase {
+        match self.plan.phases.steady() {
+            _ if self.drain_from_ns.is_some() => Phase::Drain,
+            Some(steady) if now < steady.start => Phase::Ramp,
+            Some(steady) if now < steady.end => Phase::Steady,
+            Some(_) => Phase::CoolDown,
+            None => Phase::Connecting,
         }
-        let phases = &self.plan.phases;
-        let phase = match (phases.steady(), phases.end()) {
-            _ if self.drain_until_ns.is_some() => "drain",
-            (Some(steady), _) if now < steady.start => "ramp",
-            (Some(steady), _) if now < steady.end => "steady",
-            (Some(_), _) => "cool-down",
-            _ => "connecting",
-        };
-        let until = self.drain_until_ns.or(phases.end()).unwrap_or(now);
-        let rate = if self.plan.load.sends() {
-            sums.delivered - self.last.delivered
-        } else {
-            sums.connects - self.last.connects
-        };
-        let line = Line {
+    }
+
+    /// When each phase was, s since the begin; one that took no time is left out.
+    fn spans(&self, now: u64) -> Vec<PhaseSpan> {
+        let (phases, end) = (&self.plan.phases, self.drain_from_ns.unwrap_or(now));
+        let steady = phases.steady().unwrap_or(now..now);
+        let begins = [
+            (Phase::Connecting, self.begun_ns),
+            (Phase::Ramp, phases.started().unwrap_or(now)),
+            (Phase::Steady, steady.start),
+            (Phase::CoolDown, steady.end),
+            (Phase::Drain, end),
+        ];
+        let ends = begins.iter().skip(1).map(|begin| begin.1).chain([now]);
+        let since_begin = |at: u64| at.min(now).saturating_sub(self.begun_ns) as f64 / 1e9;
+        let cut = |phase: Phase, at: u64| if phase == Phase::Drain { at } else { at.min(end) };
+        let spans = begins.into_iter().zip(ends).map(|((phase, from), to)| PhaseSpan {
             phase,
-            authenticated: (sums.authenticated, u64::from(self.plan.load.users)),
-            rate,
-            sent: sums.sent,
-            acked: sums.acked,
-            delivered: sums.delivered,
-            errors: sums.errors,
-            left_s: until.saturating_sub(now) / SECOND_NS,
+            from_s: since_begin(cut(phase, from)),
+            to_s: since_begin(cut(phase, to)),
+        });
+        spans.filter(|span| span.to_s > span.from_s).collect()
+    }
+
+    /// Takes the second that has passed, and shows it.
+    fn sample(&mut self, now: u64, sums: Sums) -> Sample {
+        let phase = self.phase(now);
+        let sample = self.sampler.take(now, phase, sums, self.shown);
+        let until = self.drain_until_ns.or(self.plan.phases.end());
+        let view = View {
+            sample: &sample,
+            load: &self.plan.load,
+            sums,
+            left_s: until.map(|until| until.saturating_sub(now) as f64 / 1e9),
+            since_begin_s: now.saturating_sub(self.begun_ns) as f64 / 1e9,
         };
-        self.last = sums;
-        self.live.show(&line, &self.latencies);
+        self.live.show(&view);
+        sample
     }
 }

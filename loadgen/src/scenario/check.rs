@@ -1,15 +1,44 @@
 //! What a scenario may say: every bound, and which keys go together. Each refusal names its key.
 
-use super::{Load, MESSAGES_MAX, Mode, Pairs, Protocol, SIZE_BYTES_MIN, Thresholds, USERS_MAX};
+use super::shapes::check_steps;
+use super::{
+    Load, MESSAGES_MAX, Mode, Pairs, Protocol, SIZE_BYTES_MAX, SIZE_BYTES_MIN, Size, Step, Thresholds, USERS_MAX,
+};
 
-fn within<T: PartialOrd + std::fmt::Display>(key: &str, value: T, low: T, high: T) -> Result<(), String> {
+pub(crate) fn within<T: PartialOrd + std::fmt::Display>(key: &str, value: T, low: T, high: T) -> Result<(), String> {
     if value >= low && value <= high { Ok(()) } else { Err(format!("{key} = {value}: expected {low} to {high}")) }
 }
 
 impl Load {
+    /// Gives the keys that follow from others their values. `text`: the file's own tables, for what was said at all.
+    pub(super) fn fill_in(&mut self, text: &toml::Table) -> Result<(), String> {
+        let said = |key: &str| text.get("load").and_then(|load| load.get(key)).is_some();
+        if let Some(size) = &self.size {
+            size.check()?;
+            if said("size_bytes") && self.size_bytes != size.largest() {
+                return Err("load.size_bytes and load.size say the same thing in two ways: leave one out".to_owned());
+            }
+            self.size_bytes = size.largest();
+        }
+        if !self.steps.is_empty() {
+            check_steps(&self.steps)?;
+            let sum: f64 = self.steps.iter().map(Step::whole_s).sum();
+            if said("steady_s") && (self.steady_s - sum).abs() > 1e-6 {
+                return Err(format!(
+                    "load.steady_s = {}: the steps of load.steps are {sum} s together; leave it out",
+                    self.steady_s
+                ));
+            }
+            self.steady_s = sum;
+        } else if !said("steady_s") {
+            return Err("load.steady_s is missing: seconds of the measured phase".to_owned());
+        }
+        Ok(())
+    }
+
     pub(super) fn check(&self) -> Result<(), String> {
         within("load.users", self.users, 1, USERS_MAX)?;
-        within("load.size_bytes", self.size_bytes, SIZE_BYTES_MIN, 1 << 20)?;
+        within("load.size_bytes", self.size_bytes, SIZE_BYTES_MIN, SIZE_BYTES_MAX)?;
         within("load.workers", self.workers, 0, 256)?;
         within("load.first_user", self.first_user, 1, u64::MAX - u64::from(USERS_MAX))?;
         for (key, value, low, high) in [
@@ -51,13 +80,32 @@ impl Load {
             return Err("load.encoding is for load.protocol = \"websocket\" only".to_owned());
         }
         only("rate", self.rate.is_some(), Mode::Open)?;
+        only("steps", !self.steps.is_empty(), Mode::Open)?;
         only("in_flight", self.in_flight.is_some(), Mode::Closed)?;
+        only("think", self.think.is_some(), Mode::Closed)?;
+        if let Some(think) = &self.think {
+            think.check()?;
+        }
+        if self.audits_receipts() && f64::from(self.mark_interval_ms) > self.drain_s * 1e3 {
+            return Err(format!(
+                "load.mark_interval_ms = {} holds marks back for longer than load.drain_s = {} waits for their receipts; or say load.receipts = false",
+                self.mark_interval_ms, self.drain_s
+            ));
+        }
         if self.messages.is_some() && !self.sends() {
             return Err("load.messages is for load.mode = \"open\" or \"closed\" only".to_owned());
         }
         match self.mode {
             Mode::Open => {
-                let rate = self.rate.ok_or("load.rate is missing: messages a second for load.mode = \"open\"")?;
+                if !self.steps.is_empty() {
+                    return match self.rate {
+                        None => Ok(()),
+                        Some(_) => Err("load.rate and load.steps exclude each other: leave one out".to_owned()),
+                    };
+                }
+                let rate = self.rate.ok_or(
+                    "load.rate is missing: messages a second for load.mode = \"open\" (or [[load.steps]], one rate after the other)",
+                )?;
                 within("load.rate", rate, 0.001, 10e6)
             }
             Mode::Closed => {
@@ -75,9 +123,24 @@ impl Load {
         matches!(self.mode, Mode::Open | Mode::Closed)
     }
 
-    /// Sends in an average second a user, for an open load.
+    /// Whether receipts are expected and audited.
+    pub fn audits_receipts(&self) -> bool {
+        self.sends() && self.acks && self.receipts
+    }
+
+    /// The highest rate of an open load, messages a second of all users together.
+    pub fn peak_rate(&self) -> f64 {
+        self.steps.iter().map(|step| step.rate).fold(self.rate.unwrap_or(0.0), f64::max)
+    }
+
+    /// Sends in a second a user, for an open load at its highest rate.
     pub fn rate_per_user(&self) -> f64 {
-        self.rate.unwrap_or(0.0) / f64::from(self.users)
+        self.peak_rate() / f64::from(self.users)
+    }
+
+    /// The payload sizes.
+    pub fn sizes(&self) -> Size {
+        self.size.clone().unwrap_or(Size::Fixed { bytes: self.size_bytes })
     }
 }
 
@@ -92,6 +155,9 @@ impl Thresholds {
             return Err(
                 "[thresholds] judges messages (p50_us, p99_us, p999_us, max_us, delivered, delivered_per_second, cpu_s_per_million), but load.mode sends none".to_owned(),
             );
+        }
+        if let Some(recovery_s) = self.recovery_s {
+            within("thresholds.recovery_s", recovery_s, 0.0, 864_000.0)?;
         }
         if self.connects_per_second.is_some() && mode != Mode::Connect {
             return Err("thresholds.connects_per_second is for load.mode = \"connect\" only".to_owned());

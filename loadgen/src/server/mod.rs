@@ -30,6 +30,8 @@ pub struct Ready {
     pub native: SocketAddr,
     /// WebSocket; a server without it says nothing.
     pub ws: Option<SocketAddr>,
+    /// HTTP, with its metrics; a server without it says nothing.
+    pub http: Option<SocketAddr>,
     /// Its whole line.
     pub line: String,
 }
@@ -39,8 +41,22 @@ pub struct Server {
     child: Child,
     /// Where it serves.
     pub ready: Ready,
+    /// How it is started again.
+    launch: Launch,
+    /// Its first line, after it was started again.
+    first_line: Option<mpsc::Receiver<String>>,
     folder: Option<tempfile::TempDir>,
     kept: Option<PathBuf>,
+}
+
+/// What a server is started with.
+struct Launch {
+    program: PathBuf,
+    guard: Option<PathBuf>,
+    data: PathBuf,
+    config: PathBuf,
+    log: PathBuf,
+    threads: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -68,6 +84,20 @@ pub fn program(named: Option<&Path>) -> Result<PathBuf, Failure> {
         None => std::env::current_exe().unwrap_or_default().with_file_name("shardwire"),
     };
     if path.is_file() { Ok(path) } else { Err(Failure::NoServer { path }) }
+}
+
+impl Launch {
+    /// Starts it on these addresses: native, WebSocket, HTTP.
+    fn spawn(&self, [native, ws, http]: &[String; 3]) -> Result<Child, Failure> {
+        let failed = |what: &str, error: std::io::Error| Failure::ServerStart(format!("{what}: {error}"));
+        let log = std::fs::OpenOptions::new().append(true).open(&self.log).map_err(|e| failed("its log", e))?;
+        let mut command = command(&self.program, self.guard.as_deref());
+        command.arg("--data").arg(&self.data).arg("--config").arg(&self.config);
+        command.args(["--native", native, "--ws", ws, "--http", http]).args(&self.threads);
+        // A process group of its own: Ctrl-C is for the load generator, which stops the server in its time.
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0);
+        command.spawn().map_err(|e| failed(&self.program.display().to_string(), e))
+    }
 }
 
 fn command(program: &Path, guard: Option<&Path>) -> Command {
@@ -112,28 +142,60 @@ impl Server {
             .tempdir()
             .map_err(|e| failed("a folder for its data", e))?;
         let (minter, config) = configure(scenario, folder.path()).map_err(|e| failed("its configuration", e))??;
-        let log_file = std::fs::File::create(log).map_err(|e| failed("its log", e))?;
-        let mut command = command(program, guard);
-        command
-            .arg("--data")
-            .arg(folder.path().join("data"))
-            .args(["--native", "127.0.0.1:0", "--ws", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config"])
-            .arg(config);
-        if let Some(shards) = scenario.server.shards {
-            command.arg("--shards").arg(shards.to_string());
+        std::fs::write(log, b"").map_err(|e| failed("its log", e))?;
+        let mut threads = Vec::new();
+        for (name, count) in [("--shards", scenario.server.shards), ("--partitions", scenario.server.partitions)] {
+            threads.extend(count.into_iter().flat_map(|count| [name.to_owned(), count.to_string()]));
         }
-        if let Some(partitions) = scenario.server.partitions {
-            command.arg("--partitions").arg(partitions.to_string());
-        }
-        // A process group of its own: Ctrl-C is for the load generator, which stops the server in its time.
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file).process_group(0);
-        let mut child = command.spawn().map_err(|e| failed(&program.display().to_string(), e))?;
+        let (program, guard) = (program.to_owned(), guard.map(Path::to_owned));
+        let launch = Launch { program, guard, data: folder.path().join("data"), config, log: log.to_owned(), threads };
+        let mut child = launch.spawn(&["127.0.0.1:0"; 3].map(str::to_owned))?;
         let ready = wait_ready(&mut child).map_err(|reason| {
             let _ = child.kill();
             let _ = child.wait();
             Failure::ServerStart(format!("{reason}{}", tail(log)))
         })?;
-        Ok((Self { child, ready, folder: Some(folder), kept: None }, minter))
+        Ok((Self { child, ready, launch, first_line: None, folder: Some(folder), kept: None }, minter))
+    }
+
+    /// Sends SIGTERM, or SIGKILL.
+    pub fn signal(&mut self, kill: bool) {
+        if let (Some(pid), true) = (Pid::from_raw(self.child.id().cast_signed()), self.runs()) {
+            // It may end by itself meanwhile.
+            let _ = kill_process(pid, if kill { Signal::KILL } else { Signal::TERM });
+        }
+    }
+
+    /// How it ended, once it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// After its end: starts it again, on the same ports and the same folder. Does not wait: see [`Self::is_ready`].
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_again(&mut self) -> Result<(), Failure> {
+        let address = |key: &str| value(&self.ready.line, key).unwrap_or("127.0.0.1:0").to_owned();
+        self.child = self.launch.spawn(&[address("native"), address("ws"), address("http")])?;
+        self.first_line = Some(first_line(&mut self.child).map_err(Failure::ServerStart)?);
+        Ok(())
+    }
+
+    /// Whether it serves again.
+    pub fn is_ready(&mut self) -> Option<Result<(), Failure>> {
+        let failed = |reason: String, log: &Path| Some(Err(Failure::ServerStart(format!("{reason}{}", tail(log)))));
+        match self.first_line.as_ref()?.try_recv() {
+            Ok(line) => match parse_ready(&line) {
+                Ok(ready) => {
+                    self.ready = ready;
+                    Some(Ok(()))
+                }
+                Err(reason) => failed(reason, &self.launch.log),
+            },
+            Err(mpsc::TryRecvError::Empty) => None,
+            Err(mpsc::TryRecvError::Disconnected) => failed("it ended".to_owned(), &self.launch.log),
+        }
     }
 
     /// Its process id.
@@ -212,7 +274,8 @@ fn configure(scenario: &Scenario, folder: &Path) -> std::io::Result<Result<(Mint
     Ok(Ok((minter, file)))
 }
 
-fn wait_ready(child: &mut Child) -> Result<Ready, String> {
+/// Where its first line will be.
+fn first_line(child: &mut Child) -> Result<mpsc::Receiver<String>, String> {
     let stdout = child.stdout.take().ok_or("it has no output")?;
     let (line_to, lines) = mpsc::sync_channel(1);
     // Reads on after the first line, so that the server never waits for a reader.
@@ -225,7 +288,11 @@ fn wait_ready(child: &mut Child) -> Result<Ready, String> {
             }
         })
         .map_err(|e| e.to_string())?;
-    match lines.recv_timeout(READY_WITHIN) {
+    Ok(lines)
+}
+
+fn wait_ready(child: &mut Child) -> Result<Ready, String> {
+    match first_line(child)?.recv_timeout(READY_WITHIN) {
         Ok(line) => parse_ready(&line),
         Err(mpsc::RecvTimeoutError::Timeout) => Err(format!("it said nothing for {} s", READY_WITHIN.as_secs())),
         Err(mpsc::RecvTimeoutError::Disconnected) => Err(match child.wait() {
@@ -235,14 +302,19 @@ fn wait_ready(child: &mut Child) -> Result<Ready, String> {
     }
 }
 
+/// A value of the ready line.
+fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    line.split_whitespace().find_map(|word| word.strip_prefix(key)).and_then(|v| v.strip_prefix('='))
+}
+
 fn parse_ready(line: &str) -> Result<Ready, String> {
-    let value =
-        |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key)).and_then(|v| v.strip_prefix('='));
     if !line.starts_with("ready ") {
         return Err(format!("its first line is not `ready …`: {line}"));
     }
-    let native = value("native").and_then(|a| a.parse().ok()).ok_or_else(|| format!("no native address in: {line}"))?;
-    Ok(Ready { native, ws: value("ws").and_then(|a| a.parse().ok()), line: line.to_owned() })
+    let native =
+        value(line, "native").and_then(|a| a.parse().ok()).ok_or_else(|| format!("no native address in: {line}"))?;
+    let address = |key: &str| value(line, key).and_then(|a| a.parse().ok());
+    Ok(Ready { native, ws: address("ws"), http: address("http"), line: line.to_owned() })
 }
 
 fn tail(log: &Path) -> String {
@@ -264,7 +336,7 @@ mod tests {
         let ready =
             parse_ready("ready native=127.0.0.1:7 ws=127.0.0.1:8 http=127.0.0.1:9 shards=2 store=embedded").unwrap();
         assert_eq!(ready.native.port(), 7);
-        assert_eq!(ready.ws.unwrap().port(), 8);
+        assert_eq!((ready.ws.unwrap().port(), ready.http.unwrap().port()), (8, 9));
         assert!(parse_ready("ready native=127.0.0.1:7").unwrap().ws.is_none());
         assert!(parse_ready("error: no").unwrap_err().contains("error: no"));
         assert!(parse_ready("ready ws=127.0.0.1:8").is_err());

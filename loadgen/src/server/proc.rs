@@ -5,15 +5,21 @@ use std::fs;
 
 use serde::Serialize;
 
+use crate::observe::kernel;
+
 /// One look at a process.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
+    /// The process.
+    pub pid: u32,
     /// CPU of all threads, ended ones too, s.
     pub cpu_s: f64,
     /// CPU of threads that live, by name (threads of one name are added up), s.
     pub cpu_s_by_thread: BTreeMap<String, f64>,
     /// Resident memory, bytes.
     pub rss_bytes: u64,
+    /// Of it, anonymous; absent where smaps_rollup may not be read.
+    pub anonymous_bytes: Option<u64>,
 }
 
 /// CPU of a process between two looks.
@@ -27,9 +33,7 @@ pub struct Used {
 
 /// Looks at a process; `None` when it is gone or may not be looked at.
 pub fn look(pid: u32) -> Option<Look> {
-    let ticks = rustix::param::clock_ticks_per_second() as f64;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let cpu_s = cpu_ticks(&stat)? / ticks;
+    let (cpu_s, rss_bytes) = glance(pid)?;
     let mut cpu_s_by_thread = BTreeMap::new();
     for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
         let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
@@ -41,9 +45,18 @@ pub fn look(pid: u32) -> Option<Look> {
         };
         *cpu_s_by_thread.entry(name.trim_end().to_owned()).or_insert(0.0) += ns / 1e9;
     }
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
+    let anonymous_bytes = rollup.and_then(|text| kernel::kib(&text, "Anonymous"));
+    Some(Look { pid, cpu_s, cpu_s_by_thread, rss_bytes, anonymous_bytes })
+}
+
+/// CPU of all threads (s) and resident memory (bytes): what every second is looked at.
+pub fn glance(pid: u32) -> Option<(f64, u64)> {
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    Some(Look { cpu_s, cpu_s_by_thread, rss_bytes: pages * rustix::param::page_size() as u64 })
+    Some((cpu_ticks(&stat)? / ticks, pages * rustix::param::page_size() as u64))
 }
 
 /// utime + stime of a stat line; the name before them may hold anything.

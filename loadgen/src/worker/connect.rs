@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 
 use client::store::Image;
 use client::{Config, Core, Handling, Input};
-use rand::Rng as _;
 use schema::ids::{DeviceId, UserId};
 
 use super::Worker;
@@ -65,6 +64,11 @@ impl Worker {
             match self.connects.peek().copied() {
                 Some(Reverse((at, user))) if at <= self.now.mono_ns => {
                     self.connects.pop();
+                    let held_until = self.absences.held_until(user);
+                    if held_until > self.now.mono_ns {
+                        self.connects.push(Reverse((held_until, user)));
+                        continue;
+                    }
                     if rate > 0.0 {
                         let oldest = self.now.mono_ns.saturating_sub(CATCH_UP_NS);
                         self.next_connect_ns = self.next_connect_ns.max(oldest) + (1e9 / rate) as u64;
@@ -85,6 +89,9 @@ impl Worker {
         let source = self.plan.source(place, state.generation / 2); // it rises at the begin and at the end of each
         match Socket::connect(self.plan.target, source, &self.epoll, key) {
             Ok(socket) => {
+                if let Some(bytes) = self.plan.behaviours.receive_buffer(place) {
+                    socket.limit_receive_buffer(bytes);
+                }
                 if self.plan.resets() {
                     socket.reset_at_end();
                 }
@@ -97,7 +104,7 @@ impl Worker {
                 self.connecting += 1;
             }
             Err(error) => {
-                self.outcome.errors.add(&kind_of(&error));
+                self.error(&kind_of(&error));
                 self.tell(user, Input::ConnectFailed);
             }
         }
@@ -114,7 +121,7 @@ impl Worker {
                 match self.tokens.token(user) {
                     Ok(token) => self.tell(user, Input::Connected { token: token.as_bytes() }),
                     Err(error) => {
-                        self.outcome.errors.add(&error.to_string());
+                        self.error(&error.to_string());
                         self.forget(user);
                         self.tell(user, Input::ConnectFailed);
                     }
@@ -123,7 +130,7 @@ impl Worker {
             Err(error) => {
                 state.link = Link::Down;
                 state.socket = None;
-                self.outcome.errors.add(&kind_of(&error));
+                self.error(&kind_of(&error));
                 self.joined(user);
                 self.tell(user, Input::ConnectFailed);
             }
@@ -152,7 +159,7 @@ impl Worker {
         self.forget(user);
     }
 
-    fn forget(&mut self, user: u32) {
+    pub(super) fn forget(&mut self, user: u32) {
         self.joined(user);
         let state = &mut self.users[user as usize];
         state.socket = None;
@@ -182,6 +189,7 @@ impl Worker {
         self.outcome.connects.record_ns(self.now.mono_ns - state.connect_ns);
         self.shown.connects.fetch_add(1, Ordering::Relaxed);
         self.set_authenticated(user, true);
+        self.note_back(user);
         if self.plan.load.mode == Mode::Connect {
             self.forget(user);
             let id = self.plan.load.first_user + u64::from(self.first + user);
@@ -189,21 +197,6 @@ impl Worker {
             state.timer_ns = u64::MAX;
             state.core = new_core(&self.config, id);
             self.tell(user, Input::Start);
-        }
-    }
-
-    /// Cuts the connections that are due to be cut.
-    pub(super) fn drop_due(&mut self) {
-        if !self.sending() {
-            return;
-        }
-        while self.drop_pacer.as_mut().is_some_and(|pacer| pacer.take(self.now.mono_ns).is_some()) {
-            let user = self.entropy.0.random_range(0..self.users.len() as u32);
-            if self.users[user as usize].authenticated {
-                self.outcome.drops += 1;
-                self.users[user as usize].cut = true;
-                self.ended(user);
-            }
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use client::core::{Cause, End, Failure};
 use client::{Entry, Event};
+use schema::ids::{ChatId, UserId};
 
 use super::Worker;
 use super::message::{Bodies, Origin};
@@ -13,17 +14,18 @@ impl Worker {
     pub(super) fn event(&mut self, user: u32, event: Event) {
         match event {
             Event::Entry(entry) => self.delivered(user, &entry),
-            Event::Sent { client_msg_id, message, seq, .. } => {
+            Event::Sent { client_msg_id, chat, message, seq, .. } => {
                 if let Some(at) = self.own(&client_msg_id) {
                     let origin = Origin::parse(&client_msg_id).expect("`own` has parsed it");
                     if self.outcome.sent[at].ack(u64::from(origin.number), seq, message) {
+                        self.expect_receipt(at, u64::from(origin.number), chat, seq);
                         self.shown.acked.fetch_add(1, Ordering::Relaxed);
                     }
                     self.settled(user);
                 }
             }
             Event::Failed { client_msg_id, failure } => {
-                self.outcome.errors.add(&match failure {
+                self.error(&match failure {
                     Failure::Refused(refusal) => format!("refused: {refusal}"),
                     Failure::TooLarge(_) => "failed: too large".to_owned(),
                     Failure::Expired => "failed: expired".to_owned(),
@@ -35,11 +37,13 @@ impl Worker {
                 }
             }
             Event::Welcome(_) => self.welcomed(user),
+            Event::Receipt { chat, user: receiver, seq, .. } => self.receipt(user, chat, receiver, seq),
+            Event::Synced { .. } => self.note_settled(user),
             Event::Disconnected { cause, .. } => self.disconnected(user, cause),
-            Event::Postponed { refusal, .. } => self.outcome.errors.add(&format!("postponed: {refusal}")),
-            Event::Complaint(refusal) => self.outcome.errors.add(&format!("complaint: {refusal}")),
+            Event::Postponed { refusal, .. } => self.error(&format!("postponed: {refusal}")),
+            Event::Complaint(refusal) => self.error(&format!("complaint: {refusal}")),
             Event::Ended(end) => {
-                self.outcome.errors.add(&match end {
+                self.error(&match end {
                     End::Server(refusal) => format!("ended: {refusal}"),
                     End::TokenExpired => "ended: token expired".to_owned(),
                     End::Version(_) => "ended: no common protocol version".to_owned(),
@@ -54,6 +58,7 @@ impl Worker {
 
     fn disconnected(&mut self, user: u32, cause: Cause) {
         self.set_authenticated(user, false);
+        self.note_gone(user);
         let cut = core::mem::take(&mut self.users[user as usize].cut);
         if cut || self.plan.load.mode == Mode::Connect && cause == Cause::Lost {
             return;
@@ -65,7 +70,7 @@ impl Worker {
             Cause::BadFrame => "disconnected: bad frame".to_owned(),
             Cause::Server(refusal) => format!("disconnected: {refusal}"),
         };
-        self.outcome.errors.add(&name);
+        self.error(&name);
     }
 
     /// Where the sender's side of one of this worker's messages is.
@@ -93,12 +98,39 @@ impl Worker {
             return;
         }
         self.shown.delivered.fetch_add(1, Ordering::Relaxed);
-        if let Some(intended) = Bodies::intended_ns(entry.body()) {
+        if let Some((intended, sender_away)) = Bodies::intended(entry.body()) {
             let latency = self.now.mono_ns.saturating_sub(intended);
-            self.recent.record_ns(latency);
-            if self.steady.contains(&intended) {
-                self.outcome.latencies.record_ns(latency);
+            let apart = self.is_apart(origin.stream / peers, user, intended, sender_away);
+            if !apart {
+                self.recent.record_ns(latency);
             }
+            if self.steady.contains(&intended) {
+                let latencies = if apart { &mut self.outcome.latencies_away } else { &mut self.outcome.latencies };
+                latencies.record_ns(latency);
+            }
+        }
+    }
+
+    /// A message is durable: its receiver's mark is to come back.
+    fn expect_receipt(&mut self, at: usize, number: u64, chat: ChatId, seq: u64) {
+        if self.plan.load.audits_receipts() {
+            let side = &mut self.outcome.sent[at];
+            side.chat = Some(chat);
+            self.receipts_due += u64::from(side.receipts.expect(number, seq));
+            self.shown.receipts_due.store(self.receipts_due, Ordering::Release);
+        }
+    }
+
+    /// `receiver` has everything of a chat up to `seq`.
+    fn receipt(&mut self, user: u32, chat: ChatId, receiver: UserId, seq: u64) {
+        let load = &self.plan.load;
+        let place = receiver.get().checked_sub(load.first_user).and_then(|place| u32::try_from(place).ok());
+        let peer = place.and_then(|place| self.plan.pairing.peer(self.first + user, place, load.peers));
+        let Some(peer) = peer.filter(|_| load.audits_receipts()) else { return };
+        let side = &mut self.outcome.sent[(user * load.peers + peer) as usize];
+        if side.chat.is_none_or(|known| known == chat) {
+            self.receipts_due -= side.receipts.receipt(seq);
+            self.shown.receipts_due.store(self.receipts_due, Ordering::Release);
         }
     }
 }

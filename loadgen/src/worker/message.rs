@@ -54,27 +54,31 @@ impl Origin {
     }
 }
 
-/// Bodies of one size: the intended send time in ns, then a filler.
+/// In the intended time: the sender had no session then, on purpose.
+const AWAY: u64 = 1 << 63;
+
+/// Bodies: the intended send time in ns, then a filler.
 pub struct Bodies {
     template: Vec<u8>,
 }
 
 impl Bodies {
-    /// `size_bytes` at least 16.
+    /// At most `size_bytes` each; at least 16.
     pub fn new(size_bytes: usize) -> Self {
         let filler = b"the quick brown fox jumps over the lazy dog. ";
         Self { template: (0..size_bytes).map(|at| filler[at % filler.len()]).collect() }
     }
 
-    /// A body.
-    pub fn make(&mut self, intended_ns: u64) -> Bytes {
-        put_hex(&mut self.template[..16], intended_ns);
-        Bytes::copy_from_slice(&self.template)
+    /// A body of so many bytes. `away`: the sender has no session now, on purpose.
+    pub fn make(&mut self, intended_ns: u64, away: bool, bytes: usize) -> Bytes {
+        put_hex(&mut self.template[..16], if away { intended_ns | AWAY } else { intended_ns });
+        Bytes::copy_from_slice(&self.template[..bytes])
     }
 
-    /// The intended send time of a body.
-    pub fn intended_ns(body: &[u8]) -> Option<u64> {
-        get_hex(body.get(..16)?)
+    /// The intended send time of a body, and whether its sender was away.
+    pub fn intended(body: &[u8]) -> Option<(u64, bool)> {
+        let value = get_hex(body.get(..16)?)?;
+        Some((value & !AWAY, value & AWAY != 0))
     }
 }
 
@@ -90,8 +94,10 @@ mod tests {
         assert_eq!(Origin::parse(&id), Some(origin));
         assert_eq!(Origin::parse(b"deadbeef00000007fffffffG"), None);
         assert_eq!(Origin::parse(b"short"), None);
-        let body = Bodies::new(128).make(123_456_789_012);
-        assert_eq!((body.len(), Bodies::intended_ns(&body)), (128, Some(123_456_789_012)));
-        assert_eq!(Bodies::intended_ns(b"0"), None);
+        let body = Bodies::new(128).make(123_456_789_012, false, 100);
+        assert_eq!((body.len(), Bodies::intended(&body)), (100, Some((123_456_789_012, false))));
+        let away = Bodies::new(16).make(7, true, 16);
+        assert_eq!(Bodies::intended(&away), Some((7, true)));
+        assert_eq!(Bodies::intended(b"0"), None);
     }
 }

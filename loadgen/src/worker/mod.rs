@@ -3,6 +3,7 @@
 //! A turn: wait for sockets or the next due time, hand what came to the users' client cores, send what is due, write what
 //! waits, once a connection. The clock is read after every wait and every receive, so that a delivery's time is when its
 //! bytes were there. Nothing here waits for another worker.
+mod absence;
 mod connect;
 mod events;
 mod host;
@@ -31,8 +32,10 @@ use crate::fail::Failure;
 use crate::measure::{Latencies, Shown};
 use crate::pace::Pacer;
 use crate::plan::Plan;
+use crate::scenario::Size;
 use crate::tokens::{Source, Tokens};
 use crate::wire::Scratch;
+use absence::Absences;
 use message::Bodies;
 use socket::Read;
 use user::{Link, User};
@@ -78,6 +81,7 @@ pub struct Worker {
     heard: Vec<u8>,
     scratch: Scratch,
     bodies: Bodies,
+    sizes: Size,
     timers: BinaryHeap<Reverse<(u64, u32)>>,
     /// Users to connect, by when.
     connects: BinaryHeap<Reverse<(u64, u32)>>,
@@ -86,7 +90,11 @@ pub struct Worker {
     dirty: Vec<u32>,
     refill: Vec<u32>,
     pacer: Option<Pacer>,
-    drop_pacer: Option<Pacer>,
+    /// Closed load: users whose pause ends then.
+    pauses: BinaryHeap<Reverse<(u64, u32)>>,
+    absences: Absences,
+    /// Acknowledged messages that wait for a receipt.
+    receipts_due: u64,
     order: Vec<u32>,
     next_sender: usize,
     /// Closed load: sends a user may have unanswered now.
@@ -117,11 +125,12 @@ impl Worker {
         let tokens = Tokens::new(tokens, id(places.start), places.len(), now.wall_ms());
         let seed = plan.load.seed ^ (u64::from(index) << 48);
         let streams = if plan.load.sends() { places.len() * plan.load.peers as usize } else { 0 };
-        let outcome = Outcome::new(places.start * plan.load.peers, streams, seed);
+        let outcome = Outcome::new(places.start * plan.load.peers, streams, plan.behaviours.len(), seed);
         Ok(Self {
             quota: plan.messages_of(index),
             order: send::order(places.len() as u32, seed),
             bodies: Bodies::new(plan.load.size_bytes),
+            sizes: plan.load.sizes(),
             first: places.start,
             users,
             tokens,
@@ -141,7 +150,9 @@ impl Worker {
             dirty: Vec::new(),
             refill: Vec::new(),
             pacer: None,
-            drop_pacer: None,
+            pauses: BinaryHeap::new(),
+            absences: Absences::new(seed),
+            receipts_due: 0,
             next_sender: 0,
             open_window: 0,
             authenticated: 0,
@@ -157,8 +168,10 @@ impl Worker {
 
     /// Runs until the controller says stop; what it brings home.
     pub fn run(mut self) -> Outcome {
-        for user in 0..self.users.len() as u32 {
-            self.tell(user, Input::Start);
+        if !self.plan.behaviours.delay_logins() {
+            for user in 0..self.users.len() as u32 {
+                self.tell(user, Input::Start);
+            }
         }
         while !self.plan.phases.is_stopped() {
             self.turn();
@@ -172,7 +185,7 @@ impl Worker {
         self.begin_load();
         self.connect_due();
         self.send_due();
-        self.drop_due();
+        self.act_due();
         self.fire_timers();
         self.flush();
         self.show(false);
@@ -208,9 +221,12 @@ impl Worker {
             due = due.min((*at).max(self.next_connect_ns));
         }
         if self.sending() {
-            for pacer in [&self.pacer, &self.drop_pacer].into_iter().flatten() {
-                due = due.min(pacer.due_ns());
-            }
+            let pacer = self.pacer.as_ref().map(Pacer::due_ns);
+            let pause = self.pauses.peek().map(|Reverse((at, _))| *at);
+            due = pacer.into_iter().chain(pause).fold(due, u64::min);
+        }
+        if let Some(at) = self.absences.next_due_ns() {
+            due = due.min(at);
         }
         due
     }
@@ -227,6 +243,8 @@ impl Worker {
         let mut buffer = core::mem::take(&mut self.buffer);
         if let Some(socket) = &self.users[user as usize].socket
             && flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
+            // An event from before it stopped reading; its end is an event of its own.
+            && (flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR) || !self.absences.is_stalled(user))
         {
             match socket.receive(&mut buffer) {
                 Read::Bytes(bytes) => {

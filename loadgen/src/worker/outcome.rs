@@ -4,6 +4,7 @@ use client::Counters;
 use fabric::hash::Map;
 
 use crate::audit::{GotSide, SentSide};
+use crate::behave::happened::Happened;
 use crate::measure::{Errors, Latencies};
 
 /// What a worker brings home.
@@ -16,14 +17,20 @@ pub struct Outcome {
     pub got: Map<u32, GotSide>,
     /// Deliveries of no message of this run.
     pub foreign: u64,
-    /// Latencies of the steady phase.
+    /// Latencies of the steady phase, between users who were online.
     pub latencies: Latencies,
+    /// The same where the sender or the receiver was away on purpose meanwhile.
+    pub latencies_away: Latencies,
     /// Actual less intended send times of the steady phase.
     pub lag: Latencies,
     /// From the begin of a connect to its Welcome.
     pub connects: Latencies,
     /// Errors by name.
     pub errors: Errors,
+    /// Errors in the window of a restart that the scenario tolerates.
+    pub tolerated: Errors,
+    /// What came of each behaviour.
+    pub happened: Vec<Happened>,
     /// What the clients counted.
     pub counters: Counters,
     /// Connections cut on purpose.
@@ -31,17 +38,20 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Nothing yet, of `streams` streams from the `first_stream`th on.
-    pub fn new(first_stream: u32, streams: usize, seed: u64) -> Self {
+    /// Nothing yet, of `streams` streams from the `first_stream`th on, with so many behaviours.
+    pub fn new(first_stream: u32, streams: usize, behaviours: usize, seed: u64) -> Self {
         Self {
             first_stream,
             sent: vec![SentSide::default(); streams],
             got: fabric::hash::map(seed),
             foreign: 0,
             latencies: Latencies::default(),
+            latencies_away: Latencies::default(),
             lag: Latencies::default(),
             connects: Latencies::default(),
             errors: Errors::default(),
+            tolerated: Errors::default(),
+            happened: vec![Happened::default(); behaviours],
             counters: Counters::default(),
             drops: 0,
         }

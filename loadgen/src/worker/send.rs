@@ -1,5 +1,6 @@
 //! Sending: at the pacer's times, or into the window's room.
 
+use std::cmp::Reverse;
 use std::sync::atomic::Ordering;
 
 use client::Cx;
@@ -12,8 +13,9 @@ use schema::ids::UserId;
 
 use super::Worker;
 use super::message::Origin;
-use crate::pace::{Pacer, window};
-use crate::scenario::{Arrivals, Mode};
+use crate::draw::{Draw, Use};
+use crate::pace::{Pacer, Profile, window};
+use crate::scenario::Mode;
 
 /// The order in which a worker's users take turns to send.
 pub fn order(users: u32, seed: u64) -> Vec<u32> {
@@ -35,14 +37,10 @@ impl Worker {
         let share = (self.index, self.plan.workers);
         // A worker's part of the rate is its part of the users.
         let part = self.users.len() as f64 / f64::from(load.users);
-        if let (Mode::Open, Some(rate)) = (load.mode, load.rate) {
-            self.pacer = Some(Pacer::new(rate * part, phases.ramp_ns(), start, load.arrivals, share, load.seed));
+        if load.mode == Mode::Open {
+            self.pacer = Some(Pacer::new(Profile::of(load, part), start, load.arrivals, share, load.seed));
         }
-        if load.drops_per_second > 0.0 {
-            let rate = load.drops_per_second * part;
-            let seed = load.seed.rotate_left(32);
-            self.drop_pacer = Some(Pacer::new(rate, 0, start, Arrivals::Poisson, share, seed));
-        }
+        self.plan_acts(start);
     }
 
     /// Whether load is being made now.
@@ -67,7 +65,10 @@ impl Worker {
         }
         match self.plan.load.mode {
             Mode::Open => self.send_paced(),
-            Mode::Closed => self.open_windows(),
+            Mode::Closed => {
+                self.open_windows();
+                self.pauses_over();
+            }
             _ => {}
         }
     }
@@ -77,7 +78,14 @@ impl Worker {
         let since = self.now.mono_ns.saturating_sub(self.plan.phases.started().unwrap_or(u64::MAX));
         let open = window(self.plan.load.in_flight.unwrap_or(0), self.plan.phases.ramp_ns(), since);
         if open != self.open_window {
+            let new = open - self.open_window;
             self.open_window = open;
+            if self.plan.load.think.is_some() {
+                for user in 0..self.users.len() as u32 {
+                    (0..new).for_each(|_| self.pause(user));
+                }
+                return;
+            }
             for user in 0..self.users.len() as u32 {
                 self.note_room(user);
             }
@@ -97,11 +105,37 @@ impl Worker {
         }
     }
 
-    /// A send has its outcome: in a closed load the next may go.
+    /// A send has its outcome: in a closed load the next may go, after a pause where the scenario says so.
     pub(super) fn settled(&mut self, user: u32) {
         let state = &mut self.users[user as usize];
         state.outstanding = state.outstanding.saturating_sub(1);
-        self.note_room(user);
+        if self.plan.load.think.is_some() { self.pause(user) } else { self.note_room(user) }
+    }
+
+    /// A user's next pause begins.
+    fn pause(&mut self, user: u32) {
+        let Some(think) = &self.plan.load.think else { return };
+        let state = &mut self.users[user as usize];
+        let nth = state.pauses;
+        state.pauses += 1;
+        let mut draw = Draw::of(self.plan.load.seed, Use::Think, u64::from(self.first + user), u64::from(nth));
+        self.pauses.push(Reverse((self.now.mono_ns + think.draw_ns(&mut draw), user)));
+    }
+
+    /// Sends of those whose pause is over; due at its end, however late that is seen.
+    fn pauses_over(&mut self) {
+        while let Some(Reverse((due, user))) = self.pauses.peek().copied()
+            && due <= self.now.mono_ns
+            && self.quota != Some(0)
+        {
+            self.pauses.pop();
+            if self.steady.contains(&due) {
+                self.outcome.lag.record_ns(self.now.mono_ns - due);
+            }
+            if !self.send(user, due) {
+                self.pause(user);
+            }
+        }
     }
 
     fn note_room(&mut self, user: u32) {
@@ -134,7 +168,10 @@ impl Worker {
         let side = &mut self.outcome.sent[(user * peers + peer) as usize];
         let origin = Origin { run: self.plan.run, stream: place * peers + peer, number: side.sent as u32 };
         let target = SendTarget::User(UserId::new(receiver).expect("user ids begin at 1"));
-        let send = NewSend::message(origin.client_msg_id(), target, self.bodies.make(intended_ns));
+        let away = self.absences.is_away(user);
+        let mut draw = Draw::of(self.plan.load.seed, Use::Size, u64::from(origin.stream), side.sent);
+        let body = self.bodies.make(intended_ns, away, self.sizes.draw(&mut draw));
+        let send = NewSend::message(origin.client_msg_id(), target, body);
         let mut cx = Cx {
             now: self.now,
             encoder: &mut self.encoder,
@@ -150,7 +187,7 @@ impl Worker {
                 self.quota = self.quota.map(|left| left - 1);
                 self.shown.sent.fetch_add(1, Ordering::Relaxed);
             }
-            Err(error) => self.outcome.errors.add(match error {
+            Err(error) => self.error(match error {
                 client::core::SendError::OutboxFull { .. } => "not sent: outbox full",
                 client::core::SendError::TooLarge { .. } => "not sent: too large",
                 client::core::SendError::Ended => "not sent: client ended",

@@ -19,6 +19,8 @@ pub struct Socket {
     out_at: usize,
     /// The kernel is asked to say when it can be written.
     wants_write: bool,
+    /// It is asked to say when there is something to read.
+    reads: bool,
     key: u64,
 }
 
@@ -52,7 +54,7 @@ impl Socket {
         }
         let events = epoll::EventFlags::IN | epoll::EventFlags::OUT;
         epoll::add(epoll, &fd, epoll::EventData::new_u64(key), events)?;
-        Ok(Self { fd, out: Vec::new(), out_at: 0, wants_write: true, key })
+        Ok(Self { fd, out: Vec::new(), out_at: 0, wants_write: true, reads: true, key })
     }
 
     /// After it could be written for the first time: whether the connection stands.
@@ -64,6 +66,12 @@ impl Socket {
             Ok(()) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Bounds what the kernel keeps for it unread, bytes (about: it counts its own records too).
+    pub fn limit_receive_buffer(&self, bytes: usize) {
+        // A host that refuses keeps more: the server is then less burdened, which its figures show.
+        let _ = sockopt::set_socket_recv_buffer_size(&self.fd, bytes);
     }
 
     /// Its end will be a reset: no port is kept, and what the server has not read is lost.
@@ -123,10 +131,23 @@ impl Socket {
             return Ok(());
         }
         self.wants_write = wants;
-        let mut events = epoll::EventFlags::IN;
-        if wants {
-            events |= epoll::EventFlags::OUT;
-        }
+        self.ask(epoll)
+    }
+
+    /// Whether the kernel is to say when there is something to read: what is not read stays with it, and then with the
+    /// server.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn read(&mut self, epoll: &OwnedFd, reads: bool) -> io::Result<()> {
+        self.reads = reads;
+        self.ask(epoll)
+    }
+
+    fn ask(&self, epoll: &OwnedFd) -> io::Result<()> {
+        let mut events = epoll::EventFlags::empty();
+        events.set(epoll::EventFlags::IN, self.reads);
+        events.set(epoll::EventFlags::OUT, self.wants_write);
         Ok(epoll::modify(epoll, &self.fd, epoll::EventData::new_u64(self.key), events)?)
     }
 }

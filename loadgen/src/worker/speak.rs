@@ -15,7 +15,7 @@ impl Worker {
             let mut tools =
                 Tools { speech, encoder: &mut self.encoder, entropy: &mut self.entropy, scratch: &mut self.scratch };
             if let Err(error) = websocket.say(&mut tools, frame, socket.writer()) {
-                self.outcome.errors.add(&format!("not said: {error}"));
+                self.error(&format!("not said: {error}"));
             }
         } else {
             socket.write(frame);
@@ -50,7 +50,7 @@ impl Worker {
             && state.generation == generation
             && state.link == Link::Up
         {
-            self.outcome.errors.add(&format!("websocket: {error}"));
+            self.error(&format!("websocket: {error}"));
             self.ended(user);
         }
     }

@@ -46,6 +46,8 @@ pub struct User {
     pub next_peer: u32,
     /// Sends without outcome.
     pub outstanding: u32,
+    /// Pauses it has begun.
+    pub pauses: u32,
 }
 
 impl User {
@@ -66,6 +68,7 @@ impl User {
             connect_ns: 0,
             next_peer: 0,
             outstanding: 0,
+            pauses: 0,
         }
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{LINGER, REAP_TURNS, RETRY, Skin, WRITE_BYTES};
 use crate::core::{Action, ConnId, Core};
 use crate::disk::BlockWrite;
-use crate::shard::conn::{self, CLOSING, Conn, LISTED, MORE, Outgoing, PAUSED, REPORTED, WRITING};
+use crate::shard::conn::{self, CLOSING, Conn, ENDED, LISTED, MORE, Outgoing, PAUSED, REPORTED, WRITING};
 use crate::shard::journal::{self, Journals};
 use crate::shard::metrics::count;
 use crate::shard::runtime;
@@ -83,11 +83,13 @@ impl<C: Core + 'static> Skin<C> {
                 Some(Action::Pause(id)) => self.with_conn(id, |conn| conn.set(PAUSED)),
                 Some(Action::Resume(id)) => self.with_conn(id, |conn| {
                     conn.clear(PAUSED);
-                    conn.unpark();
+                    self.read_again(conn);
                 }),
                 Some(Action::Close(id)) => self.with_conn(id, |conn| {
                     conn.set(CLOSING);
-                    conn.unpark();
+                    if conn.has(PAUSED) {
+                        self.read_again(conn);
+                    }
                     self.closing.borrow_mut().insert(now.plus(LINGER), Rc::downgrade(conn));
                     self.list(conn);
                 }),
@@ -96,7 +98,9 @@ impl<C: Core + 'static> Skin<C> {
     }
 
     fn with_conn(&self, id: ConnId, act: impl FnOnce(&Rc<Conn>)) {
-        let conn = self.conns.borrow().get(id.index as usize).and_then(Clone::clone);
+        let Some(&fd) = self.conns.borrow().get(id.index as usize) else { return };
+        // -1 as an index is beyond any table.
+        let conn = self.sockets.borrow().get(fd as usize).and_then(Clone::clone);
         if let Some(conn) = conn.filter(|conn| conn.id == id) {
             act(&conn);
         }
@@ -185,7 +189,9 @@ impl<C: Core + 'static> Skin<C> {
             let Some(conn) = self.closing.borrow_mut().pop(now.mono_ns) else { break };
             if let Some(conn) = conn.upgrade() {
                 conn.shutdown(Shutdown::Both);
+                conn.set(ENDED);
                 self.report_closed(&conn);
+                self.drop_ended(&conn);
             }
         }
     }
