@@ -104,6 +104,11 @@ pub trait Core {
     /// When [`Self::turn`] must be called next even if nothing comes, ns of the monotonic clock.
     fn next_deadline_ns(&self) -> Option<u64>;
 
+    /// Whether [`Self::written`] left something for a turn to do. A `true` for nothing costs a turn.
+    fn has_work(&self) -> bool {
+        true
+    }
+
     /// The shard has been told to stop: no new connections, sessions are told to go, journals sealed.
     fn stop(&mut self, now: Now);
 

@@ -87,8 +87,9 @@ pub struct Capacities {
 impl Default for Capacities {
     fn default() -> Self {
         Self {
-            // A commit pushes a whole block's entries in one turn: live rings hold several blocks, or every burst is a gap.
-            ring: [1_024, 1_024, 512, 16_384, 256, 256],
+            // A commit answers and pushes a whole block's entries in one turn. Live rings hold several blocks, or every burst is
+            // a gap; ack rings as many, or answers would be overtaken by the pushes of what came after them.
+            ring: [1_024, 16_384, 512, 16_384, 256, 256],
             //     send    ack     control live sync   ephemeral
             overflow: [16_384, 16_384, 65_536, 0, 16_384, 0],
         }

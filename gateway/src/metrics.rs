@@ -4,6 +4,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use schema::envelope::Stages;
+
+/// The ways between the stages of [`Stages`], in order. A shard reads its clock once a wake, so a way inside one is 0.
+pub const STAGES: [&str; 4] =
+    ["accepted_to_ordered", "ordered_to_committed", "committed_to_routed", "routed_to_written"];
 
 macro_rules! counters {
     ($($name:ident: $help:literal,)*) => {
@@ -21,6 +26,8 @@ macro_rules! counters {
             pub delivery_seconds: Histogram,
             /// From a send's arrival to its acknowledgement, seconds; sampled.
             pub ack_seconds: Histogram,
+            /// The stages of what [`Self::delivery_seconds`] counts, as [`STAGES`] names them, seconds.
+            pub stage_seconds: [Histogram; STAGES.len()],
         }
 
         impl GatewayMetrics {
@@ -33,11 +40,16 @@ macro_rules! counters {
                     output_bytes: Gauge::default(),
                     delivery_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
                     ack_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
+                    stage_seconds: STAGES.map(|_| Histogram::new(exponential_buckets(0.000_005, 2.0, 20))),
                 }
             }
 
-            /// Registers all under `gateway_…`.
+            /// Registers all under `gateway_…`, and the stages as `stage_seconds`.
             pub fn register(&self, registry: &mut Registry) {
+                for (stage, seconds) in STAGES.iter().zip(&self.stage_seconds) {
+                    let registry = registry.sub_registry_with_label(("stage".into(), (*stage).into()));
+                    registry.register("stage_seconds", "Between two stages of a message's way, sampled", seconds.clone());
+                }
                 let registry = registry.sub_registry_with_prefix("gateway");
                 $(registry.register(stringify!($name), $help, self.$name.clone());)*
                 registry.register("connections", "Connections open now", self.connections.clone());
@@ -47,6 +59,14 @@ macro_rules! counters {
                 registry.register("delivery_seconds", help, self.delivery_seconds.clone());
                 let help = "From a send's arrival to its acknowledgement, sampled";
                 registry.register("ack_seconds", help, self.ack_seconds.clone());
+            }
+
+            /// A sampled message was handed to its receiver's connection at `now_ns`; every stage it passed has its time.
+            pub fn observe_stages(&self, now_ns: u64, stages: &Stages) {
+                let times = [stages.accepted, stages.ordered, stages.committed, stages.routed, now_ns];
+                for (seconds, ends) in self.stage_seconds.iter().zip(times.windows(2)) {
+                    seconds.observe(ends[1].saturating_sub(ends[0]) as f64 / 1e9);
+                }
             }
 
             /// Every counter by name: for simulations and tests.

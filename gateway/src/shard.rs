@@ -11,6 +11,7 @@ use std::sync::Arc;
 use fabric::core::{Action, ConnId, Protocol};
 use fabric::tier::Egress;
 use fabric::time::Now;
+use schema::arena::Arena;
 use schema::encode::Encoder;
 use schema::envelope::{Body, Envelope, Header};
 use schema::errors::{ErrorCode, Retry};
@@ -40,6 +41,8 @@ pub struct Shard {
     pub(crate) wheel: Wheel,
     pub(crate) actions: VecDeque<Action>,
     pub(crate) encoder: Encoder,
+    /// Where sends' frames are copied to from the read buffer.
+    pub(crate) arena: Arena,
     /// Where WebSocket messages are unmasked.
     pub(crate) scratch: Vec<u8>,
     /// Where JSON is written.
@@ -80,7 +83,8 @@ impl Shard {
             conns: Table::default(),
             wheel: Wheel::new(),
             actions: VecDeque::new(),
-            encoder: Encoder::new(),
+            encoder: Encoder::in_arena(),
+            arena: Arena::default(),
             scratch: Vec::new(),
             text: Vec::new(),
             spare: Vec::new(),
@@ -133,7 +137,7 @@ impl Shard {
         let Envelope { header, body } = envelope;
         match body {
             Body::Deliver { chat, seq, frame, targets } => {
-                self.deliver(now, (chat, seq, header.stages.accepted), frame, &targets, egress);
+                self.deliver(now, (chat, seq, header.trace.as_deref()), frame, &targets, egress);
             }
             Body::DeliverNotice { frame, targets } => self.notice(now, frame, &targets),
             Body::DeliverNudge { chat, head_seq, targets } => self.nudge(now, chat, head_seq, &targets, egress),
@@ -159,8 +163,8 @@ impl Shard {
                 if let Some(index) = ready {
                     let client_msg_id = &client_msg_id[..];
                     self.sent(now, index, &ServerEvent::Sent { client_msg_id, chat, message, seq, timestamp_ms });
-                    if header.stages.accepted > 0 {
-                        let took_ns = now.mono_ns.saturating_sub(header.stages.accepted);
+                    if let Some(trace) = &header.trace {
+                        let took_ns = now.mono_ns.saturating_sub(trace.stages.accepted);
                         self.metrics.ack_seconds.observe(took_ns as f64 / 1e9);
                     }
                 }

@@ -29,32 +29,34 @@ impl<D: Directory> Router<D> {
     /// Takes one envelope from a gateway or an owner.
     pub fn handle(&mut self, now: Now, envelope: Envelope, out: &mut dyn Egress) {
         let mut header = envelope.header;
-        header.stages.routed = if header.stages.accepted == 0 { 0 } else { now.mono_ns };
+        if let Some(trace) = &mut header.trace {
+            trace.stages.routed = now.mono_ns;
+        }
         match envelope.body {
             Body::Register { user, device, epoch } => self.register(header, user, device, epoch, out),
             Body::Unregister { user, device, epoch } => {
                 self.directory.unregister(user, Registration { device, address: header.reply, epoch });
                 self.metrics.sessions.set(self.directory.session_count() as i64);
             }
-            Body::Push { chat, seq, frame, recipients, except } => {
+            Body::Push { chat, seq, frame, recipients } => {
                 self.metrics.pushes.inc();
-                let groups = self.positions(&recipients, except);
+                let groups = self.positions(&recipients, header.reply);
                 for group in groups.into_iter() {
                     let body = Body::Deliver { chat, seq, frame: frame.clone(), targets: group.targets };
-                    self.send(header, group.shard, body, out);
+                    self.send(&header, group.shard, body, out);
                 }
             }
             Body::Nudge { chat, head_seq, recipients } => {
                 let groups = self.positions(&recipients, Address::NOBODY);
                 for group in groups.into_iter() {
-                    self.send(header, group.shard, Body::DeliverNudge { chat, head_seq, targets: group.targets }, out);
+                    self.send(&header, group.shard, Body::DeliverNudge { chat, head_seq, targets: group.targets }, out);
                 }
             }
             Body::Notify { frame, users } => {
                 self.metrics.pushes.inc();
                 for group in self.everywhere(&users).into_iter() {
                     let body = Body::DeliverNotice { frame: frame.clone(), targets: group.targets };
-                    self.send(header, group.shard, body, out);
+                    self.send(&header, group.shard, body, out);
                 }
             }
             Body::Gap(scope) => self.gap(header, scope, out),
@@ -74,11 +76,11 @@ impl<D: Directory> Router<D> {
         };
         if let Some((loser, epoch)) = overtaken {
             self.metrics.superseded.inc();
-            self.answer(header, loser.address, Body::Superseded { epoch }, out);
+            self.answer(&header, loser.address, Body::Superseded { epoch }, out);
         }
         if overtaken.is_none_or(|(loser, _)| loser != came) {
             self.metrics.registrations.inc();
-            self.answer(header, came.address, Body::Registered { epoch }, out);
+            self.answer(&header, came.address, Body::Registered { epoch }, out);
         }
         self.metrics.sessions.set(self.directory.session_count() as i64);
     }
@@ -86,19 +88,19 @@ impl<D: Directory> Router<D> {
     /// Every session of the recipients with what its device has acknowledged.
     fn positions(&self, recipients: &[Recipient], except: Address) -> Groups<Target> {
         let mut groups = Groups::new();
-        for recipient in recipients {
-            let sessions = self.directory.sessions(recipient.user);
+        for devices in recipients.chunk_by(|one, other| one.user == other.user) {
+            let sessions = self.directory.sessions(devices[0].user);
             if sessions.is_empty() {
                 self.metrics.offline.inc();
             }
             for session in sessions.iter().filter(|session| session.address != except) {
-                let known = recipient.positions.iter().find(|position| position.device == session.device);
+                let known = devices.iter().find(|known| known.device == Some(session.device));
                 groups.add(
                     session.address,
                     Target {
                         connection: session.address.connection,
                         generation: session.address.generation,
-                        acked_seq: known.map_or(0, |position| position.acked_seq),
+                        acked_seq: known.map_or(0, |known| known.acked_seq),
                     },
                 );
             }
@@ -121,7 +123,7 @@ impl<D: Directory> Router<D> {
             GapScope::All => out.to_all_gateways(Envelope { header, body: Body::Gap(GapScope::All) }),
             GapScope::Users(users) => {
                 for group in self.everywhere(&users).into_iter() {
-                    self.send(header, group.shard, Body::Gap(GapScope::Sessions(group.targets.into_vec())), out);
+                    self.send(&header, group.shard, Body::Gap(GapScope::Sessions(group.targets.into_vec())), out);
                 }
             }
             GapScope::Sessions(_) => {
@@ -131,13 +133,13 @@ impl<D: Directory> Router<D> {
         }
     }
 
-    fn send(&self, header: Header, shard: Address, body: Body, out: &mut dyn Egress) {
+    fn send(&self, header: &Header, shard: Address, body: Body, out: &mut dyn Egress) {
         self.metrics.deliveries.inc();
-        out.to_gateway(shard, Envelope { header, body });
+        out.to_gateway(shard, Envelope { header: header.clone(), body });
     }
 
-    fn answer(&self, header: Header, session: Address, body: Body, out: &mut dyn Egress) {
-        let header = Header { class: Class::Control, reply: session, ..header };
+    fn answer(&self, header: &Header, session: Address, body: Body, out: &mut dyn Egress) {
+        let header = Header { class: Class::Control, reply: session, ..header.clone() };
         out.to_gateway(session, Envelope { header, body });
     }
 }
@@ -194,9 +196,9 @@ mod tests {
         sent
     }
 
-    fn recipient(id: u64, positions: &[(u32, u64)]) -> Recipient {
-        let position = |&(device, acked_seq)| schema::envelope::DevicePosition { device: DeviceId(device), acked_seq };
-        Recipient { user: user(id), positions: positions.iter().map(position).collect() }
+    fn recipient(id: u64, known: Option<(u32, u64)>) -> Recipient {
+        let (device, acked_seq) = known.map_or((None, 0), |(device, acked_seq)| (Some(DeviceId(device)), acked_seq));
+        Recipient { user: user(id), device, acked_seq }
     }
 
     fn push(recipients: &[Recipient], except: Address) -> Envelope {
@@ -205,9 +207,8 @@ mod tests {
             seq: 8,
             frame: Bytes::from_static(b"frame"),
             recipients: recipients.into(),
-            except,
         };
-        Envelope::new(Class::Live, body)
+        Envelope::new(Class::Live, body).reply_to(except)
     }
 
     #[test]
@@ -217,7 +218,7 @@ mod tests {
         register(&mut router, 7, 2, address(1, 11), 1);
         register(&mut router, 9, 1, address(1, 12), 1);
         let mut sent = Sent::default();
-        let recipients = [recipient(7, &[(1, 5)]), recipient(9, &[(1, 7)]), recipient(99, &[])];
+        let recipients = [recipient(7, Some((1, 5))), recipient(9, Some((1, 7))), recipient(99, None)];
         router.handle(Now::default(), push(&recipients, Address::NOBODY), &mut sent);
         assert_eq!(sent.gateways.len(), 2);
         let targets = |place: usize| match &sent.gateways[place].1.body {
@@ -236,7 +237,7 @@ mod tests {
         let mut router = router();
         register(&mut router, 7, 1, address(0, 10), 1);
         let mut sent = Sent::default();
-        router.handle(Now::default(), push(&[recipient(7, &[])], address(0, 10)), &mut sent);
+        router.handle(Now::default(), push(&[recipient(7, None)], address(0, 10)), &mut sent);
         assert!(sent.gateways.is_empty());
     }
 
@@ -274,7 +275,8 @@ mod tests {
         let mut sent = Sent::default();
         let body = Body::Notify { frame: Bytes::from_static(b"receipt"), users: smallvec![user(7)] };
         router.handle(Now::default(), Envelope::new(Class::Live, body), &mut sent);
-        let body = Body::Nudge { chat: ChatId([1; 16]), head_seq: 3, recipients: smallvec![recipient(7, &[(2, 3)])] };
+        let body =
+            Body::Nudge { chat: ChatId([1; 16]), head_seq: 3, recipients: smallvec![recipient(7, Some((2, 3)))] };
         router.handle(Now::default(), Envelope::new(Class::Control, body), &mut sent);
         assert_eq!(sent.gateways.len(), 2);
         assert!(

@@ -1,13 +1,15 @@
 //! Writes frames of the client protocol: one function a frame, size prefix included.
 //!
-//! An [`Encoder`] keeps its builder's memory; each thread has its own. What it returns is an exact copy, so that a frame
-//! kept for long does not keep a larger buffer alive; only entries, which nobody keeps for long, share buffers of 16 KiB.
+//! An [`Encoder`] keeps its builder's memory; each thread has its own. What [`Encoder::new`] returns is an exact copy, so
+//! that a frame kept for long does not keep a larger buffer alive.
 
-mod entry;
+mod template;
 
 use bytes::{Bytes, BytesMut};
-use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
+use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, Vector, WIPOffset};
+use template::{Acks, Entries};
 
+use crate::arena::Arena;
 use crate::errors::ErrorCode;
 use crate::frame::FILE_IDENTIFIER;
 use crate::ids::{ChatId, DeviceId, MessageId, UserId};
@@ -94,14 +96,72 @@ pub struct WelcomeFields {
 /// Writes frames; keeps its memory between them.
 pub struct Encoder {
     fbb: FlatBufferBuilder<'static>,
-    /// Room for the next Entry frames.
-    entries: BytesMut,
+    entries: Entries,
+    acks: Acks,
+    arena: Option<Arena>,
 }
 
 impl Default for Encoder {
     fn default() -> Self {
-        Self { fbb: FlatBufferBuilder::with_capacity(1_024), entries: BytesMut::new() }
+        let fbb = FlatBufferBuilder::with_capacity(1_024);
+        Self { fbb, entries: Entries::default(), acks: Acks::default(), arena: None }
     }
+}
+
+/// A frame of `len_bytes` that `write` writes, in the arena where there is one.
+fn put_together(arena: &mut Option<Arena>, len_bytes: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
+    if let Some(arena) = arena {
+        return arena.write(len_bytes, write);
+    }
+    let mut out = BytesMut::with_capacity(len_bytes);
+    write(&mut out);
+    debug_assert_eq!(out.len(), len_bytes, "a frame's length is known before it is written");
+    out.freeze()
+}
+
+/// An entry's table, before a `body` that is there already.
+fn create_entry<'b>(
+    fbb: &mut FlatBufferBuilder<'b>,
+    e: &EntryFields<'_>,
+    body: WIPOffset<Vector<'b, u8>>,
+) -> WIPOffset<wire::Entry<'b>> {
+    let client_msg_id = fbb.create_vector(e.client_msg_id);
+    let refers_to = e.refers_to.map(wire::Uuid::from);
+    let fields = wire::EntryArgs {
+        chat_id: Some(&e.chat.into()),
+        message_id: Some(&e.message.into()),
+        seq: e.seq,
+        sender_id: e.sender.get(),
+        sender_device: e.device.0,
+        kind: e.kind,
+        content_type: e.content_type,
+        body: Some(body),
+        client_msg_id: Some(client_msg_id),
+        refers_to: refers_to.as_ref(),
+        after_seq: e.after_seq,
+        timestamp_ms: e.timestamp_ms,
+    };
+    wire::Entry::create(fbb, &fields)
+}
+
+/// An ack's table.
+fn create_ack<'b>(
+    fbb: &mut FlatBufferBuilder<'b>,
+    client_msg_id: &[u8],
+    (chat, message): (ChatId, MessageId),
+    seq: u64,
+    timestamp_ms: u64,
+) -> WIPOffset<wire::SendAck<'b>> {
+    let client_msg_id = fbb.create_vector(client_msg_id);
+    let fields = wire::SendAckArgs {
+        client_msg_id: Some(client_msg_id),
+        chat_id: Some(&chat.into()),
+        message_id: Some(&message.into()),
+        seq,
+        status: SendStatus::sent,
+        timestamp_ms,
+    };
+    wire::SendAck::create(fbb, &fields)
 }
 
 impl Encoder {
@@ -110,17 +170,33 @@ impl Encoder {
         Self::default()
     }
 
+    /// As [`Self::new`], for frames that do not live long: they share allocations.
+    pub fn in_arena() -> Self {
+        Self { arena: Some(Arena::default()), ..Self::default() }
+    }
+
     fn finish(&mut self, kind: Body, body: WIPOffset<UnionWIPOffset>) -> Bytes {
         let frame = wire::Frame::create(&mut self.fbb, &wire::FrameArgs { body_type: kind, body: Some(body) });
         self.fbb.finish_size_prefixed(frame, Some(FILE_IDENTIFIER));
-        let bytes = Bytes::copy_from_slice(self.fbb.finished_data());
+        let frame = self.fbb.finished_data();
+        let bytes = match &mut self.arena {
+            Some(arena) => arena.copy(frame),
+            None => Bytes::copy_from_slice(frame),
+        };
         self.fbb.reset();
         bytes
     }
 
-    /// An Entry frame. It shares a buffer with its neighbours: copy it to keep it.
+    /// An Entry frame.
     pub fn entry(&mut self, e: &EntryFields<'_>) -> Bytes {
-        entry::entry(&mut self.entries, e)
+        match self.entries.frame(e) {
+            Some(frame) => put_together(&mut self.arena, frame.len(), |out| frame.write(out)),
+            None => {
+                let body = self.fbb.create_vector(e.body);
+                let entry = create_entry(&mut self.fbb, e, body);
+                self.finish(Body::Entry, entry.as_union_value())
+            }
+        }
     }
 
     /// A Send frame.
@@ -158,19 +234,13 @@ impl Encoder {
         seq: u64,
         timestamp_ms: u64,
     ) -> Bytes {
-        let client_msg_id = self.fbb.create_vector(client_msg_id);
-        let ack = wire::SendAck::create(
-            &mut self.fbb,
-            &wire::SendAckArgs {
-                client_msg_id: Some(client_msg_id),
-                chat_id: Some(&chat.into()),
-                message_id: Some(&message.into()),
-                seq,
-                status: SendStatus::sent,
-                timestamp_ms,
-            },
-        );
-        self.finish(Body::SendAck, ack.as_union_value())
+        match self.acks.frame(client_msg_id, (chat, message), seq, timestamp_ms) {
+            Some(frame) => put_together(&mut self.arena, frame.len(), |out| frame.write(out)),
+            None => {
+                let ack = create_ack(&mut self.fbb, client_msg_id, (chat, message), seq, timestamp_ms);
+                self.finish(Body::SendAck, ack.as_union_value())
+            }
+        }
     }
 
     /// A Hello frame.

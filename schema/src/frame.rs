@@ -2,9 +2,12 @@
 //!
 //! The only unsafe code of the workspace's contract is here: an unchecked root behind types whose constructors verify.
 
+mod plain;
+
 use bytes::Bytes;
 use flatbuffers::{InvalidFlatbuffer, VerifierOptions};
 
+use crate::arena::Arena;
 use crate::wire::{self, Frame};
 
 /// Bytes of the length prefix before every frame.
@@ -76,6 +79,9 @@ fn verify(bytes: &[u8], options: &VerifierOptions) -> Result<(), FrameError> {
     if &bytes[8..12] != FILE_IDENTIFIER.as_bytes() {
         return Err(FrameError::WrongIdentifier);
     }
+    if plain::is_plain(bytes) {
+        return Ok(());
+    }
     wire::size_prefixed_root_as_frame_with_opts(options, bytes)
         .map(|_| ())
         .map_err(|e: InvalidFlatbuffer| FrameError::Malformed(e.to_string()))
@@ -123,6 +129,11 @@ impl<'a> FrameRef<'a> {
     /// A copy that outlives the read buffer.
     pub fn to_frame(self) -> VerifiedFrame {
         VerifiedFrame(Bytes::copy_from_slice(self.0))
+    }
+
+    /// As [`Self::to_frame`], for many short-lived frames.
+    pub fn to_frame_in(self, arena: &mut Arena) -> VerifiedFrame {
+        VerifiedFrame(arena.copy(self.0))
     }
 }
 

@@ -144,6 +144,8 @@ impl Core for ShardCore {
 
     fn received(&mut self, now: Now, conn: ConnId, bytes: &[u8]) {
         self.gateway.received(now, conn, bytes, &mut self.hub);
+        // At once, while what was read is in the cache: a wake may bring thousands of sends.
+        self.settle(now);
     }
 
     fn closed(&mut self, now: Now, conn: ConnId) {
@@ -210,6 +212,10 @@ impl Core for ShardCore {
         let board = (!self.partitions.is_empty()).then_some(self.board_due_ns);
         let partitions = self.partitions.iter().filter_map(Partition::next_deadline_ns);
         partitions.chain(self.gateway.next_deadline_ns()).chain(stop).chain(board).min()
+    }
+
+    fn has_work(&self) -> bool {
+        self.hub.has_work()
     }
 
     fn stop(&mut self, now: Now) {

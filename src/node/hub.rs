@@ -63,6 +63,11 @@ impl Hub {
         self.local.pop_front()
     }
 
+    /// Something was handed over since the last turn.
+    pub fn has_work(&self) -> bool {
+        !self.local.is_empty() || self.gaps.any() || self.port.is_dirty()
+    }
+
     /// Takes what the other shards sent, at most `budget`; whether there is more.
     pub fn drain(&mut self, budget: usize) -> bool {
         let (topology, local) = (self.topology, &mut self.local);

@@ -218,16 +218,22 @@ impl Port {
         self.metrics.add(&mut self.tally);
     }
 
+    /// Something was pushed since the last [`Self::flush`].
+    pub fn is_dirty(&self) -> bool {
+        self.out.iter().any(|out| out.dirty)
+    }
+
     /// Envelopes that wait in overflows (bounded by the capacities).
     pub fn overflowing(&self) -> usize {
         self.out.iter().filter_map(|out| out.lanes.as_ref()).map(OutLanes::overflowing).sum()
     }
 
-    /// Hands over at most `budget` envelopes as (source, envelope): acks and control first, but every class gets a share
-    /// of the budget, and sources take turns. Wakes producers that waited for the room this makes.
+    /// Hands over at most `budget` envelopes as (source, envelope): acks first, so that no push overtakes the answer to what
+    /// came before it; then control; but every class gets a share of the budget, and sources take turns. Wakes producers that waited for the room this makes.
     pub fn drain(&mut self, budget: usize, mut take: impl FnMut(u16, Envelope)) -> Drained {
         let share = (budget / CLASS_COUNT).max(1);
         let mut left = budget;
+        left -= self.drain_class(Class::Ack, left.saturating_sub((CLASS_COUNT - 1) * share), &mut take);
         for class in PRIORITY {
             left -= self.drain_class(class, share.min(left), &mut take);
         }

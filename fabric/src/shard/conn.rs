@@ -9,7 +9,6 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use bytes::Bytes;
 use monoio::io::AsyncWriteRent;
 
 use super::metrics::count;
@@ -87,32 +86,23 @@ impl Conn {
     }
 }
 
-/// What is being written: a chunk of the core's as it is, or small ones copied together.
+/// What the ring is writing.
 pub(super) struct Outgoing {
-    pub(super) data: Data,
+    pub(super) data: Vec<u8>,
     from: usize,
 }
 
-pub(super) enum Data {
-    Chunk(Bytes),
-    Pooled(Vec<u8>),
-}
-
 impl Outgoing {
-    pub(super) fn new(data: Data) -> Self {
+    pub(super) fn new(data: Vec<u8>) -> Self {
         Self { data, from: 0 }
     }
 
     fn rest(&self) -> &[u8] {
-        let all = match &self.data {
-            Data::Chunk(bytes) => &bytes[..],
-            Data::Pooled(buffer) => &buffer[..],
-        };
-        &all[self.from..]
+        &self.data[self.from..]
     }
 }
 
-// SAFETY: both kinds keep their bytes on the heap, where they stay while the value moves, and nothing changes them while the
+// SAFETY: the bytes are on the heap, where they stay while the value moves, and nothing changes them while the
 // kernel reads; pointer and length describe the same initialised range.
 unsafe impl monoio::buf::IoBuf for Outgoing {
     fn read_ptr(&self) -> *const u8 {

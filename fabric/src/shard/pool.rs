@@ -1,8 +1,4 @@
-//! Buffers that small chunks of output are copied together in, kept for reuse by size.
-
-use bytes::Bytes;
-
-use super::conn::Data;
+//! Buffers for output that a socket did not take at once, kept for reuse by size.
 
 /// Sizes of kept buffers: 4, 8, 16, 32 and 64 KiB and a little (a batch may end with a chunk beyond the limit).
 const SIZES: [usize; 5] = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10];
@@ -15,18 +11,11 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Takes all `chunks` (`bytes` long together): a single one as it is, several copied into one buffer.
-    pub(super) fn gather(&mut self, chunks: &mut Vec<Bytes>, bytes: usize) -> Data {
-        if chunks.len() == 1
-            && let Some(chunk) = chunks.pop()
-        {
-            return Data::Chunk(chunk);
-        }
-        let mut buffer = self.take(bytes);
-        for chunk in chunks.drain(..) {
-            buffer.extend_from_slice(&chunk);
-        }
-        Data::Pooled(buffer)
+    /// A copy of what a socket did not take.
+    pub(super) fn keep(&mut self, rest: &[u8]) -> Vec<u8> {
+        let mut buffer = self.take(rest.len());
+        buffer.extend_from_slice(rest);
+        buffer
     }
 
     fn take(&mut self, bytes: usize) -> Vec<u8> {

@@ -110,6 +110,14 @@ fn rings() -> io::Result<Vec<RawFd>> {
     Ok(rings)
 }
 
+/// Has the kernel take what is in the submission queue now, without waiting for the loop to come to rest.
+pub(super) fn submit(ring: RawFd) -> io::Result<()> {
+    // SAFETY: no argument is passed; the kernel takes at most what the queue holds.
+    let result =
+        unsafe { libc::syscall(libc::SYS_io_uring_enter, ring, u32::MAX, 0u32, 0u32, core::ptr::null::<u8>(), 0usize) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Has the kernel post deferred completions, without submitting or waiting.
 pub(super) fn reap(ring: RawFd) -> io::Result<()> {
     const GETEVENTS: u32 = 1;

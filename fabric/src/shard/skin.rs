@@ -19,7 +19,7 @@ use bytes::Bytes;
 use monoio::net::TcpStream;
 
 use super::Stopper;
-use super::conn::{CLOSING, Conn, Data, ENDED, LISTED, MORE, PAUSED, REPORTED, WRITING};
+use super::conn::{CLOSING, Conn, ENDED, LISTED, MORE, PAUSED, REPORTED, WRITING};
 use super::jobs::Jobs;
 use super::journal::Journals;
 use super::metrics::{ShardMetrics, Tally, count};
@@ -31,6 +31,8 @@ use crate::time::{Clock, Now, SystemClock};
 use crate::timer::Wheel;
 use crate::wake::Waker;
 
+/// How often a turn looks for output that its own sends made room for. What is left then waits for the next turn.
+const FLUSH_ROUNDS: usize = 4;
 /// Most output taken from the core for one write.
 const WRITE_BYTES: usize = 64 * 1024;
 /// Most read from a socket at once.
@@ -70,6 +72,8 @@ pub(super) struct Skin<C: Core> {
     conns: RefCell<Vec<RawFd>>,
     buffer: RefCell<Box<[u8]>>,
     chunks: RefCell<Vec<Bytes>>,
+    /// Where a connection's small chunks are copied together for a send.
+    gathered: RefCell<Vec<u8>>,
     pool: RefCell<Pool>,
     flush: RefCell<Vec<Rc<Conn>>>,
     closing: RefCell<Wheel<Weak<Conn>>>,
@@ -87,6 +91,8 @@ pub(super) struct Skin<C: Core> {
     pub(super) timer: RefCell<Option<TaskWaker>>,
     writes: Cell<usize>,
     journal_writes: Cell<usize>,
+    /// A journal's write is in the ring, and the kernel has not been told.
+    unsubmitted: Cell<bool>,
     stopper: Stopper,
     stopping: Cell<bool>,
     ended: Cell<bool>,
@@ -139,6 +145,7 @@ impl<C: Core + 'static> Skin<C> {
             conns: RefCell::new(Vec::new()),
             buffer: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             chunks: RefCell::new(Vec::new()),
+            gathered: RefCell::new(Vec::new()),
             pool: RefCell::new(Pool::default()),
             flush: RefCell::new(Vec::new()),
             closing: RefCell::new(Wheel::new(8_000_000)),
@@ -153,6 +160,7 @@ impl<C: Core + 'static> Skin<C> {
             timer: RefCell::new(None),
             writes: Cell::new(0),
             journal_writes: Cell::new(0),
+            unsubmitted: Cell::new(false),
             stopper: parts.stopper,
             stopping: Cell::new(false),
             ended: Cell::new(false),
@@ -284,24 +292,24 @@ impl<C: Core + 'static> Skin<C> {
         }
     }
 
-    pub(super) fn write_ended(&self, conn: &Rc<Conn>, result: io::Result<()>, data: Data) {
+    pub(super) fn write_ended(&self, conn: &Rc<Conn>, result: io::Result<()>, data: Vec<u8>) {
         self.writes.set(self.writes.get() - 1);
-        if let Data::Pooled(buffer) = data {
-            self.pool.borrow_mut().put(buffer);
-        }
+        self.pool.borrow_mut().put(data);
         conn.clear(WRITING);
         match result {
             Ok(()) if conn.has(MORE | CLOSING) => self.list(conn),
             Ok(()) => (),
-            Err(_) => {
-                // Reading sees the end; a closing connection has nothing left to wait for.
-                conn.shutdown(Shutdown::Both);
-                if conn.has(CLOSING) {
-                    self.report_closed(conn);
-                }
-            }
+            Err(_) => self.write_failed(conn),
         }
         self.dirty.mark();
+    }
+
+    /// Reading sees the end; a closing connection has nothing left to wait for.
+    fn write_failed(&self, conn: &Conn) {
+        conn.shutdown(Shutdown::Both);
+        if conn.has(CLOSING) {
+            self.report_closed(conn);
+        }
     }
 
     fn journal_written(&self, journal: u16, ticket: u64, result: io::Result<()>) {

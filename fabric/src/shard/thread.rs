@@ -76,7 +76,9 @@ pub(super) fn long_slice() -> io::Result<()> {
         deadline: u64,
         period: u64,
     }
-    let attributes = SchedAttr { size: size_of::<SchedAttr>() as u32, runtime: SLICE_NS, ..SchedAttr::default() };
+    // SAFETY: no pointers; 0 = this thread.
+    let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    let attributes = SchedAttr { size: size_of::<SchedAttr>() as u32, nice, runtime: SLICE_NS, ..SchedAttr::default() };
     // SAFETY: the pointer is to a sched_attr that says its own size; 0 = this thread.
     check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) } as libc::c_int)
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fabric::net::websocket::{Kind, server_frame};
 use fabric::tier::Egress;
 use fabric::time::Now;
-use schema::envelope::Target;
+use schema::envelope::{Target, Trace};
 use schema::frame::FrameRef;
 use schema::ids::{ChatId, MessageId};
 
@@ -56,7 +56,7 @@ impl Shard {
     pub(crate) fn deliver(
         &mut self,
         now: Now,
-        (chat, seq, accepted_ns): (ChatId, u64, u64),
+        (chat, seq, trace): (ChatId, u64, Option<&Trace>),
         frame: Bytes,
         targets: &[Target],
         egress: &mut dyn Egress,
@@ -84,9 +84,10 @@ impl Shard {
                     self.metrics.cursors_evicted.inc_by(cursors.evict(chat, limit) as u64);
                     self.metrics.entries_live.inc();
                     self.write_entry(now, index, chat, seq, &mut shared);
-                    if accepted_ns > 0 {
-                        let took_ns = now.mono_ns.saturating_sub(accepted_ns);
+                    if let Some(Trace { stages, .. }) = trace {
+                        let took_ns = now.mono_ns.saturating_sub(stages.accepted);
                         self.metrics.delivery_seconds.observe(took_ns as f64 / 1e9);
+                        self.metrics.observe_stages(now.mono_ns, stages);
                     }
                 }
                 Offer::Duplicate => {

@@ -9,7 +9,7 @@ use fabric::core::ConnId;
 use fabric::tier::Egress;
 use fabric::time::Now;
 use schema::encode::SendTarget;
-use schema::envelope::{Body, Class, Envelope};
+use schema::envelope::{Body, Class, Envelope, Stages, Trace};
 use schema::errors::{ErrorCode, Retry};
 use schema::frame::{FrameRef, VerifiedFrame};
 use schema::ids::{ChatId, UserId};
@@ -72,7 +72,7 @@ impl Shard {
             return self.refuse(now, index, chat, id, code, retry_after_ms, egress);
         }
         let retry = send.retry() || tick_of(now) - self.conns[index].since < RETRY_TICKS;
-        let frame = owned.cloned().unwrap_or_else(|| frame.to_frame());
+        let frame = owned.cloned().unwrap_or_else(|| frame.to_frame_in(&mut self.arena));
         let partition = chat.slot().partition(self.config.partitions);
         self.sampled = self.sampled.wrapping_add(1);
         let accepted_ns = if self.sampled.is_multiple_of(SAMPLE) { now.mono_ns } else { 0 };
@@ -165,7 +165,10 @@ impl Shard {
         let body = Body::Send { frame, user, device, chat, to, retry };
         let mut envelope = Envelope::new(Class::Send, body).reply_to(reply);
         envelope.header.slot = slot;
-        envelope.header.stages.accepted = kept.accepted_ns;
+        if kept.accepted_ns > 0 {
+            let stages = Stages { accepted: kept.accepted_ns, ..Stages::default() };
+            envelope.header.trace = Some(Box::new(Trace { id: 0, stages }));
+        }
         egress.to_owner(slot, envelope);
     }
 

@@ -8,8 +8,8 @@ use flatbuffers::{FlatBufferBuilder, ForwardsUOffset, UnionWIPOffset, Vector, Ve
 use smallvec::SmallVec;
 
 use super::{
-    Address, Body, ChangedChat, Class, DevicePosition, Envelope, GapScope, Header, Recipient, Stages, SyncCursor,
-    Target,
+    Address, Body, ChangedChat, Class, Envelope, GapScope, Header, Recipient, Recipients, Stages, SyncCursor, Target,
+    Trace,
 };
 use crate::errors::ErrorCode;
 use crate::frame::{FrameError, VerifiedFrame};
@@ -71,14 +71,14 @@ pub fn decode(bytes: &Bytes) -> Result<Envelope, EnvelopeError> {
 }
 
 fn encode_header(header: &Header) -> link::Header {
-    let stages = &header.stages;
+    let Trace { id, stages } = header.trace.as_deref().copied().unwrap_or_default();
     let stages = link::Stages::new(stages.accepted, stages.ordered, stages.committed, stages.routed, stages.written);
     link::Header::new(
         header.slot_epoch,
         header.request_id,
         header.deadline_ns,
-        (header.trace_id >> 64) as u64,
-        header.trace_id as u64,
+        (id >> 64) as u64,
+        id as u64,
         &encode_address(header.reply),
         &stages,
         header.slot.get(),
@@ -91,6 +91,16 @@ fn decode_header(header: &link::Header) -> Result<Header, EnvelopeError> {
     const CLASSES: [Class; super::CLASS_COUNT] =
         [Class::Send, Class::Ack, Class::Control, Class::Live, Class::Sync, Class::Ephemeral];
     let stages = header.stages();
+    let trace = Trace {
+        id: (u128::from(header.trace_high()) << 64) | u128::from(header.trace_low()),
+        stages: Stages {
+            accepted: stages.accepted(),
+            ordered: stages.ordered(),
+            committed: stages.committed(),
+            routed: stages.routed(),
+            written: stages.written(),
+        },
+    };
     Ok(Header {
         version: header.version(),
         class: *CLASSES.get(usize::from(header.class_())).ok_or(EnvelopeError::OutOfRange("class"))?,
@@ -99,14 +109,7 @@ fn decode_header(header: &link::Header) -> Result<Header, EnvelopeError> {
         reply: decode_address(header.reply()),
         request_id: header.request_id(),
         deadline_ns: header.deadline_ns(),
-        trace_id: (u128::from(header.trace_high()) << 64) | u128::from(header.trace_low()),
-        stages: Stages {
-            accepted: stages.accepted(),
-            ordered: stages.ordered(),
-            committed: stages.committed(),
-            routed: stages.routed(),
-            written: stages.written(),
-        },
+        trace: (trace != Trace::default()).then(|| Box::new(trace)),
     })
 }
 
@@ -156,23 +159,28 @@ fn encode_recipients<'b>(
     recipients: &[Recipient],
 ) -> WIPOffset<Vector<'b, ForwardsUOffset<link::Recipient<'b>>>> {
     let mut offsets = Vec::with_capacity(recipients.len());
-    for recipient in recipients {
-        let position = |p: &DevicePosition| link::DevicePosition::new(p.acked_seq, p.device.0);
-        let positions: SmallVec<[_; 4]> = recipient.positions.iter().map(position).collect();
+    for devices in recipients.chunk_by(|one, other| one.user == other.user) {
+        let position = |r: &Recipient| r.device.map(|device| link::DevicePosition::new(r.acked_seq, device.0));
+        let positions: SmallVec<[_; 4]> = devices.iter().filter_map(position).collect();
         let positions = Some(fbb.create_vector(&positions));
-        offsets.push(link::Recipient::create(fbb, &link::RecipientArgs { user: recipient.user.get(), positions }));
+        offsets.push(link::Recipient::create(fbb, &link::RecipientArgs { user: devices[0].user.get(), positions }));
     }
     fbb.create_vector(&offsets)
 }
 
-type Recipients<'b> = Option<Vector<'b, ForwardsUOffset<link::Recipient<'b>>>>;
+type Listed<'b> = Option<Vector<'b, ForwardsUOffset<link::Recipient<'b>>>>;
 
-fn decode_recipients(recipients: Recipients<'_>) -> Result<SmallVec<[Recipient; 2]>, EnvelopeError> {
-    let position = |p: &link::DevicePosition| DevicePosition { device: DeviceId(p.device()), acked_seq: p.acked_seq() };
-    let mut out = SmallVec::new();
+fn decode_recipients(recipients: Listed<'_>) -> Result<Recipients, EnvelopeError> {
+    let mut out = Recipients::new();
     for recipient in recipients.iter().flatten() {
-        let positions = recipient.positions().map(|list| list.iter().map(position).collect()).unwrap_or_default();
-        out.push(Recipient { user: user(recipient.user())?, positions });
+        let user = user(recipient.user())?;
+        let position =
+            |p: &link::DevicePosition| Recipient { user, device: Some(DeviceId(p.device())), acked_seq: p.acked_seq() };
+        let before = out.len();
+        out.extend(recipient.positions().iter().flatten().map(position));
+        if out.len() == before {
+            out.push(Recipient { user, device: None, acked_seq: 0 });
+        }
     }
     Ok(out)
 }

@@ -73,8 +73,17 @@ pub struct Stages {
     pub written: u64,
 }
 
+/// What a sampled message carries along.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Trace {
+    /// 0 = its stages are timed, but it is not traced.
+    pub id: u128,
+    /// See [`Stages`].
+    pub stages: Stages,
+}
+
 /// The fixed-size part.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Header {
     /// [`ENVELOPE_VERSION`] of whoever wrote it.
     pub version: u8,
@@ -84,16 +93,14 @@ pub struct Header {
     pub slot: Slot,
     /// The slot's epoch as the sender knows it.
     pub slot_epoch: u64,
-    /// The session that gets the answer.
+    /// The session that gets the answer; of a push, the session that sent the entry.
     pub reply: Address,
     /// Set by the asker, returned by the answerer.
     pub request_id: u64,
     /// ns of the host's monotonic clock after which nobody waits for the answer; 0 = none.
     pub deadline_ns: u64,
-    /// 0 = not traced.
-    pub trace_id: u128,
-    /// See [`Stages`].
-    pub stages: Stages,
+    /// Only of a sampled message: most envelopes are small, and are moved often.
+    pub trace: Option<Box<Trace>>,
 }
 
 impl Header {
@@ -110,8 +117,7 @@ impl Header {
             reply: Address::NOBODY,
             request_id: 0,
             deadline_ns: 0,
-            trace_id: 0,
-            stages: Stages { accepted: 0, ordered: 0, committed: 0, routed: 0, written: 0 },
+            trace: None,
         }
     }
 }
@@ -139,23 +145,20 @@ impl Envelope {
     }
 }
 
-/// How far one device has acknowledged a chat.
+/// A user a push is for and how far one of their devices has acknowledged the chat. A user has one for each device the
+/// owner knows, one after the other, or a single one without a device. A device that is not listed is at 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DevicePosition {
-    /// Which device.
-    pub device: DeviceId,
+pub struct Recipient {
+    /// Whose sessions get it.
+    pub user: UserId,
+    /// `None` = the owner knows no device of theirs.
+    pub device: Option<DeviceId>,
     /// Everything up to here is on the device. 0 = nothing.
     pub acked_seq: u64,
 }
 
-/// One user a push is for, with what the owner knows of each of their devices (a device not listed is at 0).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Recipient {
-    /// Whose sessions get it.
-    pub user: UserId,
-    /// Known devices.
-    pub positions: SmallVec<[DevicePosition; 2]>,
-}
+/// What a push or nudge is for; two users with a device each stay in place.
+pub type Recipients = SmallVec<[Recipient; 2]>;
 
 /// One session a push is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -332,7 +335,7 @@ pub enum Body {
     },
 
     // ---- owner -> router --------------------------------------------------------------------------------------------
-    /// A committed entry for its online recipients.
+    /// A committed entry for its online recipients. The session of the header's `reply` has its ack instead.
     Push {
         /// Which chat.
         chat: ChatId,
@@ -341,9 +344,7 @@ pub enum Body {
         /// The Entry frame, encoded once.
         frame: Bytes,
         /// For whom.
-        recipients: SmallVec<[Recipient; 2]>,
-        /// The session that sent it has its ack instead.
-        except: Address,
+        recipients: Recipients,
     },
     /// A frame for all sessions of some users, in no chat order: receipts.
     Notify {
@@ -359,7 +360,7 @@ pub enum Body {
         /// Its committed head.
         head_seq: u64,
         /// Who is behind.
-        recipients: SmallVec<[Recipient; 2]>,
+        recipients: Recipients,
     },
 
     // ---- gateway -> router ------------------------------------------------------------------------------------------

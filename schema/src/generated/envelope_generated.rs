@@ -3605,7 +3605,6 @@ impl<'a> Push<'a> {
   pub const VT_SEQ: ::flatbuffers::VOffsetT = 6;
   pub const VT_FRAME: ::flatbuffers::VOffsetT = 8;
   pub const VT_RECIPIENTS: ::flatbuffers::VOffsetT = 10;
-  pub const VT_EXCEPT: ::flatbuffers::VOffsetT = 12;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -3618,7 +3617,6 @@ impl<'a> Push<'a> {
   ) -> ::flatbuffers::WIPOffset<Push<'bldr>> {
     let mut builder = PushBuilder::new(_fbb);
     builder.add_seq(args.seq);
-    if let Some(x) = args.except { builder.add_except(x); }
     if let Some(x) = args.recipients { builder.add_recipients(x); }
     if let Some(x) = args.frame { builder.add_frame(x); }
     if let Some(x) = args.chat { builder.add_chat(x); }
@@ -3654,13 +3652,6 @@ impl<'a> Push<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Recipient>>>>(Push::VT_RECIPIENTS, None)}
   }
-  #[inline]
-  pub fn except(&self) -> Option<&'a Address> {
-    // Safety:
-    // Created from valid Table for this object
-    // which contains a valid value in this slot
-    unsafe { self._tab.get::<Address>(Push::VT_EXCEPT, None)}
-  }
 }
 
 impl ::flatbuffers::Verifiable for Push<'_> {
@@ -3673,7 +3664,6 @@ impl ::flatbuffers::Verifiable for Push<'_> {
      .visit_field::<u64>("seq", Self::VT_SEQ, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("frame", Self::VT_FRAME, true)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<Recipient>>>>("recipients", Self::VT_RECIPIENTS, false)?
-     .visit_field::<Address>("except", Self::VT_EXCEPT, false)?
      .finish();
     Ok(())
   }
@@ -3683,7 +3673,6 @@ pub struct PushArgs<'a> {
     pub seq: u64,
     pub frame: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
     pub recipients: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Recipient<'a>>>>>,
-    pub except: Option<&'a Address>,
 }
 impl<'a> Default for PushArgs<'a> {
   #[inline]
@@ -3693,7 +3682,6 @@ impl<'a> Default for PushArgs<'a> {
       seq: 0,
       frame: None, // required field
       recipients: None,
-      except: None,
     }
   }
 }
@@ -3720,10 +3708,6 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PushBuilder<'a, 'b, A> {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Push::VT_RECIPIENTS, recipients);
   }
   #[inline]
-  pub fn add_except(&mut self, except: &Address) {
-    self.fbb_.push_slot_always::<&Address>(Push::VT_EXCEPT, except);
-  }
-  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> PushBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     PushBuilder {
@@ -3747,7 +3731,6 @@ impl ::core::fmt::Debug for Push<'_> {
       ds.field("seq", &self.seq());
       ds.field("frame", &self.frame());
       ds.field("recipients", &self.recipients());
-      ds.field("except", &self.except());
       ds.finish()
   }
 }

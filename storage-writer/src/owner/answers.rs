@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use fabric::tier::Egress;
-use schema::envelope::{Address, Body, Class, Envelope};
+use schema::envelope::{Address, Body, Class, Envelope, Trace};
 use schema::errors::ErrorCode;
 use schema::ids::{ChatId, MessageId};
 use schema::timeuuid;
 
-/// Answers a send.
+/// Answers a send. `trace`: of a sampled one.
 pub(super) fn send_sent(
     egress: &mut dyn Egress,
     (reply, request_id): (Address, u64),
@@ -15,11 +15,13 @@ pub(super) fn send_sent(
     chat: ChatId,
     seq: u64,
     message: MessageId,
+    trace: Option<Box<Trace>>,
 ) {
     let timestamp_ms = timeuuid::unix_ms(message);
     let mut envelope = Envelope::new(Class::Ack, Body::Sent { client_msg_id, chat, message, seq, timestamp_ms });
     envelope.header.reply = reply;
     envelope.header.request_id = request_id;
+    envelope.header.trace = trace;
     egress.to_gateway(reply, envelope);
 }
 

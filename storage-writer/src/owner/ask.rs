@@ -2,14 +2,17 @@
 
 use bytes::Bytes;
 use schema::dedupe::DedupeKey;
-use schema::envelope::Header;
+use schema::envelope::{Address, Trace};
 use schema::ids::{ChatId, DeviceId, MessageId, UserId};
 
 use super::batch::{Item, What};
 
 /// Who asks for what, taken out of an envelope once.
 pub(super) struct Ask {
-    pub header: Header,
+    pub reply: Address,
+    pub request_id: u64,
+    /// Only of a sampled send.
+    pub trace: Option<Box<Trace>>,
     pub chat: ChatId,
     pub user: UserId,
     pub device: DeviceId,
@@ -20,13 +23,12 @@ pub(super) struct Ask {
 impl Ask {
     /// For an answer that is given later.
     pub(super) fn share(&self) -> Self {
-        Self { client_msg_id: self.client_msg_id.clone(), ..*self }
+        Self { client_msg_id: self.client_msg_id.clone(), trace: self.trace.clone(), ..*self }
     }
 }
 
 /// What a batch keeps of a send.
 pub(super) fn item(what: What, chat: u32, seq: u64, message: MessageId, frame: Bytes, ask: Ask) -> Item {
-    let sampled = ask.header.trace_id != 0 || ask.header.stages.accepted != 0;
     Item {
         what,
         chat,
@@ -37,8 +39,8 @@ pub(super) fn item(what: What, chat: u32, seq: u64, message: MessageId, frame: B
         user: ask.user,
         device: ask.device,
         client_msg_id: ask.client_msg_id,
-        reply: ask.header.reply,
-        request_id: ask.header.request_id,
-        trace: sampled.then(|| Box::new((ask.header.trace_id, ask.header.stages))),
+        reply: ask.reply,
+        request_id: ask.request_id,
+        trace: ask.trace,
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use schema::dedupe::DedupeKey;
-use schema::envelope::{Address, Stages};
+use schema::envelope::{Address, Trace};
 use schema::errors::ErrorCode;
 use schema::ids::{DeviceId, MessageId, UserId};
 use schema::timeuuid;
@@ -34,7 +34,7 @@ pub(crate) struct Item {
     pub reply: Address,
     pub request_id: u64,
     /// Only of a sampled send.
-    pub trace: Option<Box<(u128, Stages)>>,
+    pub trace: Option<Box<Trace>>,
 }
 
 /// A device's position on its way into a block, coalesced: the highest of each kind, with its message.

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use fabric::tier::Egress;
 use fabric::time::Now;
-use schema::envelope::{Body, Class, DevicePosition, Envelope, Recipient};
+use schema::envelope::{Body, Class, Envelope, Recipient, Recipients};
 use schema::errors::{ErrorCode, Retry};
 use schema::ids::{MessageId, UserId};
 use schema::wire::MarkStatus;
@@ -22,9 +22,11 @@ use crate::partition::Partition;
 const SETTLED_AT_ONCE: usize = 64;
 
 /// A member as a push's recipient.
-pub(super) fn recipient(member: &Member) -> Recipient {
-    let position = |d: &super::chats::Device| DevicePosition { device: d.id, acked_seq: d.acked };
-    Recipient { user: member.user, positions: member.devices.iter().map(position).collect() }
+pub(super) fn recipient(member: &Member) -> impl Iterator<Item = Recipient> {
+    let user = member.user;
+    let known = member.devices.iter().map(move |d| Recipient { user, device: Some(d.id), acked_seq: d.acked });
+    let unknown = member.devices.is_empty().then_some(Recipient { user, device: None, acked_seq: 0 });
+    known.chain(unknown)
 }
 
 impl Partition {
@@ -62,7 +64,7 @@ impl Partition {
         let reply = (item.reply, item.request_id);
         match item.what {
             What::Entry | What::Duplicate => {
-                send_sent(egress, reply, client_msg_id, chat, item.seq, item.message);
+                send_sent(egress, reply, client_msg_id, chat, item.seq, item.message, item.trace.clone());
                 true
             }
             What::Refusal(code) => {
@@ -75,28 +77,26 @@ impl Partition {
     fn push(&self, now: Now, item: &mut Item, egress: &mut dyn Egress) {
         let chat = self.memory.chats.get(item.chat);
         let trace = item.trace.take().map(|mut trace| {
-            trace.1.committed = now.mono_ns;
+            trace.stages.committed = now.mono_ns;
             trace
         });
         let frame = core::mem::take(&mut item.frame);
         let envelope = |recipients, frame| {
-            let body = Body::Push { chat: chat.id, seq: item.seq, frame, recipients, except: item.reply };
-            let mut envelope = Envelope::new(Class::Live, body);
-            if let Some(trace) = &trace {
-                (envelope.header.trace_id, envelope.header.stages) = **trace;
-            }
+            let body = Body::Push { chat: chat.id, seq: item.seq, frame, recipients };
+            let mut envelope = Envelope::new(Class::Live, body).reply_to(item.reply);
+            envelope.header.trace.clone_from(&trace);
             envelope
         };
         let Some(first) = chat.members.first().map(|member| member.user) else { return };
         if chat.members.iter().all(|member| egress.same_router(first, member.user)) {
-            return egress.to_router(first, envelope(chat.members.iter().map(recipient).collect(), frame));
+            return egress.to_router(first, envelope(chat.members.iter().flat_map(recipient).collect(), frame));
         }
-        let mut routers: SmallVec<[SmallVec<[Recipient; 2]>; 2]> = SmallVec::new();
+        let mut routers: SmallVec<[Recipients; 2]> = SmallVec::new();
         for member in &chat.members {
             let same = routers.iter_mut().find(|group| egress.same_router(group[0].user, member.user));
             match same {
-                Some(group) => group.push(recipient(member)),
-                None => routers.push(smallvec![recipient(member)]),
+                Some(group) => group.extend(recipient(member)),
+                None => routers.push(recipient(member).collect()),
             }
         }
         for recipients in routers {

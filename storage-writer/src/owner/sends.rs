@@ -8,7 +8,7 @@ use bytes::Bytes;
 use fabric::tier::Egress;
 use fabric::time::Now;
 use schema::encode::EntryFields;
-use schema::envelope::{Body, Class, Envelope};
+use schema::envelope::{Body, Class, Envelope, Header};
 use schema::errors::{ErrorCode, Retry};
 use schema::ids::{ChatId, ChatKind, MessageId, UserId};
 use schema::timeuuid;
@@ -71,7 +71,9 @@ impl Partition {
         let Body::Send { frame, user, device, chat, .. } = &envelope.body else { return None };
         let client_msg_id = frame.share(frame.root().body_as_send()?.client_msg_id()?.bytes());
         let key = self.keys.key(*chat, *user, &client_msg_id);
-        Some(Ask { header: envelope.header, chat: *chat, user: *user, device: *device, key, client_msg_id })
+        let Header { reply, request_id, ref trace, .. } = envelope.header;
+        let trace = trace.clone();
+        Some(Ask { reply, request_id, trace, chat: *chat, user: *user, device: *device, key, client_msg_id })
     }
 
     /// Answers, parks, refuses or orders a send. `looked_up`: the store has been asked and does not know it.
@@ -81,7 +83,7 @@ impl Partition {
             return;
         };
         let Body::Send { to, retry, .. } = envelope.body else { return };
-        if !self.refusals.admits(ask.header.reply, ask.chat, &ask.key) {
+        if !self.refusals.admits(ask.reply, ask.chat, &ask.key) {
             return self.refuse_send(&ask, ErrorCode::AfterRefused, egress);
         }
         let index = match self.admit(&ask, to) {
@@ -157,12 +159,12 @@ impl Partition {
         if known.chat != index {
             return self.refuse_send(&ask, ErrorCode::InvalidClientMsgId, egress);
         }
-        self.refusals.taken(ask.header.reply, ask.chat);
+        self.refusals.taken(ask.reply, ask.chat);
         if known.seq <= self.memory.chats.get(index).head.seq {
             self.metrics.dedupe_memory_hits.inc();
             self.metrics.acks.inc();
-            let reply = (ask.header.reply, ask.header.request_id);
-            return send_sent(egress, reply, ask.client_msg_id, ask.chat, known.seq, known.message);
+            let reply = (ask.reply, ask.request_id);
+            return send_sent(egress, reply, ask.client_msg_id, ask.chat, known.seq, known.message, None);
         }
         self.metrics.dedupe_overlay_hits.inc();
         self.defer(index, What::Duplicate, known.seq, known.message, ask);
@@ -197,7 +199,7 @@ impl Partition {
             self.parked.insert(index, Parked { read, sends: VecDeque::from([envelope]) });
         }
         // It has come again: what follows it waits behind it, and is judged after it.
-        self.refusals.taken(ask.header.reply, ask.chat);
+        self.refusals.taken(ask.reply, ask.chat);
         self.metrics.parked.inc();
         self.parked_sends += 1;
         if self.waiting_sends() > self.config.waiting_sends {
@@ -246,9 +248,9 @@ impl Partition {
             Ok(Some(hit)) if hit.chat == ask.chat => {
                 self.metrics.dedupe_store_hits.inc();
                 self.metrics.acks.inc();
-                self.refusals.taken(ask.header.reply, ask.chat);
-                let reply = (ask.header.reply, ask.header.request_id);
-                send_sent(egress, reply, ask.client_msg_id, ask.chat, hit.seq, hit.message);
+                self.refusals.taken(ask.reply, ask.chat);
+                let reply = (ask.reply, ask.request_id);
+                send_sent(egress, reply, ask.client_msg_id, ask.chat, hit.seq, hit.message, None);
             }
             Ok(_) => self.order_send(now, envelope, egress, true),
             Err(_) => self.refuse_send(&ask, ErrorCode::StorageUnavailable, egress),
@@ -326,12 +328,12 @@ impl Partition {
     fn entry_ordered(&mut self, now: Now, (index, head): (u32, Head), ask: Ask, frame: Bytes) {
         self.memory.chats.get_mut(index).ordered = head;
         self.memory.dedupe.ordered(ask.key, Known { seq: head.seq, message: head.message, chat: index });
-        self.refusals.taken(ask.header.reply, ask.chat);
+        self.refusals.taken(ask.reply, ask.chat);
         self.filling.entries += 1;
         self.filling.last_ticks = timeuuid::ticks(head.message);
         let mut item = item(What::Entry, index, head.seq, head.message, frame, ask);
         if let Some(trace) = &mut item.trace {
-            trace.1.ordered = now.mono_ns;
+            trace.stages.ordered = now.mono_ns;
         }
         self.filling.items.push(item);
     }
@@ -339,7 +341,7 @@ impl Partition {
     /// Refuses a send, and remembers it if its session will try again.
     pub(super) fn refuse_send(&mut self, ask: &Ask, code: ErrorCode, egress: &mut dyn Egress) {
         self.metrics.refused(code);
-        let session = ask.header.reply;
+        let session = ask.reply;
         if code.info().retry == Retry::Never {
             // Blocks nothing; and if it is what was refused before, nothing waits for it any more.
             if self.refusals.admits(session, ask.chat, &ask.key) {
@@ -354,7 +356,7 @@ impl Partition {
                 }
             }
         }
-        send_refused(egress, Class::Ack, (session, ask.header.request_id), ask.client_msg_id.clone(), ask.chat, code);
+        send_refused(egress, Class::Ack, (session, ask.request_id), ask.client_msg_id.clone(), ask.chat, code);
     }
 
     /// Refuses every send that waits, in the order they came.
@@ -367,7 +369,7 @@ impl Partition {
         waiting.extend(self.inbox.drain(..));
         for envelope in waiting {
             let Some(ask) = self.ask(&envelope) else { continue };
-            let admitted = self.refusals.admits(ask.header.reply, ask.chat, &ask.key);
+            let admitted = self.refusals.admits(ask.reply, ask.chat, &ask.key);
             self.refuse_send(&ask, if admitted { code } else { ErrorCode::AfterRefused }, egress);
         }
     }

@@ -4,11 +4,10 @@ use core::time::Duration;
 
 use fabric::tier::Egress;
 use fabric::time::Now;
-use schema::envelope::{Body, ChangedChat, Class, Envelope, Header, Recipient, SyncCursor};
+use schema::envelope::{Body, ChangedChat, Class, Envelope, Header, Recipients, SyncCursor};
 use schema::errors::ErrorCode;
 use schema::ids::{ChatId, DeviceId, UserId};
 use schema::limits::SYNC_PAGE_CHATS;
-use smallvec::smallvec;
 
 use super::commit::recipient;
 use super::merges::{Merge, Page, newest_first};
@@ -134,7 +133,8 @@ impl Partition {
             let behind = |m: &&super::chats::Member| {
                 m.delivered < head_seq || m.devices.iter().any(|device| device.acked < head_seq)
             };
-            let recipients: Vec<Recipient> = chat.members.iter().filter(behind).map(recipient).collect();
+            let recipients: Vec<Recipients> =
+                chat.members.iter().filter(behind).map(|m| recipient(m).collect()).collect();
             chat.nudge.stage = 0;
             if recipients.is_empty() {
                 continue;
@@ -143,10 +143,10 @@ impl Partition {
             if self.nudges.schedule(stage + 1, now.mono_ns, index) {
                 self.memory.chats.get_mut(index).nudge.stage = stage + 1;
             }
-            for recipient in recipients {
+            for recipients in recipients {
                 self.metrics.nudges.inc();
-                let user = recipient.user;
-                let body = Body::Nudge { chat: id, head_seq, recipients: smallvec![recipient] };
+                let user = recipients[0].user;
+                let body = Body::Nudge { chat: id, head_seq, recipients };
                 egress.to_router(user, Envelope::new(Class::Control, body));
             }
         }

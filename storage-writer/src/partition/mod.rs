@@ -107,9 +107,11 @@ impl Partition {
     /// Takes an envelope: Send, ForgetRefusals, Mark, SyncRequest, PageRequest, SyncProbe, SyncPart. Others are counted and
     /// dropped.
     pub fn handle(&mut self, now: Now, envelope: Envelope, egress: &mut dyn Egress) {
+        if matches!(envelope.body, Body::Send { .. }) {
+            return self.handle_send(now, envelope, egress);
+        }
         let header = envelope.header;
         match envelope.body {
-            Body::Send { .. } => self.handle_send(now, envelope, egress),
             Body::ForgetRefusals { chat } => self.refusals.forget(header.reply, chat),
             Body::Mark { chat, user, device, seq, message, status } => {
                 self.handle_mark(&header, chat, (user, device), (seq, message, status), egress);

@@ -245,7 +245,7 @@ impl Partition {
             metrics,
             keys: DedupeHasher::new(config.dedupe_secret),
             generator: Generator::new(entropy.next_u64().to_le_bytes()),
-            encoder: Encoder::new(),
+            encoder: Encoder::in_arena(),
             memory,
             journal,
             filling: Batch { number: 1, ..Batch::default() },

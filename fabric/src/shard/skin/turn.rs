@@ -1,14 +1,17 @@
 //! A skin's turn: results first, then the core, then all it asks for: journal writes before socket writes.
 
+use std::future::Future as _;
+use std::io;
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::task::Waker as TaskWaker;
 
 use bytes::Bytes;
 
-use super::{LINGER, REAP_TURNS, RETRY, Skin, WRITE_BYTES};
+use super::{FLUSH_ROUNDS, LINGER, REAP_TURNS, RETRY, Skin, WRITE_BYTES};
 use crate::core::{Action, ConnId, Core};
 use crate::disk::BlockWrite;
+use crate::net::tcp;
 use crate::shard::conn::{self, CLOSING, Conn, ENDED, LISTED, MORE, Outgoing, PAUSED, REPORTED, WRITING};
 use crate::shard::journal::{self, Journals};
 use crate::shard::metrics::count;
@@ -35,7 +38,7 @@ impl<C: Core + 'static> Skin<C> {
         self.core.borrow_mut().turn(now);
         self.actions(now);
         self.start_jobs();
-        self.flush_all();
+        self.flush_all(now);
         self.expire(now);
         self.tally.add_to(&self.metrics);
         let again = self.arm(now);
@@ -116,10 +119,19 @@ impl<C: Core + 'static> Skin<C> {
             Journals::Ring(ring) => match ring.file(journal, &write.file) {
                 Ok(file) => {
                     let skin = self.clone();
-                    monoio::spawn(async move {
+                    let mut write = Box::pin(async move {
                         let result = journal::write_ring(file, write.offset, write.bytes).await;
                         skin.journal_written(journal, ticket, result);
                     });
+                    // Polled now, so that the kernel has it before the sockets' turn comes; its task polls it again. It
+                    // cannot end here: no completion is taken before the loop comes round.
+                    let mut context = std::task::Context::from_waker(TaskWaker::noop());
+                    let ended = write.as_mut().poll(&mut context).is_ready();
+                    debug_assert!(!ended, "a ring's write ends when its completion is taken");
+                    if !ended {
+                        monoio::spawn(write);
+                    }
+                    self.unsubmitted.set(true);
                     None
                 }
                 Err(error) => Some(error),
@@ -141,18 +153,33 @@ impl<C: Core + 'static> Skin<C> {
         }
     }
 
-    fn flush_all(self: &Rc<Self>) {
-        // Taken out and put back, so that its memory is kept.
-        let mut list = self.flush.take();
-        for conn in list.drain(..) {
-            conn.clear(LISTED);
-            self.flush_one(&conn);
+    /// Sends what waits, behind the journal's writes, and what the core has to say once that is gone.
+    fn flush_all(self: &Rc<Self>, now: Now) {
+        if let Some(ring) = self.ring.filter(|_| self.unsubmitted.take()) {
+            let _ = runtime::submit(ring);
         }
-        debug_assert!(self.flush.borrow().is_empty());
-        self.flush.replace(list);
+        let mut flushed = false;
+        for _ in 0..FLUSH_ROUNDS {
+            let mut list = self.flush.take();
+            if list.is_empty() {
+                break;
+            }
+            flushed = true;
+            for conn in list.drain(..) {
+                conn.clear(LISTED);
+                self.flush_one(&conn, now);
+            }
+            // Put back, so that its memory is kept, with what was listed meanwhile.
+            list.append(&mut self.flush.borrow_mut());
+            self.flush.replace(list);
+            self.actions(now);
+        }
+        if !self.flush.borrow().is_empty() || flushed && self.core.borrow().has_work() {
+            self.dirty.mark();
+        }
     }
 
-    fn flush_one(self: &Rc<Self>, conn: &Rc<Conn>) {
+    fn flush_one(self: &Rc<Self>, conn: &Rc<Conn>, now: Now) {
         if conn.has(WRITING) {
             conn.set(MORE);
             return;
@@ -176,10 +203,39 @@ impl<C: Core + 'static> Skin<C> {
         if bytes >= WRITE_BYTES / 2 {
             conn.set(MORE);
         }
-        conn.set(WRITING);
-        let data = self.pool.borrow_mut().gather(&mut chunks, bytes);
         count(&self.tally.writes, 1);
+        let mut gathered = self.gathered.borrow_mut();
+        let all = match &chunks[..] {
+            [one] => &one[..],
+            several => {
+                gathered.clear();
+                several.iter().for_each(|chunk| gathered.extend_from_slice(chunk));
+                &gathered[..]
+            }
+        };
+        match tcp::send_now(conn.fd(), all) {
+            Ok(sent) => {
+                count(&self.tally.bytes_out, sent as u64);
+                self.core.borrow_mut().written(now, conn.id, sent);
+                if sent < all.len() {
+                    self.write_later(conn, &all[sent..]);
+                } else if conn.has(MORE | CLOSING) {
+                    self.list(conn);
+                }
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                self.write_later(conn, all);
+            }
+            Err(_) => self.write_failed(conn),
+        }
+        chunks.clear();
+    }
+
+    /// Has the ring write what the socket's buffer did not take, as it empties.
+    fn write_later(self: &Rc<Self>, conn: &Rc<Conn>, rest: &[u8]) {
+        conn.set(WRITING);
         self.writes.set(self.writes.get() + 1);
+        let data = self.pool.borrow_mut().keep(rest);
         monoio::spawn(conn::write(self.clone(), conn.clone(), Outgoing::new(data)));
     }
 

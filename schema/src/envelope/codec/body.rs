@@ -155,15 +155,11 @@ fn encode_answer(fbb: &mut Builder, body: &Body) -> Union {
 
 fn encode_to_router(fbb: &mut Builder, body: &Body) -> Union {
     match body {
-        Body::Push { chat, seq, frame, recipients, except } => {
+        Body::Push { chat, seq, frame, recipients } => {
             let frame = Some(fbb.create_vector(frame));
             let recipients = Some(encode_recipients(fbb, recipients));
-            let (chat, except) = (id(chat.0), encode_address(*except));
-            union!(
-                fbb,
-                Push,
-                PushArgs { chat: Some(&chat), seq: *seq, frame: frame, recipients: recipients, except: Some(&except) }
-            )
+            let chat = id(chat.0);
+            union!(fbb, Push, PushArgs { chat: Some(&chat), seq: *seq, frame: frame, recipients: recipients })
         }
         Body::Notify { frame, users } => {
             let frame = Some(fbb.create_vector(frame));
@@ -362,7 +358,6 @@ fn decode_to_router(bytes: &Bytes, root: &link::Envelope<'_>) -> Result<Body, En
                 seq: b.seq(),
                 frame: share(bytes, b.frame()),
                 recipients: decode_recipients(b.recipients())?,
-                except: b.except().map_or(Address::NOBODY, decode_address),
             }
         }
         link::Body::Notify => {

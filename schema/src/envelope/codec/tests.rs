@@ -33,7 +33,9 @@ fn a_header() -> impl Strategy<Value = Header> {
             let [accepted, ordered, committed, routed, written] = stages;
             let stages = Stages { accepted, ordered, committed, routed, written };
             let slot = Slot::new(slot).unwrap();
-            Header { version, class, slot, slot_epoch, reply, request_id, deadline_ns, trace_id, stages }
+            let trace = Trace { id: trace_id, stages };
+            let trace = (trace != Trace::default()).then(|| Box::new(trace));
+            Header { version, class, slot, slot_epoch, reply, request_id, deadline_ns, trace }
         })
 }
 
@@ -41,12 +43,17 @@ fn bytes(max: usize) -> impl Strategy<Value = Bytes> {
     prop::collection::vec(any::<u8>(), 0..max).prop_map(Bytes::from)
 }
 
-fn recipients() -> impl Strategy<Value = SmallVec<[Recipient; 2]>> {
-    let position =
-        any::<(u32, u64)>().prop_map(|(device, acked_seq)| DevicePosition { device: DeviceId(device), acked_seq });
-    let recipient = (a_user(), prop::collection::vec(position, 0..4))
-        .prop_map(|(user, positions)| Recipient { user, positions: positions.into() });
-    prop::collection::vec(recipient, 0..5).prop_map(SmallVec::from)
+fn recipients() -> impl Strategy<Value = Recipients> {
+    let positions = prop::collection::vec(any::<(u32, u64)>(), 0..4);
+    prop::collection::vec(positions, 0..5).prop_map(|users| {
+        let mut all = Recipients::new();
+        for (user, positions) in (1..).filter_map(UserId::new).zip(users) {
+            let one = |(device, acked_seq)| Recipient { user, device: Some(DeviceId(device)), acked_seq };
+            let none = positions.is_empty().then_some(Recipient { user, device: None, acked_seq: 0 });
+            all.extend(positions.into_iter().map(one).chain(none));
+        }
+        all
+    })
 }
 
 fn targets() -> impl Strategy<Value = SmallVec<[Target; 2]>> {
@@ -138,9 +145,12 @@ fn a_body() -> impl Strategy<Value = Body> {
         (id16(), numbers(), prop::collection::vec((any::<u64>(), bytes(99)), 0..5)).prop_map(|(chat, n, entries)| {
             Body::Page { chat: ChatId(chat), covers_first: n.0, covers_last: n.1, head_seq: n.2, entries }
         }),
-        (id16(), any::<u64>(), bytes(300), recipients(), an_address()).prop_map(
-            |(chat, seq, frame, recipients, except)| Body::Push { chat: ChatId(chat), seq, frame, recipients, except }
-        ),
+        (id16(), any::<u64>(), bytes(300), recipients()).prop_map(|(chat, seq, frame, recipients)| Body::Push {
+            chat: ChatId(chat),
+            seq,
+            frame,
+            recipients
+        }),
         (bytes(99), prop::collection::vec(a_user(), 0..5))
             .prop_map(|(frame, users)| Body::Notify { frame, users: users.into() }),
         (id16(), any::<u64>(), recipients()).prop_map(|(chat, head_seq, recipients)| Body::Nudge {

@@ -88,7 +88,7 @@ impl World {
             jobs: VecDeque::new(),
             out: Out::default(),
             config: OpenConfig { partitions, partition: config, dedupe_secret: [7; 16] },
-            encoder: Encoder::new(),
+            encoder: Encoder::in_arena(),
         };
         world.open(partitions).expect("a new world opens");
         world
