@@ -95,6 +95,7 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     };
     let host = Host::look();
     let usual = (host.cores / 2).clamp(1, 64);
+    host.carries(&scenario.load, usual)?;
     let workers = host.workers(u64::from(scenario.load.users), scenario.load.workers, usual)?;
     if program.is_some() {
         scenario.server.shards = host.shards(&scenario)?;
