@@ -34,6 +34,9 @@ pub enum Command {
     Config,
     /// Ask a running server how it stands, through the admin socket in its data folder.
     Status(StatusArgs),
+    /// Check this host for a number of connections: what is wrong, why, and the command that mends it. Exit code 0: fit, 1: not
+    /// fit, 2: wrong use.
+    Doctor(DoctorArgs),
 }
 
 /// Options of `shardwire serve`. Each overrides the configuration file.
@@ -114,6 +117,35 @@ pub struct StatusArgs {
     pub json: bool,
 }
 
+/// Options of `shardwire doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Connections the host is to hold at once
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub connections: u64,
+    /// Data folder of the server, made already or not [default: ./shardwire-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Configuration file of the server
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Connection threads the connections are spread over [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub shards: Option<u16>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl DoctorArgs {
+    /// The options given, as a configuration layer.
+    pub fn layer(&self) -> Layer {
+        let mut layer = data_layer(self.data.as_ref());
+        layer.server.shards = self.shards;
+        layer
+    }
+}
+
 /// A layer that sets the data folder only.
 pub fn data_layer(data: Option<&PathBuf>) -> Layer {
     let mut layer = <Layer as confique::Layer>::empty();
@@ -154,6 +186,18 @@ mod tests {
         assert_eq!(cli.serve.shards, Some(3));
         let cli = Cli::try_parse_from(["shardwire", "serve", "--shards", "3"]).unwrap();
         assert!(matches!(cli.command, Some(Command::Serve(ServeArgs { shards: Some(3), .. }))));
+    }
+
+    #[test]
+    fn a_doctor_is_asked_about_a_sensible_number() {
+        let parse = |words: &[&str]| Cli::try_parse_from([&["shardwire", "doctor"], words].concat());
+        let Some(Command::Doctor(args)) = parse(&["--connections", "100000", "--shards", "6"]).unwrap().command else {
+            panic!("no doctor");
+        };
+        assert_eq!((args.connections, args.layer().server.shards), (100_000, Some(6)));
+        for wrong in ["0", "-1", "many", "100000001"] {
+            assert!(parse(&["--connections", wrong]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

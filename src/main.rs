@@ -1,5 +1,7 @@
 //! The `shardwire` binary. See [`shardwire::cli`].
 
+use std::process::ExitCode;
+
 use clap::Parser as _;
 use shardwire::cli::{Cli, Command};
 use shardwire::commands;
@@ -7,7 +9,7 @@ use shardwire::commands;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> miette::Result<()> {
+fn main() -> miette::Result<ExitCode> {
     let cli = Cli::parse();
     match cli.command {
         None => commands::serve::run(&cli.serve),
@@ -15,5 +17,7 @@ fn main() -> miette::Result<()> {
         Some(Command::Token(args)) => commands::token::run(&args),
         Some(Command::Config) => commands::config::run(),
         Some(Command::Status(args)) => commands::status::run(&args),
+        Some(Command::Doctor(args)) => return commands::doctor::run(&args),
     }
+    .map(|()| ExitCode::SUCCESS)
 }

@@ -6,46 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use benches::fake::NoDisk;
+use benches::journal::{FRAME_BYTES, append, commit};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use fabric::disk::{BlockWrite, Disk, FileDisk};
-use schema::dedupe::DedupeKey;
-use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
-use schema::wire::EntryKind;
-use storage_writer::journal::{AppendRecord, Journal, JournalConfig, JournalId, Record, WriteOutcome};
-
-/// An Entry frame of about 128 B of body.
-const FRAME_BYTES: usize = 300;
-
-fn record(frame: &[u8]) -> Record<'_> {
-    Record::Append(AppendRecord {
-        chat: ChatId([7; 16]),
-        chat_kind: ChatKind::Direct,
-        entry_kind: EntryKind::message,
-        sender: UserId::new(7).expect("7 is a user"),
-        device: DeviceId(1),
-        dedupe: DedupeKey([3; 16]),
-        members: None,
-        seq: 41,
-        message: MessageId([9; 16]),
-        frame,
-    })
-}
-
-/// Takes a block, has it written, and frees every segment behind it.
-fn commit(journal: &mut Journal, disk: &dyn Disk, mut write: impl FnMut(&BlockWrite)) {
-    // Full segments are followed by prepared ones, recycled from those freed.
-    while let Some(job) = journal.take_job() {
-        journal.job_done(job.run(disk));
-    }
-    let block = journal.take_write().expect("records wait and a segment is ready");
-    write(&block);
-    let ticket = block.ticket;
-    drop(block);
-    match journal.write_done(ticket, Ok(())) {
-        Some(WriteOutcome::Committed { up_to }) => journal.freed(up_to),
-        other => panic!("a write that succeeded committed: {other:?}"),
-    }
-}
+use fabric::disk::{Disk as _, FileDisk};
+use storage_writer::journal::{Journal, JournalConfig, JournalId};
 
 fn fill(c: &mut Criterion) {
     let frame = [b'x'; FRAME_BYTES];
@@ -56,9 +20,7 @@ fn fill(c: &mut Criterion) {
         group.throughput(Throughput::Elements(records));
         group.bench_function(format!("{records} of {FRAME_BYTES} B"), |b| {
             b.iter(|| {
-                for _ in 0..records {
-                    journal.append(&record(&frame)).expect("a block has room");
-                }
+                append(&mut journal, &frame, records);
                 commit(&mut journal, &NoDisk, |_| {});
             });
         });
@@ -78,9 +40,7 @@ fn durable(c: &mut Criterion) {
         group.throughput(Throughput::Elements(records));
         group.bench_function(format!("{records} of {FRAME_BYTES} B"), |b| {
             b.iter(|| {
-                for _ in 0..records {
-                    journal.append(&record(&frame)).expect("a block has room");
-                }
+                append(&mut journal, &frame, records);
                 commit(&mut journal, &disk, |block| {
                     // As the shard does it: a segment is opened once.
                     if !files.contains_key(&block.file) {

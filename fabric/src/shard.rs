@@ -5,6 +5,7 @@
 //! and its core, and only then opens listeners, journals and sockets. What must stay true: nothing crosses between threads
 //! but paths, lanes and the eventfds made first; a panic on any of these threads ends the process.
 
+mod ability;
 mod conn;
 mod jobs;
 mod journal;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use ability::{Ability, ability};
 pub use metrics::ShardMetrics;
 pub use runtime::{Driver, DriverChoice};
 pub use start::spawn_shards;

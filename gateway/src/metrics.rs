@@ -7,7 +7,8 @@ use prometheus_client::registry::Registry;
 use schema::envelope::Stages;
 
 /// The ways between the stages of [`Stages`], in order. A shard reads its clock once a wake, so a way inside one is 0.
-pub const STAGES: [&str; 4] = ["accepted_to_ordered", "ordered_to_committed", "committed_to_routed", "routed_to_written"];
+pub const STAGES: [&str; 4] =
+    ["accepted_to_ordered", "ordered_to_committed", "committed_to_routed", "routed_to_written"];
 
 macro_rules! counters {
     ($($name:ident: $help:literal,)*) => {

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use serde::{Deserialize, Serialize};
+use tuning::generator;
 
 use crate::fail::Failure;
 use crate::scenario::{Load, Mode, Scenario};
@@ -60,6 +61,19 @@ impl Host {
     /// Ports of one source address.
     fn ports(&self) -> f64 {
         f64::from(self.port_last.saturating_sub(self.port_first)) + 1.0
+    }
+
+    /// Whether this host carries the load generator's side: the doctor's rules decide, in the doctor's words. Ports are judged
+    /// by [`Self::sources`], once the target is known.
+    ///
+    /// # Errors
+    /// [`Failure::Host`]: descriptors, threads or memory are too few.
+    pub fn carries(&self, load: &Load, usual: u16) -> Result<(), Failure> {
+        let users = u64::from(load.users);
+        let needed = users.div_ceil(self.users_a_worker().max(1)).clamp(usual.into(), WORKERS_MAX);
+        let tables = if load.workers == 0 { needed } else { load.workers.into() };
+        let asked = generator::Load { users, tables, sources: users };
+        generator::check(&asked).map_err(|unfit| Failure::Host(unfit.to_string()))
     }
 
     /// Worker threads for `users` of which `asked` were asked for (0: as many as it takes, `usual` at least).

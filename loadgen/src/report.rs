@@ -96,7 +96,6 @@ pub struct Report {
     /// Where the load generator ran.
     pub machine: Machine,
     /// The scenario as it was run, defaults filled in; its keys are those of a scenario's file.
-    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub scenario: Scenario,
 }
 

@@ -4,9 +4,11 @@
 mod check;
 mod shapes;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::behave::Behaviours;
@@ -23,7 +25,7 @@ pub const MESSAGES_MAX: u64 = 1_000_000_000;
 pub const USERS_MAX: u32 = 2_000_000;
 
 /// A whole scenario file.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Shown in the report; the file's name when empty.
@@ -39,6 +41,7 @@ pub struct Scenario {
     pub load: Load,
     /// What happens to the users or to the server meanwhile; the kinds are in [`crate::behave`].
     #[serde(default, rename = "behaviour")]
+    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
     pub behaviours: Vec<toml::Table>,
     /// What must hold.
     #[serde(default)]
@@ -46,7 +49,7 @@ pub struct Scenario {
 }
 
 /// How the throwaway server is started.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
     /// Connection threads; the server's own choice when absent.
@@ -62,7 +65,7 @@ pub struct Server {
 }
 
 /// The throwaway server's limits; absent = its default.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Sends a session may have unanswered.
@@ -89,7 +92,7 @@ pub struct Limits {
 }
 
 /// The throwaway server's storage; absent = its default.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Storage {
     /// A partition's memory table, bytes.
@@ -98,7 +101,7 @@ pub struct Storage {
 }
 
 /// What the users speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// Size-prefixed FlatBuffers.
@@ -108,7 +111,7 @@ pub enum Protocol {
 }
 
 /// What a WebSocket message holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
     /// A JSON event, as text.
@@ -119,7 +122,7 @@ pub enum Encoding {
 }
 
 /// How sends are timed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// At a rate, whatever the server does.
@@ -133,7 +136,7 @@ pub enum Mode {
 }
 
 /// When the sends of an open load are due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Arrivals {
     /// Evenly spaced.
@@ -144,7 +147,7 @@ pub enum Arrivals {
 }
 
 /// Who writes to whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Pairs {
     /// Neighbours write to each other: both directions share a chat.
@@ -157,7 +160,7 @@ pub enum Pairs {
 }
 
 /// What the throwaway server's tokens are signed with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenKind {
     /// The folder's development key.
@@ -168,7 +171,7 @@ pub enum TokenKind {
 }
 
 /// What is asked of the server.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
     /// Connected users, one device each.
@@ -256,7 +259,7 @@ pub struct Load {
 }
 
 /// What must hold; absent = not judged. The audit is always judged.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Thresholds {
     /// Latency, µs at most.

@@ -31,6 +31,7 @@ fn a_report_of_nothing_fits_and_faults_are_named() {
     json["verdict"] = "perhaps".into();
     json["series"] = json!([{ "at_s": 1.0 }]);
     json["surprise"] = 1.into();
+    json["scenario"]["load"]["speed"] = 1.into();
     json.as_object_mut().unwrap().remove("reason");
     let found = faults(&json).join("\n");
     for fault in [

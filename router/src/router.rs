@@ -275,7 +275,8 @@ mod tests {
         let mut sent = Sent::default();
         let body = Body::Notify { frame: Bytes::from_static(b"receipt"), users: smallvec![user(7)] };
         router.handle(Now::default(), Envelope::new(Class::Live, body), &mut sent);
-        let body = Body::Nudge { chat: ChatId([1; 16]), head_seq: 3, recipients: smallvec![recipient(7, Some((2, 3)))] };
+        let body =
+            Body::Nudge { chat: ChatId([1; 16]), head_seq: 3, recipients: smallvec![recipient(7, Some((2, 3)))] };
         router.handle(Now::default(), Envelope::new(Class::Control, body), &mut sent);
         assert_eq!(sent.gateways.len(), 2);
         assert!(

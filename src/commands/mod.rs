@@ -1,6 +1,7 @@
 //! One file a subcommand.
 
 pub mod config;
+pub mod doctor;
 pub mod serve;
 pub mod status;
 pub mod token;

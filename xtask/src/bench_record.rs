@@ -1,9 +1,9 @@
 //! `cargo xtask bench-record`: runs the load shapes of the budgets against the product and the raw limit, and keeps the
-//! figures in `benches/history`.
+//! figures in `benches/history`, then draws its page.
 
 use miette::Result;
 
-use crate::shell;
+use crate::{bench_page, shell};
 
 /// Run the benchmarks and add an entry to benches/history.
 #[derive(clap::Args)]
@@ -24,5 +24,6 @@ pub fn run(args: &Args) -> Result<()> {
     shell::run(&mut shell::cargo(&["build", "--quiet", "--release", "--workspace", "--bins"]))?;
     let record = shell::target().join("release").join("bench-record");
     let mut record = shell::command(record, &["--label", &args.label, "--runs", &args.runs.to_string()]);
-    shell::run(record.arg("--history").arg(shell::root().join("benches/history")))
+    shell::run(record.arg("--history").arg(shell::root().join("benches/history")))?;
+    bench_page::run(&bench_page::Args { check: false })
 }

@@ -1,10 +1,16 @@
-//! The project's own tasks: `cargo xtask schema|tidy|test|simulate|bench-record`.
+//! The project's own tasks: `cargo xtask schema|tidy|test|simulate|bench-record|bench-page|
+//! bench-runtimes|instructions`.
 //!
 //! Each prints what it does and how long it took, and fails with the command that failed. Tools that a fresh machine
 //! lacks are installed below `target/tools`, pinned by hash.
 
+mod bench_page;
 mod bench_record;
+mod bench_runtimes;
 mod errors_gen;
+mod gate;
+mod instructions;
+mod load;
 mod schema;
 mod shell;
 mod simulate;
@@ -34,6 +40,12 @@ enum Task {
     Simulate(simulate::Args),
     /// Run the benchmarks and add an entry to benches/history.
     BenchRecord(bench_record::Args),
+    /// Draw benches/history/index.html from the history's entries.
+    BenchPage(bench_page::Args),
+    /// Run the raw limit's echo-and-forward on the runtimes there are, and the journal's writers, side by side.
+    BenchRuntimes(bench_runtimes::Args),
+    /// Count instructions of the hot paths, with valgrind.
+    Instructions(instructions::Args),
 }
 
 fn main() -> miette::Result<()> {
@@ -43,5 +55,8 @@ fn main() -> miette::Result<()> {
         Task::Test(args) => test::run(&args),
         Task::Simulate(args) => simulate::run(&args),
         Task::BenchRecord(args) => bench_record::run(&args),
+        Task::BenchPage(args) => bench_page::run(&args),
+        Task::BenchRuntimes(args) => bench_runtimes::run(&args),
+        Task::Instructions(args) => instructions::run(&args),
     }
 }

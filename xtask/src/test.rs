@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use miette::{Result, miette};
 
-use crate::{schema, shell, simulate, tidy, tools};
+use crate::{gate, schema, shell, simulate, tidy, tools};
 
 /// Seeds of the fixed simulation.
 const SIMULATION_SEEDS: u64 = 500;
@@ -26,7 +26,7 @@ const STEPS: [Step; 7] = [
     ("units", units),
     ("simulation", simulation),
     ("processes", processes),
-    ("load gate", load_gate),
+    ("load gate", gate::run),
 ];
 
 /// Runs the task.
@@ -93,11 +93,4 @@ fn processes() -> Result<()> {
     tests.args(["--", "--test-threads=2"]);
     tests.env("SHARDWIRE_BIN_DIR", shell::target().join("release"));
     shell::run(tests.env("SHARDWIRE_PYTHON", tools::program("python3")?))
-}
-
-/// The load generator as a gate: its audit, its thresholds, its exit code.
-fn load_gate() -> Result<()> {
-    let mut loadgen = shell::command(shell::target().join("release").join("loadgen"), &["run"]);
-    loadgen.arg("loadgen/scenarios/quick.toml").arg("--out").arg(shell::target().join("load-gate"));
-    shell::run(&mut loadgen)
 }

@@ -24,6 +24,9 @@ use crate::plan::ns;
 use crate::scenario::{Load, Mode, Scenario, within};
 pub use restart::Restart;
 
+/// A worker that carries out an act later than this has no verdict anyway, ns.
+const LATE_NS: u64 = 500_000_000;
+
 /// What happens to one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
@@ -48,9 +51,10 @@ pub trait Behaviour: Debug + Send + Sync {
     /// What it does, in one line for people.
     fn describe(&self) -> String;
 
-    /// Whether a user's connection may be disturbed between two moments.
+    /// Whether a user's connection may be disturbed between two moments, or was due to be shortly before: a worker that is
+    /// late may disturb it only after a message that was due later has gone out.
     fn upsets(&self, place: u32, from: u64, to: u64) -> bool {
-        let window = self.window();
+        let (from, window) = (from.saturating_sub(LATE_NS), self.window());
         from < window.end && to >= window.start && self.next(place, from).is_some_and(|(at, _)| at <= to)
     }
 

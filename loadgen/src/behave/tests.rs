@@ -95,9 +95,11 @@ fn logins_come_at_a_rising_rate_each_user_once() {
 #[test]
 fn a_message_is_apart_when_one_is_cut_between_its_times() {
     let behaviours = made(10, 3, "{ kind = \"reconnect-storm\", at_s = 5.0 }");
-    for (from, to, upset) in [(4, 6, true), (4, 4, false), (5, 5, true), (6, 9, false)] {
-        assert_eq!(behaviours.upset(3, from * SECOND, to * SECOND), upset, "from {from} s to {to} s");
+    for (from, to, upset) in [(4_000, 6_000, true), (4_000, 4_000, false), (5_000, 5_000, true), (6_000, 9_000, false)]
+    {
+        assert_eq!(behaviours.upset(3, from * 1_000_000, to * 1_000_000), upset, "from {from} ms to {to} ms");
     }
+    assert!(behaviours.upset(3, 5_400_000_000, 9 * SECOND), "the cut may have come after it was sent");
     let restart = made(10, 3, "{ kind = \"restart\", at_s = 5.0, down_s = 2.0 }");
     assert!(restart.upset(3, 7 * SECOND, 7 * SECOND) && !restart.upset(3, 9 * SECOND, 10 * SECOND));
 }

@@ -1,5 +1,7 @@
 //! The page's parts that say what happened: key figures, thresholds, audit, errors, behaviours, scenario, machine.
 
+use std::collections::BTreeMap;
+
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -98,6 +100,7 @@ fn judged(key: &str, value: f64) -> String {
     match key {
         key if key.ends_with("_us") => words::us(value),
         key if key.contains("bytes") => words::bytes(value),
+        key if key.ends_with("_s") => words::seconds(value),
         key if key.contains("cpu_s") => format!("{} s", words::number(value)),
         _ => words::number(value),
     }
@@ -144,6 +147,9 @@ pub fn audit(report: &Report) -> Markup {
         ("reordered", audit.reordered, true),
         ("acknowledged twice", audit.acked_twice, true),
         ("chats whose ack and delivery differ", audit.mismatched, true),
+        ("without a receipt", audit.receipts_missing, true),
+        ("chats with a receipt for what was not delivered", audit.receipts_false, true),
+        ("receipts not judged: the sender was away", audit.receipts_unjudged, false),
         ("of no message of this run", audit.foreign, false),
     ];
     let body = html! {
@@ -172,11 +178,16 @@ pub fn audit(report: &Report) -> Markup {
 
 /// Errors by name.
 pub fn errors(report: &Report) -> Markup {
-    let mut all: Vec<(&String, &u64)> = report.errors.iter().collect();
-    all.sort_by(|a, b| b.1.cmp(a.1));
+    let by_count = |errors: &BTreeMap<String, u64>| {
+        let mut all: Vec<(&String, &u64)> = errors.iter().collect();
+        all.sort_by(|a, b| b.1.cmp(a.1));
+        all.into_iter().map(|(name, count)| (name.clone(), words::count(*count))).collect::<Vec<_>>()
+    };
     let body = html! {
-        @if all.is_empty() { p.empty { "None." } } @else {
-            (pairs(&all.into_iter().map(|(name, count)| (name.clone(), words::count(*count))).collect::<Vec<_>>()))
+        @if report.errors.is_empty() { p.empty { "None." } } @else { (pairs(&by_count(&report.errors))) }
+        @if !report.errors_tolerated.is_empty() {
+            h3 { "Tolerated: a restart brings them" }
+            (pairs(&by_count(&report.errors_tolerated)))
         }
     };
     card("Errors", body)
@@ -188,7 +199,16 @@ pub fn behaviours(report: &Report) -> Markup {
     if all.is_empty() {
         return html! {};
     }
-    let body = html! { @for behaviour in &all { (behaviour_of(behaviour)) } };
+    let away = &report.latency_away_us;
+    let body = html! {
+        @if away.count > 0 {
+            p.note {
+                "Messages from or to users who were away on purpose are not in the latency: p50 " (words::us(away.p50 as f64))
+                ", p99 " (words::us(away.p99 as f64)) ", max " (words::us(away.max as f64)) " (" (words::count(away.count)) ")."
+            }
+        }
+        @for behaviour in &all { (behaviour_of(behaviour)) }
+    };
     card("Behaviours", body)
 }
 
@@ -221,9 +241,20 @@ fn figures(within: &str, object: &Value, rows: &mut Vec<(String, String)>) {
                 }
             }
             Value::Object(_) => figures(if key == "figures" { within } else { &name }, value, rows),
-            other => rows.push((name, said(other))),
+            other => rows.push(with_unit(name, other)),
         }
     }
+}
+
+/// A figure whose name ends with its unit, in the unit that suits it.
+fn with_unit(name: String, value: &Value) -> (String, String) {
+    let in_unit =
+        |unit: &str, says: &dyn Fn(f64) -> String| Some((name.strip_suffix(unit)?.to_owned(), says(value.as_f64()?)));
+    in_unit(" us", &words::us)
+        .or_else(|| in_unit(" ms", &|ms| words::us(ms * 1e3)))
+        .or_else(|| in_unit(" s", &words::seconds))
+        .or_else(|| in_unit(" bytes", &words::bytes))
+        .unwrap_or_else(|| (name.clone(), said(value)))
 }
 
 /// A figure of any kind.

@@ -1,5 +1,7 @@
 //! The page: whole, safe against what is in it, and honest about what is missing.
 
+use serde_json::Value;
+
 use super::*;
 use crate::report::series::Phase;
 use crate::report::tests::{CLOSED, OPEN, report};
@@ -67,6 +69,21 @@ fn what_the_scenario_or_the_server_says_is_only_text() {
     let page = page(&report);
     assert!(!page.contains("<img"), "markup from outside is in the page");
     assert!(page.matches("&lt;img").count() >= 9);
+}
+
+#[test]
+fn figures_of_behaviours_have_the_unit_that_their_name_says() {
+    let mut report = full();
+    let figures =
+        [("back_p99_us", 2_500.into()), ("recovery_s", 75.0.into()), ("users", 1_000.into()), ("away", Value::Null)];
+    let figures = figures.map(|(name, value)| (name.to_owned(), value)).into();
+    report.behaviours.push(Behaviour { name: "storm".to_owned(), said: "all back".to_owned(), figures });
+    let page = page(&report);
+    for row in [("back p99", "2.5 ms"), ("recovery", "1 min 15 s"), ("users", "1,000")] {
+        let cells = format!("<th scope=\"row\">{}</th><td class=\"n\">{}</td>", row.0, row.1);
+        assert!(page.contains(&cells), "{cells}");
+    }
+    assert!(!page.contains(">away<"), "what is absent is left out");
 }
 
 #[test]

@@ -5,6 +5,8 @@ use crate::recorded::Recorded;
 
 /// A rate is carried when this share of it is delivered within the steady phase.
 const CARRIED: f64 = 0.98;
+/// A host this busy gives nobody a core when it is wanted.
+const HOST_BUSY: f64 = 0.97;
 
 /// A step's figures.
 pub fn figures(report: &Recorded) -> Figures {
@@ -43,10 +45,7 @@ pub fn judge_open(report: &Recorded, rate: f64, budget_p99_us: u64) -> Judged {
     };
     let lag = report.number("generator.pacing_lag_us.p99").unwrap_or(0.0);
     if report.yes("generator.saturated") || lag * 2.0 > figures.p99_us {
-        let busy = figures.generator_busy * 100.0;
-        return Judged::Generator(format!(
-            "{why}; the generator: busiest worker {busy:.0} %, pacing lag p99 {lag:.0} µs"
-        ));
+        return Judged::Generator(format!("{why}; {}", own_limit(report, lag)));
     }
     Judged::Broken(why)
 }
@@ -60,4 +59,19 @@ pub fn judge_any(report: &Recorded) -> Option<Judged> {
         _ if report.number("not_connected").is_some() => Some(Judged::Broken(reason())),
         _ => None,
     }
+}
+
+/// What the generator and its host were at.
+fn own_limit(report: &Recorded, lag_us: f64) -> String {
+    let busy = figures(report).generator_busy * 100.0;
+    let mut said = format!("busiest worker {busy:.0} %, pacing lag p99 {lag_us:.0} µs");
+    if let Some(host) = report.number("machine.busy").filter(|busy| *busy >= HOST_BUSY) {
+        let cores = |path: &str| report.number(path).unwrap_or(0.0);
+        let (server, own) = (cores("server.cores_used"), cores("generator.cores_used"));
+        let others = (host * cores("machine.cores") - server - own).max(0.0);
+        said = format!(
+            "{said}; its host was full: {server:.2} cores the server, {own:.2} the generator, {others:.2} others"
+        );
+    }
+    said
 }

@@ -76,6 +76,11 @@ pub fn scenario_of(base: &Scenario, asked: Asked, step_s: f64) -> Result<Scenari
     if !load.sends() {
         return Err("the scenario sends no messages: a knee needs load.mode = \"open\" or \"closed\"".to_owned());
     }
+    if !step.behaviours.is_empty() {
+        return Err("the scenario has [[behaviour]]s: a knee is of a steady load, leave them out".to_owned());
+    }
+    load.steps.clear();
+    load.think = None;
     load.steady_s = step_s;
     load.ramp_s = load.ramp_s.min(RAMP_S);
     load.cool_down_s = 0.0;

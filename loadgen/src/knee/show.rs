@@ -37,14 +37,15 @@ pub fn reason(found: &Found, limits: &Limits) -> String {
         (Bound::Server, Some(rate), Some(high)) => {
             format!("{rate:.0} messages a second hold p99 ≤ {budget} µs, {high:.0} do not")
         }
-        (Bound::Generator, rate, high) => format!(
-            "the load generator was the limit, not the server: {}{}",
-            rate.map_or_else(
+        (Bound::Generator, rate, _) => {
+            let holds = rate.map_or_else(
                 || "no rate held".to_owned(),
-                |r| format!("{r:.0} messages a second hold p99 ≤ {budget} µs")
-            ),
-            high.map_or_else(String::new, |h| format!(", {h:.0} were not made"))
-        ),
+                |r| format!("{r:.0} messages a second hold p99 ≤ {budget} µs"),
+            );
+            let next = |step: &&Step| step.asked == Asked::Rate(found.too_high.unwrap_or(0.0));
+            let above = found.steps.iter().rev().find(next).map(|s| step(s).trim().to_owned()).unwrap_or_default();
+            format!("the load generator or its host was the limit, not the server alone: {holds}; above: {above}")
+        }
         (Bound::NotReached, Some(rate), _) => {
             format!("{rate:.0} messages a second, the highest asked for, hold p99 ≤ {budget} µs: raise --to")
         }

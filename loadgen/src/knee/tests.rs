@@ -190,6 +190,8 @@ fn a_steps_scenario_keeps_all_but_its_load() {
         let step = rig::scenario_of(&base, Asked::Concurrency(asked), 4.0).unwrap();
         assert_eq!((step.load.users, step.load.in_flight, step.load.rate), (users, Some(in_flight), None));
     }
+    let behaving = crate::scenario::Scenario { behaviours: vec![toml::Table::new()], ..base.clone() };
+    assert!(rig::scenario_of(&behaving, Asked::Rate(1.0), 4.0).unwrap_err().contains("[[behaviour]]"));
     let idle = crate::scenario::Scenario::parse("[load]\nusers = 1\nmode = \"idle\"\nsteady_s = 1.0\n").unwrap();
     assert!(rig::scenario_of(&idle, Asked::Rate(1.0), 4.0).unwrap_err().contains("load.mode"));
     assert!(rig::scenario_of(&base, Asked::Rate(1.0), 0.0).unwrap_err().contains("load.steady_s"));

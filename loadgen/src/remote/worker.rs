@@ -15,7 +15,7 @@ use crate::behave::Behaviours;
 use crate::fail::Failure;
 use crate::fit::Host;
 use crate::plan::{Pairing, Phases, Plan};
-use crate::scenario::Scenario;
+use crate::scenario::{Load, Scenario};
 use crate::tokens::Source;
 use crate::wire::Speech;
 use crate::worker::Threads;
@@ -155,6 +155,7 @@ fn prepare(part: Assignment, options: &Options, host: &Host) -> Result<(Arc<Plan
     };
     let users = plan.users_of(part.first + part.own - 1).end - plan.users_of(part.first).start;
     host.workers(u64::from(users), part.own, 1)?;
+    host.carries(&Load { users, workers: part.own, ..plan.load.clone() }, 1)?;
     plan.sources = host.sources(&plan.load, u64::from(users), plan.target)?;
     let unreachable = |e| Failure::Remote(format!("the server at {} cannot be reached from here: {e}", plan.target));
     TcpStream::connect_timeout(&plan.target, REACH_WITHIN).map_err(unreachable)?;

@@ -80,6 +80,8 @@ impl Page<'_> {
             ("unanswered", audit.unanswered),
             ("refused", audit.refused),
             ("mismatched", audit.mismatched),
+            ("receipts_missing", audit.receipts_missing),
+            ("receipts_false", audit.receipts_false),
         ];
         let rows = rows.map(|(result, count)| (vec![("result", result)], Some(count as f64)));
         self.add("messages", "Messages by what became of them, whole run", rows);

@@ -211,6 +211,7 @@ fn split(scenario: &Scenario, options: &Options, host: &Host) -> Result<Split, F
     let users = u64::from(scenario.load.users);
     if options.workers.is_empty() {
         let usual = (host.cores / 2).clamp(1, 64);
+        host.carries(&scenario.load, usual)?;
         let local = host.workers(users, scenario.load.workers, usual)?;
         return Ok(Split { local, all: local, fleet: Fleet::default() });
     }

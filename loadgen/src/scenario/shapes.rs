@@ -1,5 +1,6 @@
 //! Shapes of a load: message sizes, pauses between sends, steps of a rate.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SIZE_BYTES_MIN;
@@ -16,7 +17,7 @@ const STEPS_MAX: usize = 1_000;
 const THINK_MS_MAX: f64 = 86_400_000.0;
 
 /// Payloads of the messages, bytes (`load.size`).
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Size {
     /// All alike.
@@ -110,7 +111,7 @@ impl core::fmt::Display for Size {
 }
 
 /// How long a user of a closed load waits between an answer and its next send (`load.think`).
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Think {
     /// Always as long.
@@ -199,7 +200,7 @@ impl core::fmt::Display for Think {
 }
 
 /// A step of an open load's rate (`[[load.steps]]`).
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// Messages a second, all users together.

@@ -40,7 +40,7 @@ fn against(root: &Value, schema: &Value, value: &Value, at: &str, found: &mut Ve
                     let here = if keyword == "properties" { rule.get(key) } else { Some(rule) };
                     match here {
                         Some(rule) => against(root, rule, value, &format!("{at}/{key}"), found),
-                        None if schema.get("additionalProperties").is_some() => {}
+                        None if schema.get("additionalProperties").is_some_and(|rule| *rule != Value::Bool(false)) => {}
                         None => found.push(format!("{at}/{key} is not described")),
                     }
                 }

@@ -133,7 +133,8 @@ impl Partition {
             let behind = |m: &&super::chats::Member| {
                 m.delivered < head_seq || m.devices.iter().any(|device| device.acked < head_seq)
             };
-            let recipients: Vec<Recipients> = chat.members.iter().filter(behind).map(|m| recipient(m).collect()).collect();
+            let recipients: Vec<Recipients> =
+                chat.members.iter().filter(behind).map(|m| recipient(m).collect()).collect();
             chat.nudge.stage = 0;
             if recipients.is_empty() {
                 continue;

@@ -26,6 +26,9 @@ pub struct Entry {
     pub shapes: BTreeMap<String, Shape>,
     /// Medians of the criterion benches measured shortly before, ns an iteration.
     pub criterion_ns: BTreeMap<String, f64>,
+    /// Instructions of the benches counted shortly before.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub instructions: BTreeMap<String, u64>,
 }
 
 /// A host.

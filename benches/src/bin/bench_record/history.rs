@@ -97,7 +97,11 @@ pub fn lines(entry: &Entry) -> String {
             lines.extend(ratio.map(|r| format!("{name:<14} {what}: {} × the limit ({}–{})", r.median, r.min, r.max)));
         }
     }
-    lines.push(format!("{} criterion medians", entry.criterion_ns.len()));
+    lines.push(format!(
+        "{} criterion medians, {} instruction counts",
+        entry.criterion_ns.len(),
+        entry.instructions.len()
+    ));
     lines.join("\n")
 }
 
@@ -146,6 +150,7 @@ mod tests {
             runs: 1,
             shapes: [("closed".to_owned(), shape)].into(),
             criterion_ns: [("frame/verify".to_owned(), 105.0)].into(),
+            instructions: [("frame/verify".to_owned(), 1_234)].into(),
         }
     }
 

@@ -9,6 +9,7 @@ mod args;
 mod criterion;
 mod entry;
 mod history;
+mod instructions;
 mod machine;
 mod run;
 mod shapes;
@@ -49,6 +50,7 @@ fn record(args: &Args) -> Result<(), String> {
         runs: args.runs,
         shapes: measured,
         criterion_ns: criterion::medians(&programs.criterion_folder()),
+        instructions: instructions::counts(&programs.instructions_folder()),
     };
     let file = history::add(&args.history, &entry)?;
     println!("\n{}", history::lines(&entry));

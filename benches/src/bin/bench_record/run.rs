@@ -60,6 +60,11 @@ impl Programs {
         self.folder.with_file_name("criterion")
     }
 
+    /// Where gungraun's runner keeps its summaries.
+    pub fn instructions_folder(&self) -> PathBuf {
+        self.folder.with_file_name("gungraun")
+    }
+
     /// Runs a scenario and returns its report.
     ///
     /// # Errors

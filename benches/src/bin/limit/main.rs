@@ -9,8 +9,6 @@
 //!
 //! `limit [--native ADDR]`; the other options of `shardwire serve` are accepted and ignored, so that it can stand in for
 //! it (`loadgen run … --server target/release/limit`).
-mod conn;
-mod forward;
 mod ring;
 
 use std::io::Write as _;

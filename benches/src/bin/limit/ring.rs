@@ -7,8 +7,8 @@ use std::os::fd::AsRawFd;
 use fabric::time::{Clock, SystemClock};
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
-use crate::conn::{Conn, OUTPUT_LIMIT_BYTES};
-use crate::forward::{Forwarder, mark_dirty};
+use benches::floor::conn::{Conn, OUTPUT_LIMIT_BYTES};
+use benches::floor::forward::{Forwarder, mark_dirty};
 
 const CONNECTIONS_MAX: u32 = 65_536;
 const GROUP: u16 = 0;

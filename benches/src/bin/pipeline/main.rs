@@ -56,14 +56,7 @@ struct Load {
 impl Load {
     fn new(users: u64, in_flight: u64, body_bytes: usize) -> Self {
         let now = Now { mono_ns: 1_000_000_000, wall_ticks: 17_000_000_000_000_000 };
-        let mut load = Self {
-            core: core(now),
-            now,
-            users: Vec::new(),
-            next_id: 0,
-            chunks: Vec::new(),
-            bytes_out: 0,
-        };
+        let mut load = Self { core: core(now), now, users: Vec::new(), next_id: 0, chunks: Vec::new(), bytes_out: 0 };
         let (mut encoder, body) = (Encoder::new(), vec![b'x'; body_bytes]);
         for user in 1..=users {
             let peer = "127.0.0.1:1".parse().expect("an address");
@@ -146,12 +139,8 @@ fn core(now: Now) -> ShardCore {
     let config = OpenConfig { partitions: 1, partition, dedupe_secret: [7; 16] };
     let opened = open(&config, &NoStore, &NoDisk, &mut entropy, now, &mut |_| StorageMetrics::new())
         .expect("nothing to fail on");
-    let limits = Limits {
-        in_flight_per_session: 4_096,
-        sends_per_second_per_user: 0,
-        burst_per_user: 0,
-        ..Limits::default()
-    };
+    let limits =
+        Limits { in_flight_per_session: 4_096, sends_per_second_per_user: 0, burst_per_user: 0, ..Limits::default() };
     let node = NodeConfig {
         topology: Topology::new(1, 1, 1),
         limits,
@@ -161,15 +150,8 @@ fn core(now: Now) -> ShardCore {
     };
     let ports = lanes(&node, entropy.next_u64() | 1).expect("eventfds");
     let auth: Arc<dyn TokenVerifier> = Arc::new(Numbers);
-    let parts = assemble(
-        &node,
-        opened.partitions,
-        ports,
-        &auth,
-        &mut entropy,
-        &Board::default(),
-        &mut Registry::default(),
-    );
+    let parts =
+        assemble(&node, opened.partitions, ports, &auth, &mut entropy, &Board::default(), &mut Registry::default());
     parts.into_iter().next().expect("one shard").into_core()
 }
 

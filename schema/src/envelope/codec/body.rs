@@ -159,11 +159,7 @@ fn encode_to_router(fbb: &mut Builder, body: &Body) -> Union {
             let frame = Some(fbb.create_vector(frame));
             let recipients = Some(encode_recipients(fbb, recipients));
             let chat = id(chat.0);
-            union!(
-                fbb,
-                Push,
-                PushArgs { chat: Some(&chat), seq: *seq, frame: frame, recipients: recipients }
-            )
+            union!(fbb, Push, PushArgs { chat: Some(&chat), seq: *seq, frame: frame, recipients: recipients })
         }
         Body::Notify { frame, users } => {
             let frame = Some(fbb.create_vector(frame));

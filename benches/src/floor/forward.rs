@@ -2,15 +2,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use benches::floor::table::{self, Table};
-use benches::floor::template::{Fields, Templates};
 use fabric::hash::Map;
 use schema::encode::{Encoder, WelcomeFields};
 use schema::ids::{ChatId, DeviceId, UserId};
 use schema::limits;
 use schema::wire::{Body, Hello, Ping, Send};
 
-use crate::conn::{Conn, first_frame};
+use super::conn::{Conn, first_frame};
+use super::table::{self, Table};
+use super::template::{Fields, Templates};
 
 /// Chats, users and how frames are answered.
 pub struct Forwarder {
@@ -22,6 +22,12 @@ pub struct Forwarder {
     issued: u64,
     /// Wall time, ms since 1970; set once a turn.
     pub now_ms: u64,
+}
+
+impl Default for Forwarder {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Forwarder {

@@ -1,0 +1,5 @@
+//! The raw limit's echo-and-forward on compio; takes `shardwire serve`'s options so that the load generator can start it.
+
+fn main() {
+    shardwire_runtimes::echo::main(shardwire_runtimes::echo::compio::serve);
+}
