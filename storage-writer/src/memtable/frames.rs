@@ -1,4 +1,7 @@
 //! Frames of a table one behind the other in large pieces: no allocation an entry, and freed in one go.
+//!
+//! Under load the pieces of a table that is done become the next one's: fresh memory is cleared page by page first, which
+//! costs more than writing to it.
 
 use core::fmt;
 
@@ -24,19 +27,39 @@ impl FrameAt {
 #[derive(Default)]
 pub(crate) struct Frames {
     pieces: Vec<Vec<u8>>,
+    /// Empty ones, to be used next.
+    spare: Vec<Vec<u8>>,
 }
 
 impl Frames {
     /// Copies a frame. It is shorter than 4 GiB.
     pub(crate) fn push(&mut self, frame: &[u8]) -> FrameAt {
         if self.pieces.last().is_none_or(|piece| piece.capacity() - piece.len() < frame.len()) {
-            self.pieces.push(Vec::with_capacity(PIECE.max(frame.len())));
+            let spare = if frame.len() <= PIECE { self.spare.pop() } else { None };
+            self.pieces.push(spare.unwrap_or_else(|| Vec::with_capacity(PIECE.max(frame.len()))));
         }
         let last = self.pieces.len() - 1;
         let piece = &mut self.pieces[last];
         let start = piece.len();
         piece.extend_from_slice(frame);
         FrameAt { piece: last as u32, start: start as u32, len: frame.len() as u32 }
+    }
+
+    /// Takes another's unused memory for what comes.
+    pub(crate) fn take_spare(&mut self, from: &mut Self) {
+        self.spare.append(&mut from.spare);
+    }
+
+    /// Takes another's memory for what comes, and with it its frames. `limit_bytes`: of all that waits to be used.
+    pub(crate) fn recycle(&mut self, from: &mut Self, limit_bytes: usize) {
+        while self.spare.len() < limit_bytes / PIECE
+            && let Some(mut piece) = from.pieces.pop()
+        {
+            if piece.capacity() == PIECE {
+                piece.clear();
+                self.spare.push(piece);
+            }
+        }
     }
 
     /// A frame of this table.
@@ -68,5 +91,24 @@ mod tests {
             assert!(frames.get(at) == frame(n), "frame {n}");
         }
         assert!(frames.pieces.len() < lens.len());
+    }
+
+    #[test]
+    fn memory_goes_round_within_its_bound() {
+        let mut first = Frames::default();
+        for len in [PIECE / 2, PIECE, PIECE + 1, PIECE, 7] {
+            first.push(&vec![1; len]);
+        }
+        assert_eq!(first.pieces.len(), 5);
+        let mut second = Frames::default();
+        second.recycle(&mut first, 3 * PIECE);
+        assert_eq!((second.spare.len(), first.pieces.len()), (3, 1), "what is too long is freed");
+        let at = second.push(&[2; 9]);
+        assert_eq!((second.get(at), second.spare.len()), ([2; 9].as_slice(), 2));
+        second.recycle(&mut first, 2 * PIECE);
+        assert_eq!((second.spare.len(), first.pieces.len()), (2, 1), "there is enough");
+        let mut third = Frames::default();
+        third.take_spare(&mut second);
+        assert_eq!((third.spare.len(), second.spare.len(), second.pieces.len()), (2, 0, 1));
     }
 }

@@ -94,7 +94,7 @@ impl Partition {
         if full || due <= now.mono_ns {
             self.metrics.freezes.inc();
             self.unfrozen_journal_bytes = 0;
-            self.memory.tables.freeze(self.journal.committed(), None);
+            self.memory.tables.freeze(self.journal.committed(), None, full);
         }
     }
 
@@ -113,9 +113,9 @@ impl Partition {
 
     fn step_tables(&mut self, now: Now) {
         if self.memory.retire_step(&self.metrics)
-            && let Some(done) = self.memory.tables.frozen.pop_front()
+            && let Some(table) = self.memory.tables.retire(self.config.freeze_bytes)
         {
-            self.jobs.push_back((JobQueue::Apply, Work::Free(done.table)));
+            self.jobs.push_back((JobQueue::Apply, Work::Free(table)));
         }
         let memory = &mut self.memory;
         let waiting = memory.tables.frozen.iter_mut().find(|f| !matches!(f.stage, Stage::Retiring { .. }));

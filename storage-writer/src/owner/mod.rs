@@ -3,6 +3,7 @@
 //! Each file holds one concern; those about messages are `impl Partition`, those about data stand alone.
 
 mod answers;
+mod ask;
 mod batch;
 mod chats;
 mod commit;

@@ -7,16 +7,16 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use fabric::tier::Egress;
 use fabric::time::Now;
-use schema::dedupe::DedupeKey;
 use schema::encode::EntryFields;
-use schema::envelope::{Address, Body, Class, Envelope, Header, Trace};
+use schema::envelope::{Body, Class, Envelope, Header};
 use schema::errors::{ErrorCode, Retry};
-use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
+use schema::ids::{ChatId, ChatKind, MessageId, UserId};
 use schema::timeuuid;
 use schema::wire::Send;
 
 use super::answers::{send_refused, send_sent};
-use super::batch::{Item, What};
+use super::ask::{Ask, item};
+use super::batch::What;
 use super::chats::Head;
 use super::dedupe::Known;
 use super::memory::direct_members;
@@ -29,19 +29,6 @@ pub(crate) struct Parked {
     /// The read that ends the wait.
     pub read: u64,
     pub sends: VecDeque<Envelope>,
-}
-
-/// Who asks for what, taken out of an envelope once.
-pub(super) struct Ask {
-    pub reply: Address,
-    pub request_id: u64,
-    /// Only of a sampled send.
-    pub trace: Option<Box<Trace>>,
-    pub chat: ChatId,
-    pub user: UserId,
-    pub device: DeviceId,
-    pub key: DedupeKey,
-    pub client_msg_id: Bytes,
 }
 
 impl Partition {
@@ -385,28 +372,5 @@ impl Partition {
             let admitted = self.refusals.admits(ask.reply, ask.chat, &ask.key);
             self.refuse_send(&ask, if admitted { code } else { ErrorCode::AfterRefused }, egress);
         }
-    }
-}
-
-impl Ask {
-    fn share(&self) -> Self {
-        Self { client_msg_id: self.client_msg_id.clone(), trace: self.trace.clone(), ..*self }
-    }
-}
-
-fn item(what: What, chat: u32, seq: u64, message: MessageId, frame: Bytes, ask: Ask) -> Item {
-    Item {
-        what,
-        chat,
-        seq,
-        message,
-        frame,
-        key: ask.key,
-        user: ask.user,
-        device: ask.device,
-        client_msg_id: ask.client_msg_id,
-        reply: ask.reply,
-        request_id: ask.request_id,
-        trace: ask.trace,
     }
 }

@@ -71,11 +71,26 @@ impl Tables {
         self.unflushed() < limit && self.frozen.len() + 1 < crate::memtable::PLACES
     }
 
-    /// Freezes the active table and starts the next one.
-    pub(crate) fn freeze(&mut self, through: Lsn, recovered: Option<Arc<Recovered>>) {
-        let next = MemTable::new(self.active.epoch + 1);
+    /// Freezes the active table and starts the next one. `busy`: the next one will be filled soon.
+    pub(crate) fn freeze(&mut self, through: Lsn, recovered: Option<Arc<Recovered>>, busy: bool) {
+        let mut next = MemTable::new(self.active.epoch + 1);
+        if busy {
+            next.frames.take_spare(&mut self.active.frames);
+        }
         let table = Arc::new(core::mem::replace(&mut self.active, next));
         let stage = Stage::Collecting { next: 0, states: Vec::with_capacity(table.chats.len()) };
         self.frozen.push_back(FrozenTable { table, through, recovered, stage });
+    }
+
+    /// Takes the oldest table, which the store has and nobody reads any more. What it leaves is to be freed elsewhere: many
+    /// entries take long. Under load its frames' memory stays here, at most `limit_bytes` of it.
+    pub(crate) fn retire(&mut self, limit_bytes: usize) -> Option<Arc<MemTable>> {
+        let mut table = self.frozen.pop_front()?.table;
+        if !self.active.is_empty()
+            && let Some(table) = Arc::get_mut(&mut table)
+        {
+            self.active.frames.recycle(&mut table.frames, limit_bytes);
+        }
+        Some(table)
     }
 }

@@ -224,7 +224,7 @@ impl Loading {
 impl Memory {
     fn freeze_recovered(&mut self, recovered: &Arc<Recovered>) {
         if !self.tables.active.is_empty() {
-            self.tables.freeze(Lsn::ZERO, Some(Arc::clone(recovered)));
+            self.tables.freeze(Lsn::ZERO, Some(Arc::clone(recovered)), false);
         }
     }
 }
