@@ -18,7 +18,7 @@ pub use receipts::Receipts;
 const NAMED_MAX: usize = 20;
 
 /// Numbers seen: all below `base`, and a bitmap above.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Seen {
     base: u64,
     bits: VecDeque<u64>,
@@ -60,11 +60,12 @@ impl Seen {
 }
 
 /// What the sender knows of a stream.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SentSide {
     /// Messages handed to the client: numbers `0..sent`.
     pub sent: u64,
-    /// The chat, once an acknowledgement has named it.
+    /// The chat, once an acknowledgement has named it. Only its worker wants to know.
+    #[serde(skip)]
     pub chat: Option<ChatId>,
     /// What the receiver's marks have come to; empty where receipts are not audited.
     pub receipts: Receipts,
@@ -99,7 +100,7 @@ impl SentSide {
 }
 
 /// What the receiver knows of a stream.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct GotSide {
     got: Seen,
     next: u64,

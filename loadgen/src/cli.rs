@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{become_server, capacity, check, compare, html, knee, run, scenarios, schema};
+use crate::commands::{become_server, capacity, check, compare, html, knee, run, scenarios, schema, worker};
 
 /// Shardwire's load generator: paces, measures, audits, reports.
 ///
 /// Exit codes: 0 passed, 2 wrong use (nothing was run), 3 a threshold does not hold, 4 the audit is not clean, 5 the load
-/// generator was the limit, 130 interrupted.
+/// generator was the limit, 6 a worker was lost, 130 interrupted.
 #[derive(Parser, Debug)]
 #[command(name = "loadgen", version)]
 struct Cli {
@@ -21,6 +21,8 @@ struct Cli {
 enum Command {
     /// Runs a scenario, against a throwaway server unless there is a target.
     Run(run::Args),
+    /// Does a part of runs that another host leads (`loadgen run --worker`).
+    Worker(worker::Args),
     /// Checks a scenario and prints its plan: phases, expected messages, users, behaviours. Makes no load.
     Check(check::Args),
     /// Lists the scenarios of a folder.
@@ -41,6 +43,7 @@ enum Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Worker(args) => worker::run(args),
         Command::Check(args) => check::run(&args),
         Command::Scenarios(args) => scenarios::run(&args),
         Command::Capacity(args) => capacity::run(&args),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// A run that could not be made. Every kind is a usage error to the shell (exit code 2): no load was sent.
+/// A run without a report. Every kind but [`Failure::Lost`] is a usage error to the shell (exit code 2): no load was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The scenario's file cannot be read.
@@ -57,7 +57,23 @@ pub enum Failure {
     /// No token can be made.
     #[error("{0}")]
     Tokens(String),
+    /// A remote worker, or this process as one, cannot take part.
+    #[error("{0}")]
+    Remote(String),
+    /// A remote worker was lost while the load ran: its part of the audit is missing, so there is no verdict.
+    #[error("no verdict: {0}")]
+    Lost(String),
     /// This host cannot carry the load generator.
     #[error("this host cannot carry the scenario: {0}")]
     Host(String),
+}
+
+impl Failure {
+    /// What the process ends with.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Lost(_) => 6,
+            _ => 2,
+        }
+    }
 }

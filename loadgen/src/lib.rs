@@ -25,6 +25,7 @@ pub mod pace;
 pub mod plan;
 pub mod probe;
 pub mod recorded;
+pub mod remote;
 pub mod report;
 pub mod run;
 pub mod scenario;

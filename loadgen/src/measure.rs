@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 /// Longest latency told apart, µs (one hour); longer ones count as this.
 const LATENCY_MAX_US: u64 = 3_600_000_000;
@@ -19,6 +20,23 @@ pub struct Latencies(Histogram<u64>);
 impl Default for Latencies {
     fn default() -> Self {
         Self(Histogram::new_with_bounds(1, LATENCY_MAX_US, 3).expect("the bounds are valid"))
+    }
+}
+
+impl Serialize for Latencies {
+    /// As (value, count): what is read back is the same to the last digit.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter_recorded().map(|v| (v.value_iterated_to(), v.count_at_value())))
+    }
+}
+
+impl<'de> Deserialize<'de> for Latencies {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut latencies = Self::default();
+        for (value, count) in <Vec<(u64, u64)>>::deserialize(deserializer)? {
+            latencies.0.saturating_record_n(value, count);
+        }
+        Ok(latencies)
     }
 }
 
@@ -128,7 +146,7 @@ impl Shown {
 }
 
 /// Errors by name. Bounded: names come from the error table and from fixed texts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Errors {
     counts: BTreeMap<String, u64>,
 }
@@ -178,6 +196,9 @@ mod tests {
         }
         a.add(&b);
         assert_eq!((a.count(), a.us(50.0), a.us(99.0), a.max_us()), (1_000, 500, 990, 1_000));
+        a.record_ns(7_654_321_000);
+        let told: Latencies = serde_json::from_str(&serde_json::to_string(&a).unwrap()).unwrap();
+        assert_eq!(told.0, a.0, "what another host tells is what it measured");
         assert_eq!(Latencies::default().us(99.0), 0);
     }
 

@@ -1,6 +1,7 @@
 //! What all workers of a run share: the load, who writes to whom, and the phases.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rand::SeedableRng;
@@ -63,6 +64,11 @@ impl Pairing {
     }
 }
 
+/// Workers get ready for the ramp within so long, ns.
+const LEAD_NS: u64 = 50_000_000;
+/// The same over a network.
+const LEAD_OVER_NETWORK_NS: u64 = 1_000_000_000;
+
 /// The phases, set by the controller, read by every worker.
 #[derive(Debug)]
 pub struct Phases {
@@ -72,6 +78,10 @@ pub struct Phases {
     cut: AtomicBool,
     /// Workers leave.
     stop: AtomicBool,
+    /// Why the run cannot go on, once it cannot.
+    broken: OnceLock<String>,
+    /// Workers learn of the ramp so long before it, ns.
+    lead_ns: u64,
     ramp_ns: u64,
     steady_ns: u64,
     cool_down_ns: u64,
@@ -89,10 +99,35 @@ impl Phases {
             start_ns: AtomicU64::new(0),
             cut: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            broken: OnceLock::new(),
+            lead_ns: LEAD_NS,
             ramp_ns: ns(load.ramp_s),
             steady_ns: ns(load.steady_s),
             cool_down_ns: ns(load.cool_down_s),
         }
+    }
+
+    /// The same for workers that are told over a network.
+    #[must_use]
+    pub const fn over_network(mut self) -> Self {
+        self.lead_ns = LEAD_OVER_NETWORK_NS;
+        self
+    }
+
+    /// Workers learn of the ramp so long before it, ns.
+    pub const fn lead_ns(&self) -> u64 {
+        self.lead_ns
+    }
+
+    /// The run cannot go on; the first reason stays.
+    pub fn break_off(&self, why: String) {
+        // A later reason follows from the first.
+        let _ = self.broken.set(why);
+    }
+
+    /// Why the run cannot go on, if it cannot.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.get().map(String::as_str)
     }
 
     /// Begins the ramp at `at_ns`.
@@ -163,6 +198,8 @@ pub struct Plan {
     pub workers: u16,
     /// Where connections come from, in turns; none: the host's own choice.
     pub sources: Vec<IpAddr>,
+    /// The leading host's clock less this one's, ns: messages carry times of the leading host.
+    pub clock_shift_ns: i64,
 }
 
 impl Plan {
@@ -238,6 +275,7 @@ mod tests {
             run: 1,
             workers: 3,
             sources: Vec::new(),
+            clock_shift_ns: 0,
             load,
         };
         let shares: Vec<_> = (0..3).map(|w| plan.users_of(w)).collect();

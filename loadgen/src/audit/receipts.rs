@@ -5,11 +5,13 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 /// Messages told apart while they wait; more are kept together, so that a server without receipts costs no memory.
 const APART_MAX: usize = 1_024;
 
 /// Messages that wait for a receipt.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Due {
     /// The highest seq among them.
     seq: u64,
@@ -19,7 +21,7 @@ struct Due {
 }
 
 /// A stream's receipts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Receipts {
     /// Ascending by seq.
     due: VecDeque<Due>,

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::measure::Latencies;
 use crate::report::Behaviour;
 
 /// One worker's part. Times are ns since the begin of the ramp.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Happened {
     /// How often something happened to a user.
     pub acts: u64,

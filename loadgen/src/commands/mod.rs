@@ -8,3 +8,4 @@ pub mod knee;
 pub mod run;
 pub mod scenarios;
 pub mod schema;
+pub mod worker;

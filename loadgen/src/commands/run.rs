@@ -45,6 +45,15 @@ pub struct Args {
     /// An address of this host that connections come from; may be given several times. Instead of load.sources.
     #[arg(long = "source", value_name = "ADDR")]
     sources: Vec<IpAddr>,
+    /// A remote worker (`loadgen worker`); may be given several times. They drive the users, this process leads.
+    #[arg(long = "worker", value_name = "HOST:PORT")]
+    workers: Vec<String>,
+    /// The secret shared with remote workers; $SHARDWIRE_LOADGEN_TOKEN by default.
+    #[arg(long, value_name = "FILE", requires = "workers")]
+    worker_token: Option<PathBuf>,
+    /// Worker threads of this process besides the remote ones.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "workers")]
+    local_workers: u16,
     /// Keep the throwaway server's folder.
     #[arg(long)]
     keep: bool,
@@ -63,6 +72,9 @@ pub fn run(args: Args) -> ExitCode {
         outputs: Outputs { folder: args.out, junit: args.junit, prometheus: args.prometheus },
         token_key: args.token_key,
         sources: args.sources,
+        workers: args.workers,
+        worker_token: args.worker_token,
+        local_workers: args.local_workers,
         keep: args.keep,
         quiet,
         guard,
@@ -81,7 +93,7 @@ pub fn run(args: Args) -> ExitCode {
         }
         Err(failure) => {
             eprintln!("loadgen: {failure}");
-            ExitCode::from(2)
+            ExitCode::from(failure.exit_code())
         }
     }
 }

@@ -90,14 +90,19 @@ fn part(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// That a file can be written there: beside it one is, and goes away again.
+/// That a file can be written there: beside it one is, and goes away again. An earlier run's file goes too: it must not be
+/// taken for this run's.
 fn prove(path: &Path) -> io::Result<()> {
     if path.file_name().is_none() || path.is_dir() {
         return Err(io::Error::other("it is a folder"));
     }
     let part = part(path);
     fs::write(&part, b"\n")?;
-    fs::remove_file(part)
+    fs::remove_file(part)?;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Puts a text in a file's place, whole.

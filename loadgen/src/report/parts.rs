@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::measure::Latencies;
+use crate::remote::RemoteHost;
 
 /// A distribution, µs.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -164,6 +165,10 @@ pub struct Generator {
     pub socket_errors: u64,
     /// It was the limit.
     pub saturated: bool,
+    /// Remote workers; empty when all ran in this process.
+    pub remote: Vec<RemoteHost>,
+    /// Latencies between users of different processes are known to so much, µs.
+    pub clock_error_us: u64,
 }
 
 impl Generator {

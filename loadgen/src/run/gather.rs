@@ -9,6 +9,7 @@ use crate::measure::{Errors, Latencies};
 use crate::observe::host::Machine;
 use crate::observe::stages::Stages;
 use crate::plan::Plan;
+use crate::remote::RemoteHost;
 use crate::report::{
     Amount, Behaviour, Clients, Connections, CurvePoint, Generator, MemoryPerConnection, Percentiles, Report,
     Throughput,
@@ -74,6 +75,30 @@ pub fn report(
     report
 }
 
+/// Fills in the remote workers' part.
+pub fn remote(report: &mut Report, plan: &Plan, local: u16, hosts: Vec<RemoteHost>) {
+    report.generator.clock_error_us = clock_error_us(plan, local, &hosts);
+    report.generator.remote = hosts;
+}
+
+/// How well latencies between users of different hosts are known: by the clocks' errors of the two worst known, when
+/// anybody writes from one host to another.
+fn clock_error_us(plan: &Plan, local: u16, hosts: &[RemoteHost]) -> u64 {
+    // First user of each host and its clock's error; this process comes first.
+    let mut starts = vec![(0, 0)];
+    let mut next = if local > 0 { plan.users_of(local - 1).end } else { 0 };
+    for host in hosts {
+        starts.push((next, host.clock.error_ns));
+        next += host.users;
+    }
+    let host_of = |place: u32| starts.partition_point(|(first, _)| *first <= place) - 1;
+    let senders = if plan.load.sends() { plan.load.users } else { 0 };
+    let streams = (0..senders).flat_map(|user| (0..plan.load.peers).map(move |peer| (user, peer)));
+    let between = streams.map(|(user, peer)| (host_of(user), host_of(plan.pairing.receiver(user, peer))));
+    let errors = between.filter(|(from, to)| from != to).map(|(from, to)| starts[from].1 + starts[to].1);
+    errors.max().unwrap_or(0).div_ceil(1_000)
+}
+
 fn connections(plan: &Plan, watched: &Watched, connects: u64, dropped: u64) -> Connections {
     let rate = |(start, end, seconds): (&Mark, &Mark, f64)| (end.sums.connects - start.sums.connects) as f64 / seconds;
     Connections {
@@ -96,6 +121,8 @@ fn generator(plan: &Plan, watched: &Watched, lag: &Latencies, errors: &Errors) -
         pacing_lag_us: Percentiles::from(lag),
         socket_errors: errors.by_name().iter().filter_map(own).sum(),
         saturated: false,
+        remote: Vec::new(),
+        clock_error_us: 0,
     }
 }
 

@@ -9,7 +9,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::thread::JoinHandle;
 
 use fabric::entropy::{Entropy as _, OsEntropy};
 use fabric::time::{Clock as _, SystemClock};
@@ -21,13 +20,14 @@ use crate::measure::Shown;
 use crate::observe::kernel::Kernel;
 use crate::plan::{Pairing, Phases, Plan};
 use crate::probe::{self, Allowed};
+use crate::remote::{Fleet, Secret};
 use crate::report::Report;
 use crate::report::outputs::Outputs;
 use crate::scenario::{Mode, Protocol, Scenario};
 use crate::server::{self, Server, proc};
 use crate::tokens::{Minter, Source};
 use crate::wire::Speech;
-use crate::worker::{Outcome, Worker};
+use crate::worker::Threads;
 use restart::Restarts;
 
 pub use watch::Sums;
@@ -53,6 +53,12 @@ pub struct Options {
     pub token_key: Option<PathBuf>,
     /// Addresses that connections come from, instead of the scenario's.
     pub sources: Vec<IpAddr>,
+    /// Remote workers, HOST:PORT; they drive the users together with `local_workers`.
+    pub workers: Vec<String>,
+    /// The secret shared with them.
+    pub worker_token: Option<PathBuf>,
+    /// Threads of this process besides remote workers.
+    pub local_workers: u16,
     /// Keep the throwaway server's folder.
     pub keep: bool,
     /// The load generator's own program, so that a throwaway server ends with it; without one it may be left behind.
@@ -76,7 +82,7 @@ struct Target {
 /// Runs a scenario and writes its report. `interrupted` is set by Ctrl-C.
 ///
 /// # Errors
-/// [`Failure`]: nothing was run.
+/// [`Failure::Lost`]: a worker was lost; every other [`Failure`]: nothing was run.
 pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, Failure> {
     let mut scenario = Scenario::load(&options.scenario)?;
     let restarts = Behaviours::new(&scenario).map_err(Failure::Behaviour)?.restarts().count();
@@ -94,9 +100,7 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
         Some(_) => None,
     };
     let host = Host::look();
-    let usual = (host.cores / 2).clamp(1, 64);
-    host.carries(&scenario.load, usual)?;
-    let workers = host.workers(u64::from(scenario.load.users), scenario.load.workers, usual)?;
+    let mut split = split(&scenario, options, &host)?;
     if program.is_some() {
         scenario.server.shards = host.shards(&scenario)?;
     }
@@ -105,10 +109,13 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
         None => existing(&scenario, options)?,
     };
     let started = SystemClock.now();
-    let sources = host.sources(&scenario.load, u64::from(scenario.load.users), target.address)?;
-    let plan = Arc::new(plan(&scenario, &target, workers, sources)?);
-    let workers = start_workers(&plan, &minter)?;
-    let shown: Vec<Arc<Shown>> = workers.iter().map(|w| Arc::clone(&w.shown)).collect();
+    let local = split.local;
+    let plan = plan(&scenario, &target, &split, &host)?;
+    split.fleet.assign(&plan, &scenario, (&target.host, target.allowed), &minter)?;
+    let plan = Arc::new(plan);
+    let remote = split.fleet.begin(&plan)?;
+    let threads = Threads::start(&plan, &Source::Minter(minter), 0..local)?;
+    let shown: Vec<Arc<Shown>> = threads.shown.iter().chain(&remote.shown).map(Arc::clone).collect();
     let mut restarts = Restarts::new(&plan);
     let sight = watch::Sight { pid: target.pid, http: target.http, quiet: options.quiet };
     let (server, pid) = (&mut target.server, &mut target.pid);
@@ -119,9 +126,9 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
         }
         *pid
     });
-    // Without one worker's part the audit would be of something else: its panic is the run's.
-    let home = |worker: Running| worker.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    let outcomes = workers.into_iter().map(home).collect::<Result<Vec<Outcome>, _>>()?;
+    let mut outcomes = threads.join()?;
+    let (theirs, hosts) = remote.home()?;
+    outcomes.extend(theirs);
     let ended = target.server.as_mut().and_then(Server::stop).map(|status| status.to_string());
     if options.keep
         && let Some(folder) = target.server.as_mut().and_then(Server::keep)
@@ -129,6 +136,7 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
         eprintln!("the server's folder stays at {}", folder.display());
     }
     let mut report = gather::report(scenario, &plan, &watched, &restarts.done(), outcomes);
+    gather::remote(&mut report, &plan, local, hosts);
     report.started_ms = started.wall_ms();
     report.took_s = (SystemClock.now().mono_ns - started.mono_ns) as f64 / 1e9;
     report.limits = Some(target.allowed);
@@ -190,39 +198,50 @@ fn ask(scenario: &Scenario, address: SocketAddr, host: &str, token: &str) -> Res
     Ok(allowed)
 }
 
-fn plan(scenario: &Scenario, target: &Target, workers: u16, sources: Vec<IpAddr>) -> Result<Plan, Failure> {
+/// Who drives the users.
+struct Split {
+    /// Threads of this process.
+    local: u16,
+    /// Threads of all.
+    all: u16,
+    fleet: Fleet,
+}
+
+fn split(scenario: &Scenario, options: &Options, host: &Host) -> Result<Split, Failure> {
+    let users = u64::from(scenario.load.users);
+    if options.workers.is_empty() {
+        let usual = (host.cores / 2).clamp(1, 64);
+        host.carries(&scenario.load, usual)?;
+        let local = host.workers(users, scenario.load.workers, usual)?;
+        return Ok(Split { local, all: local, fleet: Fleet::default() });
+    }
+    let secret = Secret::find(options.worker_token.as_deref())?;
+    let mut fleet = Fleet::join(&options.workers, &secret)?;
+    let all = fleet.split(users, options.local_workers, host)?;
+    Ok(Split { local: options.local_workers, all, fleet })
+}
+
+fn plan(scenario: &Scenario, target: &Target, split: &Split, host: &Host) -> Result<Plan, Failure> {
     let load = scenario.load.clone();
+    let phases = Phases::new(&load);
     let behaviours = Behaviours::new(scenario).map_err(Failure::Behaviour)?;
-    Ok(Plan {
+    let mut plan = Plan {
         pairing: Pairing::new(&load),
-        phases: Phases::new(&load),
+        phases: if split.local == split.all { phases } else { phases.over_network() },
         target: target.address,
         speech: Speech::of(&load, &target.host, target.allowed),
         run: OsEntropy.next_u64() as u32,
-        workers,
-        sources,
+        workers: split.all,
+        sources: Vec::new(),
+        clock_shift_ns: 0,
         behaviours,
         load,
-    })
-}
-
-/// A worker's thread and what it shows.
-struct Running {
-    thread: JoinHandle<Result<Outcome, Failure>>,
-    shown: Arc<Shown>,
-}
-
-fn start_workers(plan: &Arc<Plan>, minter: &Arc<Minter>) -> Result<Vec<Running>, Failure> {
-    let start = |index: u16| {
-        let shown = Arc::new(Shown::default());
-        let (plan, minter, own) = (Arc::clone(plan), Arc::clone(minter), Arc::clone(&shown));
-        let thread = std::thread::Builder::new()
-            .name(format!("load-{index}"))
-            .spawn(move || Ok(Worker::new(plan, own, index, Source::Minter(minter))?.run()))
-            .map_err(|e| Failure::Host(format!("a worker thread: {e}")))?;
-        Ok(Running { thread, shown })
     };
-    (0..plan.workers).map(start).collect()
+    if split.local > 0 {
+        let users = plan.users_of(split.local - 1).end;
+        plan.sources = host.sources(&plan.load, u64::from(users), plan.target)?;
+    }
+    Ok(plan)
 }
 
 /// Whether every user must be authenticated before the load begins.

@@ -21,8 +21,6 @@ use crate::server::proc;
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Workers get ready for the ramp within so long, ns.
-const LEAD_NS: u64 = 50_000_000;
 
 /// One look at everything.
 #[derive(Clone, Debug, Default)]
@@ -153,7 +151,7 @@ impl<'a> Watch<'a> {
                 let sample = self.sample(now, sums);
                 self.sampler.series.push(sample);
             }
-            if ended {
+            if ended || self.plan.phases.broken().is_some() {
                 break;
             }
         }
@@ -183,7 +181,7 @@ impl<'a> Watch<'a> {
             return true;
         }
         if !waits_for_all(self.plan) || sums.authenticated >= wanted {
-            self.plan.phases.start(now + LEAD_NS);
+            self.plan.phases.start(now + self.plan.phases.lead_ns());
         } else if now > self.begun_ns + ns(self.plan.load.connect_timeout_s) {
             self.watched.not_connected = Some(wanted - sums.authenticated);
             return true;
@@ -220,9 +218,7 @@ impl<'a> Watch<'a> {
         let until = *self.drain_until_ns.get_or_insert(now + ns(self.plan.load.drain_s));
         // A worker sends its last message before it says that it is exhausted, so the sums are final then.
         let settled = !self.plan.load.sends()
-            || (exhausted || phases.is_cut())
-                && sums.acked + sums.refused == sums.sent
-                && sums.delivered + sums.refused >= sums.sent;
+            || exhausted && sums.acked + sums.refused == sums.sent && sums.delivered + sums.refused >= sums.sent;
         // A receipt is due before its message counts as acknowledged.
         let waiting = |of: fn(&Shown) -> &AtomicU64| self.shown.iter().any(|s| of(s).load(Ordering::Acquire) > 0);
         let back = self.watched.interrupted || !waiting(|s| &s.away);

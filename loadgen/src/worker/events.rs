@@ -98,7 +98,8 @@ impl Worker {
             return;
         }
         self.shown.delivered.fetch_add(1, Ordering::Relaxed);
-        if let Some((intended, sender_away)) = Bodies::intended(entry.body()) {
+        if let Some((carried, sender_away)) = Bodies::intended(entry.body()) {
+            let intended = carried.wrapping_add_signed(self.plan.clock_shift_ns.wrapping_neg());
             let latency = self.now.mono_ns.saturating_sub(intended);
             let apart = self.is_apart(origin.stream / peers, user, intended, sender_away);
             if !apart {

@@ -12,6 +12,7 @@ mod outcome;
 mod send;
 pub mod socket;
 mod speak;
+mod threads;
 mod user;
 
 use std::cmp::Reverse;
@@ -42,6 +43,7 @@ use user::{Link, User};
 
 pub use host::raise_open_files;
 pub use outcome::Outcome;
+pub use threads::Threads;
 
 /// One receive takes at most so much.
 const RECEIVE_BYTES: usize = 256 << 10;

@@ -167,10 +167,11 @@ impl Worker {
         let receiver = self.plan.load.first_user + u64::from(self.plan.pairing.receiver(place, peer));
         let side = &mut self.outcome.sent[(user * peers + peer) as usize];
         let origin = Origin { run: self.plan.run, stream: place * peers + peer, number: side.sent as u32 };
+        let carried_ns = intended_ns.wrapping_add_signed(self.plan.clock_shift_ns);
         let target = SendTarget::User(UserId::new(receiver).expect("user ids begin at 1"));
         let away = self.absences.is_away(user);
         let mut draw = Draw::of(self.plan.load.seed, Use::Size, u64::from(origin.stream), side.sent);
-        let body = self.bodies.make(intended_ns, away, self.sizes.draw(&mut draw));
+        let body = self.bodies.make(carried_ns, away, self.sizes.draw(&mut draw));
         let send = NewSend::message(origin.client_msg_id(), target, body);
         let mut cx = Cx {
             now: self.now,
