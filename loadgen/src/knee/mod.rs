@@ -1,6 +1,6 @@
 //! The highest rate within a latency budget, found by itself; and how throughput scales with concurrency.
 //!
-//! [`search`] decides which rates are tried and knows nothing of servers: it asks a [`Rig`]. [`rig`] is the real one, each
+//! [`mod@search`] decides which rates are tried and knows nothing of servers: it asks a [`Rig`]. [`rig`] is the real one, each
 //! step a whole run of the scenario against a fresh server. [`usl`] fits Gunther's universal scalability law to closed steps,
 //! whose concurrency is given, not observed. What must stay true: a limit of the load generator is never called the server's.
 
