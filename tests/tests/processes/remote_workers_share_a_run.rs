@@ -53,7 +53,9 @@ fn leader(folder: &Path, steady_s: f64, secret_text: &str, workers: &[&Worker]) 
     let mut command = Command::new(binary("loadgen"));
     command.arg("run").arg(scenario).arg("--out").arg(folder.join("out")).arg("--server").arg(binary("shardwire"));
     command.arg("--worker-token").arg(secret(folder, secret_text));
-    workers.iter().for_each(|worker| drop(command.args(["--worker", &worker.address])));
+    for worker in workers {
+        command.args(["--worker", &worker.address]);
+    }
     command
 }
 
