@@ -53,7 +53,7 @@ fn leader(folder: &Path, steady_s: f64, secret_text: &str, workers: &[&Worker]) 
     let mut command = Command::new(binary("loadgen"));
     command.arg("run").arg(scenario).arg("--out").arg(folder.join("out")).arg("--server").arg(binary("shardwire"));
     command.arg("--worker-token").arg(secret(folder, secret_text));
-    for worker in &workers {
+    for worker in workers {
         command.args(["--worker", &worker.address]);
     }
     command
