@@ -72,7 +72,7 @@ pub(super) const RULES: &[Rule] = &[
         side: Some(Side::Server),
         why: "every acknowledgement waits for one durable write: it is the floor of the latency",
         effect: Effect::Measured {
-            what: "0.36 ms from send to receipt at 5,000 messages a second, of which the durable write is the larger part",
+            what: "0.36 ms from send to receipt at 5,000 messages a second, the durable write included",
             on: WHERE,
         },
         kept: &[],
