@@ -12,6 +12,8 @@ use schema::ids::{ChatId, MessageId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::draw::mix;
+
 pub use receipts::Receipts;
 
 /// Losses named in the report, at most.
@@ -131,9 +133,7 @@ impl GotSide {
 fn fingerprint(n: u64, seq: u64, message: MessageId) -> u64 {
     let mut x = u128::from_le_bytes(message.0) as u64 ^ n.rotate_left(32) ^ seq.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x ^= (u128::from_le_bytes(message.0) >> 64) as u64;
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+    mix(x)
 }
 
 /// The audit's result, as it is reported.

@@ -44,7 +44,7 @@ impl Scale {
         if most <= 0.0 {
             return Self::Log { low: 1.0, high: 10.0 };
         }
-        let (low, high) = (round_down(least), -round_down_of_negative(most));
+        let (low, high) = (round_down(least), round_up(most));
         Self::Log { low, high: if high > low * 1.5 { high } else { low * 10.0 } }
     }
 
@@ -85,19 +85,7 @@ impl Scale {
 
 /// A round step (1, 2 or 5 times a power of ten) that cuts `length` into about `parts`.
 fn step(length: f64, parts: f64) -> f64 {
-    let raw = (length / parts).max(f64::MIN_POSITIVE);
-    let power = 10f64.powf(raw.log10().floor());
-    let factor = raw / power;
-    power
-        * if factor <= 1.0 {
-            1.0
-        } else if factor <= 2.0 {
-            2.0
-        } else if factor <= 5.0 {
-            5.0
-        } else {
-            10.0
-        }
+    round_up((length / parts).max(f64::MIN_POSITIVE))
 }
 
 /// 1, 2 or 5 times a power of ten, at or below a value above 0.
@@ -114,11 +102,11 @@ fn round_down(value: f64) -> f64 {
         }
 }
 
-/// The same upwards, negated.
-fn round_down_of_negative(value: f64) -> f64 {
+/// The same at or above it.
+fn round_up(value: f64) -> f64 {
     let power = 10f64.powf(value.log10().floor());
     let factor = value / power;
-    -power
+    power
         * if factor <= 1.0 {
             1.0
         } else if factor <= 2.0 {
