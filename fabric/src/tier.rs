@@ -3,8 +3,45 @@
 //! The code above an egress cannot know whether the other side is a call on the same core, a lane to another core or a
 //! link to another process.
 
-use schema::envelope::{Address, Envelope};
-use schema::ids::{Slot, UserId};
+use bytes::Bytes;
+use schema::envelope::{Address, Body, Class, Envelope, Recipients, Trace};
+use schema::ids::{ChatId, MessageId, Slot, UserId};
+
+/// A send that is durable, as its sender is told.
+#[derive(Debug)]
+pub struct Sent<'a> {
+    /// The session that sent it.
+    pub reply: Address,
+    /// As asked with.
+    pub request_id: u64,
+    /// As sent.
+    pub client_msg_id: &'a Bytes,
+    /// Its chat.
+    pub chat: ChatId,
+    /// Its id.
+    pub message: MessageId,
+    /// Its place.
+    pub seq: u64,
+    /// Wall time of the message, ms since 1970.
+    pub timestamp_ms: u64,
+    /// Only of a sampled one.
+    pub trace: Option<&'a Trace>,
+}
+
+/// A committed entry, as it is pushed.
+#[derive(Debug)]
+pub struct Push<'a> {
+    /// The session that sent it: it has its ack instead.
+    pub sender: Address,
+    /// Which chat.
+    pub chat: ChatId,
+    /// The entry's place.
+    pub seq: u64,
+    /// The Entry frame.
+    pub frame: &'a Bytes,
+    /// Only of a sampled one.
+    pub trace: Option<&'a Trace>,
+}
 
 /// What a tier part sends with. Never blocks; the envelope's class says what happens when there is no room.
 pub trait Egress {
@@ -24,6 +61,25 @@ pub trait Egress {
 
     /// To a gateway shard: the one of `address` (its connection is in the envelope).
     fn to_gateway(&mut self, address: Address, envelope: Envelope);
+
+    /// The answer to a send. As good as an envelope with [`Body::Sent`]; whoever can does it without one.
+    fn sent(&mut self, sent: &Sent<'_>) {
+        let &Sent { client_msg_id, chat, message, seq, timestamp_ms, .. } = sent;
+        let body = Body::Sent { client_msg_id: client_msg_id.clone(), chat, message, seq, timestamp_ms };
+        let mut envelope = Envelope::new(Class::Ack, body).reply_to(sent.reply);
+        envelope.header.request_id = sent.request_id;
+        envelope.header.trace = sent.trace.copied().map(Box::new);
+        self.to_gateway(sent.reply, envelope);
+    }
+
+    /// A committed entry to users of one router. As good as an envelope with [`Body::Push`]; whoever can does it without one.
+    fn push(&mut self, push: &Push<'_>, recipients: Recipients) {
+        let Some(user) = recipients.first().map(|recipient| recipient.user) else { return };
+        let body = Body::Push { chat: push.chat, seq: push.seq, frame: push.frame.clone(), recipients };
+        let mut envelope = Envelope::new(Class::Live, body).reply_to(push.sender);
+        envelope.header.trace = push.trace.copied().map(Box::new);
+        self.to_router(user, envelope);
+    }
 
     /// To every gateway shard of the process (gaps without a narrower scope).
     fn to_all_gateways(&mut self, envelope: Envelope);

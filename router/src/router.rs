@@ -67,6 +67,29 @@ impl<D: Directory> Router<D> {
         }
     }
 
+    /// Shows every session of the recipients, with what its device has acknowledged; `show` does nothing with the directory.
+    pub fn recipients(&self, recipients: &[Recipient], except: Address, mut show: impl FnMut(Address, u64)) {
+        for devices in recipients.chunk_by(|one, other| one.user == other.user) {
+            let mut offline = true;
+            self.directory.each_session(devices[0].user, |session| {
+                offline = false;
+                if session.address != except {
+                    let known = devices.iter().find(|known| known.device == Some(session.device));
+                    show(session.address, known.map_or(0, |known| known.acked_seq));
+                }
+            });
+            if offline {
+                self.metrics.offline.inc();
+            }
+        }
+    }
+
+    /// Counts an entry that was pushed with [`Self::recipients`] to so many gateway shards.
+    pub fn count_push(&self, deliveries: u64) {
+        self.metrics.pushes.inc();
+        self.metrics.deliveries.inc_by(deliveries);
+    }
+
     fn register(&mut self, header: Header, user: UserId, device: DeviceId, epoch: u64, out: &mut dyn Egress) {
         let came = Registration { device, address: header.reply, epoch };
         let overtaken = match self.directory.register(user, came) {
@@ -88,31 +111,20 @@ impl<D: Directory> Router<D> {
     /// Every session of the recipients with what its device has acknowledged.
     fn positions(&self, recipients: &[Recipient], except: Address) -> Groups<Target> {
         let mut groups = Groups::new();
-        for devices in recipients.chunk_by(|one, other| one.user == other.user) {
-            let sessions = self.directory.sessions(devices[0].user);
-            if sessions.is_empty() {
-                self.metrics.offline.inc();
-            }
-            for session in sessions.iter().filter(|session| session.address != except) {
-                let known = devices.iter().find(|known| known.device == Some(session.device));
-                groups.add(
-                    session.address,
-                    Target {
-                        connection: session.address.connection,
-                        generation: session.address.generation,
-                        acked_seq: known.map_or(0, |known| known.acked_seq),
-                    },
-                );
-            }
-        }
+        self.recipients(recipients, except, |session, acked_seq| {
+            let Address { connection, generation, .. } = session;
+            groups.add(session, Target { connection, generation, acked_seq });
+        });
         groups
     }
 
     /// Every session of the users.
     fn everywhere(&self, users: &[UserId]) -> Groups<(u32, u32)> {
         let mut groups = Groups::new();
-        for session in users.iter().flat_map(|&user| self.directory.sessions(user)) {
-            groups.add(session.address, (session.address.connection, session.address.generation));
+        for &user in users {
+            self.directory.each_session(user, |session| {
+                groups.add(session.address, (session.address.connection, session.address.generation));
+            });
         }
         groups
     }

@@ -243,6 +243,21 @@ impl Encoder {
         }
     }
 
+    /// As [`Self::sent`], appended to `out`.
+    pub fn sent_into(
+        &mut self,
+        client_msg_id: &[u8],
+        ids: (ChatId, MessageId),
+        seq: u64,
+        timestamp_ms: u64,
+        out: &mut Vec<u8>,
+    ) {
+        match self.acks.frame(client_msg_id, ids, seq, timestamp_ms) {
+            Some(frame) => frame.write(out),
+            None => out.extend_from_slice(&self.sent(client_msg_id, ids.0, ids.1, seq, timestamp_ms)),
+        }
+    }
+
     /// A Hello frame.
     pub fn hello(&mut self, token: &[u8], agent: &[u8], features: u64) -> Bytes {
         let token = self.fbb.create_vector(token);

@@ -4,6 +4,7 @@ mod assembly;
 mod board;
 mod core;
 mod gaps;
+mod handoff;
 mod hub;
 mod topology;
 

@@ -167,7 +167,7 @@ impl Shard {
                 place.phase = Phase::Hello;
                 place.dialect = accepted.dialect;
                 place.websocket = Some(Decoder::new(Role::Server, self.config.limits.frame_limit_bytes));
-                self.push(now, index, accepted.response);
+                self.push(now, index, &accepted.response);
                 if let Some(token) = &accepted.token {
                     self.authenticate(now, index, &token.0, egress);
                 }
@@ -206,7 +206,7 @@ impl Shard {
             (Message::Text(_) | Message::Binary(_), _) => {
                 self.decoded(now, index, Err(EventError::new(ErrorCode::Unsupported)), egress);
             }
-            (Message::Ping(payload), _) => self.push(now, index, server_frame(Kind::Pong, payload)),
+            (Message::Ping(payload), _) => self.push(now, index, &server_frame(Kind::Pong, payload)),
             (Message::Pong(_), _) => {}
             (Message::Close { code, .. }, _) => {
                 let last = close_frame(code.unwrap_or(1000), "");

@@ -4,7 +4,7 @@
 //! it; a failed block leaves nothing behind.
 
 use bytes::Bytes;
-use fabric::tier::Egress;
+use fabric::tier::{Egress, Push};
 use fabric::time::Now;
 use schema::envelope::{Body, Class, Envelope, Recipient, Recipients};
 use schema::errors::{ErrorCode, Retry};
@@ -60,14 +60,15 @@ impl Partition {
     /// Whether it was an answer to something durable, not a refusal.
     fn answer(&mut self, item: &mut Item, egress: &mut dyn Egress) -> bool {
         let chat = self.memory.chats.get(item.chat).id;
-        let client_msg_id = core::mem::take(&mut item.client_msg_id);
         let reply = (item.reply, item.request_id);
         match item.what {
             What::Entry | What::Duplicate => {
-                send_sent(egress, reply, client_msg_id, chat, item.seq, item.message, item.trace.clone());
+                let (seq, message, trace) = (item.seq, item.message, item.trace.as_deref());
+                send_sent(egress, reply, &item.client_msg_id, chat, seq, message, trace);
                 true
             }
             What::Refusal(code) => {
+                let client_msg_id = core::mem::take(&mut item.client_msg_id);
                 send_refused(egress, Class::Ack, reply, client_msg_id, chat, code);
                 false
             }
@@ -76,20 +77,14 @@ impl Partition {
 
     fn push(&self, now: Now, item: &mut Item, egress: &mut dyn Egress) {
         let chat = self.memory.chats.get(item.chat);
-        let trace = item.trace.take().map(|mut trace| {
+        if let Some(trace) = &mut item.trace {
             trace.stages.committed = now.mono_ns;
-            trace
-        });
-        let frame = core::mem::take(&mut item.frame);
-        let envelope = |recipients, frame| {
-            let body = Body::Push { chat: chat.id, seq: item.seq, frame, recipients };
-            let mut envelope = Envelope::new(Class::Live, body).reply_to(item.reply);
-            envelope.header.trace.clone_from(&trace);
-            envelope
-        };
+        }
+        let (frame, trace) = (&item.frame, item.trace.as_deref());
+        let push = Push { sender: item.reply, chat: chat.id, seq: item.seq, frame, trace };
         let Some(first) = chat.members.first().map(|member| member.user) else { return };
         if chat.members.iter().all(|member| egress.same_router(first, member.user)) {
-            return egress.to_router(first, envelope(chat.members.iter().flat_map(recipient).collect(), frame));
+            return egress.push(&push, chat.members.iter().flat_map(recipient).collect());
         }
         let mut routers: SmallVec<[Recipients; 2]> = SmallVec::new();
         for member in &chat.members {
@@ -100,7 +95,7 @@ impl Partition {
             }
         }
         for recipients in routers {
-            egress.to_router(recipients[0].user, envelope(recipients, frame.clone()));
+            egress.push(&push, recipients);
         }
     }
 

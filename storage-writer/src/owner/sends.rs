@@ -164,7 +164,7 @@ impl Partition {
             self.metrics.dedupe_memory_hits.inc();
             self.metrics.acks.inc();
             let reply = (ask.reply, ask.request_id);
-            return send_sent(egress, reply, ask.client_msg_id, ask.chat, known.seq, known.message, None);
+            return send_sent(egress, reply, &ask.client_msg_id, ask.chat, known.seq, known.message, None);
         }
         self.metrics.dedupe_overlay_hits.inc();
         self.defer(index, What::Duplicate, known.seq, known.message, ask);
@@ -250,7 +250,7 @@ impl Partition {
                 self.metrics.acks.inc();
                 self.refusals.taken(ask.reply, ask.chat);
                 let reply = (ask.reply, ask.request_id);
-                send_sent(egress, reply, ask.client_msg_id, ask.chat, hit.seq, hit.message, None);
+                send_sent(egress, reply, &ask.client_msg_id, ask.chat, hit.seq, hit.message, None);
             }
             Ok(_) => self.order_send(now, envelope, egress, true),
             Err(_) => self.refuse_send(&ask, ErrorCode::StorageUnavailable, egress),

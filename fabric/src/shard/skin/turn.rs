@@ -6,8 +6,6 @@ use std::net::Shutdown;
 use std::rc::Rc;
 use std::task::Waker as TaskWaker;
 
-use bytes::Bytes;
-
 use super::{FLUSH_ROUNDS, LINGER, REAP_TURNS, RETRY, Skin, WRITE_BYTES};
 use crate::core::{Action, ConnId, Core};
 use crate::disk::BlockWrite;
@@ -187,11 +185,10 @@ impl<C: Core + 'static> Skin<C> {
         if conn.has(REPORTED) {
             return;
         }
-        let mut chunks = self.chunks.borrow_mut();
-        self.core.borrow_mut().take_output(conn.id, WRITE_BYTES, &mut chunks);
-        let bytes: usize = chunks.iter().map(Bytes::len).sum();
-        if bytes == 0 {
-            chunks.clear();
+        let mut output = self.output.borrow_mut();
+        output.clear();
+        self.core.borrow_mut().take_output(conn.id, WRITE_BYTES, &mut output);
+        if output.is_empty() {
             if conn.has(CLOSING) {
                 conn.shutdown(Shutdown::Write);
                 self.report_closed(conn);
@@ -200,35 +197,25 @@ impl<C: Core + 'static> Skin<C> {
         }
         // A whole batch was taken: there may be more behind it.
         conn.clear(MORE);
-        if bytes >= WRITE_BYTES / 2 {
+        if output.len() >= WRITE_BYTES / 2 {
             conn.set(MORE);
         }
         count(&self.tally.writes, 1);
-        let mut gathered = self.gathered.borrow_mut();
-        let all = match &chunks[..] {
-            [one] => &one[..],
-            several => {
-                gathered.clear();
-                several.iter().for_each(|chunk| gathered.extend_from_slice(chunk));
-                &gathered[..]
-            }
-        };
-        match tcp::send_now(conn.fd(), all) {
+        match tcp::send_now(conn.fd(), &output) {
             Ok(sent) => {
                 count(&self.tally.bytes_out, sent as u64);
                 self.core.borrow_mut().written(now, conn.id, sent);
-                if sent < all.len() {
-                    self.write_later(conn, &all[sent..]);
+                if sent < output.len() {
+                    self.write_later(conn, &output[sent..]);
                 } else if conn.has(MORE | CLOSING) {
                     self.list(conn);
                 }
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                self.write_later(conn, all);
+                self.write_later(conn, &output);
             }
             Err(_) => self.write_failed(conn),
         }
-        chunks.clear();
     }
 
     /// Has the ring write what the socket's buffer did not take, as it empties.
