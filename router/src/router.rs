@@ -1,5 +1,6 @@
 //! One router partition: registrations in, pushes out. Sans-IO; belongs to one thread.
 
+use fabric::count::Tally as _;
 use fabric::tier::Egress;
 use fabric::time::Now;
 use schema::envelope::{Address, Body, Class, Envelope, GapScope, Header, Recipient, Target};
@@ -39,7 +40,7 @@ impl<D: Directory> Router<D> {
                 self.metrics.sessions.set(self.directory.session_count() as i64);
             }
             Body::Push { chat, seq, frame, recipients } => {
-                self.metrics.pushes.inc();
+                self.metrics.pushes.one();
                 let groups = self.positions(&recipients, header.reply);
                 for group in groups.into_iter() {
                     let body = Body::Deliver { chat, seq, frame: frame.clone(), targets: group.targets };
@@ -53,7 +54,7 @@ impl<D: Directory> Router<D> {
                 }
             }
             Body::Notify { frame, users } => {
-                self.metrics.pushes.inc();
+                self.metrics.pushes.one();
                 for group in self.everywhere(&users).into_iter() {
                     let body = Body::DeliverNotice { frame: frame.clone(), targets: group.targets };
                     self.send(&header, group.shard, body, out);
@@ -79,15 +80,15 @@ impl<D: Directory> Router<D> {
                 }
             });
             if offline {
-                self.metrics.offline.inc();
+                self.metrics.offline.one();
             }
         }
     }
 
     /// Counts an entry that was pushed with [`Self::recipients`] to so many gateway shards.
     pub fn count_push(&self, deliveries: u64) {
-        self.metrics.pushes.inc();
-        self.metrics.deliveries.inc_by(deliveries);
+        self.metrics.pushes.one();
+        self.metrics.deliveries.add(deliveries);
     }
 
     fn register(&mut self, header: Header, user: UserId, device: DeviceId, epoch: u64, out: &mut dyn Egress) {
@@ -146,7 +147,7 @@ impl<D: Directory> Router<D> {
     }
 
     fn send(&self, header: &Header, shard: Address, body: Body, out: &mut dyn Egress) {
-        self.metrics.deliveries.inc();
+        self.metrics.deliveries.one();
         out.to_gateway(shard, Envelope { header: header.clone(), body });
     }
 

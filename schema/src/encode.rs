@@ -11,7 +11,7 @@ use template::{Acks, Entries};
 
 use crate::arena::Arena;
 use crate::errors::ErrorCode;
-use crate::frame::FILE_IDENTIFIER;
+use crate::frame::{FILE_IDENTIFIER, FrameRef};
 use crate::ids::{ChatId, DeviceId, MessageId, UserId};
 use crate::wire::{self, Body, EntryKind, MarkStatus, SendStatus};
 
@@ -197,6 +197,22 @@ impl Encoder {
                 self.finish(Body::Entry, entry.as_union_value())
             }
         }
+    }
+
+    /// An Entry frame, with where its client_msg_id begins in it.
+    ///
+    /// # Panics
+    /// Never: what the encoder wrote is a frame.
+    pub fn entry_with_id(&mut self, e: &EntryFields<'_>) -> (Bytes, usize) {
+        if let Some(frame) = self.entries.frame(e) {
+            let at = frame.client_msg_id_at();
+            return (put_together(&mut self.arena, frame.len(), |out| frame.write(out)), at);
+        }
+        let bytes = self.entry(e);
+        let frame = FrameRef::verify(&bytes).expect("what the encoder wrote is a frame");
+        let id = frame.root().body_as_entry().and_then(|entry| entry.client_msg_id());
+        let at = id.map_or(0, |id| id.bytes().as_ptr() as usize - bytes.as_ptr() as usize);
+        (bytes, at)
     }
 
     /// A Send frame.

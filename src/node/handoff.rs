@@ -3,10 +3,11 @@
 //! What must stay true: a part that is at work is never called; what is for it waits in the hub until it is done. And nobody
 //! overtakes: with anything in the queue, everything goes through the queue.
 
-use fabric::tier::{Egress, Push, Sent};
+use fabric::tier::{Egress, Push, Send, Sent};
 use fabric::time::Now;
 use gateway::Shard as Gateway;
 use router::{Group, Groups, MemoryDirectory, Router};
+use schema::arena::Arena;
 use schema::envelope::{Address, Body, Class, Envelope, Recipients, Target};
 use schema::ids::{Slot, UserId};
 use smallvec::SmallVec;
@@ -52,6 +53,17 @@ pub struct FromRouter<'a> {
 }
 
 impl Egress for FromGateway<'_> {
+    fn send(&mut self, send: &Send<'_>, arena: &mut Arena) {
+        let place = self.hub.own_partition(send.chat.slot(), self.partitions);
+        match place.filter(|_| self.hub.is_quiet()) {
+            Some(place) => {
+                self.hub.count_call();
+                self.partitions[place].take_send(self.now, send, self.hub);
+            }
+            None => self.hub.send(send, arena),
+        }
+    }
+
     fn to_owner(&mut self, slot: Slot, mut envelope: Envelope) {
         let place = self.hub.own_partition(slot, self.partitions);
         match place.filter(|_| self.hub.is_quiet()) {

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use fabric::count::Tally as _;
 use fabric::lane::{Incoming, Port};
 use fabric::tier::Egress;
 use prometheus_client::metrics::counter::Counter;
@@ -71,7 +72,7 @@ impl Hub {
 
     /// Counts a hand-off that was a call.
     pub fn count_call(&self) {
-        self.metrics.local.inc();
+        self.metrics.local.one();
     }
 
     /// Where among this shard's `partitions` (rising by number) the one of `slot` is, if it is one of them.
@@ -111,7 +112,7 @@ impl Hub {
             for (shard, gap) in self.gaps.take() {
                 self.metrics.gaps.inc();
                 match shard {
-                    Some(shard) => self.send(shard, gap),
+                    Some(shard) => self.hand_over(shard, gap),
                     None => self.to_all_gateways(gap),
                 }
             }
@@ -119,9 +120,9 @@ impl Hub {
         self.port.flush();
     }
 
-    fn send(&mut self, shard: u16, envelope: Envelope) {
+    fn hand_over(&mut self, shard: u16, envelope: Envelope) {
         if shard == self.shard {
-            self.metrics.local.inc();
+            self.metrics.local.one();
             self.local.push_back((part_of(&self.topology, &envelope), envelope));
             return;
         }
@@ -175,7 +176,7 @@ fn part_of(topology: &Topology, envelope: &Envelope) -> Part {
 impl Egress for Hub {
     fn to_owner(&mut self, slot: Slot, mut envelope: Envelope) {
         envelope.header.slot = slot;
-        self.send(self.topology.partition_shard(self.topology.partition_of(slot)), envelope);
+        self.hand_over(self.topology.partition_shard(self.topology.partition_of(slot)), envelope);
     }
 
     fn to_partition(&mut self, partition: u16, envelope: Envelope) {
@@ -184,7 +185,7 @@ impl Egress for Hub {
 
     /// Every shard's router serves every user.
     fn to_router(&mut self, _: UserId, envelope: Envelope) {
-        self.send(self.shard, envelope);
+        self.hand_over(self.shard, envelope);
     }
 
     fn same_router(&self, _: UserId, _: UserId) -> bool {
@@ -194,13 +195,13 @@ impl Egress for Hub {
     fn to_gateway(&mut self, address: Address, envelope: Envelope) {
         // An address of nobody, or of a gateway that had more shards: there is no session to tell.
         if address != Address::NOBODY && address.shard < self.topology.shards {
-            self.send(address.shard, envelope);
+            self.hand_over(address.shard, envelope);
         }
     }
 
     fn to_all_gateways(&mut self, envelope: Envelope) {
         for shard in 0..self.topology.shards {
-            self.send(shard, envelope.clone());
+            self.hand_over(shard, envelope.clone());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Input: bytes to frames and messages, one at a time, as long as the connection may go on.
 
 use fabric::core::ConnId;
+use fabric::count::Tally as _;
 use fabric::net::websocket::{Decoder, Kind, Message, Role, WebSocketError, close_frame, server_frame};
 use fabric::tier::Egress;
 use fabric::time::Now;
@@ -21,7 +22,7 @@ impl Shard {
     /// See [`fabric::core::Core::received`].
     pub fn received(&mut self, now: Now, conn: ConnId, bytes: &[u8], egress: &mut dyn Egress) {
         let Some(index) = self.conns.find(conn.index, conn.generation) else { return };
-        self.metrics.bytes_in.inc_by(bytes.len() as u64);
+        self.metrics.bytes_in.add(bytes.len() as u64);
         let place = &mut self.conns[index];
         if place.phase == Phase::Closing {
             return;
@@ -113,7 +114,7 @@ impl Shard {
 
     /// One whole native frame, however it came.
     fn frame(&mut self, now: Now, index: u32, bytes: &[u8], egress: &mut dyn Egress) {
-        self.metrics.frames_in.inc();
+        self.metrics.frames_in.one();
         match FrameRef::verify(bytes) {
             Ok(frame) => self.decoded(now, index, native::decode(frame), egress),
             Err(error) => self.bad_frame(now, index, &error, egress),
@@ -199,7 +200,7 @@ impl Shard {
     fn message(&mut self, now: Now, index: u32, message: Message<'_>, egress: &mut dyn Egress) {
         match (message, self.conns[index].dialect) {
             (Message::Text(text), Dialect::Json) => {
-                self.metrics.frames_in.inc();
+                self.metrics.frames_in.one();
                 self.decoded(now, index, crate::json::decode(text), egress);
             }
             (Message::Binary(bytes), Dialect::WebSocketNative) => self.frame(now, index, bytes, egress),

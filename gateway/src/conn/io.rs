@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use fabric::core::Action;
+use fabric::count::Tally as _;
 use fabric::net::websocket::{Kind, close_frame, server_frame};
 use fabric::tier::Egress;
 use fabric::time::Now;
@@ -199,7 +200,7 @@ impl Shard {
     /// See [`fabric::core::Core::written`].
     pub fn written(&mut self, now: Now, conn: fabric::core::ConnId, bytes: usize, egress: &mut dyn Egress) {
         let Some(index) = self.conns.find(conn.index, conn.generation) else { return };
-        self.metrics.bytes_out.inc_by(bytes as u64);
+        self.metrics.bytes_out.add(bytes as u64);
         let low = self.low_water();
         let place = &mut self.conns[index];
         let Some(output) = &mut place.output else { return };

@@ -6,6 +6,7 @@
 pub(crate) mod gaps;
 
 use bytes::Bytes;
+use fabric::count::Tally as _;
 use fabric::net::websocket::{Kind, server_frame};
 use fabric::tier::Egress;
 use fabric::time::Now;
@@ -81,8 +82,8 @@ impl Shard {
             let cursors = active.cursors(seed);
             match cursors.offer(chat, seq, acked, tick_of(now)) {
                 Offer::Write => {
-                    self.metrics.cursors_evicted.inc_by(cursors.evict(chat, limit) as u64);
-                    self.metrics.entries_live.inc();
+                    self.metrics.cursors_evicted.add(cursors.evict(chat, limit) as u64);
+                    self.metrics.entries_live.one();
                     self.write_entry(now, index, chat, seq, &mut shared);
                     if let Some(Trace { stages, .. }) = trace {
                         let took_ns = now.mono_ns.saturating_sub(stages.accepted);
@@ -94,7 +95,7 @@ impl Shard {
                     self.metrics.entries_duplicate.inc();
                 }
                 Offer::Missed => {
-                    self.metrics.cursors_evicted.inc_by(cursors.evict(chat, limit) as u64);
+                    self.metrics.cursors_evicted.add(cursors.evict(chat, limit) as u64);
                     self.metrics.entries_missed.inc();
                     self.missed(now, index, (chat, seq, acked), egress);
                 }

@@ -147,6 +147,11 @@ impl EntryFrame<'_> {
         self.head.frame_bytes(&self.vectors())
     }
 
+    /// Where its client_msg_id, the first of the vectors, begins.
+    pub(super) fn client_msg_id_at(&self) -> usize {
+        self.head.bytes.len() + WORD_BYTES
+    }
+
     /// Appends it.
     pub(super) fn write(&self, out: &mut impl Sink) {
         let (head, e) = (self.head, self.fields);
@@ -281,6 +286,9 @@ mod tests {
                     let frame = VerifiedFrame::verify(encoder.entry(&fields)).expect("a valid frame");
                     prop_assert_eq!(format!("{:?}", frame.root()), format!("{:?}", by_builder.root()));
                     prop_assert!(frame.bytes().len() <= by_builder.bytes().len() + 8);
+                    let (again, at) = encoder.entry_with_id(&fields);
+                    prop_assert_eq!(&again, frame.bytes());
+                    prop_assert_eq!(&again[at..at + client_msg_id.len()], &client_msg_id[..]);
                 }
             }
         }

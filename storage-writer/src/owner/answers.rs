@@ -7,18 +7,17 @@ use schema::errors::ErrorCode;
 use schema::ids::{ChatId, MessageId};
 use schema::timeuuid;
 
-/// Answers a send. `trace`: of a sampled one.
+/// Answers a send. Its client_msg_id is a part of the `Bytes` beside it. `trace`: of a sampled one.
 pub(super) fn send_sent(
     egress: &mut dyn Egress,
     (reply, request_id): (Address, u64),
-    client_msg_id: &Bytes,
+    (client_msg_id, part_of): (&[u8], &Bytes),
     chat: ChatId,
-    seq: u64,
-    message: MessageId,
+    (seq, message): (u64, MessageId),
     trace: Option<&Trace>,
 ) {
     let timestamp_ms = timeuuid::unix_ms(message);
-    egress.sent(&Sent { reply, request_id, client_msg_id, chat, message, seq, timestamp_ms, trace });
+    egress.sent(&Sent { reply, request_id, client_msg_id, part_of, chat, message, seq, timestamp_ms, trace });
 }
 
 /// Refuses a send, a mark or a read.

@@ -42,7 +42,7 @@ impl Partition {
                 absorbed += u64::from(self.memory.commit_entry(now, item.chat, (item.user, item.device), entry));
                 self.schedule_nudge(now, item.chat);
             }
-            for item in &mut *items {
+            for item in &*items {
                 acks += u64::from(self.answer(item, egress));
             }
             for item in items.iter_mut().filter(|item| item.what == What::Entry) {
@@ -58,17 +58,17 @@ impl Partition {
     }
 
     /// Whether it was an answer to something durable, not a refusal.
-    fn answer(&mut self, item: &mut Item, egress: &mut dyn Egress) -> bool {
+    fn answer(&self, item: &Item, egress: &mut dyn Egress) -> bool {
         let chat = self.memory.chats.get(item.chat).id;
         let reply = (item.reply, item.request_id);
         match item.what {
             What::Entry | What::Duplicate => {
-                let (seq, message, trace) = (item.seq, item.message, item.trace.as_deref());
-                send_sent(egress, reply, &item.client_msg_id, chat, seq, message, trace);
+                let (at, trace) = ((item.seq, item.message), item.trace.as_deref());
+                send_sent(egress, reply, (item.client_msg_id(), &item.frame), chat, at, trace);
                 true
             }
             What::Refusal(code) => {
-                let client_msg_id = core::mem::take(&mut item.client_msg_id);
+                let client_msg_id = item.frame.slice_ref(item.client_msg_id());
                 send_refused(egress, Class::Ack, reply, client_msg_id, chat, code);
                 false
             }
@@ -182,7 +182,8 @@ impl Partition {
         let first = self.refusals.remember_first(item.reply, chat, item.key, self.failures);
         let code = if first { code } else { ErrorCode::AfterRefused };
         self.metrics.refused(code);
-        send_refused(egress, Class::Ack, (item.reply, item.request_id), item.client_msg_id, chat, code);
+        let client_msg_id = item.frame.slice_ref(item.client_msg_id());
+        send_refused(egress, Class::Ack, (item.reply, item.request_id), client_msg_id, chat, code);
     }
 
     /// Keeps a batch's memory for the next one.
