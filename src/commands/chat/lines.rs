@@ -67,7 +67,7 @@ fn print_change(session: &Session, change: &Change) -> Result<()> {
 fn print_line(session: &Session, seq: u64) -> Result<()> {
     let Some(line) = session.talk.lines.get(&seq) else { return Ok(()) };
     let text = printable(&line.text).replace('\n', "\n  ");
-    print(&format!("#{seq} {} {}: {text}", clock(line.at_ms), name(&session.talk, line.from)))
+    print(&format!("#{seq} {} {}: {text}", clock(line.at_ms, &session.talk.zone), name(&session.talk, line.from)))
 }
 
 /// A reader that went away ends the chat with an error, not a panic.

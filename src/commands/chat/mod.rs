@@ -48,6 +48,7 @@ async fn chat(args: &ChatArgs) -> Result<()> {
     let talk = Talk::new(client.user(), args.to);
     let mut session = Session { client, talk };
     session.talk.link = talk::Link::Online;
+    session.talk.zone = jiff::tz::TimeZone::system();
     session.recent(u64::from(args.history)).await;
     let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal() && !args.plain;
     if terminal { screen::run(session).await } else { lines::run(session).await }

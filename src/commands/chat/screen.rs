@@ -184,7 +184,7 @@ fn shown(talk: &Talk, line: &Line, tick: Option<Tick>, failed: Option<&str>) -> 
         (Some(Tick::Delivered), _) => ("✓✓", Color::DarkGray),
         (Some(Tick::Read), _) => ("✓✓", Color::Blue),
     };
-    let time = if line.at_ms == 0 { "     ".to_owned() } else { clock(line.at_ms) };
+    let time = if line.at_ms == 0 { "     ".to_owned() } else { clock(line.at_ms, &talk.zone) };
     let who = if line.from == talk.me { Style::new() } else { Style::new().fg(Color::Cyan) };
     let mut spans = vec![
         Span::styled(format!("{time} "), Style::new().fg(Color::DarkGray)),

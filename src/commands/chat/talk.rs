@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use client::Entry;
 use client::core::{Cause, Event};
+use jiff::tz::TimeZone;
 use schema::ids::{ChatId, UserId};
 use schema::wire::{EntryKind, MarkStatus};
 
@@ -86,6 +87,8 @@ pub(super) struct Talk {
     pub(super) waiting: Vec<Waiting>,
     /// Lowest seq that a page or a session has spoken for; below it there may be more.
     pub(super) known_from: Option<u64>,
+    /// Whose clock lines are shown by.
+    pub(super) zone: TimeZone,
     delivered: u64,
     read: u64,
 }
@@ -100,6 +103,7 @@ impl Talk {
             lines: BTreeMap::new(),
             waiting: Vec::new(),
             known_from: None,
+            zone: TimeZone::UTC,
             delivered: 0,
             read: 0,
         }
@@ -217,10 +221,10 @@ fn cause_text(cause: &Cause) -> String {
     }
 }
 
-/// `12:34`, of the UTC day: a terminal chat knows no time zones.
-pub(super) fn clock(at_ms: u64) -> String {
-    let minutes = at_ms / 60_000;
-    format!("{:02}:{:02}", minutes / 60 % 24, minutes % 60)
+/// `12:34`, by the clock of `zone`.
+pub(super) fn clock(at_ms: u64, zone: &TimeZone) -> String {
+    let time = i64::try_from(at_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(|| "--:--".to_owned(), |time| time.to_zoned(zone.clone()).strftime("%H:%M").to_string())
 }
 
 /// What people write must not move their reader's cursor or colour their screen: control characters become `�`.
@@ -288,6 +292,7 @@ mod tests {
     #[test]
     fn no_text_can_drive_the_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\nc\r\u{7f}é"), "a\u{fffd}[2Jb\nc\u{fffd}\u{fffd}é");
-        assert_eq!(clock(13 * 3_600_000 + 5 * 60_000 + 59_999), "13:05");
+        assert_eq!(clock(13 * 3_600_000 + 5 * 60_000 + 59_999, &TimeZone::UTC), "13:05");
+        assert_eq!(clock(u64::MAX, &TimeZone::UTC), "--:--");
     }
 }

@@ -49,7 +49,7 @@ impl Chat {
 
     fn wait_for(&self, what: &str) {
         assert!(
-            Deadline::after_s(30).wait_until(|| self.printed().contains(what)),
+            Deadline::after_s(60).wait_until(|| self.printed().contains(what)),
             "no {what:?} in\n{}",
             self.printed()
         );
@@ -78,7 +78,7 @@ impl Drop for Chat {
 fn two_people_chat_with_ticks_over_breaking_connections() {
     let server = Server::start(Options::default());
     let folder = tempfile::tempdir().expect("a folder");
-    let proxy = Proxy::start(server.native(), 4_096, Dice::seeded());
+    let proxy = Proxy::start(server.native(), 8_192, Dice::seeded());
     let (direct, breaking) = (server.native().to_string(), proxy.address().to_string());
     let (seven_store, nine_store) = (folder.path().join("7"), folder.path().join("9"));
     let mut seven = Chat::start(&server, &breaking, "7", "9", &seven_store);
