@@ -128,7 +128,11 @@ fn start_node(
     let gateways = parts.iter().map(ShardParts::gateway_metrics).collect();
     let (store, disk) = (storage.store, storage.disk);
     let runner = move |job| partition::run_job(job, &*store, &disk);
-    let shards = spawn_shards(&options(config, certificates.as_ref()), specs(parts, topology, cores, &folder.journal_path()), runner);
+    let shards = spawn_shards(
+        &options(config, certificates.as_ref()),
+        specs(parts, topology, cores, &folder.journal_path()),
+        runner,
+    );
     let shards = shards.into_diagnostic().wrap_err("cannot start serving")?;
     for ((number, metrics), driver) in (0u16..).zip(shards.metrics()).zip(shards.drivers()) {
         metrics.register(*driver, registry.sub_registry_with_label(("shard".into(), number.to_string().into())));

@@ -4,6 +4,7 @@
 //! monoio polls after the tasks that were ready, so that one turn answers all inputs of a wake. What must stay true: the
 //! core is never borrowed across an await, and [`Skin::turn`] runs once for any number of inputs.
 
+mod dirty;
 mod tls;
 mod turn;
 
@@ -32,6 +33,7 @@ use crate::net::tls::Server;
 use crate::time::{Clock, Now, SystemClock};
 use crate::timer::Wheel;
 use crate::wake::Waker;
+use dirty::Dirty;
 use tls::Tls;
 
 /// How often a turn looks for output that its own sends made room for. What is left then waits for the next turn.
@@ -105,38 +107,6 @@ pub(super) struct Skin<C: Core> {
     turns: Cell<u64>,
     pub(super) tally: Tally,
     metrics: ShardMetrics,
-}
-
-/// Something happened: a turn is due.
-#[derive(Default)]
-pub(super) struct Dirty {
-    set: Cell<bool>,
-    main: RefCell<Option<TaskWaker>>,
-}
-
-impl Dirty {
-    pub(super) fn mark(&self) {
-        if !self.set.replace(true)
-            && let Some(main) = &*self.main.borrow()
-        {
-            main.wake_by_ref();
-        }
-    }
-
-    /// Ready once something has happened since the last time.
-    pub(super) async fn wait(&self) {
-        poll_fn(|context| {
-            if self.set.take() {
-                return Poll::Ready(());
-            }
-            let mut main = self.main.borrow_mut();
-            if !main.as_ref().is_some_and(|known| known.will_wake(context.waker())) {
-                *main = Some(context.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
-    }
 }
 
 impl<C: Core + 'static> Skin<C> {

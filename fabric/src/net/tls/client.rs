@@ -70,7 +70,8 @@ impl Client {
             Trust::Host => host_roots()?,
             Trust::File(path) => file_roots(path)?,
         };
-        let builder = ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?;
+        let builder =
+            ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?;
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![match protocol {
             Protocol::Native => ALPN_NATIVE.to_vec(),

@@ -117,10 +117,9 @@ impl Identity {
             .load_private_key(private)
             .map_err(|_| IdentityError::UnusableKey { path: key.to_owned() })?;
         let certified = CertifiedKey::new(chain, private);
-        certified.keys_match().map_err(|_| IdentityError::NotAPair {
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
-        })?;
+        certified
+            .keys_match()
+            .map_err(|_| IdentityError::NotAPair { certificate: certificate.to_owned(), key: key.to_owned() })?;
         Ok(Self { key: Arc::new(certified), expires_s })
     }
 

@@ -45,7 +45,8 @@ impl Server {
         let current = Arc::new(Current(RwLock::new(identity)));
         let tickets = rustls::crypto::ring::Ticketer::new()?;
         let config = |protocol: &[u8]| -> Result<Arc<ServerConfig>, TlsError> {
-            let builder = ServerConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?;
+            let builder =
+                ServerConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?;
             let mut config = builder.with_no_client_auth().with_cert_resolver(current.clone());
             config.alpn_protocols = vec![protocol.to_vec()];
             config.ticketer = tickets.clone();

@@ -223,10 +223,12 @@ impl<S: Side> Session<S> {
             let UnbufferedStatus { discard, state } = self.side.process(&mut self.kept);
             let done = match state? {
                 ConnectionState::WriteTraffic(mut traffic) => Some(act(&mut traffic, out)),
-                state => match step(state, out, &mut |_| debug_assert!(false, "all plaintext was heard when it came")) {
-                    Next::Again(_) | Next::Ended => None,
-                    Next::Blocked | Next::Open | Next::Closed => Some(false),
-                },
+                state => {
+                    match step(state, out, &mut |_| debug_assert!(false, "all plaintext was heard when it came")) {
+                        Next::Again(_) | Next::Ended => None,
+                        Next::Blocked | Next::Open | Next::Closed => Some(false),
+                    }
+                }
             };
             self.kept.drain(..discard);
             match done {

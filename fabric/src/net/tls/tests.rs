@@ -135,7 +135,10 @@ fn both_ends_agree_hear_each_other_and_end_cleanly() {
         both.0.session.seal(&large, &mut both.0.out).unwrap();
         both.1.session.seal(b"welcome", &mut both.1.out).unwrap();
         carry(&mut both, &[BUFFER]).unwrap();
-        assert_eq!((&both.0.heard[..], &both.1.heard[..5], &both.1.heard[5..]), (&b"welcome"[..], &b"hello"[..], &large[..]));
+        assert_eq!(
+            (&both.0.heard[..], &both.1.heard[..5], &both.1.heard[5..]),
+            (&b"welcome"[..], &b"hello"[..], &large[..])
+        );
         both.0.session.close(&mut both.0.out);
         assert!(matches!(both.0.session.seal(b"late", &mut both.0.out), Err(TlsError::NotOpen)));
         carry(&mut both, &[BUFFER]).unwrap();
