@@ -10,6 +10,7 @@ mod a_full_disk_stops_acks_and_recovers_by_itself;
 mod a_killed_server_loses_nothing_it_acknowledged;
 mod an_absent_user_comes_back_to_every_message_once;
 mod bad_input_hurts_only_its_sender;
+mod every_listener_speaks_tls;
 mod independent_clients_chat;
 mod remote_workers_share_a_run;
 mod the_command_line_keeps_its_promises;
