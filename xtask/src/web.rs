@@ -78,7 +78,7 @@ pub fn compile_tests() -> Result<PathBuf> {
 fn build() -> Result<BTreeMap<PathBuf, String>> {
     let place = stage()?;
     tsc(&place, &Path::new(CLIENT).join("tsconfig.json"))?;
-    tsc(&place, Path::new("web/tsconfig.json"))?;
+    tsc(&place, Path::new("web/src/tsconfig.json"))?;
     let client = scripts(&place.join(CLIENT).join(MADE), |path| !path.starts_with("flatbuffers"))?;
     let mut made = scripts(&place.join("web/made"), |_| true)?;
     made.extend(client.into_iter().map(|(path, text)| (Path::new("shardwire").join(path), text)));

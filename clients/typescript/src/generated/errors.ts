@@ -43,4 +43,5 @@ export const ERRORS: readonly ErrorRow[] = [
   { code: 26, name: "bad_upgrade", retry: "never", scope: "session", retryAfterMs: 0, close: 1002, text: "this is not a WebSocket upgrade for /ws" },
   { code: 27, name: "foreign_origin", retry: "never", scope: "session", retryAfterMs: 0, close: 1008, text: "Host or Origin is not one of this server's" },
   { code: 28, name: "internal", retry: "backoff", scope: "session", retryAfterMs: 1000, close: 1011, text: "an internal error" },
+  { code: 29, name: "token_revoked", retry: "never", scope: "session", retryAfterMs: 0, close: 4401, text: "the token has been revoked" },
 ];
