@@ -8,6 +8,7 @@ mod a_damaged_journal_is_cut_or_refused;
 mod a_device_misses_and_doubles_nothing_over_dropped_connections;
 mod a_full_disk_stops_acks_and_recovers_by_itself;
 mod a_killed_server_loses_nothing_it_acknowledged;
+mod a_typescript_client_keeps_what_the_rust_client_keeps;
 mod an_absent_user_comes_back_to_every_message_once;
 mod bad_input_hurts_only_its_sender;
 mod every_listener_speaks_tls;
