@@ -10,7 +10,7 @@ use super::{FLUSH_ROUNDS, LINGER, REAP_TURNS, RETRY, Skin, WRITE_BYTES};
 use crate::core::{Action, ConnId, Core};
 use crate::disk::BlockWrite;
 use crate::net::tcp;
-use crate::shard::conn::{self, CLOSING, Conn, ENDED, LISTED, MORE, Outgoing, PAUSED, REPORTED, WRITING};
+use crate::shard::conn::{self, CLOSING, Conn, ENDED, LISTED, MORE, Outgoing, PAUSED, REPORTED, TLS, WRITING};
 use crate::shard::journal::{self, Journals};
 use crate::shard::metrics::count;
 use crate::shard::runtime;
@@ -185,45 +185,60 @@ impl<C: Core + 'static> Skin<C> {
         if conn.has(REPORTED) {
             return;
         }
+        if conn.has(TLS) {
+            return self.flush_tls(conn, now);
+        }
         let mut output = self.output.borrow_mut();
+        self.take_output(conn, &mut output);
+        if !output.is_empty() {
+            let plain = output.len();
+            self.send(conn, now, &output, plain);
+        } else if conn.has(CLOSING) {
+            conn.shutdown(Shutdown::Write);
+            self.report_closed(conn);
+        }
+    }
+
+    /// Takes a connection's next output from the core.
+    pub(super) fn take_output(&self, conn: &Conn, output: &mut Vec<u8>) {
         output.clear();
-        self.core.borrow_mut().take_output(conn.id, WRITE_BYTES, &mut output);
-        if output.is_empty() {
-            if conn.has(CLOSING) {
-                conn.shutdown(Shutdown::Write);
-                self.report_closed(conn);
+        self.core.borrow_mut().take_output(conn.id, WRITE_BYTES, output);
+        if !output.is_empty() {
+            // A whole batch was taken: there may be more behind it.
+            conn.clear(MORE);
+            if output.len() >= WRITE_BYTES / 2 {
+                conn.set(MORE);
             }
-            return;
         }
-        // A whole batch was taken: there may be more behind it.
-        conn.clear(MORE);
-        if output.len() >= WRITE_BYTES / 2 {
-            conn.set(MORE);
-        }
+    }
+
+    /// Sends `all`, which `plain` bytes of the core's have become.
+    pub(super) fn send(self: &Rc<Self>, conn: &Rc<Conn>, now: Now, all: &[u8], plain: usize) {
         count(&self.tally.writes, 1);
-        match tcp::send_now(conn.fd(), &output) {
+        match tcp::send_now(conn.fd(), all) {
             Ok(sent) => {
                 count(&self.tally.bytes_out, sent as u64);
-                self.core.borrow_mut().written(now, conn.id, sent);
-                if sent < output.len() {
-                    self.write_later(conn, &output[sent..]);
+                let done = conn::share(plain, sent, all.len());
+                self.core.borrow_mut().written(now, conn.id, done);
+                if sent < all.len() {
+                    self.write_later(conn, &all[sent..], plain - done);
                 } else if conn.has(MORE | CLOSING) {
                     self.list(conn);
                 }
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                self.write_later(conn, &output);
+                self.write_later(conn, all, plain);
             }
             Err(_) => self.write_failed(conn),
         }
     }
 
     /// Has the ring write what the socket's buffer did not take, as it empties.
-    fn write_later(self: &Rc<Self>, conn: &Rc<Conn>, rest: &[u8]) {
+    fn write_later(self: &Rc<Self>, conn: &Rc<Conn>, rest: &[u8], plain: usize) {
         conn.set(WRITING);
         self.writes.set(self.writes.get() + 1);
         let data = self.pool.borrow_mut().keep(rest);
-        monoio::spawn(conn::write(self.clone(), conn.clone(), Outgoing::new(data)));
+        monoio::spawn(conn::write(self.clone(), conn.clone(), Outgoing::new(data, plain)));
     }
 
     /// Ends connections that took too long to close.
