@@ -17,6 +17,8 @@ fn main() -> miette::Result<ExitCode> {
         Some(Command::Token(args)) => commands::token::run(&args),
         Some(Command::Config) => commands::config::run(),
         Some(Command::Status(args)) => commands::status::run(&args),
+        Some(Command::Reload(args)) => commands::reload::run(&args),
+        Some(Command::Revoke(args)) => commands::revoke::run(&args),
         Some(Command::Doctor(args)) => return commands::doctor::run(&args),
     }
     .map(|()| ExitCode::SUCCESS)

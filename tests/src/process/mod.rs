@@ -15,5 +15,5 @@ pub use http::Answer;
 pub use native::{Got, Native};
 pub use programs::{binary, output, python};
 pub use proxy::Proxy;
-pub use server::{Options, Server};
+pub use server::{Options, Server, Signal};
 pub use wait::{Deadline, Dice};
