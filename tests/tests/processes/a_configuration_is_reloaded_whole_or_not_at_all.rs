@@ -48,9 +48,13 @@ fn set(keys: &[String]) -> String {
 }
 
 fn token(pair: &PemPair, kid: &str) -> String {
+    token_of(1, pair, kid)
+}
+
+fn token_of(device: u32, pair: &PemPair, kid: &str) -> String {
     let minter = Minter::from_pem(KeyKind::Es256, pair.private.as_bytes(), Some(kid.to_owned())).unwrap();
     let user = UserId::new(7).unwrap();
-    minter.mint(user, DeviceId(1), SystemClock.now().wall_ms(), Duration::from_secs(600)).unwrap()
+    minter.mint(user, DeviceId(device), SystemClock.now().wall_ms(), Duration::from_secs(600)).unwrap()
 }
 
 fn pair() -> PemPair {
@@ -89,7 +93,7 @@ fn one_key_follows_the_other_and_half_a_rotation_changes_nothing() {
     assert!(String::from_utf8_lossy(&status.stdout).contains(r#"ES256 "2025", ES256 "2026""#), "{status:?}");
 
     // The old one goes, by SIGHUP: its sessions go on, new ones it gets none, though the token was seen before.
-    let mut session = Native::login(rig.server.native(), &old_token).unwrap();
+    let mut session = Native::login(rig.server.native(), &token_of(2, &old, "2025")).unwrap();
     std::fs::write(&rig.jwks, set(&[new.jwk("2026")])).unwrap();
     rig.server.signal(Signal::HUP);
     let reloaded = || rig.server.log().matches("configuration reloaded").count() == 2;
