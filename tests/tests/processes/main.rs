@@ -17,3 +17,4 @@ mod independent_clients_chat;
 mod remote_workers_share_a_run;
 mod the_command_line_keeps_its_promises;
 mod the_doctor_says_what_a_host_lacks;
+mod two_people_chat_in_terminals;
