@@ -72,6 +72,12 @@ pub struct ServeArgs {
     /// Moves /metrics to an address of its own
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,
+    /// Speak TLS on every listener, with this certificate (PEM: the server's own, then those that sign it)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// Connection threads [default: one a core]
     #[arg(long, value_name = "N")]
     pub shards: Option<u16>,
@@ -89,6 +95,8 @@ impl ServeArgs {
         layer.server.ws = self.ws;
         layer.server.http = self.http;
         layer.server.metrics = self.metrics;
+        layer.tls.cert_file = self.tls_cert.clone();
+        layer.tls.key_file = self.tls_key.clone();
         layer.server.shards = self.shards;
         layer.server.partitions = self.partitions;
         layer

@@ -15,3 +15,4 @@ pub mod operator;
 pub mod reload;
 pub mod state;
 pub mod status;
+pub mod tls;

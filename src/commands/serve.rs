@@ -31,8 +31,9 @@ use crate::config::{self, Config};
 use crate::logging::LogLevel;
 use crate::node::{Board, CREDITS_PER_PARTITION, Inbox, NodeConfig, ShardParts, Topology, assemble, lanes};
 use crate::operator::Operator;
-use crate::reload::{AuthPart, LogPart, Reloadable, Reloader, SettingsPart};
+use crate::reload::{AuthPart, LogPart, Reloadable, Reloader, SettingsPart, TlsPart};
 use crate::state::{Addresses, Parts, Phase, ServerState};
+use crate::tls::Certificates;
 use crate::{admin, auth, http, logging};
 
 /// Serves until told to stop.
@@ -115,6 +116,7 @@ impl Node {
             Box::new(AuthPart(self.trust.clone())),
             Box::new(SettingsPart { inboxes, rates }),
             Box::new(LogPart(log)),
+            Box::new(TlsPart(self.state.certificates().cloned())),
         ];
         let reloader = Reloader::new(args.clone(), config.clone(), parts);
         Operator::new(self.trust.clone(), self.inboxes.clone(), reloader)
@@ -135,6 +137,7 @@ fn start_node(
             config.server.data.join(gateway::auth::dev_key::DEV_KEY_FILE).display()
         );
     }
+    let certificates = Certificates::open(config)?;
     let node_config = node_config(config, topology);
     let ports = lanes(&node_config, OsEntropy.next_u64() | 1).into_diagnostic()?;
     let mut registry = Registry::with_prefix("shardwire");
@@ -142,6 +145,9 @@ fn start_node(
         metrics.register(registry.sub_registry_with_label(("partition".into(), number.to_string().into())));
     }
     register_recovery(&storage.opened.recovery, &mut registry);
+    if let Some(certificates) = &certificates {
+        certificates.register(&mut registry);
+    }
     let keys: Arc<dyn gateway::auth::TokenVerifier> = trust.clone();
     let board = Board::default();
     let parts = assemble(&node_config, storage.opened.partitions, ports, &keys, &mut OsEntropy, &board, &mut registry);
@@ -150,7 +156,11 @@ fn start_node(
     let rates = parts.first().map(ShardParts::rates).ok_or_else(|| miette::miette!("there is no shard"))?;
     let (store, disk) = (storage.store, storage.disk);
     let runner = move |job| partition::run_job(job, &*store, &disk);
-    let shards = spawn_shards(&options(config), specs(parts, topology, cores, &folder.journal_path()), runner);
+    let shards = spawn_shards(
+        &options(config, certificates.as_ref()),
+        specs(parts, topology, cores, &folder.journal_path()),
+        runner,
+    );
     let shards = shards.into_diagnostic().wrap_err("cannot start serving")?;
     for ((number, metrics), driver) in (0u16..).zip(shards.metrics()).zip(shards.drivers()) {
         metrics.register(*driver, registry.sub_registry_with_label(("shard".into(), number.to_string().into())));
@@ -170,6 +180,7 @@ fn start_node(
         gateways,
         partitions: storage.metrics,
         board,
+        certificates,
     });
     Ok(Node { shards, state, trust, inboxes, rates })
 }
@@ -212,9 +223,10 @@ fn node_config(config: &Config, topology: Topology) -> NodeConfig {
     }
 }
 
-fn options(config: &Config) -> Options {
+fn options(config: &Config, certificates: Option<&Certificates>) -> Options {
     Options {
         listeners: vec![(Protocol::Native, config.server.native), (Protocol::WebSocket, config.server.ws)],
+        tls: certificates.map(|certificates| certificates.server().clone()),
         own_descriptors: true,
         ..Options::default()
     }
@@ -272,7 +284,8 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
 /// The one line on stdout.
 fn say_ready(state: &ServerState) -> Result<()> {
     let Addresses { native, ws, http } = state.addresses();
-    let line = format!("ready native={native} ws={ws} http={http} shards={} store=embedded\n", state.shards());
+    let tls = if state.certificates().is_some() { " tls=on" } else { "" };
+    let line = format!("ready native={native} ws={ws} http={http} shards={} store=embedded{tls}\n", state.shards());
     let mut stdout = std::io::stdout().lock();
     // A closed stdout must not stop a server that logs to stderr.
     if let Err(error) = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {

@@ -1,4 +1,4 @@
-//! The parts that reload: keys, settings of gateway shards, the log level.
+//! The parts that reload: keys, settings of gateway shards, the log level, the certificate.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use crate::auth;
 use crate::config::Config;
 use crate::logging::LogLevel;
 use crate::node::Inbox;
+use crate::tls::{self, Certificates};
 
 /// Signing keys, audiences, issuers.
 #[derive(Debug)]
@@ -67,5 +68,30 @@ impl Reloadable for LogPart {
     fn prepare(&self, config: &Config) -> Result<Prepared, String> {
         let (log, level) = (self.0.clone(), config.log.level.clone());
         Ok(Prepared { read: Vec::new(), apply: Box::new(move || log.set(&level)) })
+    }
+}
+
+/// The certificate of every listener; `None` on a server that serves without TLS.
+#[derive(Debug)]
+pub struct TlsPart(pub Option<Certificates>);
+
+impl Reloadable for TlsPart {
+    fn prepare(&self, config: &Config) -> Result<Prepared, String> {
+        let identity = tls::read(config).map_err(|error| error.to_string())?;
+        match (&self.0, identity) {
+            (None, None) => Ok(Prepared { read: Vec::new(), apply: Box::new(|| ()) }),
+            (Some(certificates), Some(identity)) => {
+                let certificates = certificates.clone();
+                let read = format!("TLS certificate: ends {} s after 1970", identity.expires_s());
+                let apply = move || {
+                    certificates.replace(identity);
+                };
+                Ok(Prepared { read: vec![read], apply: Box::new(apply) })
+            }
+            _ => {
+                Err("TLS cannot be turned on or off while the server runs (tls.cert_file, tls.key_file): start it anew"
+                    .to_owned())
+            }
+        }
     }
 }

@@ -32,6 +32,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// Every start after the first takes the first one's ports.
     pub same_ports: bool,
+    /// Whom to trust: the server's listeners speak TLS.
+    pub authority: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -46,6 +48,7 @@ impl Default for Options {
             through: Vec::new(),
             data: None,
             same_ports: false,
+            authority: None,
         }
     }
 }
@@ -261,7 +264,11 @@ impl Server {
     /// # Panics
     /// When there is no answer.
     pub fn get(&self, path: &str) -> Answer {
-        Answer::get(self.http(), path).unwrap_or_else(|error| panic!("GET {path}: {error}\n{}", self.log()))
+        let answer = match &self.options.authority {
+            Some(authority) => Answer::get_tls(self.http(), authority, path),
+            None => Answer::get(self.http(), path),
+        };
+        answer.unwrap_or_else(|error| panic!("GET {path}: {error}\n{}", self.log()))
     }
 
     /// A metric's sum over its labels, 0 when it is not there. `name` without the prefix `shardwire_`.
