@@ -14,6 +14,7 @@ use schema::envelope::Envelope;
 use storage_writer::partition::{Job, JobDone, Partition};
 
 use super::board::Board;
+use super::changes::Inbox;
 use super::handoff::{FromGateway, FromOwner, FromRouter, LocalRouter};
 use super::hub::Hub;
 use super::topology::Part;
@@ -54,6 +55,7 @@ pub struct ShardCore {
     hub: Hub,
     board: Board,
     board_due_ns: u64,
+    inbox: Inbox,
     /// Lanes held more than one drain's budget.
     more: bool,
     now: Now,
@@ -68,7 +70,7 @@ impl ShardCore {
         partitions: Vec<Partition>,
         router: LocalRouter,
         hub: Hub,
-        board: Board,
+        (board, inbox): (Board, Inbox),
         open_gateways: OpenGateways,
     ) -> Self {
         debug_assert!(partitions.is_sorted_by_key(Partition::number));
@@ -79,6 +81,7 @@ impl ShardCore {
             hub,
             board,
             board_due_ns: 0,
+            inbox,
             more: false,
             now: Now::default(),
             open_gateways,
@@ -202,6 +205,10 @@ impl Core for ShardCore {
 
     fn turn(&mut self, now: Now) {
         self.now = now;
+        for change in self.inbox.take() {
+            self.with_gateway(now, |gateway, way| gateway.change(now, &change, way));
+            self.settle(now);
+        }
         self.more = self.drain(now);
         for place in 0..self.partitions.len() {
             self.with_owner(now, place, |owner, way| owner.turn(now, way));
