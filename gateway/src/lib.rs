@@ -7,6 +7,7 @@ pub mod auth;
 pub mod config;
 mod conn;
 mod deliver;
+pub mod http;
 pub mod json;
 pub mod metrics;
 pub mod rates;

@@ -14,6 +14,7 @@ use fabric::entropy::{Entropy as _, OsEntropy};
 use fabric::lane::Capacities;
 use fabric::shard::{Options, ShardContext, ShardSpec, Shards, available_cores, spawn_shards};
 use fabric::time::{Clock as _, SystemClock};
+use gateway::auth::TokenVerifier;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -25,6 +26,7 @@ use tokio::net::TcpListener;
 
 use crate::cli::ServeArgs;
 use crate::config::{self, Config};
+use crate::http::Office;
 use crate::node::{Board, CREDITS_PER_PARTITION, NodeConfig, ShardParts, Topology, assemble, lanes};
 use crate::state::{Addresses, Parts, Phase, ServerState};
 use crate::{admin, auth, http, logging};
@@ -45,7 +47,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     let node = start_node(&config, &folder, topology, &cores, storage)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
     let stopper = node.shards.stopper();
-    let served = runtime.block_on(attend(&config, node.state.clone()));
+    let served = runtime.block_on(attend(&config, node.state.clone(), node.faces));
     node.state.set_phase(Phase::Stopping);
     stopper.stop();
     node.shards.join();
@@ -69,7 +71,7 @@ impl Storage {
         let disk =
             FileDisk::open(folder.journal_path()).into_diagnostic().wrap_err("the journal folder cannot be used")?;
         let metrics: Vec<StorageMetrics> = (0..topology.partitions).map(|_| StorageMetrics::new()).collect();
-        let credits = CREDITS_PER_PARTITION as usize * usize::from(topology.shards);
+        let credits = CREDITS_PER_PARTITION as usize * usize::from(topology.gateways());
         let partition = PartitionConfig {
             freeze_bytes: config.storage.memory_table_bytes as usize,
             waiting_sends: credits,
@@ -90,10 +92,18 @@ impl Storage {
     }
 }
 
-/// The shards, serving.
+/// The shards, serving, and what HTTP serves with.
 struct Node {
     shards: Shards,
     state: ServerState,
+    faces: Faces,
+}
+
+/// What HTTP serves with.
+struct Faces {
+    office: Office,
+    auth: Arc<dyn TokenVerifier>,
+    development: bool,
 }
 
 fn start_node(
@@ -117,9 +127,10 @@ fn start_node(
         metrics.register(registry.sub_registry_with_label(("partition".into(), number.to_string().into())));
     }
     register_recovery(&storage.opened.recovery, &mut registry);
-    let keys: Arc<dyn gateway::auth::TokenVerifier> = Arc::new(keys);
+    let keys: Arc<dyn TokenVerifier> = Arc::new(keys);
     let board = Board::default();
-    let parts = assemble(&node_config, storage.opened.partitions, ports, &keys, &mut OsEntropy, &board, &mut registry);
+    let (parts, http) =
+        assemble(&node_config, storage.opened.partitions, ports, &keys, &mut OsEntropy, &board, &mut registry);
     let gateways = parts.iter().map(ShardParts::gateway_metrics).collect();
     let (store, disk) = (storage.store, storage.disk);
     let runner = move |job| partition::run_job(job, &*store, &disk);
@@ -144,7 +155,7 @@ fn start_node(
         partitions: storage.metrics,
         board,
     });
-    Ok(Node { shards, state })
+    Ok(Node { shards, state, faces: Faces { office: Office::new(http), auth: keys, development } })
 }
 
 /// What this start found; it does not change until the next.
@@ -207,7 +218,7 @@ fn specs(parts: Vec<ShardParts>, topology: Topology, cores: &[usize], journal: &
 }
 
 /// Serves HTTP and the admin socket, says `ready`, and returns when the process is told to stop.
-async fn attend(config: &Config, state: ServerState) -> Result<()> {
+async fn attend(config: &Config, state: ServerState, faces: Faces) -> Result<()> {
     let http = bind(config.server.http).await?;
     let metrics = match config.server.metrics {
         Some(address) => Some(bind(address).await?),
@@ -215,7 +226,9 @@ async fn attend(config: &Config, state: ServerState) -> Result<()> {
     };
     let http_address = http.local_addr().into_diagnostic()?;
     state.set_http(http_address);
-    let served = tokio::spawn(http::serve(http, metrics, state.clone()));
+    let Faces { office, auth, development } = faces;
+    let app = http::App::new(config, state.clone(), office, auth, http_address, development);
+    let served = tokio::spawn(http::serve(http, metrics, app, config.limits.frame_bytes));
     let data = config.server.data.clone();
     let admin_state = state.clone();
     let admin = tokio::spawn(async move { admin::serve(&data, admin_state).await });

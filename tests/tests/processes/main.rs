@@ -12,5 +12,6 @@ mod an_absent_user_comes_back_to_every_message_once;
 mod bad_input_hurts_only_its_sender;
 mod independent_clients_chat;
 mod remote_workers_share_a_run;
+mod rest_sends_and_reads_what_sessions_do;
 mod the_command_line_keeps_its_promises;
 mod the_doctor_says_what_a_host_lacks;

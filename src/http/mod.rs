@@ -1,0 +1,112 @@
+//! HTTP: REST under `/api`, the pages, and what operators ask. On a thread apart from client sockets.
+//!
+//! What must stay true: every error is a problem of the one error table, names what was wrong and shows no content; foreign
+//! pages get nothing (Host and Origin are checked as for WebSocket, CORS is not offered); nothing here touches an owner's
+//! memory: requests go through the desk as any session's do.
+
+mod accept;
+mod guard;
+mod info;
+mod input;
+mod limits;
+mod messages;
+mod model;
+mod office;
+mod openapi;
+mod operators;
+mod pages;
+mod problem;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use gateway::auth::TokenVerifier;
+use gateway::websocket::Hosts;
+use tokio::net::TcpListener;
+
+use self::limits::Limits;
+pub use self::office::Office;
+use crate::config::Config;
+use crate::state::ServerState;
+
+/// Bytes of entries on a page (one entry always fits).
+const PAGE_BYTES: u32 = 1 << 20;
+
+struct Inner {
+    state: ServerState,
+    office: Office,
+    auth: Arc<dyn TokenVerifier>,
+    hosts: Hosts,
+    limits: Limits,
+    /// No signing key is configured.
+    development: bool,
+}
+
+/// What handlers share.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+impl App {
+    /// `http`: the address HTTP is bound to; `development`: only the development key verifies tokens.
+    pub fn new(
+        config: &Config,
+        state: ServerState,
+        office: Office,
+        auth: Arc<dyn TokenVerifier>,
+        http: SocketAddr,
+        development: bool,
+    ) -> Self {
+        let hosts = Hosts::new(&[http], &config.http.allowed_hosts);
+        let limits = Limits::new(&config.http);
+        Self(Arc::new(Inner { state, office, auth, hosts, limits, development }))
+    }
+}
+
+/// Everything but what operators ask.
+fn routes(app: &App, frame_limit_bytes: u32) -> Router {
+    // A character may take six bytes as an escape.
+    let body_bytes = frame_limit_bytes as usize * 6 + 4_096;
+    Router::new()
+        .route("/api/v1/messages", post(messages::send).get(messages::direct))
+        .route("/api/chats/{chat_id}/messages", get(messages::chat))
+        .route("/api/v1/info", get(info::info))
+        .route("/openapi.json", get(openapi::document))
+        .route("/", get(pages::index))
+        .route("/console", get(pages::console))
+        .route("/assets/{name}", get(pages::asset))
+        .fallback(async || guard::nothing_here())
+        .method_not_allowed_fallback(async || guard::wrong_method())
+        .layer(DefaultBodyLimit::max(body_bytes))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), guard::check))
+        .with_state(app.clone())
+}
+
+/// Serves until the task is dropped. With `metrics`, `/metrics` is there and not on `http`.
+///
+/// # Errors
+/// When a listener or the way to the owners fails.
+pub async fn serve(
+    http: TcpListener,
+    metrics: Option<TcpListener>,
+    app: App,
+    frame_limit_bytes: u32,
+) -> std::io::Result<()> {
+    let state = app.0.state.clone();
+    let routes = routes(&app, frame_limit_bytes);
+    let office = app.0.office.clone().run();
+    let own = operators::health(state.clone());
+    match metrics {
+        None => {
+            let served = accept::serve(http, own.merge(operators::metrics(state)).merge(routes));
+            tokio::try_join!(served, office).map(|_| ())
+        }
+        Some(metrics) => {
+            let apart = accept::serve(metrics, operators::metrics(state));
+            let served = accept::serve(http, own.merge(routes));
+            tokio::try_join!(served, apart, office).map(|_| ())
+        }
+    }
+}
