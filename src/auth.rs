@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use fabric::entropy::OsEntropy;
 use gateway::auth::dev_key::DevKey;
-use gateway::auth::{KeyConfig, KeyError, KeyKind, Keys, MintError, Minter};
+use gateway::auth::{KeyConfig, KeyError, KeyKind, Keys, MintError, Minter, Requirements};
 
 use crate::config::Config;
 
@@ -28,26 +28,38 @@ pub enum AuthSetupError {
 /// # Errors
 /// [`AuthSetupError`] names the file that cannot be used.
 pub fn verifier(config: &Config) -> Result<(Keys, bool), AuthSetupError> {
-    if config.auth.has_keys() {
-        return Ok((Keys::from_files(&configured(config))?, false));
+    let auth = &config.auth;
+    let requirements = Requirements { audiences: auth.audiences.clone(), issuers: auth.issuers.clone() };
+    if auth.has_keys() {
+        let mut keys = Keys::from_files(&configured(config))?;
+        if let Some(file) = &auth.jwks_file {
+            keys.add_jwks_file(file)?;
+        }
+        keys.require(requirements);
+        return Ok((keys, false));
     }
     let mut keys = Keys::new();
+    keys.require(requirements);
     let key = DevKey::open_or_create(&config.server.data, &mut OsEntropy)?;
     keys.add(KeyKind::Hs256, None, key.secret())?;
     Ok((keys, true))
 }
 
-/// What signs tokens: the configured HS256 secret or, without any key, the development key (made if there is none). Blocks.
+/// What signs tokens: the configured HS256 secret or, without any key, the development key (made if there is none). Its
+/// tokens name the first configured audience and issuer. Blocks.
 ///
 /// # Errors
 /// [`AuthSetupError`]; `CannotSign` when only public keys are configured.
 pub fn minter(config: &Config) -> Result<Minter, AuthSetupError> {
-    if !config.auth.has_keys() {
+    let auth = &config.auth;
+    let minter = if auth.has_keys() {
+        let secret = configured(config).into_iter().find(|key| key.kind == KeyKind::Hs256);
+        Minter::from_file(&secret.ok_or(AuthSetupError::CannotSign)?)?
+    } else {
         let key = DevKey::open_or_create(&config.server.data, &mut OsEntropy)?;
-        return Ok(Minter::hs256(key.secret(), None)?);
-    }
-    let secret = configured(config).into_iter().find(|key| key.kind == KeyKind::Hs256);
-    Ok(Minter::from_file(&secret.ok_or(AuthSetupError::CannotSign)?)?)
+        Minter::hs256(key.secret(), None)?
+    };
+    Ok(minter.naming(auth.audiences.first().cloned(), auth.issuers.first().cloned()))
 }
 
 fn configured(config: &Config) -> Vec<KeyConfig> {
@@ -57,6 +69,7 @@ fn configured(config: &Config) -> Vec<KeyConfig> {
         key(KeyKind::Hs256, &auth.hs256_secret_file),
         key(KeyKind::EdDsa, &auth.eddsa_public_key_file),
         key(KeyKind::Es256, &auth.es256_public_key_file),
+        key(KeyKind::Rs256, &auth.rs256_public_key_file),
     ];
     keys.into_iter().flatten().collect()
 }

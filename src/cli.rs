@@ -101,6 +101,9 @@ pub struct TokenArgs {
     /// How long it is valid: a number with s, m, h or d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_ttl)]
     pub ttl: Duration,
+    /// An operator's token (claim `adm`): may see the whole host, as on /console
+    #[arg(long)]
+    pub admin: bool,
 }
 
 /// Options of `shardwire status`.

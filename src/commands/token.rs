@@ -14,7 +14,7 @@ use crate::{auth, config};
 /// When the configuration or its key cannot be used.
 pub fn run(args: &TokenArgs) -> Result<()> {
     let config = config::load(args.config.as_deref(), data_layer(args.data.as_ref()))?;
-    let minter = auth::minter(&config)?;
+    let minter = auth::minter(&config)?.for_admins(args.admin);
     let token = minter.mint(args.user, args.device, SystemClock.now().wall_ms(), args.ttl);
     print(&format!("{}\n", token.into_diagnostic()?))
 }

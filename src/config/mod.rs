@@ -94,6 +94,9 @@ pub struct Limits {
     /// A connection must authenticate within so long, ms. 1000 to 60000. (restart)
     #[config(default = 10000)]
     pub auth_timeout_ms: u32,
+    /// A server that stops tells its clients to come back within so long of each other, ms. 0 to 600000. (restart)
+    #[config(default = 5000)]
+    pub drain_spread_ms: u32,
 }
 
 /// Who may come in. With no key set, the data folder's development key (HS256, made at the first start, mode 0600) is
@@ -107,12 +110,24 @@ pub struct Auth {
     pub eddsa_public_key_file: Option<PathBuf>,
     /// PEM file with a P-256 public key, for ES256 tokens. (restart)
     pub es256_public_key_file: Option<PathBuf>,
+    /// PEM file with an RSA public key of 2048 to 8192 bits, for RS256 tokens. (restart)
+    pub rs256_public_key_file: Option<PathBuf>,
+    /// JWKS file (RFC 7517): several keys (RS256, ES256, EdDSA, HS256), each for the tokens that name its key id. (restart)
+    pub jwks_file: Option<PathBuf>,
+    /// Audiences: a token's `aud` must be or hold one of them. Empty = `aud` is not looked at. (restart)
+    #[config(default = [])]
+    pub audiences: Vec<String>,
+    /// Issuers: a token's `iss` must be one of them. Empty = `iss` is not looked at. (restart)
+    #[config(default = [])]
+    pub issuers: Vec<String>,
 }
 
 impl Auth {
     /// Whether any signing key is configured; if none is, the development key is used.
     pub fn has_keys(&self) -> bool {
-        self.hs256_secret_file.is_some() || self.eddsa_public_key_file.is_some() || self.es256_public_key_file.is_some()
+        let files = [&self.hs256_secret_file, &self.eddsa_public_key_file, &self.es256_public_key_file];
+        let more = [&self.rs256_public_key_file, &self.jwks_file];
+        files.iter().chain(&more).any(|file| file.is_some())
     }
 }
 
@@ -164,7 +179,7 @@ pub struct Log {
 impl Config {
     /// Checks bounds that types cannot say. The error names key, value and what is allowed.
     fn check(&self) -> Result<(), load::OutOfBounds> {
-        let bounds: [(&'static str, u64, u64, u64); 11] = [
+        let bounds: [(&'static str, u64, u64, u64); 12] = [
             ("server.shards", self.server.shards.into(), 0, 1_024),
             ("server.partitions", self.server.partitions.into(), 0, 256),
             ("limits.in_flight_per_session", self.limits.in_flight_per_session.into(), 0, 65_536),
@@ -178,6 +193,7 @@ impl Config {
                 u64::from(self.limits.idle_timeout_ms) / 2,
             ),
             ("limits.auth_timeout_ms", self.limits.auth_timeout_ms.into(), 1_000, 60_000),
+            ("limits.drain_spread_ms", self.limits.drain_spread_ms.into(), 0, 600_000),
             ("storage.memory_table_bytes", self.storage.memory_table_bytes, 1 << 20, 1 << 30),
             ("storage.journal_segment_bytes", self.storage.journal_segment_bytes, 4 << 20, 1 << 30),
             ("storage.cache_bytes", self.storage.cache_bytes, 1 << 20, u64::MAX),

@@ -1,17 +1,15 @@
 //! The keys tokens are verified with: several at once, so that one can follow the other.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
-use schema::ids::{DeviceId, UserId};
 use schema::limits::TOKEN_BYTES;
-use serde::Deserialize;
-use serde_json::Value;
 
-use super::known::{Known, TokenName, Verified};
-use super::{AuthError, Identity, TokenVerifier, provider};
+use super::claims::{Claims, Requirements};
+use super::known::{Known, TokenName};
+use super::{AuthError, Identity, TokenVerifier, jwks, provider, rsa};
 
 /// Most keys at a time.
 pub const MAX_KEYS: usize = 16;
@@ -31,6 +29,8 @@ pub enum KeyKind {
     EdDsa,
     /// ECDSA on P-256 with SHA-256: a public key in PEM.
     Es256,
+    /// RSA (PKCS#1 v1.5) with SHA-256: a public key of 2,048 to 8,192 bits in PEM.
+    Rs256,
 }
 
 impl KeyKind {
@@ -40,6 +40,7 @@ impl KeyKind {
             Self::Hs256 => "HS256",
             Self::EdDsa => "EdDSA",
             Self::Es256 => "ES256",
+            Self::Rs256 => "RS256",
         }
     }
 
@@ -48,6 +49,7 @@ impl KeyKind {
             Self::Hs256 => Algorithm::HS256,
             Self::EdDsa => Algorithm::EdDSA,
             Self::Es256 => Algorithm::ES256,
+            Self::Rs256 => Algorithm::RS256,
         }
     }
 }
@@ -82,6 +84,14 @@ pub enum KeyError {
         /// What would have been accepted.
         expected: &'static str,
     },
+    /// A JWKS file that cannot be used, whole: a set with one bad key is not used in part.
+    #[error("JWKS file {path}: {detail}")]
+    Jwks {
+        /// Which file.
+        path: PathBuf,
+        /// Which key, and what is wrong with it. Holds no part of a key.
+        detail: String,
+    },
     /// More than [`MAX_KEYS`].
     #[error("more than {MAX_KEYS} keys")]
     TooMany,
@@ -89,6 +99,7 @@ pub enum KeyError {
 
 struct Key {
     id: Option<String>,
+    kind: KeyKind,
     algorithm: Algorithm,
     key: DecodingKey,
     validation: Validation,
@@ -98,6 +109,7 @@ struct Key {
 #[derive(Default)]
 pub struct Keys {
     keys: Vec<Key>,
+    requirements: Requirements,
     /// Tokens of public keys: an HMAC is verified as fast as it is looked up.
     known: Known,
 }
@@ -122,7 +134,7 @@ impl Keys {
     pub fn from_files(configs: &[KeyConfig]) -> Result<Self, KeyError> {
         let mut keys = Self::new();
         for config in configs {
-            let bytes = read_bounded(config)?;
+            let bytes = read_bounded(&config.file)?;
             let bytes = if config.kind == KeyKind::Hs256 { without_newline(&bytes) } else { &bytes };
             keys.add(config.kind, config.id.clone(), bytes).map_err(|error| match error {
                 KeyError::Invalid { expected, .. } => KeyError::Invalid { path: config.file.clone(), expected },
@@ -137,10 +149,6 @@ impl Keys {
     /// # Errors
     /// `Invalid` (with an empty path) when the bytes are no such key, `TooMany`.
     pub fn add(&mut self, kind: KeyKind, id: Option<String>, bytes: &[u8]) -> Result<(), KeyError> {
-        provider::install();
-        if self.keys.len() == MAX_KEYS {
-            return Err(KeyError::TooMany);
-        }
         let invalid = |expected| KeyError::Invalid { path: PathBuf::new(), expected };
         let key = match kind {
             KeyKind::Hs256 if bytes.len() >= SECRET_BYTES => DecodingKey::from_secret(bytes),
@@ -149,15 +157,60 @@ impl Keys {
                 .ok_or_else(|| invalid("an Ed25519 public key in PEM (BEGIN PUBLIC KEY)"))?,
             KeyKind::Es256 => public(bytes, DecodingKey::from_ec_pem, 65)
                 .ok_or_else(|| invalid("a P-256 public key in PEM (BEGIN PUBLIC KEY)"))?,
+            KeyKind::Rs256 => rsa::public(bytes)
+                .ok_or_else(|| invalid("an RSA public key of 2048 to 8192 bits in PEM (BEGIN PUBLIC KEY)"))?,
         };
+        self.push(kind, id, key)
+    }
+
+    /// Adds every key of a JWKS file (RFC 7517) that verifies signatures; see [`jwks`] for which those are. All or none.
+    ///
+    /// # Errors
+    /// `Io`, `Jwks` naming the key that is wrong, `TooMany`.
+    pub fn add_jwks_file(&mut self, file: &Path) -> Result<(), KeyError> {
+        let wrong = |detail| KeyError::Jwks { path: file.to_owned(), detail };
+        let keys = jwks::read(&read_bounded(file)?).map_err(wrong)?;
+        if let Some(kid) = keys.iter().find_map(|new| self.same(new.kind, new.id.as_deref()?)) {
+            return Err(wrong(format!("the key id {kid:?} is there already, for the same algorithm")));
+        }
+        if self.keys.len() + keys.len() > MAX_KEYS {
+            return Err(KeyError::TooMany);
+        }
+        keys.into_iter().try_for_each(|jwks::Read { kind, id, key }| self.push(kind, id, key))
+    }
+
+    fn same(&self, kind: KeyKind, id: &str) -> Option<&str> {
+        let same = self.keys.iter().find(|key| key.kind == kind && key.id.as_deref() == Some(id));
+        same.and_then(|key| key.id.as_deref())
+    }
+
+    /// Demands audience and issuer of tokens from now on. Before the first verification.
+    pub fn require(&mut self, requirements: Requirements) {
+        self.requirements = requirements;
+    }
+
+    fn push(&mut self, kind: KeyKind, id: Option<String>, key: DecodingKey) -> Result<(), KeyError> {
+        provider::install();
+        if self.keys.len() == MAX_KEYS {
+            return Err(KeyError::TooMany);
+        }
         let mut validation = Validation::new(kind.algorithm());
-        // Times are checked below, against the time passed in; audiences are the issuer's own business.
+        // Times, audience and issuer are checked in `claims`, times against the time passed in.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.validate_aud = false;
         validation.set_required_spec_claims::<&str>(&[]);
-        self.keys.push(Key { id, algorithm: kind.algorithm(), key, validation });
+        self.keys.push(Key { id, kind, algorithm: kind.algorithm(), key, validation });
         Ok(())
+    }
+
+    /// Each key's algorithm and key id, for people.
+    pub fn names(&self) -> Vec<String> {
+        let name = |key: &Key| match &key.id {
+            Some(id) => format!("{} {id:?}", key.kind.name()),
+            None => key.kind.name().to_owned(),
+        };
+        self.keys.iter().map(name).collect()
     }
 
     /// How many there are.
@@ -198,7 +251,7 @@ impl TokenVerifier for Keys {
         for key in self.candidates(&header) {
             match jsonwebtoken::decode::<Claims>(token, &key.key, &key.validation) {
                 Ok(data) => {
-                    let verified = data.claims.read()?;
+                    let verified = data.claims.read(&self.requirements)?;
                     if let Some(name) = name.filter(|_| key.algorithm != Algorithm::HS256) {
                         self.known.put(name, verified);
                     }
@@ -214,49 +267,6 @@ impl TokenVerifier for Keys {
     }
 }
 
-/// Claims of a token whose signature is right. Types are checked here, so that an error can name the claim.
-#[derive(Deserialize)]
-struct Claims {
-    sub: Option<Value>,
-    dev: Option<Value>,
-    exp: Option<Value>,
-    nbf: Option<Value>,
-    iat: Option<Value>,
-}
-
-impl Claims {
-    fn read(&self) -> Result<Verified, AuthError> {
-        let until_s = seconds(&self.exp, "exp")?.ok_or(AuthError::Claim("exp"))?;
-        let from_s = seconds(&self.nbf, "nbf")?.max(seconds(&self.iat, "iat")?).unwrap_or(0);
-        let from_s = from_s.saturating_sub(CLOCK_LEEWAY_S);
-        let user = match &self.sub {
-            Some(Value::String(sub)) => sub.parse::<UserId>().map_err(|_| AuthError::InvalidUser)?,
-            Some(_) => return Err(AuthError::InvalidUser),
-            None => return Err(AuthError::Claim("sub")),
-        };
-        let device = match &self.dev {
-            Some(Value::String(dev)) => dev.parse::<DeviceId>().ok(),
-            Some(Value::Number(dev)) => dev.as_u64().and_then(|dev| u32::try_from(dev).ok()).map(DeviceId),
-            _ => None,
-        };
-        let device = device.ok_or(AuthError::Claim("dev"))?;
-        Ok(Verified { user, device, from_s, until_s })
-    }
-}
-
-/// A NumericDate (RFC 7519: seconds since 1970, perhaps with a fraction), whole seconds.
-fn seconds(claim: &Option<Value>, name: &'static str) -> Result<Option<u64>, AuthError> {
-    match claim {
-        None => Ok(None),
-        Some(Value::Number(number)) => match (number.as_u64(), number.as_f64()) {
-            (Some(whole), _) => Ok(Some(whole)),
-            (None, Some(fraction)) if fraction >= 0.0 => Ok(Some(fraction as u64)),
-            _ => Err(AuthError::Claim(name)),
-        },
-        Some(_) => Err(AuthError::Claim(name)),
-    }
-}
-
 fn public(
     pem: &[u8],
     read: fn(&[u8]) -> jsonwebtoken::errors::Result<DecodingKey>,
@@ -269,9 +279,9 @@ fn public(
     read(pem).ok().filter(|key| key.try_get_as_bytes().is_ok_and(|raw| raw.len() == raw_bytes))
 }
 
-pub(super) fn read_bounded(config: &KeyConfig) -> Result<Vec<u8>, KeyError> {
-    let failed = |source| KeyError::Io { path: config.file.clone(), source };
-    let file = std::fs::File::open(&config.file).map_err(failed)?;
+pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>, KeyError> {
+    let failed = |source| KeyError::Io { path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut io::Read::take(file, KEY_FILE_BYTES + 1), &mut bytes).map_err(failed)?;
     if bytes.len() as u64 > KEY_FILE_BYTES {

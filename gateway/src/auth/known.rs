@@ -42,6 +42,9 @@ pub(super) struct Verified {
     pub(super) from_s: u64,
     /// The second at which it has ended.
     pub(super) until_s: u64,
+    /// The second it was issued.
+    pub(super) issued_s: Option<u64>,
+    pub(super) admin: bool,
 }
 
 impl Verified {
@@ -54,7 +57,8 @@ impl Verified {
         if now_ms / 1_000 < self.from_s {
             return Err(AuthError::NotYetValid);
         }
-        Ok(Identity { user: self.user, device: self.device, expires_ms: Some(expires_ms) })
+        let Self { user, device, issued_s, admin, .. } = *self;
+        Ok(Identity { user, device, expires_ms: Some(expires_ms), issued_s, admin })
     }
 }
 
@@ -102,7 +106,8 @@ mod tests {
     use super::*;
 
     const fn verified(until_s: u64) -> Verified {
-        Verified { user: UserId::new(7).expect("not 0"), device: DeviceId(1), from_s: 100, until_s }
+        let user = UserId::new(7).expect("not 0");
+        Verified { user, device: DeviceId(1), from_s: 100, until_s, issued_s: None, admin: false }
     }
 
     #[test]

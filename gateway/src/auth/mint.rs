@@ -31,6 +31,9 @@ pub enum MintError {
 pub struct Minter {
     key: EncodingKey,
     header: Header,
+    audience: Option<String>,
+    issuer: Option<String>,
+    admin: bool,
 }
 
 impl std::fmt::Debug for Minter {
@@ -46,6 +49,12 @@ struct Claims<'a> {
     dev: u32,
     iat: u64,
     exp: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<&'a str>,
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    adm: bool,
 }
 
 impl Minter {
@@ -65,18 +74,18 @@ impl Minter {
     /// # Errors
     /// [`KeyError`] when the file cannot be read or holds no such key.
     pub fn from_file(config: &KeyConfig) -> Result<Self, KeyError> {
-        let bytes = super::keys::read_bounded(config)?;
+        let bytes = super::keys::read_bounded(&config.file)?;
         let bytes = if config.kind == KeyKind::Hs256 { super::keys::without_newline(&bytes) } else { &bytes };
         Self::from_pem(config.kind, bytes, config.id.clone()).map_err(|_| KeyError::Invalid {
             path: config.file.clone(),
             expected: match config.kind {
                 KeyKind::Hs256 => "a secret of at least 32 bytes",
-                KeyKind::EdDsa | KeyKind::Es256 => "a private key in PEM (PKCS#8, BEGIN PRIVATE KEY)",
+                KeyKind::EdDsa | KeyKind::Es256 | KeyKind::Rs256 => "a private key in PEM (PKCS#8, BEGIN PRIVATE KEY)",
             },
         })
     }
 
-    /// With an Ed25519 or P-256 private key in PEM (PKCS#8), or, for `Hs256`, with the secret's bytes.
+    /// With an Ed25519, P-256 or RSA private key in PEM (PKCS#8), or, for `Hs256`, with the secret's bytes.
     ///
     /// # Errors
     /// `PrivateKey` or `ShortSecret` when it is no such key.
@@ -86,6 +95,7 @@ impl Minter {
             KeyKind::Hs256 => return Self::hs256(pem, id),
             KeyKind::EdDsa => EncodingKey::from_ed_pem(pem).map_err(|_| refused)?,
             KeyKind::Es256 => EncodingKey::from_ec_pem(pem).map_err(|_| refused)?,
+            KeyKind::Rs256 => EncodingKey::from_rsa_pem(pem).map_err(|_| refused)?,
         };
         let minter = Self::new(kind.algorithm(), key, id);
         // Only signing looks inside the key.
@@ -95,7 +105,22 @@ impl Minter {
 
     fn new(algorithm: Algorithm, key: EncodingKey, id: Option<String>) -> Self {
         provider::install();
-        Self { key, header: Header { kid: id, ..Header::new(algorithm) } }
+        let header = Header { kid: id, ..Header::new(algorithm) };
+        Self { key, header, audience: None, issuer: None, admin: false }
+    }
+
+    /// Names an audience and an issuer in its tokens, for servers that demand them.
+    #[must_use]
+    pub fn naming(mut self, audience: Option<String>, issuer: Option<String>) -> Self {
+        (self.audience, self.issuer) = (audience, issuer);
+        self
+    }
+
+    /// Makes operators' tokens (`adm`).
+    #[must_use]
+    pub const fn for_admins(mut self, admin: bool) -> Self {
+        self.admin = admin;
+        self
     }
 
     /// A token for one device, valid for `ttl` (rounded up to a second) from `now_ms` (wall time, ms since 1970).
@@ -109,6 +134,9 @@ impl Minter {
             dev: device.0,
             iat: now_ms / 1_000,
             exp: now_ms.saturating_add(ttl_ms).div_ceil(1_000),
+            aud: self.audience.as_deref(),
+            iss: self.issuer.as_deref(),
+            adm: self.admin,
         };
         jsonwebtoken::encode(&self.header, &claims, &self.key).map_err(|_| MintError::Signing)
     }
@@ -133,14 +161,15 @@ impl PemPair {
     /// Generates one with the operating system's randomness.
     ///
     /// # Errors
-    /// `PrivateKey` for `Hs256`, which has no pair; `Signing` when there is no randomness.
+    /// `PrivateKey` for `Hs256`, which has no pair, and `Rs256`, whose keys other tools make; `Signing` when there is no randomness.
     pub fn generate(kind: KeyKind) -> Result<Self, MintError> {
         const P256: &[u8] =
             b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00";
         const ED25519: &[u8] = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
         let random = SystemRandom::new();
         let (pkcs8, prefix, public) = match kind {
-            KeyKind::Hs256 => return Err(MintError::PrivateKey(kind.name())),
+            // ring makes no RSA keys.
+            KeyKind::Hs256 | KeyKind::Rs256 => return Err(MintError::PrivateKey(kind.name())),
             KeyKind::EdDsa => {
                 let pkcs8 = Ed25519KeyPair::generate_pkcs8(&random).map_err(|_| MintError::Signing)?;
                 let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).map_err(|_| MintError::Signing)?;

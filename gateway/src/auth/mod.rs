@@ -3,17 +3,24 @@
 //! What must stay true: a key verifies one algorithm only, whatever a token's header says; time is passed in; no token,
 //! claim or secret reaches a log, an error or a `Debug`.
 
+mod claims;
 pub mod dev_key;
+mod jwks;
 pub mod keys;
 mod known;
 pub mod mint;
 mod provider;
+pub mod revoked;
+mod rsa;
+pub mod trust;
 
 use schema::errors::ErrorCode;
 use schema::ids::{DeviceId, UserId};
 
+pub use claims::Requirements;
 pub use keys::{KeyConfig, KeyError, KeyKind, Keys};
 pub use mint::{MintError, Minter};
+pub use trust::{Trust, Trusted};
 
 /// What a verified token says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +31,17 @@ pub struct Identity {
     pub device: DeviceId,
     /// When the token ends, wall time in ms since 1970; `None` = never.
     pub expires_ms: Option<u64>,
+    /// The token's `iat`, s since 1970; `None` when it does not say.
+    pub issued_s: Option<u64>,
+    /// The token's `adm` is true: an operator's, who may see the whole host.
+    pub admin: bool,
+}
+
+impl Identity {
+    /// A device's, without an end, an issue time or an operator's rights.
+    pub const fn of(user: UserId, device: DeviceId) -> Self {
+        Self { user, device, expires_ms: None, issued_s: None, admin: false }
+    }
 }
 
 /// Verifies tokens. One for all shards of a process.
@@ -62,6 +80,15 @@ pub enum AuthError {
     /// `exp` has passed.
     #[error("the token has expired")]
     Expired,
+    /// `aud` names none of the configured audiences.
+    #[error("the token is for another audience")]
+    Audience,
+    /// `iss` is none of the configured issuers.
+    #[error("the token is another issuer's")]
+    Issuer,
+    /// Issued before an operator revoked its user or device.
+    #[error("the token has been revoked")]
+    Revoked,
     /// `nbf` or `iat` lies ahead.
     #[error("the token is not valid yet")]
     NotYetValid,
@@ -74,9 +101,15 @@ impl AuthError {
             Self::Missing => ErrorCode::Unauthenticated,
             Self::Expired => ErrorCode::TokenExpired,
             Self::InvalidUser => ErrorCode::InvalidUser,
-            Self::TooLong | Self::Malformed | Self::NoKey | Self::Signature | Self::Claim(_) | Self::NotYetValid => {
-                ErrorCode::BadToken
-            }
+            Self::Revoked => ErrorCode::TokenRevoked,
+            Self::TooLong
+            | Self::Malformed
+            | Self::NoKey
+            | Self::Signature
+            | Self::Claim(_)
+            | Self::Audience
+            | Self::Issuer
+            | Self::NotYetValid => ErrorCode::BadToken,
         }
     }
 }

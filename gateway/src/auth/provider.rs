@@ -2,11 +2,11 @@
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, EncodingKey};
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair,
-    VerificationAlgorithm,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents, VerificationAlgorithm,
 };
 use ring::{hmac, signature as ring_signature};
 use signature::{Error, Signer, Verifier};
@@ -29,6 +29,7 @@ enum SigningKey {
     Hmac(hmac::Key),
     Ed(Ed25519KeyPair),
     Ec(EcdsaKeyPair),
+    Rsa(RsaKeyPair),
 }
 
 impl Signer<Vec<u8>> for Signing {
@@ -40,6 +41,11 @@ impl Signer<Vec<u8>> for Signing {
                 .sign(&SystemRandom::new(), message)
                 .map(|signature| signature.as_ref().to_vec())
                 .map_err(|_| Error::new()),
+            SigningKey::Rsa(key) => {
+                let mut signature = vec![0; key.public().modulus_len()];
+                key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).map_err(|_| Error::new())?;
+                Ok(signature)
+            }
         }
     }
 }
@@ -65,6 +71,9 @@ fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>
             EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, bytes, &SystemRandom::new())
                 .map_err(|_| ErrorKind::InvalidEcdsaKey)?,
         ),
+        Algorithm::RS256 => {
+            SigningKey::Rsa(RsaKeyPair::from_der(bytes).map_err(|error| ErrorKind::InvalidRsaKey(error.to_string()))?)
+        }
         _ => return Err(ErrorKind::UnsupportedAlgorithm.into()),
     };
     Ok(Box::new(Signing { algorithm: *algorithm, key }))
@@ -78,6 +87,7 @@ struct Verifying {
 enum VerifyingKey {
     Hmac(hmac::Key),
     Public(&'static dyn VerificationAlgorithm, Vec<u8>),
+    Rsa(RsaPublicKeyComponents<Vec<u8>>),
 }
 
 impl Verifier<Vec<u8>> for Verifying {
@@ -87,6 +97,9 @@ impl Verifier<Vec<u8>> for Verifying {
             VerifyingKey::Public(algorithm, key) => ring_signature::UnparsedPublicKey::new(*algorithm, key)
                 .verify(message, signature)
                 .map_err(|_| Error::new()),
+            VerifyingKey::Rsa(key) => {
+                key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).map_err(|_| Error::new())
+            }
         }
     }
 }
@@ -100,6 +113,10 @@ impl JwtVerifier for Verifying {
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
     if key.family() != algorithm.family() {
         return Err(ErrorKind::InvalidKeyFormat.into());
+    }
+    if let (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) = (algorithm, key.kind()) {
+        let key = VerifyingKey::Rsa(RsaPublicKeyComponents { n: n.clone(), e: e.clone() });
+        return Ok(Box::new(Verifying { algorithm: *algorithm, key }));
     }
     let bytes = key.try_get_as_bytes()?;
     let key = match algorithm {

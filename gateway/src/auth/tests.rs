@@ -58,12 +58,33 @@ fn a_minted_token_verifies_until_it_ends() {
     for (minter, keys) in [(minter(), hs256()), (ed, ed_keys), (es, es_keys)] {
         let token = minter.mint(user(u64::MAX), DeviceId(7), NOW_MS, HOUR).expect("minted");
         let expires_ms = NOW_MS + 3_600_500;
-        let identity = Identity { user: user(u64::MAX), device: DeviceId(7), expires_ms: Some(expires_ms) };
+        let identity = Identity {
+            expires_ms: Some(expires_ms),
+            issued_s: Some(NOW_MS / 1_000),
+            ..Identity::of(user(u64::MAX), DeviceId(7))
+        };
         assert_eq!(keys.verify(token.as_bytes(), NOW_MS), Ok(identity));
         assert_eq!(keys.verify(token.as_bytes(), expires_ms - 1), Ok(identity));
         assert_eq!(keys.verify(token.as_bytes(), expires_ms), Err(AuthError::Expired));
         assert_eq!(Keys::new().verify(token.as_bytes(), NOW_MS), Err(AuthError::NoKey));
     }
+}
+
+#[test]
+fn a_minted_token_names_what_is_demanded_and_who_may_operate() {
+    let mut keys = hs256();
+    keys.require(Requirements { audiences: vec!["chat".to_owned()], issuers: vec!["id".to_owned()] });
+    let verify = |minter: Minter| {
+        let token = minter.mint(user(1), DeviceId(2), NOW_MS, HOUR).expect("minted");
+        keys.verify(token.as_bytes(), NOW_MS).map(|identity| identity.admin)
+    };
+    let naming = |aud: &str, iss: &str| minter().naming(Some(aud.to_owned()), Some(iss.to_owned()));
+    assert_eq!(verify(naming("chat", "id")), Ok(false));
+    assert_eq!(verify(naming("chat", "id").for_admins(true)), Ok(true));
+    assert_eq!(verify(naming("mail", "id")), Err(AuthError::Audience));
+    assert_eq!(verify(naming("chat", "other")), Err(AuthError::Issuer));
+    assert_eq!(verify(minter()), Err(AuthError::Audience));
+    assert_eq!(AuthError::Audience.code(), ErrorCode::BadToken);
 }
 
 #[test]
@@ -87,7 +108,12 @@ fn tokens_of_other_tools_verify() {
     // jwt.io's HS256 example's shape, with our claims and times as floats and a device as a text.
     let identity =
         claims(r#"{"sub":"12","dev":"3","exp":1795330001.5,"nbf":1795330000,"iat":1795330000.25,"aud":"x"}"#);
-    assert_eq!(identity, Ok(Identity { user: user(12), device: DeviceId(3), expires_ms: Some(1_795_330_001_000) }));
+    let expected = Identity {
+        expires_ms: Some(1_795_330_001_000),
+        issued_s: Some(1_795_330_000),
+        ..Identity::of(user(12), DeviceId(3))
+    };
+    assert_eq!(identity, Ok(expected));
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl TokenVerifier for Verifier {
         let text = std::str::from_utf8(token).map_err(|_| AuthError::Malformed)?;
         let (user, device) = text.split_once(':').ok_or(AuthError::Malformed)?;
         let user = user.parse().map_err(|_| AuthError::InvalidUser)?;
-        Ok(Identity { user, device: device.parse().map_err(|_| AuthError::Malformed)?, expires_ms: None })
+        Ok(Identity::of(user, device.parse().map_err(|_| AuthError::Malformed)?))
     }
 }
 

@@ -62,6 +62,8 @@ pub enum ErrorCode {
     ForeignOrigin = 27,
     /// an internal error
     Internal = 28,
+    /// the token has been revoked
+    TokenRevoked = 29,
 }
 
 /// Every row, in the order of the table.
@@ -373,5 +375,16 @@ pub const TABLE: &[ErrorInfo] = &[
         close_code: 1011,
         retry_after_ms: 1000,
         text: "an internal error",
+    },
+    ErrorInfo {
+        code: ErrorCode::TokenRevoked,
+        name: "token_revoked",
+        fault: Fault::Auth,
+        retry: Retry::Never,
+        scope: Scope::Session,
+        http_status: 401,
+        close_code: 4401,
+        retry_after_ms: 0,
+        text: "the token has been revoked",
     },
 ];

@@ -17,6 +17,6 @@ impl TokenVerifier for SimTokens {
         let (user, device) = text.split_once('.').ok_or(AuthError::Malformed)?;
         let user = user.parse().ok().and_then(UserId::new).ok_or(AuthError::InvalidUser)?;
         let device = device.parse().map_err(|_| AuthError::Malformed)?;
-        Ok(Identity { user, device: DeviceId(device), expires_ms: None })
+        Ok(Identity::of(user, DeviceId(device)))
     }
 }

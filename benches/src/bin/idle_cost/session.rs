@@ -25,7 +25,7 @@ struct Believes;
 impl TokenVerifier for Believes {
     fn verify(&self, token: &[u8], _: u64) -> Result<Identity, AuthError> {
         let user = std::str::from_utf8(token).ok().and_then(|text| text.parse().ok()).ok_or(AuthError::InvalidUser)?;
-        Ok(Identity { user, device: DeviceId(1), expires_ms: None })
+        Ok(Identity::of(user, DeviceId(1)))
     }
 }
 

@@ -31,7 +31,7 @@ impl TokenVerifier for Numbers {
     fn verify(&self, token: &[u8], _now_ms: u64) -> Result<Identity, AuthError> {
         let text = std::str::from_utf8(token).map_err(|_| AuthError::Malformed)?;
         let user = text.parse().ok().and_then(UserId::new).ok_or(AuthError::InvalidUser)?;
-        Ok(Identity { user, device: DeviceId(1), expires_ms: None })
+        Ok(Identity::of(user, DeviceId(1)))
     }
 }
 
