@@ -1,6 +1,7 @@
 //! What the process knows of itself while it serves: for HTTP, the admin socket and the ready line.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fabric::time::{Clock as _, SystemClock};
@@ -43,6 +44,7 @@ struct Inner {
     partitions: Vec<StorageMetrics>,
     board: Board,
     phase: Mutex<Phase>,
+    development: AtomicBool,
 }
 
 /// The process's knowledge of itself; clones share it. Any thread.
@@ -65,6 +67,8 @@ pub struct Parts {
     pub partitions: Vec<StorageMetrics>,
     /// Statuses of the partitions.
     pub board: Board,
+    /// Only the development key verifies tokens.
+    pub development: bool,
 }
 
 impl ServerState {
@@ -80,6 +84,7 @@ impl ServerState {
             partitions: parts.partitions,
             board: parts.board,
             phase: Mutex::new(Phase::Starting),
+            development: AtomicBool::new(parts.development),
         }))
     }
 
@@ -114,6 +119,16 @@ impl ServerState {
     /// Notes where the start or stop has come to.
     pub fn set_phase(&self, phase: Phase) {
         *self.phase_lock() = phase;
+    }
+
+    /// Whether only the development key verifies tokens: no signing key is configured.
+    pub fn is_development(&self) -> bool {
+        self.0.development.load(Ordering::Acquire)
+    }
+
+    /// A reload has changed whether a signing key is configured.
+    pub fn set_development(&self, development: bool) {
+        self.0.development.store(development, Ordering::Release);
     }
 
     /// `Ok` while new work is taken, else why not.

@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 use crate::cli::ServeArgs;
 use crate::config::{self, Config};
 use crate::http::Office;
-use crate::node::{Board, CREDITS_PER_PARTITION, NodeConfig, ShardParts, Topology, assemble, lanes};
+use crate::node::{Board, CREDITS_PER_PARTITION, HttpParts, NodeConfig, ShardParts, Topology, assemble, lanes};
 use crate::state::{Addresses, Parts, Phase, ServerState};
 use crate::{admin, auth, http, logging};
 
@@ -103,7 +103,6 @@ struct Node {
 struct Faces {
     office: Office,
     auth: Arc<dyn TokenVerifier>,
-    development: bool,
 }
 
 fn start_node(
@@ -134,7 +133,7 @@ fn start_node(
     let gateways = parts.iter().map(ShardParts::gateway_metrics).collect();
     let (store, disk) = (storage.store, storage.disk);
     let runner = move |job| partition::run_job(job, &*store, &disk);
-    let shards = spawn_shards(&options(config), specs(parts, topology, cores, &folder.journal_path()), runner);
+    let shards = spawn_shards(&options(config, &http), specs(parts, topology, cores, &folder.journal_path()), runner);
     let shards = shards.into_diagnostic().wrap_err("cannot start serving")?;
     for ((number, metrics), driver) in (0u16..).zip(shards.metrics()).zip(shards.drivers()) {
         metrics.register(*driver, registry.sub_registry_with_label(("shard".into(), number.to_string().into())));
@@ -154,8 +153,9 @@ fn start_node(
         gateways,
         partitions: storage.metrics,
         board,
+        development,
     });
-    Ok(Node { shards, state, faces: Faces { office: Office::new(http), auth: keys, development } })
+    Ok(Node { shards, state, faces: Faces { office: Office::new(http), auth: keys } })
 }
 
 /// What this start found; it does not change until the next.
@@ -195,10 +195,12 @@ fn node_config(config: &Config, topology: Topology) -> NodeConfig {
     }
 }
 
-fn options(config: &Config) -> Options {
+fn options(config: &Config, http: &HttpParts) -> Options {
     Options {
         listeners: vec![(Protocol::Native, config.server.native), (Protocol::WebSocket, config.server.ws)],
         own_descriptors: true,
+        // Shards wake HTTP, which is no shard of theirs.
+        keep: vec![http.waker().raw_fd()],
         ..Options::default()
     }
 }
@@ -226,8 +228,7 @@ async fn attend(config: &Config, state: ServerState, faces: Faces) -> Result<()>
     };
     let http_address = http.local_addr().into_diagnostic()?;
     state.set_http(http_address);
-    let Faces { office, auth, development } = faces;
-    let app = http::App::new(config, state.clone(), office, auth, http_address, development);
+    let app = http::App::new(config, state.clone(), faces.office, faces.auth, development_tokens(config, &state)?);
     let served = tokio::spawn(http::serve(http, metrics, app, config.limits.frame_bytes));
     let data = config.server.data.clone();
     let admin_state = state.clone();
@@ -240,6 +241,24 @@ async fn attend(config: &Config, state: ServerState, faces: Faces) -> Result<()>
         ended = admin => tracing::error!(?ended, "the admin socket ended"),
     }
     Ok(())
+}
+
+/// What hands out development tokens, where they may be had; said loudly.
+fn development_tokens(config: &Config, state: &ServerState) -> Result<Option<http::Dev>> {
+    if !state.is_development() {
+        return Ok(None);
+    }
+    let Addresses { native, ws, http } = state.addresses();
+    let listeners: Vec<SocketAddr> = [http, native, ws].into_iter().chain(config.server.metrics).collect();
+    let minters = (auth::minter(config)?, auth::minter(config)?.for_admins(true));
+    let dev = http::Dev::new(minters, &listeners);
+    if dev.is_some() {
+        tracing::warn!(
+            "DEVELOPMENT: whoever can reach http://{http} from this machine gets a token for any user, operators' too; set \
+             auth.* to end that"
+        );
+    }
+    Ok(dev)
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener> {

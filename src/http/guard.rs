@@ -11,12 +11,13 @@ use super::App;
 use super::problem::Problem;
 use crate::state::Phase;
 
-/// Sent with every answer.
-const HEADERS: [(HeaderName, &str); 4] = [
+/// Sent with every answer that says nothing else.
+const HEADERS: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (header::CACHE_CONTROL, "no-store"),
 ];
 
 /// Refuses requests that name another host or come from another site's page, and new work while stopping.

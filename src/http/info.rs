@@ -21,7 +21,7 @@ pub async fn info(State(app): State<App>, headers: HeaderMap) -> Json<Info> {
         ws_url: format!("{}/ws", ws_origin(&app, &headers)),
         ws_port,
         tls: false,
-        development: false,
+        development: app.development().is_some(),
     })
 }
 

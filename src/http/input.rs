@@ -155,6 +155,27 @@ impl Object {
         self.optional_text(name)?.ok_or_else(|| Problem::field(format!("{name} is missing")))
     }
 
+    /// A whole number from 0 to `max`.
+    ///
+    /// # Errors
+    /// `invalid_field`.
+    pub fn number(&self, name: &'static str, max: u64) -> Result<u64, Problem> {
+        let number = self.0.get(name).and_then(Value::as_u64).filter(|number| *number <= max);
+        number.ok_or_else(|| Problem::field(format!("{name} must be a whole number from 0 to {max}")))
+    }
+
+    /// `true` or `false`; false when it is absent or null.
+    ///
+    /// # Errors
+    /// `invalid_field` when it is something else.
+    pub fn flag(&self, name: &'static str) -> Result<bool, Problem> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(Problem::field(format!("{name} must be true or false"))),
+        }
+    }
+
     /// A user id.
     ///
     /// # Errors

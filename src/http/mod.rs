@@ -5,6 +5,7 @@
 //! memory: requests go through the desk as any session's do.
 
 mod accept;
+mod dev;
 mod guard;
 mod info;
 mod input;
@@ -16,8 +17,9 @@ mod openapi;
 mod operators;
 mod pages;
 mod problem;
+#[cfg(test)]
+mod tests;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -27,6 +29,7 @@ use gateway::auth::TokenVerifier;
 use gateway::websocket::Hosts;
 use tokio::net::TcpListener;
 
+pub use self::dev::Dev;
 use self::limits::Limits;
 pub use self::office::Office;
 use crate::config::Config;
@@ -41,8 +44,8 @@ struct Inner {
     auth: Arc<dyn TokenVerifier>,
     hosts: Hosts,
     limits: Limits,
-    /// No signing key is configured.
-    development: bool,
+    /// `None`: this server hands out no tokens.
+    dev: Option<Dev>,
 }
 
 /// What handlers share.
@@ -50,18 +53,22 @@ struct Inner {
 pub struct App(Arc<Inner>);
 
 impl App {
-    /// `http`: the address HTTP is bound to; `development`: only the development key verifies tokens.
+    /// Reads its addresses from `state`; `dev`: what hands out development tokens, where that may be.
     pub fn new(
         config: &Config,
         state: ServerState,
         office: Office,
         auth: Arc<dyn TokenVerifier>,
-        http: SocketAddr,
-        development: bool,
+        dev: Option<Dev>,
     ) -> Self {
-        let hosts = Hosts::new(&[http], &config.http.allowed_hosts);
+        let hosts = Hosts::new(&[state.addresses().http], &config.http.allowed_hosts);
         let limits = Limits::new(&config.http);
-        Self(Arc::new(Inner { state, office, auth, hosts, limits, development }))
+        Self(Arc::new(Inner { state, office, auth, hosts, limits, dev }))
+    }
+
+    /// What hands out development tokens, while only the development key verifies them.
+    fn development(&self) -> Option<&Dev> {
+        self.0.dev.as_ref().filter(|_| self.0.state.is_development())
     }
 }
 
@@ -73,6 +80,7 @@ fn routes(app: &App, frame_limit_bytes: u32) -> Router {
         .route("/api/v1/messages", post(messages::send).get(messages::direct))
         .route("/api/chats/{chat_id}/messages", get(messages::chat))
         .route("/api/v1/info", get(info::info))
+        .route("/api/v1/dev/token", post(dev::token))
         .route("/openapi.json", get(openapi::document))
         .route("/", get(pages::index))
         .route("/console", get(pages::console))

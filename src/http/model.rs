@@ -124,6 +124,29 @@ pub struct Page {
     pub head_seq: u64,
 }
 
+/// Whose token is wanted.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct NewToken {
+    /// A user id.
+    #[schema(pattern = "USER", example = "7")]
+    pub user_id: String,
+    /// One of their devices.
+    #[schema(example = 1)]
+    pub device_id: u32,
+    /// With an operator's rights, for the console.
+    pub admin: Option<bool>,
+}
+
+/// A token for one device.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Token {
+    /// A JWT: `Authorization: Bearer TOKEN`.
+    pub token: String,
+    /// When it ends, RFC 3339.
+    #[schema(format = DateTime)]
+    pub expires_at: String,
+}
+
 /// What a client needs to know before it has a token.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Info {

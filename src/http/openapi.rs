@@ -5,13 +5,13 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{info, messages, model};
+use super::{dev, info, messages, model};
 
 /// The description.
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Shardwire", description = "Messages over HTTP. Errors are problems (RFC 9457) with the codes of docs/ERRORS.md."),
-    paths(messages::send, messages::direct, messages::chat, info::info),
+    paths(messages::send, messages::direct, messages::chat, info::info, dev::token),
     components(schemas(model::Entry)),
     modifiers(&Tokens)
 )]
@@ -37,4 +37,36 @@ pub fn text() -> String {
 /// `GET /openapi.json`
 pub async fn document() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_published_file_is_up_to_date() {
+        let published = include_str!("../../docs/openapi.json");
+        assert!(
+            published == text(),
+            "docs/openapi.json is old: start the server and `curl http://127.0.0.1:7480/openapi.json > docs/openapi.json`"
+        );
+    }
+
+    #[test]
+    fn everything_is_described() {
+        let description: Value = serde_json::from_str(&text()).unwrap();
+        let schemas = description["components"]["schemas"].as_object().unwrap();
+        assert!(schemas.len() >= 9, "{:?}", schemas.keys());
+        for (name, schema) in schemas {
+            for (field, property) in schema["properties"].as_object().unwrap() {
+                assert!(
+                    property["description"].is_string() || property["$ref"].is_string(),
+                    "{name}.{field}: {property}"
+                );
+            }
+        }
+        assert!(!text().contains("\"USER\""), "patterns are patterns");
+    }
 }

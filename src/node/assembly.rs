@@ -106,6 +106,11 @@ impl HttpParts {
         (self.hub, self.waker, Desk::new(self.config, self.rates, self.metrics))
     }
 
+    /// Wakes it. Shards' threads must keep its descriptor.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
     /// What its desk counts.
     pub fn metrics(&self) -> DeskMetrics {
         self.metrics.clone()

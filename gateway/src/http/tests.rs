@@ -57,7 +57,7 @@ fn desk(in_flight: u32, credits: u32) -> Desk<u32> {
 }
 
 fn post<'a>(body: &'a [u8], id: &'a [u8]) -> Post<'a> {
-    let from = Identity { user: user(7), device: DeviceId(1), expires_ms: None };
+    let from = Identity::of(user(7), DeviceId(1));
     Post { from, to: user(9), body, client_msg_id: id, retry: true }
 }
 

@@ -93,7 +93,8 @@ fn a_message_by_rest_is_stored_delivered_and_read_back() {
 
 #[test]
 fn pages_reach_every_message_from_both_ends() {
-    let server = Server::start(Options { config: "[http]\nsends_per_second_per_user = 0\n".to_owned(), ..Options::default() });
+    let server =
+        Server::start(Options { config: "[http]\nsends_per_second_per_user = 0\n".to_owned(), ..Options::default() });
     let seven = Rest::of(&server, 7);
     let mut session = Native::login(server.native(), &server.token(7, 2)).expect("lets user 7 in");
     for n in 1..=23 {
@@ -135,7 +136,8 @@ fn pages_reach_every_message_from_both_ends() {
 
 #[test]
 fn many_requests_on_one_connection_and_many_connections_are_answered() {
-    let server = Server::start(Options { config: "[http]\nsends_per_second_per_user = 0\n".to_owned(), ..Options::default() });
+    let server =
+        Server::start(Options { config: "[http]\nsends_per_second_per_user = 0\n".to_owned(), ..Options::default() });
     let address = server.http();
     let threads: Vec<_> = (1..=8u64)
         .map(|from| {
@@ -147,7 +149,8 @@ fn many_requests_on_one_connection_and_many_connections_are_answered() {
                     let message = format!("{from} says {n}");
                     let body = json!({ "senderId": from.to_string(), "receiverId": "100", "message": message });
                     let what = ("POST", "/api/v1/messages");
-                    let answer = Answer::request(address, what, &headers, body.to_string().as_bytes()).expect("an answer");
+                    let answer =
+                        Answer::request(address, what, &headers, body.to_string().as_bytes()).expect("an answer");
                     assert_eq!((answer.status, answer.json()["seq"].as_u64()), (200, Some(n + 1)), "{answer:?}");
                 }
             })
