@@ -30,6 +30,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Print a token (JWT) for one device, and nothing else.
     Token(TokenArgs),
+    /// Chat with a user in the terminal: ticks, history, reconnects. Where there is no terminal, lines in and lines out.
+    Chat(ChatArgs),
     /// Print a commented default configuration.
     Config,
     /// Ask a running server how it stands, through the admin socket in its data folder.
@@ -37,6 +39,10 @@ pub enum Command {
     /// Check this host for a number of connections: what is wrong, why, and the command that mends it. Exit code 0: fit, 1: not
     /// fit, 2: wrong use.
     Doctor(DoctorArgs),
+    /// Print the completions of a shell, to be kept where it looks for them.
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one for every subcommand into a folder.
+    Man(ManArgs),
 }
 
 /// Options of `shardwire serve`. Each overrides the configuration file.
@@ -60,6 +66,12 @@ pub struct ServeArgs {
     /// Moves /metrics to an address of its own
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,
+    /// Speak TLS on every listener, with this certificate (PEM: the server's own, then those that sign it)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// Connection threads [default: one a core]
     #[arg(long, value_name = "N")]
     pub shards: Option<u16>,
@@ -77,6 +89,8 @@ impl ServeArgs {
         layer.server.ws = self.ws;
         layer.server.http = self.http;
         layer.server.metrics = self.metrics;
+        layer.tls.cert_file = self.tls_cert.clone();
+        layer.tls.key_file = self.tls_key.clone();
         layer.server.shards = self.shards;
         layer.server.partitions = self.partitions;
         layer
@@ -104,6 +118,57 @@ pub struct TokenArgs {
     /// An operator's token (claim `adm`): may see the whole host, as on /console
     #[arg(long)]
     pub admin: bool,
+}
+
+/// Options of `shardwire chat`.
+#[derive(Debug, Args)]
+pub struct ChatArgs {
+    /// Who you are: a user id. The token is made with the server's own secret, so this works where `shardwire token` does
+    #[arg(long, value_name = "U", required_unless_present = "token_file")]
+    pub user: Option<UserId>,
+    /// Whom to chat with: a user id
+    #[arg(long, value_name = "U")]
+    pub to: UserId,
+    /// Your device. Two chats of one user at a time need two
+    #[arg(long, value_name = "D", default_value = "1")]
+    pub device: DeviceId,
+    /// A file with a token, in place of --user and --device
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "device"])]
+    pub token_file: Option<PathBuf>,
+    /// The server's native listener, host:port [default: as configured, 127.0.0.1:7400]
+    #[arg(long, value_name = "ADDR")]
+    pub address: Option<String>,
+    /// Data folder whose development key signs [default: ./shardwire-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Configuration file of the server
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder for unsent messages and positions [default: in the state folder, by server, user and device]
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Lines of history shown at the start
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..=5_000))]
+    pub history: u16,
+    /// Plain lines, also on a terminal
+    #[arg(long)]
+    pub plain: bool,
+}
+
+/// Options of `shardwire completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// Which shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// Options of `shardwire man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Folder for the pages: shardwire.1 and one a subcommand. Made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// Options of `shardwire status`.

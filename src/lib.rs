@@ -13,3 +13,4 @@ pub mod logging;
 pub mod node;
 pub mod state;
 pub mod status;
+pub mod tls;

@@ -15,8 +15,11 @@ fn main() -> miette::Result<ExitCode> {
         None => commands::serve::run(&cli.serve),
         Some(Command::Serve(args)) => commands::serve::run(&args),
         Some(Command::Token(args)) => commands::token::run(&args),
+        Some(Command::Chat(args)) => commands::chat::run(&args),
         Some(Command::Config) => commands::config::run(),
         Some(Command::Status(args)) => commands::status::run(&args),
+        Some(Command::Completions(args)) => commands::manual::completions(&args),
+        Some(Command::Man(args)) => commands::manual::man(&args),
         Some(Command::Doctor(args)) => return commands::doctor::run(&args),
     }
     .map(|()| ExitCode::SUCCESS)

@@ -11,6 +11,7 @@ use storage_writer::partition::StorageMetrics;
 
 use crate::node::Board;
 use crate::status::{PartitionLine, Status};
+use crate::tls::Certificates;
 
 /// Where the start or stop has come to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +44,7 @@ struct Inner {
     gateways: Vec<GatewayMetrics>,
     partitions: Vec<StorageMetrics>,
     board: Board,
+    certificates: Option<Certificates>,
     phase: Mutex<Phase>,
     development: AtomicBool,
 }
@@ -69,6 +71,8 @@ pub struct Parts {
     pub board: Board,
     /// Only the development key verifies tokens.
     pub development: bool,
+    /// What listeners show; `None` without TLS.
+    pub certificates: Option<Certificates>,
 }
 
 impl ServerState {
@@ -83,6 +87,7 @@ impl ServerState {
             gateways: parts.gateways,
             partitions: parts.partitions,
             board: parts.board,
+            certificates: parts.certificates,
             phase: Mutex::new(Phase::Starting),
             development: AtomicBool::new(parts.development),
         }))
@@ -114,6 +119,11 @@ impl ServerState {
     /// Connection threads.
     pub fn shards(&self) -> u16 {
         self.0.shards
+    }
+
+    /// What listeners show; `None` without TLS.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.0.certificates.as_ref()
     }
 
     /// Notes where the start or stop has come to.

@@ -1,7 +1,9 @@
 //! One file a subcommand.
 
+pub mod chat;
 pub mod config;
 pub mod doctor;
+pub mod manual;
 pub mod serve;
 pub mod status;
 pub mod token;

@@ -29,6 +29,7 @@ use crate::config::{self, Config};
 use crate::http::Office;
 use crate::node::{Board, CREDITS_PER_PARTITION, HttpParts, NodeConfig, ShardParts, Topology, assemble, lanes};
 use crate::state::{Addresses, Parts, Phase, ServerState};
+use crate::tls::Certificates;
 use crate::{admin, auth, http, logging};
 
 /// Serves until told to stop.
@@ -119,6 +120,7 @@ fn start_node(
             config.server.data.join(gateway::auth::dev_key::DEV_KEY_FILE).display()
         );
     }
+    let certificates = Certificates::open(config)?;
     let node_config = node_config(config, topology);
     let ports = lanes(&node_config, OsEntropy.next_u64() | 1).into_diagnostic()?;
     let mut registry = Registry::with_prefix("shardwire");
@@ -126,6 +128,9 @@ fn start_node(
         metrics.register(registry.sub_registry_with_label(("partition".into(), number.to_string().into())));
     }
     register_recovery(&storage.opened.recovery, &mut registry);
+    if let Some(certificates) = &certificates {
+        certificates.register(&mut registry);
+    }
     let keys: Arc<dyn TokenVerifier> = Arc::new(keys);
     let board = Board::default();
     let (parts, http) =
@@ -133,7 +138,11 @@ fn start_node(
     let gateways = parts.iter().map(ShardParts::gateway_metrics).collect();
     let (store, disk) = (storage.store, storage.disk);
     let runner = move |job| partition::run_job(job, &*store, &disk);
-    let shards = spawn_shards(&options(config, &http), specs(parts, topology, cores, &folder.journal_path()), runner);
+    let shards = spawn_shards(
+        &options(config, certificates.as_ref(), &http),
+        specs(parts, topology, cores, &folder.journal_path()),
+        runner,
+    );
     let shards = shards.into_diagnostic().wrap_err("cannot start serving")?;
     for ((number, metrics), driver) in (0u16..).zip(shards.metrics()).zip(shards.drivers()) {
         metrics.register(*driver, registry.sub_registry_with_label(("shard".into(), number.to_string().into())));
@@ -154,6 +163,7 @@ fn start_node(
         partitions: storage.metrics,
         board,
         development,
+        certificates,
     });
     Ok(Node { shards, state, faces: Faces { office: Office::new(http), auth: keys } })
 }
@@ -195,9 +205,10 @@ fn node_config(config: &Config, topology: Topology) -> NodeConfig {
     }
 }
 
-fn options(config: &Config, http: &HttpParts) -> Options {
+fn options(config: &Config, certificates: Option<&Certificates>, http: &HttpParts) -> Options {
     Options {
         listeners: vec![(Protocol::Native, config.server.native), (Protocol::WebSocket, config.server.ws)],
+        tls: certificates.map(|certificates| certificates.server().clone()),
         own_descriptors: true,
         // Shards wake HTTP, which is no shard of theirs.
         keep: vec![http.waker().raw_fd()],
@@ -268,7 +279,8 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
 /// The one line on stdout.
 fn say_ready(state: &ServerState) -> Result<()> {
     let Addresses { native, ws, http } = state.addresses();
-    let line = format!("ready native={native} ws={ws} http={http} shards={} store=embedded\n", state.shards());
+    let tls = if state.certificates().is_some() { " tls=on" } else { "" };
+    let line = format!("ready native={native} ws={ws} http={http} shards={} store=embedded{tls}\n", state.shards());
     let mut stdout = std::io::stdout().lock();
     // A closed stdout must not stop a server that logs to stderr.
     if let Err(error) = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {

@@ -29,6 +29,9 @@ pub struct Config {
     /// HTTP and WebSocket.
     #[config(nested)]
     pub http: Http,
+    /// TLS, on every listener or on none.
+    #[config(nested)]
+    pub tls: Tls,
     /// How messages are kept.
     #[config(nested)]
     pub storage: Storage,
@@ -152,6 +155,17 @@ pub struct Http {
     pub refused_tokens_per_second_per_address: u32,
 }
 
+/// TLS, on every listener or on none.
+#[derive(Debug, Clone, Confique)]
+#[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
+pub struct Tls {
+    /// PEM file with the server's certificate, then those that sign it. With it, listeners speak TLS and nothing else.
+    /// (reloadable)
+    pub cert_file: Option<PathBuf>,
+    /// PEM file with its private key: PKCS#8, SEC1 or PKCS#1, without a passphrase. (reloadable)
+    pub key_file: Option<PathBuf>,
+}
+
 /// How messages are kept.
 #[derive(Debug, Clone, Confique)]
 #[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
@@ -208,6 +222,14 @@ impl Config {
             let value = self.storage.journal_segment_bytes.to_string();
             let allowed = "a multiple of 4096".to_owned();
             return Err(load::OutOfBounds { key: "storage.journal_segment_bytes", value, allowed });
+        }
+        if self.tls.cert_file.is_some() != self.tls.key_file.is_some() {
+            let (key, value) = match &self.tls.cert_file {
+                Some(file) => ("tls.cert_file", file),
+                None => ("tls.key_file", self.tls.key_file.as_ref().unwrap_or(&self.server.data)),
+            };
+            let allowed = "tls.cert_file and tls.key_file are set together, or neither".to_owned();
+            return Err(load::OutOfBounds { key, value: value.display().to_string(), allowed });
         }
         let levels = ["error", "warn", "info", "debug", "trace"];
         if !levels.contains(&self.log.level.as_str()) {

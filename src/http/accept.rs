@@ -9,16 +9,19 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use axum::serve::Listener;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use schema::errors::ErrorCode;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt as _;
 
 use super::problem::Problem;
+use crate::tls::{Certificates, TlsListener};
 
 /// Connections at a time; more wait to be accepted.
 const CONNECTIONS: usize = 1_024;
@@ -33,29 +36,32 @@ const HEAD_BYTES: usize = 16 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-/// Accepts and serves until dropped; connections in progress go on.
+/// Accepts and serves until dropped, in TLS with `certificates`; connections in progress go on.
 ///
 /// # Errors
-/// Never by itself; the type is that of the others' that serve.
-pub async fn serve(listener: TcpListener, router: Router) -> std::io::Result<()> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                tokio::spawn(connection(stream, peer, router.clone(), place));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "HTTP cannot accept");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+/// When the listener has no address.
+pub async fn serve(listener: TcpListener, certificates: Option<&Certificates>, router: Router) -> std::io::Result<()> {
+    match certificates {
+        Some(certificates) => accept(TlsListener::new(listener, certificates.server())?, router).await,
+        None => accept(listener, router).await,
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, _place: OwnedSemaphorePermit) {
+async fn accept<L: Listener<Addr = SocketAddr>>(mut listener: L, router: Router) -> std::io::Result<()> {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
+        // axum's own: an accept that fails for want of descriptors is tried again.
+        let (stream, peer) = listener.accept().await;
+        tokio::spawn(connection(stream, peer, router.clone(), place));
+    }
+}
+
+async fn connection<S>(stream: S, peer: SocketAddr, router: Router, _place: OwnedSemaphorePermit)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |request: Request<Incoming>| answer(request.map(Body::new), peer, router.clone()));
-    let _ = stream.set_nodelay(true);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

@@ -84,7 +84,7 @@ fn routes(app: &App, frame_limit_bytes: u32) -> Router {
         .route("/openapi.json", get(openapi::document))
         .route("/", get(pages::index))
         .route("/console", get(pages::console))
-        .route("/assets/{name}", get(pages::asset))
+        .route("/assets/{*name}", get(pages::asset))
         .fallback(async || guard::nothing_here())
         .method_not_allowed_fallback(async || guard::wrong_method())
         .layer(DefaultBodyLimit::max(body_bytes))
@@ -105,16 +105,18 @@ pub async fn serve(
     let state = app.0.state.clone();
     let routes = routes(&app, frame_limit_bytes);
     let office = app.0.office.clone().run();
-    let own = operators::health(state.clone());
-    match metrics {
-        None => {
-            let served = accept::serve(http, own.merge(operators::metrics(state)).merge(routes));
-            tokio::try_join!(served, office).map(|_| ())
+    let measured = operators::metrics(state.clone());
+    let own = operators::health(state.clone()).merge(routes);
+    let (own, apart) = match metrics {
+        None => (own.merge(measured), None),
+        Some(listener) => (own, Some((listener, measured))),
+    };
+    let certificates = state.certificates();
+    let apart = async {
+        match apart {
+            Some((listener, router)) => accept::serve(listener, certificates, router).await,
+            None => Ok(()),
         }
-        Some(metrics) => {
-            let apart = accept::serve(metrics, operators::metrics(state));
-            let served = accept::serve(http, own.merge(routes));
-            tokio::try_join!(served, apart, office).map(|_| ())
-        }
-    }
+    };
+    tokio::try_join!(accept::serve(http, certificates, own), apart, office).map(|_| ())
 }

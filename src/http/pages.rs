@@ -18,7 +18,7 @@ struct File {
 
 macro_rules! files {
     ($($name:literal),* $(,)?) => {
-        /// Every file of `web/` that is served.
+        /// Every file of `web/` but the scripts' sources (`web/src`).
         const FILES: &[File] = &[
             $(File { name: $name, bytes: include_bytes!(concat!("../../web/", $name)) },)*
         ];
@@ -26,9 +26,36 @@ macro_rules! files {
 }
 
 files! {
-    "index.html",
+    "assets/api.js",
+    "assets/base.css",
+    "assets/chat.css",
+    "assets/chat.js",
+    "assets/device.js",
+    "assets/dom.js",
+    "assets/history.js",
+    "assets/icon.svg",
+    "assets/model.js",
+    "assets/shardwire/bytes.js",
+    "assets/shardwire/client.js",
+    "assets/shardwire/core/asks.js",
+    "assets/shardwire/core/chats.js",
+    "assets/shardwire/core/core.js",
+    "assets/shardwire/core/outbox.js",
+    "assets/shardwire/core/position.js",
+    "assets/shardwire/core/types.js",
+    "assets/shardwire/generated/errors.js",
+    "assets/shardwire/ids.js",
+    "assets/shardwire/index.js",
+    "assets/shardwire/json.js",
+    "assets/shardwire/sha256.js",
+    "assets/shardwire/store/indexeddb.js",
+    "assets/shardwire/store/memory.js",
+    "assets/shardwire/store/store.js",
+    "assets/shardwire/wire.js",
+    "assets/signin.js",
+    "assets/view.js",
     "console.html",
-    "assets/page.css",
+    "index.html",
 }
 
 impl File {
@@ -61,7 +88,7 @@ pub async fn console(State(app): State<App>, headers: HeaderMap) -> Response {
     file(&app, &headers, "console.html")
 }
 
-/// `GET /assets/{name}`: what the pages need.
+/// `GET /assets/…`: what the pages need.
 pub async fn asset(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap) -> Response {
     file(&app, &headers, &format!("assets/{name}"))
 }
@@ -103,12 +130,14 @@ mod tests {
     #[test]
     fn every_file_of_the_folder_is_served_with_its_type() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
-        let mut names = Vec::new();
-        for folder in ["", "assets"] {
-            for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+        let (mut names, mut folders) = (Vec::new(), vec![root.clone()]);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_file() {
                     names.push(path.strip_prefix(&root).unwrap().to_string_lossy().into_owned());
+                } else if path != root.join("src") {
+                    folders.push(path);
                 }
             }
         }

@@ -31,7 +31,7 @@ fn app(development: bool) -> App {
     let config = load(None, <Layer as confique::Layer>::empty()).unwrap();
     let node = NodeConfig {
         topology: Topology::new(1, 1, 1),
-        limits: gateway::Limits::default(),
+        limits: gateway::Limits { frame_limit_bytes: 1_024, ..gateway::Limits::default() },
         allowed_hosts: Vec::new(),
         capacities: Capacities::default(),
         credits_per_partition: 4,
@@ -54,6 +54,7 @@ fn app(development: bool) -> App {
         partitions,
         board,
         development,
+        certificates: None,
     });
     state.set_phase(Phase::Serving);
     let dev = Dev::new((minter(), minter().for_admins(true)), &[addresses.http]);
@@ -111,7 +112,7 @@ async fn a_description_names_every_route_and_no_other() {
 #[tokio::test]
 async fn a_foreign_site_gets_nothing() {
     let app = app(true);
-    for path in ["/", "/console", "/assets/page.css", "/openapi.json", "/api/v1/info", "/api/v1/messages", "/nothing"] {
+    for path in ["/", "/console", "/assets/base.css", "/openapi.json", "/api/v1/info", "/api/v1/messages", "/nothing"] {
         for headers in [
             &[("host", "evil.example")][..],
             &[("host", "evil.example:7480")],
@@ -148,7 +149,8 @@ async fn only_a_valid_token_lets_in() {
             assert_eq!((status, code.as_str()), (401, expected), "{authorization}");
             assert!(!detail.contains(&good), "no token is shown");
         }
-        let (status, ..) = ask(&app, ("GET", &format!("{path}&token={good}")), &[], "").await;
+        let with_token = format!("{}?token={good}", path.split('?').next().unwrap());
+        let (status, ..) = ask(&app, ("GET", &with_token), &[], "").await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "not from a URL");
     }
     for _ in 0..100 {
@@ -287,7 +289,7 @@ async fn a_development_token_is_a_token_and_only_while_there_is_no_key() {
 #[tokio::test]
 async fn pages_are_served_with_what_keeps_them_safe() {
     let app = app(true);
-    for (path, kind) in [("/", "text/html"), ("/console", "text/html"), ("/assets/page.css", "text/css")] {
+    for (path, kind) in [("/", "text/html"), ("/console", "text/html"), ("/assets/base.css", "text/css")] {
         let (status, headers, _) = ask(&app, ("GET", path), &[("host", "[::1]:7480")], "").await;
         assert_eq!(status, StatusCode::OK, "{path}");
         assert!(headers[header::CONTENT_TYPE].to_str().unwrap().starts_with(kind), "{path}");

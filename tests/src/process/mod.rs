@@ -9,11 +9,13 @@ mod native;
 mod programs;
 mod proxy;
 mod server;
+mod tls;
 mod wait;
 
 pub use http::Answer;
-pub use native::{Got, Native};
-pub use programs::{binary, output, python};
+pub use native::{Got, Native, Wire};
+pub use programs::{binary, node, output, python, python_with, run_node};
 pub use proxy::Proxy;
 pub use server::{Options, Server};
+pub use tls::{Authority, Tls};
 pub use wait::{Deadline, Dice};

@@ -29,6 +29,8 @@ pub struct Options {
     pub through: Vec<String>,
     /// The data folder, if not one of the server's own.
     pub data: Option<PathBuf>,
+    /// Whom to trust: the server's listeners speak TLS.
+    pub authority: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -42,6 +44,7 @@ impl Default for Options {
             arguments: Vec::new(),
             through: Vec::new(),
             data: None,
+            authority: None,
         }
     }
 }
@@ -237,7 +240,11 @@ impl Server {
     /// # Panics
     /// When there is no answer.
     pub fn get(&self, path: &str) -> Answer {
-        Answer::get(self.http(), path).unwrap_or_else(|error| panic!("GET {path}: {error}\n{}", self.log()))
+        let answer = match &self.options.authority {
+            Some(authority) => Answer::get_tls(self.http(), authority, path),
+            None => Answer::get(self.http(), path),
+        };
+        answer.unwrap_or_else(|error| panic!("GET {path}: {error}\n{}", self.log()))
     }
 
     /// A metric's sum over its labels, 0 when it is not there. `name` without the prefix `shardwire_`.
