@@ -1,7 +1,6 @@
 //! What the process knows of itself while it serves: for HTTP, the admin socket and the ready line.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fabric::time::{Clock as _, SystemClock};
@@ -46,7 +45,6 @@ struct Inner {
     board: Board,
     certificates: Option<Certificates>,
     phase: Mutex<Phase>,
-    development: AtomicBool,
 }
 
 /// The process's knowledge of itself; clones share it. Any thread.
@@ -69,8 +67,6 @@ pub struct Parts {
     pub partitions: Vec<StorageMetrics>,
     /// Statuses of the partitions.
     pub board: Board,
-    /// Only the development key verifies tokens.
-    pub development: bool,
     /// What listeners show; `None` without TLS.
     pub certificates: Option<Certificates>,
 }
@@ -89,7 +85,6 @@ impl ServerState {
             board: parts.board,
             certificates: parts.certificates,
             phase: Mutex::new(Phase::Starting),
-            development: AtomicBool::new(parts.development),
         }))
     }
 
@@ -129,16 +124,6 @@ impl ServerState {
     /// Notes where the start or stop has come to.
     pub fn set_phase(&self, phase: Phase) {
         *self.phase_lock() = phase;
-    }
-
-    /// Whether only the development key verifies tokens: no signing key is configured.
-    pub fn is_development(&self) -> bool {
-        self.0.development.load(Ordering::Acquire)
-    }
-
-    /// A reload has changed whether a signing key is configured.
-    pub fn set_development(&self, development: bool) {
-        self.0.development.store(development, Ordering::Release);
     }
 
     /// `Ok` while new work is taken, else why not.
@@ -197,6 +182,9 @@ impl ServerState {
             sessions: inner.gateways.iter().map(|metrics| metrics.sessions.get()).sum(),
             shards: inner.shards,
             partitions: inner.board.read().into_iter().map(line).collect(),
+            development_key: false,
+            keys: Vec::new(),
+            revoked: Vec::new(),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Before every handler: is the request for this server, from its own pages, and is work still taken?
 
+use std::net::SocketAddr;
+use std::sync::{OnceLock, PoisonError, RwLock};
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -20,9 +23,34 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
+/// The names HTTP goes by: its address's, and the allowed ones. Any thread.
+#[derive(Debug, Default)]
+pub struct Names {
+    listener: OnceLock<SocketAddr>,
+    hosts: RwLock<Hosts>,
+}
+
+impl Names {
+    /// Notes the address HTTP is bound to; counts at the next [`Self::allow`].
+    pub fn bound(&self, listener: SocketAddr) {
+        // Bound once a process; whoever comes first is right.
+        let _ = self.listener.set(listener);
+    }
+
+    /// Replaces the allowed names; `bound` must have come before for the address's own.
+    pub fn allow(&self, allowed: &[String]) {
+        let hosts = Hosts::new(self.listener.get().map_or(&[], std::slice::from_ref), allowed);
+        *self.hosts.write().unwrap_or_else(PoisonError::into_inner) = hosts;
+    }
+
+    fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        own(&self.hosts.read().unwrap_or_else(PoisonError::into_inner), headers)
+    }
+}
+
 /// Refuses requests that name another host or come from another site's page, and new work while stopping.
 pub async fn check(State(app): State<App>, request: Request, next: Next) -> Response {
-    let mut response = match own(&app.0.hosts, request.headers()) {
+    let mut response = match app.0.names.check(request.headers()) {
         Err(problem) => problem.into_response(),
         Ok(()) if app.0.state.phase() == Phase::Stopping => Problem::new(ErrorCode::GoingAway).into_response(),
         Ok(()) => next.run(request).await,

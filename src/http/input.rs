@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, RawQuery};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use fabric::time::{Clock as _, SystemClock};
-use gateway::auth::{AuthError, Identity};
+use gateway::auth::{AuthError, Identity, TokenVerifier as _};
 use schema::errors::ErrorCode;
 use schema::ids::UserId;
 use serde_json::{Map, Value};
@@ -31,7 +31,7 @@ impl FromRequestParts<App> for Caller {
             None => error.into(),
         };
         let token = bearer(&parts.headers).map_err(refused)?;
-        app.0.auth.verify(token, SystemClock.now().wall_ms()).map(Self).map_err(refused)
+        app.0.trust.verify(token, SystemClock.now().wall_ms()).map(Self).map_err(refused)
     }
 }
 

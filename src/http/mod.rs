@@ -25,11 +25,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
-use gateway::auth::TokenVerifier;
-use gateway::websocket::Hosts;
+use gateway::auth::Trust;
 use tokio::net::TcpListener;
 
 pub use self::dev::Dev;
+pub use self::guard::Names;
 use self::limits::Limits;
 pub use self::office::Office;
 use crate::config::Config;
@@ -38,11 +38,23 @@ use crate::state::ServerState;
 /// Bytes of entries on a page (one entry always fits).
 const PAGE_BYTES: u32 = 1 << 20;
 
+/// What HTTP serves with.
+pub struct Parts {
+    /// The process.
+    pub state: ServerState,
+    /// The way to the owners.
+    pub office: Office,
+    /// Whose tokens are good.
+    pub trust: Arc<Trust>,
+    /// Shared with reloads.
+    pub names: Arc<Names>,
+}
+
 struct Inner {
     state: ServerState,
     office: Office,
-    auth: Arc<dyn TokenVerifier>,
-    hosts: Hosts,
+    trust: Arc<Trust>,
+    names: Arc<Names>,
     limits: Limits,
     /// `None`: this server hands out no tokens.
     dev: Option<Dev>,
@@ -53,22 +65,18 @@ struct Inner {
 pub struct App(Arc<Inner>);
 
 impl App {
-    /// Reads its addresses from `state`; `dev`: what hands out development tokens, where that may be.
-    pub fn new(
-        config: &Config,
-        state: ServerState,
-        office: Office,
-        auth: Arc<dyn TokenVerifier>,
-        dev: Option<Dev>,
-    ) -> Self {
-        let hosts = Hosts::new(&[state.addresses().http], &config.http.allowed_hosts);
+    /// `parts.state` knows HTTP's address; `dev`: what hands out development tokens, where that may be.
+    pub fn new(config: &Config, parts: Parts, dev: Option<Dev>) -> Self {
+        let Parts { state, office, trust, names } = parts;
+        names.bound(state.addresses().http);
+        names.allow(&config.http.allowed_hosts);
         let limits = Limits::new(&config.http);
-        Self(Arc::new(Inner { state, office, auth, hosts, limits, dev }))
+        Self(Arc::new(Inner { state, office, trust, names, limits, dev }))
     }
 
     /// What hands out development tokens, while only the development key verifies them.
     fn development(&self) -> Option<&Dev> {
-        self.0.dev.as_ref().filter(|_| self.0.state.is_development())
+        self.0.dev.as_ref().filter(|_| self.0.trust.trusted().development)
     }
 }
 

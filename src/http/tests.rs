@@ -8,7 +8,8 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use fabric::lane::Capacities;
 use fabric::sim::SeededEntropy;
 use fabric::time::{Clock as _, SystemClock};
-use gateway::auth::{KeyKind, Keys, Minter, TokenVerifier};
+use gateway::auth::revoked::Revoked;
+use gateway::auth::{KeyKind, Keys, Minter, TokenVerifier, Trust, Trusted};
 use prometheus_client::registry::Registry;
 use schema::ids::{DeviceId, UserId};
 use serde_json::Value;
@@ -38,7 +39,10 @@ fn app(development: bool) -> App {
     };
     let mut keys = Keys::new();
     keys.add(KeyKind::Hs256, None, &SECRET).unwrap();
-    let auth: Arc<dyn TokenVerifier> = Arc::new(keys);
+    let folder = tempfile::tempdir().unwrap();
+    let revoked = Revoked::open(folder.path()).unwrap();
+    let trust = Arc::new(Trust::new(Trusted { keys, development }, revoked));
+    let auth: Arc<dyn TokenVerifier> = trust.clone();
     let (board, mut registry) = (Board::default(), Registry::default());
     let (_, http) =
         assemble(&node, Vec::new(), lanes(&node, 1).unwrap(), &auth, &mut SeededEntropy::new(1), &board, &mut registry);
@@ -53,12 +57,12 @@ fn app(development: bool) -> App {
         gateways,
         partitions,
         board,
-        development,
         certificates: None,
     });
     state.set_phase(Phase::Serving);
     let dev = Dev::new((minter(), minter().for_admins(true)), &[addresses.http]);
-    App::new(&config, state, Office::new(http), auth, dev)
+    let parts = super::Parts { state, office: Office::new(http), trust, names: Arc::default() };
+    App::new(&config, parts, dev)
 }
 
 fn token(user: u64) -> String {
@@ -281,7 +285,9 @@ async fn a_development_token_is_a_token_and_only_while_there_is_no_key() {
     let (_, _, info) = ask(&app, ("GET", "/api/v1/info"), &[("host", "localhost:7480")], "").await;
     let info: Value = serde_json::from_str(&info).unwrap();
     assert_eq!((&info["development"], &info["ws_url"]), (&true.into(), &"ws://localhost:7401/ws".into()));
-    app.0.state.set_development(false);
+    let mut keys = Keys::new();
+    keys.add(KeyKind::Hs256, None, &SECRET).unwrap();
+    app.0.trust.replace(Trusted { keys, development: false });
     let (status, ..) = problem(&app, what, &[json], r#"{"user_id":"7","device_id":1}"#).await;
     assert_eq!(status, 404, "a key came by a reload");
 }
