@@ -183,7 +183,7 @@ async fn client(server: &Server, address: String, user: u64, trust: Trust) -> Re
 async fn the_rust_client_goes_through_tls_over_cut_connections() {
     let authority = Authority::new("the test's");
     let server = Server::start(options(&authority));
-    let proxy = Proxy::start(server.native(), 6_000, Dice::new(11));
+    let proxy = Proxy::start(server.native(), 6_000, Dice::seeded());
     let trust = || Trust::File(authority.file());
     let mut to = client(&server, server.native().to_string(), 9, trust()).await.unwrap();
     let from = client(&server, format!("localhost:{}", proxy.address().port()), 7, trust()).await.unwrap();
@@ -194,8 +194,8 @@ async fn the_rust_client_goes_through_tls_over_cut_connections() {
     }
     while seqs.len() < 60 {
         if let Event::Entry(entry) = to.next().await.expect("the client goes on") {
-            assert_eq!(entry.body, vec![seqs.len() as u8; 500]);
-            seqs.push(entry.seq);
+            assert_eq!(entry.body(), vec![seqs.len() as u8; 500]);
+            seqs.push(entry.seq());
         }
     }
     assert!(proxy.cuts() > 2, "{} cuts", proxy.cuts());
