@@ -177,6 +177,9 @@ impl ServerState {
             sessions: inner.gateways.iter().map(|metrics| metrics.sessions.get()).sum(),
             shards: inner.shards,
             partitions: inner.board.read().into_iter().map(line).collect(),
+            development_key: false,
+            keys: Vec::new(),
+            revoked: Vec::new(),
         }
     }
 }

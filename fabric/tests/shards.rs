@@ -254,3 +254,43 @@ fn a_panic_on_a_shard_ends_the_process() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("shardwire: shard-") && text.contains("panicked: asked to"), "{text}");
 }
+
+#[test]
+fn who_is_told_of_a_stop_hears_it_however_much_it_was_saying() {
+    for driver in DRIVERS {
+        let shards = start(driver, 2, None);
+        let mut talks: Vec<Talk> = (0..20).map(|_| Talk::to(&shards)).collect();
+        talks.iter_mut().for_each(|talk| assert_eq!(talk.ask("tell\necho here"), "here"));
+        let stopper = shards.stopper();
+        std::thread::scope(|scope| {
+            for talk in &mut talks {
+                // What a socket that is closed unread would answer with a reset.
+                let mut out = talk.0.get_ref().try_clone().unwrap();
+                scope.spawn(move || while out.write_all(&[b'x'; 4_096]).is_ok() {});
+                scope.spawn(move || {
+                    assert_eq!(talk.hear(), "stopping");
+                    assert_eq!(talk.0.read(&mut [0]).unwrap(), 0, "a clean end");
+                    talk.0.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
+                });
+            }
+            stopper.stop();
+        });
+        shards.join();
+    }
+}
+
+#[test]
+fn a_stopping_shard_listens_no_more_and_its_port_is_free() {
+    for driver in DRIVERS {
+        let shards = start(driver, 1, None);
+        let address = shards.addresses()[0].1;
+        let mut talk = Talk::to(&shards);
+        assert_eq!(talk.ask("tell\necho here"), "here");
+        shards.stopper().stop();
+        assert_eq!(talk.hear(), "stopping");
+        // Its own listener, without sharing: free means free.
+        drop(std::net::TcpListener::bind(address).expect("the port is free while connections linger"));
+        drop(talk);
+        shards.join();
+    }
+}

@@ -1,4 +1,4 @@
-//! Makes Rust and Markdown of the error table, `schema/errors.toml`.
+//! Makes Rust, TypeScript and Markdown of the error table, `schema/errors.toml`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -70,6 +70,28 @@ pub fn rust(table: &Table) -> String {
             row.close,
             row.retry_after_ms,
             row.text
+        );
+    }
+    out.push_str("];\n");
+    out
+}
+
+/// The rows for the TypeScript client.
+pub fn typescript(table: &Table) -> String {
+    let mut out = String::from(
+        "// @generated from schema/errors.toml by `cargo xtask schema`; do not edit.\n\n\
+         import type { Retry } from \"../wire.js\";\n\n\
+         /** One row of the error table. */\nexport interface ErrorRow {\n  readonly code: number;\n  readonly name: string;\n  \
+         readonly retry: Retry;\n  readonly scope: \"request\" | \"session\" | \"host\";\n  readonly retryAfterMs: number;\n  \
+         readonly close: number;\n  readonly text: string;\n}\n\n\
+         /** Every row, in the order of the table: a code is its row's place, from 1. */\n\
+         export const ERRORS: readonly ErrorRow[] = [\n",
+    );
+    for row in &table.error {
+        let _ = writeln!(
+            out,
+            "  {{ code: {}, name: \"{}\", retry: \"{}\", scope: \"{}\", retryAfterMs: {}, close: {}, text: \"{}\" }},",
+            row.code, row.name, row.retry, row.scope, row.retry_after_ms, row.close, row.text
         );
     }
     out.push_str("];\n");

@@ -1,5 +1,5 @@
-//! The project's own tasks: `cargo xtask schema|tidy|test|simulate|bench-record|bench-page|
-//! bench-runtimes|instructions`.
+//! The project's own tasks: `cargo xtask schema|web|tidy|test|simulate|bench-record|
+//! bench-page|bench-runtimes|instructions`.
 //!
 //! Each prints what it does and how long it took, and fails with the command that failed. Tools that a fresh machine
 //! lacks are installed below `target/tools`, pinned by hash.
@@ -17,6 +17,7 @@ mod simulate;
 mod test;
 mod tidy;
 mod tools;
+mod web;
 
 use clap::{Parser, Subcommand};
 
@@ -32,6 +33,8 @@ struct Cli {
 enum Task {
     /// Regenerate what is made from schema/fbs and schema/errors.toml.
     Schema(schema::Args),
+    /// Build the pages' scripts in web/assets from their TypeScript.
+    Web(web::Args),
     /// Check the habits: format, clippy, docs, dependencies, dead files, lengths, words that do not belong.
     Tidy(tidy::Args),
     /// Install what the tests need, start it, run everything; prints each step's time.
@@ -51,6 +54,7 @@ enum Task {
 fn main() -> miette::Result<()> {
     match Cli::parse().task {
         Task::Schema(args) => schema::run(&args),
+        Task::Web(args) => web::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Simulate(args) => simulate::run(&args),

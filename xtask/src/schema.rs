@@ -1,6 +1,7 @@
 //! `cargo xtask schema`: everything that is generated from `schema/`.
 //!
-//! flatc makes the accessors; the error table makes the enum, the rows and `docs/ERRORS.md`. `--check` compares instead of
+//! flatc makes the accessors, in Rust and (of the client's schema) in TypeScript; the error table makes the enum, the rows in
+//! both languages and `docs/ERRORS.md`. `--check` compares instead of
 //! writing, for CI.
 
 use std::path::{Path, PathBuf};
@@ -8,6 +9,9 @@ use std::path::{Path, PathBuf};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 
 use crate::{errors_gen, shell, tools};
+
+/// The TypeScript client's sources.
+const TYPESCRIPT: &str = "clients/typescript/src";
 
 /// Regenerate what is made from schema/fbs and schema/errors.toml.
 #[derive(clap::Args)]
@@ -57,9 +61,30 @@ fn generate() -> Result<Vec<(PathBuf, String)>> {
         let text = std::fs::read_to_string(scratch.join(&name)).into_diagnostic()?;
         files.push((generated.join(name), text));
     }
+    files.extend(typescript(&scratch)?);
     let table = errors_gen::read(&shell::root().join("schema/errors.toml"))?;
     files.push((generated.join("errors.rs"), errors_gen::rust(&table)));
+    files.push((shell::root().join(TYPESCRIPT).join("generated/errors.ts"), errors_gen::typescript(&table)));
     files.push((shell::root().join("docs/ERRORS.md"), errors_gen::markdown(&table)));
+    Ok(files)
+}
+
+/// The client's accessors in TypeScript: one file a table.
+fn typescript(scratch: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let made = scratch.join("typescript");
+    if made.exists() {
+        std::fs::remove_dir_all(&made).into_diagnostic()?;
+    }
+    let mut flatc = shell::command(tools::program("flatc")?, &["--ts", "-o"]);
+    shell::run(flatc.arg(&made).arg(shell::root().join("schema/fbs/client.fbs")))?;
+    let home = shell::root().join(TYPESCRIPT).join("flatbuffers/generated/shardwire/client");
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(made.join("shardwire/client")).into_diagnostic()? {
+        let path = entry.into_diagnostic()?.path();
+        let text = std::fs::read_to_string(&path).into_diagnostic()?;
+        files.push((home.join(path.file_name().unwrap_or_default()), text));
+    }
+    files.sort();
     Ok(files)
 }
 

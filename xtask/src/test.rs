@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use miette::{Result, miette};
 
-use crate::{gate, schema, shell, simulate, tidy, tools};
+use crate::{gate, schema, shell, simulate, tidy, tools, web};
 
 /// Seeds of the fixed simulation.
 const SIMULATION_SEEDS: u64 = 500;
@@ -19,8 +19,9 @@ pub struct Args {
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("schema", schema_is_current),
+    ("web", web::test),
     ("tidy", tidy_whole),
     ("build", build),
     ("units", units),
@@ -92,5 +93,6 @@ fn processes() -> Result<()> {
     let mut tests = shell::cargo(&["test", "--quiet", "--package", "shardwire-tests", "--no-fail-fast"]);
     tests.args(["--", "--test-threads=2"]);
     tests.env("SHARDWIRE_BIN_DIR", shell::target().join("release"));
+    tests.env("SHARDWIRE_NODE", web::compile_tests()?).env("SHARDWIRE_CHROMIUM", tools::chromium()?);
     shell::run(tests.env("SHARDWIRE_PYTHON", tools::program("python3")?))
 }

@@ -1,8 +1,9 @@
-//! Tools that tests and generators need, pinned by hash in `requirements.txt`, in a Python environment below `target/tools`.
+//! Tools that tests and generators need, in folders below `target/tools`: Python's pinned by hash in `requirements.txt`,
+//! Node's in the TypeScript client's `package-lock.json`. A browser comes from the system.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use miette::{IntoDiagnostic, Result, WrapErr};
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
 
 use crate::shell;
 
@@ -32,4 +33,62 @@ fn environment() -> Result<PathBuf> {
     shell::run(&mut install)?;
     std::fs::write(&stamp, REQUIREMENTS).into_diagnostic().wrap_err("cannot note which tools are installed")?;
     Ok(folder)
+}
+
+/// The oldest Node that runs the TypeScript client's tests.
+const NODE_MAJOR: u32 = 20;
+
+/// A folder whose `node_modules` holds what the `package-lock.json` in `package` pins; made at first use and again whenever
+/// that changes.
+///
+/// # Errors
+/// When Node or npm is missing or too old, or the packages cannot be installed.
+pub fn node_packages(package: &Path) -> Result<PathBuf> {
+    let folder = shell::target().join("tools").join("node");
+    let stamp = folder.join("installed.json");
+    let lock = std::fs::read_to_string(package.join("package-lock.json"))
+        .into_diagnostic()
+        .wrap_err("cannot read the TypeScript client's package-lock.json")?;
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == lock) {
+        return Ok(folder);
+    }
+    let version = shell::output(&mut shell::command("node", &["--version"]))
+        .wrap_err("Node 20 or later and npm are needed (Debian: apt-get install nodejs npm)")?;
+    let major = version.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_none_or(|major| major < NODE_MAJOR) {
+        return Err(miette!("node is {}; version {NODE_MAJOR} or later is needed", version.trim()));
+    }
+    eprintln!("installing the pinned packages of {}", package.join("package-lock.json").display());
+    std::fs::create_dir_all(&folder).into_diagnostic()?;
+    for name in ["package.json", "package-lock.json", ".npmrc"] {
+        std::fs::copy(package.join(name), folder.join(name)).into_diagnostic()?;
+    }
+    let mut npm = shell::command("npm", &["ci", "--silent", "--ignore-scripts"]);
+    shell::run(npm.current_dir(&folder))?;
+    std::fs::write(&stamp, lock).into_diagnostic().wrap_err("cannot note which packages are installed")?;
+    Ok(folder)
+}
+
+/// A Chromium for the browser tests: `SHARDWIRE_CHROMIUM`, else the system's; installed by apt where that is possible.
+///
+/// # Errors
+/// When there is none and it cannot be installed; says what to do.
+pub fn chromium() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("SHARDWIRE_CHROMIUM") {
+        return Ok(path.into());
+    }
+    if let Some(found) = system_chromium() {
+        return Ok(found);
+    }
+    eprintln!("installing chromium by apt-get");
+    let _ = shell::run(&mut shell::command("apt-get", &["install", "--yes", "--quiet", "chromium"]));
+    system_chromium().ok_or_else(|| {
+        miette!("the browser tests need Chromium: `apt-get install chromium`, or set SHARDWIRE_CHROMIUM to one")
+    })
+}
+
+fn system_chromium() -> Option<PathBuf> {
+    let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
+    let candidates = ["chromium", "chromium-browser", "google-chrome"];
+    candidates.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|path| path.is_file())
 }

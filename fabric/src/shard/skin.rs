@@ -103,6 +103,8 @@ pub(super) struct Skin<C: Core> {
     unsubmitted: Cell<bool>,
     stopper: Stopper,
     stopping: Cell<bool>,
+    /// Sockets that the core knows no more and whose peers have not ended yet.
+    lingering: Cell<usize>,
     ended: Cell<bool>,
     turns: Cell<u64>,
     pub(super) tally: Tally,
@@ -140,6 +142,7 @@ impl<C: Core + 'static> Skin<C> {
             unsubmitted: Cell::new(false),
             stopper: parts.stopper,
             stopping: Cell::new(false),
+            lingering: Cell::new(0),
             ended: Cell::new(false),
             turns: Cell::new(0),
             tally: Tally::default(),
@@ -267,7 +270,13 @@ impl<C: Core + 'static> Skin<C> {
             let fd = conn.fd().as_raw_fd() as usize;
             // Once all are closed there is no place any more.
             let gone = self.sockets.borrow_mut().get_mut(fd).and_then(Option::take);
-            debug_assert!(gone.is_none_or(|held| held.id == conn.id));
+            if let Some(held) = gone {
+                debug_assert!(held.id == conn.id);
+                self.lingering.set(self.lingering.get() - 1);
+                if self.stopping.get() {
+                    self.dirty.mark(); // perhaps the last
+                }
+            }
         }
     }
 
@@ -314,6 +323,7 @@ impl<C: Core + 'static> Skin<C> {
             return;
         }
         conn.set(REPORTED);
+        self.lingering.set(self.lingering.get() + 1);
         if let Some(tls) = &self.tls {
             tls.borrow_mut().forget(conn.fd().as_raw_fd());
         }
@@ -354,6 +364,16 @@ impl<C: Core + 'static> Skin<C> {
             conn.shutdown(Shutdown::Both);
         }
         self.tally.add_to(&self.metrics);
+    }
+
+    /// The shard is told to stop, and its core does not know yet.
+    pub(super) fn stop_is_due(&self) -> bool {
+        self.stopper.is_set() && !self.stopping.get()
+    }
+
+    /// The shard is told to stop: nobody new is let in.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopper.is_set() || self.is_ended()
     }
 
     /// The shard has stopped; its tasks end.

@@ -33,6 +33,8 @@ pub struct Toy {
     jobs: VecDeque<(JobQueue, (ConnId, u64))>,
     resumes: VecDeque<(u64, ConnId)>,
     writes: Vec<Option<ConnId>>,
+    /// Clients that asked to be told of the end.
+    polite: Vec<ConnId>,
     stopped: bool,
 }
 
@@ -45,6 +47,7 @@ impl Toy {
             jobs: VecDeque::new(),
             resumes: VecDeque::new(),
             writes: Vec::new(),
+            polite: Vec::new(),
             stopped: false,
         }
     }
@@ -67,6 +70,7 @@ impl Toy {
                 self.resumes.push_back((now.mono_ns + 30 * MS, conn));
                 self.say(conn, "paused");
             }
+            "tell" => self.polite.push(conn),
             "close" => {
                 self.say(conn, "bye");
                 self.actions.push_back(Action::Close(conn));
@@ -128,6 +132,7 @@ impl Core for Toy {
         let client = &mut self.clients[conn.index as usize];
         assert!(client.open && client.generation == conn.generation, "closed exactly once");
         client.open = false;
+        self.polite.retain(|other| *other != conn);
     }
 
     fn take_output(&mut self, conn: ConnId, max_bytes: usize, out: &mut Vec<Bytes>) {
@@ -182,10 +187,14 @@ impl Core for Toy {
     fn stop(&mut self, _: Now) {
         assert!(!self.stopped, "stop is called once");
         self.stopped = true;
+        for conn in self.polite.clone() {
+            self.say(conn, "stopping");
+            self.actions.push_back(Action::Close(conn));
+        }
     }
 
     fn stopped(&self) -> bool {
-        self.stopped
+        self.stopped && self.polite.is_empty()
     }
 }
 

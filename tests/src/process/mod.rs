@@ -14,8 +14,8 @@ mod wait;
 
 pub use http::Answer;
 pub use native::{Got, Native, Wire};
-pub use programs::{binary, output, python, python_with};
+pub use programs::{binary, node, output, python, python_with, run_node};
 pub use proxy::Proxy;
-pub use server::{Options, Server};
+pub use server::{Options, Server, Signal};
 pub use tls::{Authority, Tls};
 pub use wait::{Deadline, Dice};

@@ -1,4 +1,4 @@
-//! The programs that tests start: the built binaries and Python.
+//! The programs that tests start: the built binaries, Python and Node.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -61,6 +61,44 @@ pub fn python_with(script: &str, args: &[&str], environment: &[(&str, &Path)]) -
     let mut command = Command::new(python_program());
     command.env("PYTHONDONTWRITEBYTECODE", "1").envs(environment.iter().copied()).arg(path).args(args);
     output(command, 90)
+}
+
+fn node_folder() -> PathBuf {
+    let folder = std::env::var_os("SHARDWIRE_NODE").map_or_else(
+        || {
+            let folder = build_folder();
+            folder.parent().unwrap_or(&folder).join("tools/node")
+        },
+        PathBuf::from,
+    );
+    assert!(
+        folder.join("node_modules").is_dir(),
+        "{} has no packages; run the tests by `cargo xtask test --only processes`, which installs them",
+        folder.display()
+    );
+    folder
+}
+
+/// A command of Node on a compiled test of `clients/typescript/test` (or a script of `tests/browser`), by its path below the
+/// folder of `SHARDWIRE_NODE`.
+///
+/// # Panics
+/// When Node's packages are not installed.
+pub fn node(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new("node");
+    command.args(arguments).current_dir(node_folder()).envs(variables.iter().copied());
+    command
+}
+
+/// Runs Node to its end, at most `seconds`, and gives its stdout.
+///
+/// # Panics
+/// When it fails, with all it printed.
+pub fn run_node(arguments: &[&str], variables: &[(&str, &str)], seconds: u64) -> String {
+    let output = output(node(arguments, variables), seconds);
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "node {arguments:?}: {}\n{stdout}\n{stderr}", output.status);
+    stdout.into_owned()
 }
 
 /// Runs a command to its end and collects what it prints.

@@ -2,8 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Dice;
@@ -15,7 +15,7 @@ pub struct Proxy {
 }
 
 struct State {
-    to: SocketAddr,
+    to: Mutex<SocketAddr>,
     stopped: AtomicBool,
     breaking: AtomicBool,
     cuts: AtomicU64,
@@ -31,7 +31,7 @@ impl Proxy {
         let address = listener.local_addr().expect("a bound listener has an address");
         listener.set_nonblocking(true).expect("a listener can be polled");
         let state = Arc::new(State {
-            to,
+            to: Mutex::new(to),
             stopped: AtomicBool::new(false),
             breaking: AtomicBool::new(true),
             cuts: AtomicU64::new(0),
@@ -53,6 +53,11 @@ impl Proxy {
         self.address
     }
 
+    /// New connections go there: the server has moved.
+    pub fn lead_to(&self, to: SocketAddr) {
+        *self.state.to.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+
     /// From now on connections are left alone.
     pub fn stop_breaking(&self) {
         self.state.breaking.store(false, Ordering::Relaxed);
@@ -71,7 +76,8 @@ impl Drop for Proxy {
 }
 
 fn relay(client: TcpStream, state: &Arc<State>, cut_after: u64) {
-    let Ok(server) = TcpStream::connect(state.to) else { return };
+    let to = *state.to.lock().unwrap_or_else(PoisonError::into_inner);
+    let Ok(server) = TcpStream::connect(to) else { return };
     let _ = client.set_nonblocking(false);
     let (Ok(client_too), Ok(server_too)) = (client.try_clone(), server.try_clone()) else { return };
     let (up, down) = (Arc::clone(state), Arc::clone(state));

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::{Answer, Deadline, binary, output};
@@ -29,6 +30,8 @@ pub struct Options {
     pub through: Vec<String>,
     /// The data folder, if not one of the server's own.
     pub data: Option<PathBuf>,
+    /// Every start after the first takes the first one's ports.
+    pub same_ports: bool,
     /// Whom to trust: the server's listeners speak TLS.
     pub authority: Option<PathBuf>,
 }
@@ -44,6 +47,7 @@ impl Default for Options {
             arguments: Vec::new(),
             through: Vec::new(),
             data: None,
+            same_ports: false,
             authority: None,
         }
     }
@@ -62,6 +66,7 @@ struct Running {
 pub struct Server {
     folder: TempDir,
     options: Options,
+    ports: Option<[SocketAddr; 3]>,
     running: Option<Running>,
     stdout: Lines,
     stderr: Lines,
@@ -86,7 +91,7 @@ impl Server {
         let folder = tempfile::Builder::new().prefix("shardwire-test-").tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("shardwire.toml"), &options.config)
             .expect("the configuration can be written");
-        Self { folder, options, running: None, stdout: Lines::default(), stderr: Lines::default() }
+        Self { folder, options, ports: None, running: None, stdout: Lines::default(), stderr: Lines::default() }
     }
 
     /// The data folder.
@@ -111,8 +116,10 @@ impl Server {
             None => Command::new(program),
         };
         command.arg("--data").arg(self.data()).arg("--config").arg(self.config_file());
-        for listener in ["--native", "--ws", "--http"] {
-            command.args([listener, "127.0.0.1:0"]);
+        let ports = self.ports.filter(|_| self.options.same_ports);
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        for (listener, port) in ["--native", "--ws", "--http"].into_iter().zip(ports.unwrap_or([any; 3])) {
+            command.arg(listener).arg(port.to_string());
         }
         command.args(["--shards", &self.options.shards.to_string()]);
         command.args(["--partitions", &self.options.partitions.to_string()]);
@@ -151,6 +158,7 @@ impl Server {
             std::thread::sleep(Duration::from_millis(300));
             panic!("the server is not ready ({ended:?}); it wrote\n{}", self.log());
         };
+        self.ports.get_or_insert([native, ws, http]);
         self.running = Some(Running { child, native, ws, http });
     }
 
@@ -201,9 +209,25 @@ impl Server {
     /// # Panics
     /// When it does not end in time, or not with success.
     pub fn terminate(&mut self) {
+        self.signal(Signal::TERM);
+        self.wait_for_the_end();
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn signal(&self, signal: Signal) {
+        let pid = rustix::process::Pid::from_child(&self.running().child);
+        rustix::process::kill_process(pid, signal).expect("it can be sent a signal");
+    }
+
+    /// Waits until it has ended, after a SIGTERM.
+    ///
+    /// # Panics
+    /// As [`Self::terminate`].
+    pub fn wait_for_the_end(&mut self) {
         let mut running = self.running.take().expect("the server runs");
-        let pid = rustix::process::Pid::from_child(&running.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be told to stop");
         let status = wait(&mut running.child);
         assert!(status.is_some_and(|status| status.success()), "SIGTERM: {status:?}\n{}", self.log());
     }

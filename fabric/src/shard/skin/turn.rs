@@ -57,7 +57,10 @@ impl<C: Core + 'static> Skin<C> {
     }
 
     fn is_stopped(&self) -> bool {
-        self.stopping.get() && self.core.borrow().stopped() && self.journal_writes.get() == 0
+        // A socket that is closed with unread input is reset, and its peer loses what it was told last: each has its
+        // [`LINGER`].
+        let quiet = self.journal_writes.get() == 0 && self.lingering.get() == 0;
+        self.stopping.get() && quiet && self.core.borrow().stopped()
     }
 
     fn background_results(&self) {

@@ -1,0 +1,181 @@
+/** What comes: entries in order and once, expired ranges, receipts, gaps. */
+
+import type { StoredChat } from "../store/store.js";
+import type { Entry, HistoryPage, MarkStatus } from "../wire.js";
+import { type Place, Position } from "./position.js";
+
+/** What {@link Chats} asks of its core. */
+export interface Receiver {
+  /** Whether this is an own send whose outcome is still to come: it needs no handing over. */
+  isOwnPending(entry: Entry): boolean;
+  /** Hands an entry to the application. */
+  deliver(entry: Entry): void;
+  /** Asks for what is missing above `afterSeq`. */
+  fill(chat: string, afterSeq: number): void;
+}
+
+/** Positions, watermarks and gaps of all chats. */
+export class Chats {
+  /** Chats with something to store or to mark. */
+  readonly dirty = new Set<Position>();
+  private readonly positions = new Map<string, Position>();
+  private readonly watermarks = new Map<string, number>();
+  /** Entries above a gap, by chat and seq. */
+  private readonly held = new Map<string, Map<number, Entry>>();
+
+  constructor(
+    private readonly receiver: Receiver,
+    private readonly heldMax: number,
+    stored: readonly StoredChat[],
+  ) {
+    for (const chat of stored) this.positions.set(chat.chat, new Position(chat.chat, chat));
+  }
+
+  all(): Iterable<Position> {
+    return this.positions.values();
+  }
+
+  find(chat: string): Position | undefined {
+    return this.positions.get(chat);
+  }
+
+  at(chat: string): Position {
+    let position = this.positions.get(chat);
+    if (!position) this.positions.set(chat, (position = new Position(chat)));
+    return position;
+  }
+
+  /** An entry was pushed. */
+  entry(entry: Entry): void {
+    this.admit(entry);
+    this.release(entry.chat);
+  }
+
+  /** An own send has its seq: it counts as received, and as acknowledged. */
+  own(chat: string, seq: number): void {
+    const position = this.at(chat);
+    position.skip(seq, seq);
+    this.release(chat);
+  }
+
+  /** Seqs that were not delivered have expired. */
+  covered(chat: string, first: number, last: number): void {
+    this.expire(chat, first, last);
+    this.release(chat);
+  }
+
+  /** A page that {@link Receiver.fill} asked for: its entries in order, its holes as expired. */
+  filled(page: HistoryPage): void {
+    const before = this.at(page.chat).cursor;
+    let from = Math.max(page.covers[0], 1);
+    for (const entry of page.entries) {
+      if (from < entry.seq) this.expire(page.chat, from, entry.seq - 1);
+      from = entry.seq + 1;
+      this.admit(entry);
+    }
+    if (from <= page.covers[1]) this.expire(page.chat, from, page.covers[1]);
+    this.release(page.chat);
+    const cursor = this.at(page.chat).cursor;
+    if (this.held.has(page.chat) && cursor > before) this.receiver.fill(page.chat, cursor);
+  }
+
+  /** Notes how far a user is; returns whether that is news. */
+  receipt(chat: string, user: string, seq: number, status: MarkStatus): boolean {
+    const key = (of: MarkStatus): string => `${chat} ${user} ${of}`;
+    if (seq <= (this.watermarks.get(key(status)) ?? 0)) return false;
+    if (status === "read") this.watermarks.set(key("delivered"), Math.max(seq, this.watermarks.get(key("delivered")) ?? 0));
+    this.watermarks.set(key(status), seq);
+    return true;
+  }
+
+  /** The application has handled everything of the chat up to `seq`. */
+  handled(chat: string, seq: number): void {
+    const position = this.find(chat);
+    if (position?.handle(seq)) this.mark(position);
+  }
+
+  /** The user has read up to an entry. Implies handled. */
+  read(chat: string, place: Place): void {
+    const position = this.find(chat);
+    if (!position?.readUpTo(place)) return;
+    if (position.handle(place.seq)) position.markDelivered = true;
+    position.markRead = true;
+    this.dirty.add(position);
+  }
+
+  /** Positions marked lately may have been lost with the server: they are said again. */
+  sayAgain(): void {
+    for (const position of this.positions.values()) {
+      if (position.age === 0) continue;
+      position.markRead = position.read !== null;
+      this.mark(position);
+    }
+  }
+
+  /** A pong: marks written before the last one have surely been taken. */
+  pong(): void {
+    for (const position of this.positions.values()) position.age = Math.max(position.age - 1, 0);
+  }
+
+  /** The connection is gone: what was held will be pushed again. */
+  lost(): void {
+    this.held.clear();
+  }
+
+  private mark(position: Position): void {
+    position.markDelivered = true;
+    this.dirty.add(position);
+  }
+
+  private admit(entry: Entry): void {
+    const position = this.at(entry.chat);
+    // Judged first: it may say where the chat begins, which an own send does not.
+    const verdict = position.judge(entry.seq);
+    if (verdict === "old") {
+      // The server has not heard how far this device is.
+      if (entry.seq <= position.handled) this.mark(position);
+    } else if (this.receiver.isOwnPending(entry)) {
+      position.skip(entry.seq, entry.seq);
+    } else if (verdict === "next") {
+      position.advance(entry.message);
+      this.receiver.deliver(entry);
+    } else {
+      this.hold(entry, position.cursor);
+    }
+  }
+
+  private hold(entry: Entry, cursor: number): void {
+    let held = this.held.get(entry.chat);
+    if (!held) {
+      this.held.set(entry.chat, (held = new Map()));
+      this.receiver.fill(entry.chat, cursor);
+    }
+    if (held.size < this.heldMax) held.set(entry.seq, entry);
+  }
+
+  /** The cursor may have reached entries that were held. */
+  private release(chat: string): void {
+    const held = this.held.get(chat);
+    if (!held) return;
+    for (;;) {
+      const { cursor } = this.at(chat);
+      for (const seq of held.keys()) if (seq <= cursor) held.delete(seq);
+      const next = held.get(cursor + 1);
+      if (!next) break;
+      held.delete(next.seq);
+      this.admit(next);
+    }
+    if (held.size === 0) this.held.delete(chat);
+  }
+
+  /** Every seq of the range that is not held has expired. */
+  private expire(chat: string, first: number, last: number): void {
+    const position = this.at(chat);
+    const held = [...(this.held.get(chat)?.keys() ?? [])].filter((seq) => first <= seq && seq <= last).sort((a, b) => a - b);
+    let from = first;
+    for (const seq of [...held, last + 1]) {
+      if (from < seq && position.expire(from, seq - 1)) this.mark(position);
+      from = seq + 1;
+    }
+  }
+}

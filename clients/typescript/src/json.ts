@@ -1,0 +1,176 @@
+/** JSON text messages, subprotocol `json`. */
+
+import { fromBase64, isSeq, isUser, isUuid, textOf, toBase64, utf8 } from "./bytes.js";
+import { ERRORS } from "./generated/errors.js";
+import { BadFrame, type ClientFrame, type Codec, type Entry, type Refusal, type ServerFrame } from "./wire.js";
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** The codec that needs no library. */
+export const json: Codec = { subprotocol: "json", encode, decode };
+
+function encode(event: ClientFrame): string {
+  switch (event.type) {
+    case "hello":
+      return JSON.stringify({ type: "auth", token: event.token });
+    case "send": {
+      const text = textOf(event.body);
+      const body = text === null ? { content_base64: toBase64(event.body) } : { content: text };
+      const target = "chat" in event.target ? { chat_id: event.target.chat } : { to: event.target.to };
+      const retry = event.retry ? { retry: true } : {};
+      return JSON.stringify({ type: "message", ...target, ...body, client_msg_id: event.clientMsgId, ...retry });
+    }
+    case "mark":
+      return JSON.stringify({ type: "ack", chat_id: event.chat, message_id: event.message, status: event.status });
+    case "ping":
+    case "pong":
+      return JSON.stringify(event.nonce === 0 ? { type: event.type } : { type: event.type, nonce: event.nonce });
+    case "history": {
+      const { request, chat, afterSeq, limit } = event;
+      return JSON.stringify({ type: "history", request_id: request, chat_id: chat, after_seq: afterSeq, limit });
+    }
+  }
+}
+
+function decode(data: string | Uint8Array): ServerFrame {
+  if (typeof data !== "string") throw new BadFrame("length", "a binary message in a JSON session");
+  let value: unknown;
+  try {
+    value = JSON.parse(data);
+  } catch {
+    throw new BadFrame("tables", "not JSON");
+  }
+  if (typeof value !== "object" || value === null) throw new BadFrame("tables", "an event is a JSON object");
+  return event(value as Fields);
+}
+
+function event(fields: Fields): ServerFrame {
+  switch (fields["type"]) {
+    case "ready":
+      return { type: "ready", user: user(fields, "user_id"), device: number(fields, "device_id"), grant: null };
+    case "message":
+    case "entry":
+      return { type: "entry", entry: entry(fields) };
+    case "ack":
+      return ack(fields);
+    case "synced":
+      return { type: "synced" };
+    case "covered":
+      return { type: "covered", chat: uuid(fields, "chat_id"), ...range(seq(fields, "first_seq"), seq(fields, "last_seq")) };
+    case "ping":
+    case "pong":
+      return { type: fields["type"], nonce: fields["nonce"] === undefined ? 0 : number(fields, "nonce") };
+    case "window":
+      return { type: "window", window: number(fields, "window") };
+    case "history":
+      return history(fields);
+    case "error":
+      return error(fields);
+    default:
+      return { type: "unknown" };
+  }
+}
+
+function ack(fields: Fields): ServerFrame {
+  const status = fields["status"];
+  if (status === "delivered" || status === "read") {
+    const [chat, who] = [uuid(fields, "chat_id"), user(fields, "user_id")];
+    return { type: "receipt", chat, user: who, seq: seq(fields, "seq"), status };
+  }
+  const clientMsgId = text(fields, "client_msg_id");
+  if (status === "queued") return { type: "queued", clientMsgId };
+  if (status !== "sent") return { type: "unknown" };
+  const [chat, message] = [uuid(fields, "chat_id"), uuid(fields, "message_id")];
+  return { type: "sent", clientMsgId, chat, message, seq: seq(fields, "seq"), timestampMs: time(fields) };
+}
+
+function entry(fields: Fields): Entry {
+  const name = fields["type"] === "message" ? "content" : "body";
+  const id = fields["client_msg_id"];
+  const body = octets(fields, name);
+  return {
+    chat: uuid(fields, "chat_id"),
+    message: uuid(fields, "message_id"),
+    seq: seq(fields, "seq"),
+    sender: user(fields, "sender_id"),
+    kind: fields["type"] === "message" ? "message" : text(fields, "kind"),
+    text: textOf(body),
+    body,
+    clientMsgId: typeof id === "string" ? id : null,
+    refersTo: fields["refers_to"] === undefined ? null : uuid(fields, "refers_to"),
+    timestampMs: time(fields),
+  };
+}
+
+function history(fields: Fields): ServerFrame {
+  const entries = fields["entries"];
+  if (!Array.isArray(entries)) throw new BadFrame("fields", "entries is no list");
+  const covers = [number(fields, "covers_first_seq"), number(fields, "covers_last_seq")] as const;
+  const page = {
+    chat: uuid(fields, "chat_id"),
+    covers,
+    headSeq: number(fields, "head_seq"),
+    entries: entries.map((each) => entry(each as Fields)),
+  };
+  return { type: "history", request: number(fields, "request_id"), page };
+}
+
+function error(fields: Fields): ServerFrame {
+  const code = text(fields, "code");
+  const row = ERRORS.find((known) => known.name === code);
+  const wait = fields["retry_after_ms"];
+  const refusal: Refusal = {
+    code,
+    // A code of a later version: try again later, here.
+    retry: row?.retry ?? "backoff",
+    retryAfterMs: typeof wait === "number" && wait >= 0 ? wait : (row?.retryAfterMs ?? 0),
+    text: typeof fields["text"] === "string" ? fields["text"] : (row?.text ?? code),
+  };
+  const id = fields["client_msg_id"];
+  return { type: "error", refusal, clientMsgId: typeof id === "string" ? id : null, ends: row?.scope === "session" };
+}
+
+function wrong(name: string): never {
+  throw new BadFrame("fields", `${name} is missing or of the wrong type`);
+}
+
+function text(fields: Fields, name: string): string {
+  const value = fields[name];
+  return typeof value === "string" ? value : wrong(name);
+}
+
+function uuid(fields: Fields, name: string): string {
+  const value = fields[name];
+  return isUuid(value) ? value : wrong(name);
+}
+
+function user(fields: Fields, name: string): string {
+  const value = fields[name];
+  return isUser(value) ? value : wrong(name);
+}
+
+function number(fields: Fields, name: string): number {
+  const value = fields[name];
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : wrong(name);
+}
+
+function seq(fields: Fields, name: string): number {
+  const value = fields[name];
+  return isSeq(value) ? value : wrong(name);
+}
+
+function range(first: number, last: number): { first: number; last: number } {
+  return first <= last ? { first, last } : wrong("last_seq");
+}
+
+function octets(fields: Fields, name: string): Uint8Array {
+  const base64 = fields[`${name}_base64`];
+  if (typeof base64 === "string") return fromBase64(base64);
+  // An entry that is no message may have no body.
+  return fields[name] === undefined && name === "body" ? new Uint8Array() : utf8(text(fields, name));
+}
+
+function time(fields: Fields): number {
+  const ms = Date.parse(text(fields, "timestamp"));
+  return Number.isNaN(ms) ? wrong("timestamp") : ms;
+}

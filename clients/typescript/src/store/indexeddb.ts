@@ -1,0 +1,67 @@
+/** A store in a browser's IndexedDB: outbox and positions survive reloads and crashes of the tab. */
+
+import type { Change, Identity, Image, Store, StoredChat, StoredSend } from "./store.js";
+
+const VERSION = 1;
+
+/** Keeps everything in one database of IndexedDB. */
+export class IndexedDbStore implements Store {
+  private database: IDBDatabase | null = null;
+
+  /**
+   * @param name The database's name; one device's own, such as `shardwire-7-1`.
+   * @param factory Where databases are; the browser's by default.
+   */
+  constructor(
+    private readonly name: string,
+    private readonly factory: IDBFactory = indexedDB,
+  ) {}
+
+  async load(): Promise<Image> {
+    const opening = this.factory.open(this.name, VERSION);
+    opening.onupgradeneeded = () => {
+      opening.result.createObjectStore("identity");
+      opening.result.createObjectStore("chats", { keyPath: "chat" });
+      opening.result.createObjectStore("outbox", { keyPath: "clientMsgId" });
+    };
+    this.database = await answer(opening);
+    // Another tab wants to delete or upgrade it: this one must not be in the way.
+    this.database.onversionchange = () => this.database?.close();
+    const reading = this.database.transaction(["identity", "chats", "outbox"], "readonly");
+    const [identity, chats, outbox] = await Promise.all([
+      answer<Identity | undefined>(reading.objectStore("identity").get("own")),
+      answer<StoredChat[]>(reading.objectStore("chats").getAll()),
+      answer<StoredSend[]>(reading.objectStore("outbox").getAll()),
+    ]);
+    return { identity: identity ?? null, chats, outbox: outbox.sort((a, b) => a.order - b.order) };
+  }
+
+  apply(changes: readonly Change[]): Promise<void> {
+    if (!this.database) throw new Error("the store is not loaded");
+    // Strict: when it resolves, the changes are on the disk and not only on their way.
+    const writing = this.database.transaction(["identity", "chats", "outbox"], "readwrite", { durability: "strict" });
+    for (const change of changes) {
+      if (change.type === "identity") writing.objectStore("identity").put(change.identity, "own");
+      else if (change.type === "chat") writing.objectStore("chats").put(change.chat);
+      else if (change.type === "queued") writing.objectStore("outbox").put(change.send);
+      else writing.objectStore("outbox").delete(change.clientMsgId);
+    }
+    return new Promise((resolve, reject) => {
+      writing.oncomplete = () => resolve();
+      writing.onabort = () => reject(writing.error ?? new Error("the transaction was aborted"));
+    });
+  }
+
+  close(): Promise<void> {
+    this.database?.close();
+    this.database = null;
+    return Promise.resolve();
+  }
+}
+
+function answer<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error ?? new Error("IndexedDB refused"));
+  });
+}

@@ -1,0 +1,154 @@
+/**
+ * What client and server say to each other, whatever the encoding. Both codecs speak in these events, so everything above
+ * a codec is the same for JSON and FlatBuffers.
+ */
+
+/** How a session's frames are written and read. */
+export interface Codec {
+  /** The WebSocket subprotocol. */
+  readonly subprotocol: string;
+  /** Writes one event. */
+  encode(event: ClientFrame): string | Uint8Array<ArrayBuffer>;
+  /**
+   * Reads one message. Throws {@link BadFrame} when it is not the protocol.
+   * @param data Text, or the bytes of a binary message.
+   */
+  decode(data: string | Uint8Array): ServerFrame;
+}
+
+/** What came is not the protocol. */
+export class BadFrame extends Error {
+  /** `length`, `identifier` or `tables` as in the conformance vectors' manifest; `fields` for what cannot be meant. */
+  readonly reason: string;
+  constructor(reason: string, detail: string) {
+    super(`${reason}: ${detail}`);
+    this.name = "BadFrame";
+    this.reason = reason;
+  }
+}
+
+/** A watermark's kind. `read` implies `delivered`. */
+export type MarkStatus = "delivered" | "read";
+
+/** One entry of a chat's log. */
+export interface Entry {
+  /** The chat's id, a hyphenated UUID. */
+  readonly chat: string;
+  /** The message's id, a hyphenated UUID (version 1). */
+  readonly message: string;
+  /** Its place in the chat: 1, 2, 3… without holes. */
+  readonly seq: number;
+  /** Who sent it: a user id, a decimal string. */
+  readonly sender: string;
+  /** `message`, or the name of another kind (`kind_` and a number where there is no name). */
+  readonly kind: string;
+  /** The payload as text; null when it is not UTF-8. */
+  readonly text: string | null;
+  /** The payload. */
+  readonly body: Uint8Array;
+  /** The sender's id for it; null when it is not UTF-8. */
+  readonly clientMsgId: string | null;
+  /** The message it amends or answers. */
+  readonly refersTo: string | null;
+  /** Wall time of the server, ms since 1970. */
+  readonly timestampMs: number;
+}
+
+/** A page of a chat's log. */
+export interface HistoryPage {
+  readonly chat: string;
+  /** First and last seq this page speaks for; a seq inside without an entry has expired. */
+  readonly covers: readonly [number, number];
+  /** The chat's last seq. */
+  readonly headSeq: number;
+  /** Ascending. */
+  readonly entries: readonly Entry[];
+}
+
+/** What the session may do. */
+export interface Grant {
+  /** Sends that may be unanswered. */
+  readonly window: number;
+  /** 0 = unlimited. */
+  readonly sendsPerSecond: number;
+  /** 0 = unlimited. */
+  readonly burst: number;
+  readonly frameLimitBytes: number;
+  readonly pingIntervalMs: number;
+}
+
+/** What to do with an error: whether it can be tried again, and how. */
+export type Retry = "never" | "same" | "backoff" | "after_reconnect";
+
+/** An answer of the server that is no success. */
+export interface Refusal {
+  /** The error table's name (docs/ERRORS.md), or `error_` and its number where this build has no name. */
+  readonly code: string;
+  readonly retry: Retry;
+  /** How long to wait, ms; 0 = unsaid. */
+  readonly retryAfterMs: number;
+  /** For people. Never shown content. */
+  readonly text: string;
+}
+
+/** Where a send goes: a chat by id, or the direct chat with a user. */
+export type Target = { readonly chat: string } | { readonly to: string };
+
+/** Server to client. */
+export type ServerFrame =
+  | { readonly type: "ready"; readonly user: string; readonly device: number; readonly grant: Grant | null }
+  | { readonly type: "entry"; readonly entry: Entry }
+  | {
+      readonly type: "sent";
+      readonly clientMsgId: string;
+      readonly chat: string;
+      readonly message: string;
+      readonly seq: number;
+      readonly timestampMs: number;
+    }
+  | { readonly type: "queued"; readonly clientMsgId: string }
+  | {
+      readonly type: "receipt";
+      readonly chat: string;
+      readonly user: string;
+      readonly seq: number;
+      readonly status: MarkStatus;
+    }
+  | { readonly type: "synced" }
+  | { readonly type: "covered"; readonly chat: string; readonly first: number; readonly last: number }
+  | { readonly type: "ping"; readonly nonce: number }
+  | { readonly type: "pong"; readonly nonce: number }
+  | { readonly type: "window"; readonly window: number }
+  | { readonly type: "history"; readonly request: number; readonly page: HistoryPage }
+  /** `ends`: the session is over. */
+  | { readonly type: "error"; readonly refusal: Refusal; readonly clientMsgId: string | null; readonly ends: boolean }
+  /** Of a later version: to be ignored. */
+  | { readonly type: "unknown" };
+
+/** Client to server. */
+export type ClientFrame =
+  | { readonly type: "hello"; readonly token: string; readonly agent: string }
+  | {
+      readonly type: "send";
+      readonly clientMsgId: string;
+      readonly target: Target;
+      readonly body: Uint8Array;
+      readonly afterSeq: number;
+      readonly retry: boolean;
+    }
+  | {
+      readonly type: "mark";
+      readonly chat: string;
+      readonly message: string;
+      readonly seq: number;
+      readonly status: MarkStatus;
+    }
+  | { readonly type: "ping"; readonly nonce: number }
+  | { readonly type: "pong"; readonly nonce: number }
+  | {
+      readonly type: "history";
+      readonly request: number;
+      readonly chat: string;
+      readonly afterSeq: number;
+      readonly limit: number;
+    };

@@ -1,0 +1,151 @@
+/** The chat page: signs in, then joins model, view and what the user does. */
+import { info } from "./api.js";
+import { by } from "./dom.js";
+import { Model } from "./model.js";
+import { isUser } from "./shardwire/index.js";
+import { forget, signIn } from "./signin.js";
+import { View } from "./view.js";
+/** How long to wait before the server is asked again what it is, ms. */
+const AGAIN_MS = 2_000;
+async function main() {
+    const server = await patient(info);
+    const account = await signIn(server, new URLSearchParams(location.hash.slice(1)).get("problem") ?? "");
+    const model = await Model.start(account, (chat) => view?.draw(chat));
+    const view = new View(model, { again: (id) => void model.again(id), discard: (id) => void model.discard(id) });
+    by("app", HTMLElement).hidden = false;
+    wire(model, view);
+    view.draw(null);
+}
+/** The page may be older than the server's start: tries until it answers. */
+async function patient(task) {
+    for (;;) {
+        try {
+            return await task();
+        }
+        catch {
+            await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+        }
+    }
+}
+function wire(model, view) {
+    const [text, compose] = [by("text", HTMLTextAreaElement), by("compose", HTMLFormElement)];
+    const open = (opening) => {
+        void opening.then(() => {
+            view.toEnd();
+            look();
+            text.focus();
+        });
+    };
+    // What is open and in sight has been read.
+    const look = () => {
+        if (document.visibilityState === "visible" && model.open !== null && view.follows())
+            model.seen();
+    };
+    const draw = view.draw.bind(view);
+    view.draw = (chat) => {
+        draw(chat);
+        if (chat !== null && chat === model.open)
+            queueMicrotask(look);
+    };
+    document.addEventListener("visibilitychange", look);
+    by("scroll", HTMLElement).addEventListener("scroll", look);
+    by("chats", HTMLElement).addEventListener("click", (event) => {
+        const chat = event.target instanceof Element ? event.target.closest("[data-chat]")?.dataset["chat"] : undefined;
+        if (chat)
+            open(model.openChat(chat));
+    });
+    by("back", HTMLButtonElement).addEventListener("click", () => leave(model));
+    composing(model, text, compose);
+    starting(model, open);
+    older(model);
+    keys(model);
+    window.addEventListener("online", () => model.hurry());
+    setInterval(() => view.drawStatus(), 1_000);
+    by("signout", HTMLButtonElement).addEventListener("click", () => {
+        forget();
+        void model.close().finally(() => location.reload());
+    });
+}
+function leave(model) {
+    const chat = model.open;
+    model.closeChat();
+    document.querySelector(`[data-chat="${chat ?? ""}"]`)?.focus();
+}
+function composing(model, text, compose) {
+    const fit = () => {
+        text.style.setProperty("height", "auto");
+        text.style.setProperty("height", `${text.scrollHeight + 2}px`);
+    };
+    text.addEventListener("input", fit);
+    text.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" || event.shiftKey || event.isComposing)
+            return;
+        event.preventDefault();
+        compose.requestSubmit();
+    });
+    compose.addEventListener("submit", (event) => {
+        event.preventDefault();
+        const value = text.value.trim();
+        if (value === "")
+            return;
+        text.value = "";
+        fit();
+        void model.send(value);
+        text.focus();
+    });
+}
+function starting(model, open) {
+    const [button, form, peer] = [by("new", HTMLButtonElement), by("new-form", HTMLFormElement), by("peer", HTMLInputElement)];
+    const problem = by("peer-problem", HTMLElement);
+    const show = (shown) => {
+        form.hidden = !shown;
+        button.setAttribute("aria-expanded", String(shown));
+        problem.textContent = "";
+        if (shown)
+            peer.focus();
+    };
+    button.addEventListener("click", () => show(form.hidden));
+    form.addEventListener("keydown", (event) => {
+        if (event.key !== "Escape")
+            return;
+        show(false);
+        button.focus();
+    });
+    form.addEventListener("submit", (event) => {
+        event.preventDefault();
+        const user = peer.value.trim();
+        if (!isUser(user))
+            problem.textContent = "A user is a whole number above 0.";
+        else {
+            peer.value = "";
+            show(false);
+            open(model.openWith(user));
+        }
+    });
+}
+/** Older messages come when the user scrolls to the beginning. */
+function older(model) {
+    const scroll = by("scroll", HTMLElement);
+    let asking = false;
+    scroll.addEventListener("scroll", () => {
+        if (asking || scroll.scrollTop > 200)
+            return;
+        asking = true;
+        void model.older().finally(() => (asking = false));
+    });
+}
+function keys(model) {
+    by("chats", HTMLElement).addEventListener("keydown", (event) => {
+        const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+        if (step === undefined)
+            return;
+        event.preventDefault();
+        const buttons = [...document.querySelectorAll("[data-chat]")];
+        buttons[buttons.findIndex((button) => button === document.activeElement) + step]?.focus();
+    });
+    by("open", HTMLElement).addEventListener("keydown", (event) => {
+        if (event.key === "Escape")
+            leave(model);
+    });
+}
+void main();

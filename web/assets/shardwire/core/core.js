@@ -1,0 +1,491 @@
+/**
+ * The client without its I/O: one device's session over any number of connections.
+ *
+ * It is told what happens and says what to do ({@link Core.take}). It reads no clock and opens nothing itself, so a test
+ * drives it step by step.
+ */
+import { isUser, isUuid, utf8 } from "../bytes.js";
+import { ERRORS } from "../generated/errors.js";
+import { directChat } from "../ids.js";
+import { BadFrame } from "../wire.js";
+import { Asks } from "./asks.js";
+import { Chats } from "./chats.js";
+import { Outbox, Pace } from "./outbox.js";
+import { HistoryError, SendError } from "./types.js";
+/** What a send needs beside its body and id, at most, bytes; JSON's escapes are counted when it is written. */
+const SEND_OVERHEAD_BYTES = 192;
+const CLIENT_MSG_ID_BYTES = 64;
+const PAGE_ENTRIES = 100;
+/** What a session is granted where the protocol does not say (JSON). */
+const GRANT = { window: 256, sendsPerSecond: 0, burst: 0, frameLimitBytes: 65_536, pingIntervalMs: 20_000 };
+/** One device's client. One owner calls it; every call may leave outputs to {@link take}. */
+export class Core {
+    config;
+    codec;
+    env;
+    /** Which connection; rises with each. */
+    connection = 0;
+    phase = "idle";
+    me;
+    out = [];
+    chats;
+    outbox = new Outbox();
+    pace = new Pace();
+    asks = new Asks();
+    grant = GRANT;
+    order = 0;
+    /** Connections in a row that came to nothing. */
+    attempt = 0;
+    token = "";
+    /** The token of the last session that ended because it had expired. */
+    expiredToken = null;
+    pingAt = 0;
+    lastIn = 0;
+    lastAnswer = 0;
+    pausedUntil = 0;
+    constructor(config, codec, env, image, identity) {
+        this.config = config;
+        this.codec = codec;
+        this.env = env;
+        this.me = image.identity ?? identity;
+        this.chats = new Chats({
+            isOwnPending: (entry) => this.isOwnPending(entry),
+            deliver: (entry) => this.tell({ type: "entries", entries: [entry] }),
+            fill: (chat, afterSeq) => this.fill(chat, afterSeq),
+        }, config.heldEntries, image.chats);
+        for (const send of image.outbox) {
+            this.outbox.add(send, true);
+            this.order = Math.max(this.order, send.order);
+        }
+        if (image.identity && identity && !same(image.identity, identity)) {
+            this.end({ why: "wrong_identity", own: image.identity, token: identity });
+        }
+    }
+    /** What is to be done, in order; each is given once. */
+    take() {
+        const out = this.out;
+        this.out = [];
+        return out;
+    }
+    /** User and device, once known. */
+    get identity() {
+        return this.me;
+    }
+    get isReady() {
+        return this.phase === "ready";
+    }
+    get hasEnded() {
+        return this.phase === "ended";
+    }
+    /** Sends without outcome. */
+    get outboxSize() {
+        return this.outbox.size;
+    }
+    /** Begins: asks for the first connection. */
+    start() {
+        if (this.phase === "idle")
+            this.connect(0);
+    }
+    /** The application or the system thinks that a connection can be made now: a wait for the next attempt is cut short. */
+    hurry() {
+        if (this.phase === "connecting")
+            this.connect(0);
+    }
+    /** The connection asked for stands. `token`: fresh each time. */
+    connected(connection, token) {
+        if (this.phase !== "connecting" || connection !== this.connection)
+            return;
+        if (token === this.expiredToken) {
+            const row = ERRORS.find((error) => error.name === "token_expired");
+            const text = row?.text ?? "the token has expired";
+            return this.end({ why: "server", refusal: { code: "token_expired", retry: "never", retryAfterMs: 0, text } });
+        }
+        this.phase = "greeting";
+        this.token = token;
+        this.lastIn = this.env.mono();
+        this.pingAt = this.lastIn + this.config.answerTimeoutMs;
+        this.write({ type: "hello", token, agent: this.config.agent });
+    }
+    /** It could not be made, or is gone. `closeCode`: the WebSocket's, where there is one. */
+    disconnected(connection, closeCode) {
+        if (connection !== this.connection || this.phase === "idle" || this.phase === "ended")
+            return;
+        if (this.phase === "connecting")
+            return this.lost({ why: "connect_failed" }, 0);
+        const refusal = refusalOfClose(closeCode);
+        if (refusal)
+            this.dismissed(refusal, false);
+        else
+            this.lost({ why: "lost" }, 0);
+    }
+    /** A message came. */
+    message(connection, data) {
+        if (connection !== this.connection || (this.phase !== "greeting" && this.phase !== "ready"))
+            return;
+        this.lastIn = this.env.mono();
+        try {
+            this.frame(this.codec.decode(data));
+        }
+        catch (error) {
+            if (!(error instanceof BadFrame))
+                throw error;
+            this.abandon({ why: "bad_frame" }, 0);
+        }
+        this.settle();
+    }
+    /** {@link nextDeadline} has passed. Early or extra ticks are harmless. */
+    tick() {
+        const now = this.env.mono();
+        if ((this.phase === "greeting" || this.phase === "ready") && now >= this.pingAt)
+            this.heartbeat(now);
+        if (this.phase === "ready") {
+            this.outbox.release(now);
+            this.asks.expire(now);
+        }
+        this.settle();
+    }
+    /** When {@link tick} is due, ms of the monotonic clock; Infinity when it is not. */
+    nextDeadline() {
+        if (this.phase !== "greeting" && this.phase !== "ready")
+            return Infinity;
+        if (this.phase === "greeting")
+            return this.pingAt;
+        let due = Math.min(this.pingAt, this.outbox.due(), this.asks.due());
+        if (this.outbox.flying < this.grant.window && this.outbox.next()) {
+            due = Math.min(due, Math.max(this.pausedUntil, this.pace.readyAt()));
+        }
+        return due;
+    }
+    /** Takes a send: it gets exactly one outcome, `sent` or `failed`. Returns its chat. Throws {@link SendError}. */
+    send(send) {
+        const chat = this.check(send);
+        const { clientMsgId, target, body } = send;
+        const afterSeq = this.chats.find(chat)?.cursor ?? 0;
+        const stored = { clientMsgId, chat, target, body, afterSeq, createdMs: this.env.wall(), order: ++this.order };
+        this.out.push({ do: "persist", change: { type: "queued", send: stored } });
+        this.outbox.add(stored, false);
+        this.settle();
+        return chat;
+    }
+    /** The application has handled everything of the chat up to `seq`. */
+    handled(chat, seq) {
+        this.chats.handled(chat, seq);
+        this.settle();
+    }
+    /** The user has read everything of the chat up to this received entry. */
+    markRead(chat, place) {
+        this.chats.read(chat, place);
+        this.settle();
+    }
+    /** Asks for entries of a chat after a seq, at most `limit` (1 to 1,000). */
+    history(chat, afterSeq, limit) {
+        return new Promise((done, failed) => {
+            if (this.phase === "ended")
+                return failed(new HistoryError("ended", "the client has ended"));
+            this.asks.add(chat, afterSeq, Math.min(Math.max(Math.trunc(limit), 1), 1000), done, failed);
+            this.settle();
+        });
+    }
+    /** Ends. Sends without outcome stay stored. */
+    close(end = { why: "closed" }) {
+        if (this.phase === "ended")
+            return;
+        this.settle();
+        this.end(end);
+    }
+    check({ clientMsgId, target, body }) {
+        if (this.phase === "ended")
+            throw new SendError("ended", "the client has ended");
+        const idBytes = utf8(clientMsgId).length;
+        if (idBytes < 1 || idBytes > CLIENT_MSG_ID_BYTES) {
+            throw new SendError("invalid_id", `a client_msg_id has 1 to 64 bytes, not ${idBytes}`);
+        }
+        if (this.outbox.get(clientMsgId))
+            throw new SendError("duplicate_id", "a send with this client_msg_id waits already");
+        const limit = this.grant.frameLimitBytes;
+        if (body.length + idBytes + SEND_OVERHEAD_BYTES > limit) {
+            throw new SendError("too_large", `a body of ${body.length} bytes does not fit a frame of ${limit} bytes`);
+        }
+        if (this.outbox.size >= this.config.outboxSends || this.outbox.bytes + body.length > this.config.outboxBytes) {
+            throw new SendError("outbox_full", `the outbox is full (${this.outbox.size} sends, ${this.outbox.bytes} bytes wait)`);
+        }
+        if ("chat" in target) {
+            if (!isUuid(target.chat))
+                throw new SendError("invalid_target", "chat must be a hyphenated UUID");
+            return target.chat;
+        }
+        if (!isUser(target.to))
+            throw new SendError("invalid_target", "to must be a user id: a decimal number above 0");
+        if (!this.me)
+            throw new SendError("no_identity", "the own user id is not known before the first session: send by chat, or give `identity`");
+        return directChat(this.me.user, target.to);
+    }
+    frame(frame) {
+        if (frame.type === "error")
+            return this.error(frame.refusal, frame.clientMsgId, frame.ends);
+        if (frame.type === "ready")
+            return this.ready(frame.user, frame.device, frame.grant);
+        // Nothing else makes sense before the session stands.
+        if (this.phase !== "ready")
+            return;
+        switch (frame.type) {
+            case "entry":
+                return this.chats.entry(frame.entry);
+            case "sent":
+                return this.sent(frame);
+            case "queued":
+                return this.spooled(frame.clientMsgId);
+            case "receipt":
+                if (this.chats.receipt(frame.chat, frame.user, frame.seq, frame.status))
+                    this.tell(frame);
+                return;
+            case "covered":
+                this.chats.covered(frame.chat, frame.first, frame.last);
+                return this.tell(frame);
+            case "history":
+                return this.asks.page(frame.request, frame.page);
+            case "synced":
+                this.attempt = 0;
+                return this.tell({ type: "synced" });
+            case "ping":
+                return this.write({ type: "pong", nonce: frame.nonce });
+            case "pong":
+                this.attempt = 0;
+                return this.chats.pong();
+            case "window":
+                this.grant = { ...this.grant, window: frame.window };
+                return;
+            case "unknown":
+                return;
+        }
+    }
+    ready(user, device, grant) {
+        if (this.phase !== "greeting")
+            return;
+        const token = { user, device };
+        if (this.me && !same(this.me, token))
+            return this.end({ why: "wrong_identity", own: this.me, token });
+        this.me = token;
+        this.out.push({ do: "persist", change: { type: "identity", identity: token } });
+        this.phase = "ready";
+        this.expiredToken = null;
+        this.grant = grant ?? GRANT;
+        // 0 in the server's settings means unlimited; a later window of 0 means: stop.
+        if (this.grant.window === 0)
+            this.grant = { ...this.grant, window: Infinity };
+        this.pace.grant(this.grant.sendsPerSecond, this.grant.burst);
+        // The first ping comes at a random time, so that clients that came together do not ping together.
+        this.pingAt = this.env.mono() + this.grant.pingIntervalMs * (0.5 + 0.5 * this.env.random());
+        this.tell({ type: "connected", user, device });
+        this.chats.sayAgain();
+        const oldest = this.env.wall() - this.config.sendExpiryMs;
+        for (const pending of [...this.outbox.all()]) {
+            if (pending.retry && pending.send.createdMs < oldest)
+                this.fail(pending, { why: "expired" });
+        }
+    }
+    sent(frame) {
+        this.lastAnswer = this.env.mono();
+        const pending = this.outbox.get(frame.clientMsgId);
+        if (!pending)
+            return;
+        if (pending.send.chat !== frame.chat)
+            throw new BadFrame("fields", "an ack of another chat than was sent to");
+        this.outbox.settle(pending, true);
+        // The event first: a crash between the two tells the outcome again rather than never.
+        this.tell(frame);
+        this.out.push({ do: "persist", change: { type: "settled", clientMsgId: frame.clientMsgId } });
+        this.chats.own(frame.chat, frame.seq);
+        this.out.push({ do: "persist", change: { type: "chat", chat: this.chats.at(frame.chat).stored() } });
+        this.plan(frame.chat);
+    }
+    spooled(clientMsgId) {
+        this.lastAnswer = this.env.mono();
+        const pending = this.outbox.get(clientMsgId);
+        if (!pending)
+            return;
+        this.outbox.spooled(pending);
+        this.tell({ type: "spooled", clientMsgId });
+        this.plan(pending.send.chat);
+    }
+    error(refusal, clientMsgId, ends) {
+        if (ends)
+            return this.dismissed(refusal, true);
+        if (clientMsgId !== null)
+            return this.refused(refusal, clientMsgId);
+        if (!this.asks.refuse(refusal))
+            this.tell({ type: "complaint", refusal });
+    }
+    refused(refusal, clientMsgId) {
+        this.lastAnswer = this.env.mono();
+        const pending = this.outbox.get(clientMsgId);
+        if (!pending)
+            return;
+        if (refusal.retry === "never")
+            return this.fail(pending, { why: "refused", refusal });
+        if (refusal.code === "rate_limited" || refusal.code === "window_exceeded") {
+            // These concern every chat of the session.
+            const until = this.env.mono() + Math.min(refusal.retryAfterMs, this.config.backoffMs[1]);
+            this.pausedUntil = Math.max(this.pausedUntil, until);
+        }
+        this.outbox.refuse(pending, refusal.retryAfterMs, refusal.retry === "same");
+        this.tell({ type: "postponed", clientMsgId, refusal });
+        if (refusal.retry === "after_reconnect")
+            return this.abandon({ why: "server", refusal }, refusal.retryAfterMs);
+        this.plan(pending.send.chat);
+    }
+    fail(pending, failure) {
+        const { clientMsgId, chat } = pending.send;
+        this.outbox.settle(pending, false);
+        this.tell({ type: "failed", clientMsgId, chat, failure });
+        this.out.push({ do: "persist", change: { type: "settled", clientMsgId } });
+        this.plan(chat);
+    }
+    plan(chat) {
+        this.outbox.plan(chat, this.env.mono(), (attempt, asked) => this.backoff(attempt, Math.min(asked, this.config.backoffMs[1])));
+    }
+    isOwnPending(entry) {
+        if (entry.clientMsgId === null || entry.sender !== this.me?.user)
+            return false;
+        return this.outbox.get(entry.clientMsgId)?.send.chat === entry.chat;
+    }
+    fill(chat, afterSeq) {
+        // A refused or lost fill is asked for again by the next entry above the gap of the next session.
+        const failed = () => this.abandon({ why: "lost" }, 0);
+        this.asks.add(chat, afterSeq, PAGE_ENTRIES, (page) => this.chats.filled(page), failed);
+    }
+    /** The end of every call: marks, sends and requests that are due go out. */
+    settle() {
+        if (this.phase === "ended")
+            return;
+        this.flush();
+        if (this.phase !== "ready")
+            return;
+        this.pump();
+        const question = this.asks.start(this.env.mono() + this.config.answerTimeoutMs);
+        if (question)
+            this.write({ type: "history", ...question });
+    }
+    /** Stores positions, then marks them: a mark lets the server forget this device's need. */
+    flush() {
+        for (const position of this.chats.dirty) {
+            this.out.push({ do: "persist", change: { type: "chat", chat: position.stored() } });
+            const { delivered, read, handled, chat } = position;
+            // A read mark of the same seq says delivered too.
+            const covers = position.markRead && read !== null && read.seq >= (delivered?.seq ?? 0);
+            if (this.phase === "ready") {
+                position.age = 2;
+                if (position.markDelivered && delivered && !covers) {
+                    this.write({ type: "mark", chat, message: delivered.message, seq: handled, status: "delivered" });
+                }
+                if (position.markRead && read)
+                    this.write({ type: "mark", chat, ...read, status: "read" });
+            }
+            else {
+                position.age = 1;
+            }
+            position.markDelivered = false;
+            position.markRead = false;
+        }
+        this.chats.dirty.clear();
+    }
+    /** Writes sends while the window and the rate allow, chats in turn. */
+    pump() {
+        for (;;) {
+            const now = this.env.mono();
+            if (this.outbox.flying >= this.grant.window || now < Math.max(this.pausedUntil, this.pace.readyAt()))
+                return;
+            const pending = this.outbox.next();
+            if (!pending)
+                return;
+            const { clientMsgId, target, body, afterSeq } = pending.send;
+            const data = this.codec.encode({ type: "send", clientMsgId, target, body, afterSeq, retry: pending.retry });
+            const limitBytes = this.grant.frameLimitBytes;
+            if (sizeOf(data) > limitBytes) {
+                // Writing it would end the session for good.
+                this.fail(pending, { why: "too_large", limitBytes });
+                continue;
+            }
+            if (this.outbox.flying === 0)
+                this.lastAnswer = now;
+            this.outbox.written(pending);
+            this.pace.spend(now);
+            this.out.push({ do: "write", data, connection: this.connection });
+        }
+    }
+    heartbeat(now) {
+        // A silent server is dead; so is one that lives but has owed an answer to a send for several timeouts.
+        const silent = now > this.lastIn + this.grant.pingIntervalMs + this.config.answerTimeoutMs;
+        const stalled = this.outbox.flying > 0 && now > this.lastAnswer + 3 * this.config.answerTimeoutMs;
+        if (this.phase === "greeting" || silent || stalled)
+            return this.abandon({ why: "silent" }, 0);
+        this.pingAt = now + this.grant.pingIntervalMs;
+        this.write({ type: "ping", nonce: 0 });
+    }
+    /** The server ends the session. */
+    dismissed(refusal, open) {
+        if (refusal.code === "token_expired")
+            this.expiredToken = this.token;
+        if (refusal.retry === "never")
+            return this.end({ why: "server", refusal });
+        const cause = { why: "server", refusal };
+        if (open)
+            this.abandon(cause, refusal.retryAfterMs);
+        else
+            this.lost(cause, refusal.retryAfterMs);
+    }
+    /** Closes a connection that is no good and plans the next. */
+    abandon(cause, askedMs) {
+        if (this.phase !== "greeting" && this.phase !== "ready")
+            return;
+        this.out.push({ do: "close", connection: this.connection });
+        this.lost(cause, askedMs);
+    }
+    /** The connection is gone: what was in flight waits again, what was held will be pushed again. */
+    lost(cause, askedMs) {
+        this.outbox.rewindAll();
+        this.chats.lost();
+        this.asks.pause();
+        const retryInMs = Math.round(this.backoff(this.attempt, askedMs));
+        this.attempt += 1;
+        this.tell({ type: "disconnected", cause, retryInMs });
+        this.connect(retryInMs);
+    }
+    connect(afterMs) {
+        this.phase = "connecting";
+        this.connection += 1;
+        this.out.push({ do: "connect", afterMs, connection: this.connection });
+    }
+    end(end) {
+        if (this.phase === "greeting" || this.phase === "ready")
+            this.out.push({ do: "close", connection: this.connection });
+        this.phase = "ended";
+        this.asks.end();
+        this.tell({ type: "ended", end });
+    }
+    /** Doubling, capped, half of it random, never less than asked for; what is asked for is spread too. */
+    backoff(attempt, askedMs) {
+        const [first, longest] = this.config.backoffMs;
+        const full = Math.min(first * 2 ** Math.min(attempt, 20), longest);
+        const wait = full / 2 + this.env.random() * (full / 2);
+        return Math.max(wait, askedMs === 0 ? 0 : askedMs * (1 + this.env.random() / 2));
+    }
+    write(event) {
+        this.out.push({ do: "write", data: this.codec.encode(event), connection: this.connection });
+    }
+    tell(event) {
+        this.out.push({ do: "tell", event });
+    }
+}
+function same(a, b) {
+    return a.user === b.user && a.device === b.device;
+}
+function sizeOf(data) {
+    return typeof data === "string" ? utf8(data).length : data.length;
+}
+/** What a close says by its code where no error came before it. */
+function refusalOfClose(code) {
+    const names = { 1001: "going_away", 1011: "internal", 1013: "overloaded", 4401: "unauthenticated", 4409: "session_replaced" };
+    const row = ERRORS.find((error) => error.name === names[code ?? 0]);
+    return row ? { code: row.name, retry: row.retry, retryAfterMs: row.retryAfterMs, text: row.text } : null;
+}

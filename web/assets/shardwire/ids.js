@@ -1,0 +1,26 @@
+/** Ids that a client makes itself. */
+import { isUser, uuidText } from "./bytes.js";
+import { sha256 } from "./sha256.js";
+/**
+ * The id of the direct chat of two users: the same from both sides, known without a call (docs/PROTOCOL.md).
+ * Throws TypeError when one is no user id.
+ */
+export function directChat(user, other) {
+    for (const id of [user, other]) {
+        if (!isUser(id))
+            throw new TypeError(`"${id}" is no user id: a decimal number from 1 to 18446744073709551615`);
+    }
+    const [a, b] = [BigInt(user), BigInt(other)];
+    const input = new DataView(new ArrayBuffer(17));
+    input.setUint8(0, 1);
+    input.setBigUint64(1, a < b ? a : b);
+    input.setBigUint64(9, a < b ? b : a);
+    const id = sha256(new Uint8Array(input.buffer)).slice(0, 16);
+    id[6] = (id[6] & 0x0f) | 0x80;
+    id[8] = (id[8] & 0x3f) | 0x80;
+    return uuidText(id);
+}
+/** A client_msg_id: 128 random bits as 32 hex digits. */
+export function newClientMsgId() {
+    return uuidText(crypto.getRandomValues(new Uint8Array(16))).replaceAll("-", "");
+}
