@@ -1,8 +1,8 @@
 //! Which shard holds what: gateway shards, router partitions and owner partitions over the threads of one process.
 //!
-//! Every thread is a gateway shard with a router partition; HTTP is one more gateway shard, without sockets, and its number
-//! comes after theirs. With more shards than cores, owner partitions live on the first shard of each core (a *host* shard):
-//! shard i runs on core i mod cores, so the hosts are the first min(shards, cores) shards.
+//! Every connection thread is a gateway shard with a router partition; HTTP is one more gateway shard, without sockets, and its
+//! number comes after theirs. With more shards than cores, owner partitions live on the first shard of each core (a *host*
+//! shard): shard i runs on core i mod cores, so the hosts are the first min(shards, cores) shards.
 
 use schema::ids::{SLOT_COUNT, Slot};
 
