@@ -13,7 +13,7 @@ mod wait;
 
 pub use http::Answer;
 pub use native::{Got, Native};
-pub use programs::{binary, node, output, python, run_node};
+pub use programs::{binary, chromium, example, node, output, python, run_node};
 pub use proxy::Proxy;
 pub use server::{Options, Server};
 pub use wait::{Deadline, Dice};

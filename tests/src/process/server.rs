@@ -46,6 +46,9 @@ impl Default for Options {
     }
 }
 
+/// A listener on any free port.
+const ANY: &str = "127.0.0.1:0";
+
 type Lines = Arc<Mutex<String>>;
 
 struct Running {
@@ -59,6 +62,8 @@ struct Running {
 pub struct Server {
     folder: TempDir,
     options: Options,
+    /// Where it listens at the next start; anywhere at first.
+    kept: Option<[SocketAddr; 3]>,
     running: Option<Running>,
     stdout: Lines,
     stderr: Lines,
@@ -83,7 +88,7 @@ impl Server {
         let folder = tempfile::Builder::new().prefix("shardwire-test-").tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("shardwire.toml"), &options.config)
             .expect("the configuration can be written");
-        Self { folder, options, running: None, stdout: Lines::default(), stderr: Lines::default() }
+        Self { folder, options, kept: None, running: None, stdout: Lines::default(), stderr: Lines::default() }
     }
 
     /// The data folder.
@@ -108,8 +113,9 @@ impl Server {
             None => Command::new(program),
         };
         command.arg("--data").arg(self.data()).arg("--config").arg(self.config_file());
-        for listener in ["--native", "--ws", "--http"] {
-            command.args([listener, "127.0.0.1:0"]);
+        let addresses = self.kept.map_or_else(|| [ANY; 3].map(str::to_owned), |kept| kept.map(|each| each.to_string()));
+        for (listener, address) in ["--native", "--ws", "--http"].iter().zip(&addresses) {
+            command.args([listener, address.as_str()]);
         }
         command.args(["--shards", &self.options.shards.to_string()]);
         command.args(["--partitions", &self.options.partitions.to_string()]);
@@ -181,6 +187,12 @@ impl Server {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.running().child.id()
+    }
+
+    /// From the next start on it listens where it listens now: clients that know its addresses find it again.
+    pub fn keep_addresses(&mut self) {
+        let Running { native, ws, http, .. } = self.running();
+        self.kept = Some([*native, *ws, *http]);
     }
 
     /// Ends it at once, with SIGKILL.
