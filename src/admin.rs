@@ -1,14 +1,19 @@
 //! The admin socket in the data folder: a Unix socket, mode 0600, that answers one line of request with one line of JSON.
 //!
-//! Only the owner of the folder can reach it, so it needs no token. Requests: `status`.
+//! Only the owner of the folder can reach it, so it needs no token. Requests: `status`, `reload`,
+//! `revoke USER [DEVICE]`; an answer that is no is `{"error": "why"}`.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use schema::ids::{DeviceId, UserId};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::operator::Operator;
 use crate::state::ServerState;
 use crate::status::Status;
 
@@ -23,7 +28,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the socket cannot be made.
-pub async fn serve(folder: &Path, state: ServerState) -> std::io::Result<()> {
+pub async fn serve(folder: &Path, state: ServerState, operator: Operator) -> std::io::Result<()> {
     let path = folder.join(SOCKET_FILE);
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
@@ -34,9 +39,9 @@ pub async fn serve(folder: &Path, state: ServerState) -> std::io::Result<()> {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let state = state.clone();
+                let (state, operator) = (state.clone(), operator.clone());
                 tokio::spawn(async move {
-                    let _ = tokio::time::timeout(REQUEST_TIMEOUT, answer(stream, &state)).await;
+                    let _ = tokio::time::timeout(REQUEST_TIMEOUT, answer(stream, state, operator)).await;
                 });
             }
             Err(error) => {
@@ -54,16 +59,38 @@ pub fn remove(folder: &Path) {
     }
 }
 
-async fn answer(stream: UnixStream, state: &ServerState) -> std::io::Result<()> {
+async fn answer(stream: UnixStream, state: ServerState, operator: Operator) -> std::io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     BufReader::new(read.take(REQUEST_BYTES)).read_line(&mut line).await?;
-    let answer = match line.trim() {
-        "status" => serde_json::to_string(&state.status())?,
-        _ => r#"{"error":"unknown request; known: status"}"#.to_owned(),
-    };
+    // Files are read and written: not on the thread that serves HTTP.
+    let answer = tokio::task::spawn_blocking(move || done(&line, &state, &operator)).await?;
+    let answer = answer.unwrap_or_else(|error| serde_json::json!({ "error": error }).to_string());
     write.write_all(answer.as_bytes()).await?;
     write.write_all(b"\n").await
+}
+
+/// Does what a request asks for; its answer as JSON, or why there is none.
+fn done(request: &str, state: &ServerState, operator: &Operator) -> Result<String, String> {
+    let words: Vec<&str> = request.split_whitespace().collect();
+    let json = match words[..] {
+        ["status"] => {
+            let mut status = state.status();
+            operator.add_to(&mut status);
+            serde_json::to_string(&status)
+        }
+        ["reload"] => serde_json::to_string(&operator.reload().map_err(|error| error.to_string())?),
+        ["revoke", user, ref device @ ..] if device.len() <= 1 => {
+            let user: UserId = user.parse().map_err(|_| format!("{user:?} is no user id"))?;
+            let device = match device {
+                [device] => Some(device.parse::<DeviceId>().map_err(|_| format!("{device:?} is no device id"))?),
+                _ => None,
+            };
+            serde_json::to_string(&operator.revoke(user, device).map_err(|error| error.to_string())?)
+        }
+        _ => return Err("unknown request; known: status, reload, revoke USER [DEVICE]".to_owned()),
+    };
+    json.map_err(|error| error.to_string())
 }
 
 /// Why a running server could not be asked.
@@ -78,6 +105,9 @@ pub enum AskError {
         /// Why.
         source: std::io::Error,
     },
+    /// It could not do it.
+    #[error("the server says: {0}")]
+    Refused(String),
     /// It answered something else.
     #[error("the server at {path} gave an answer this version does not understand: {detail}", path = path.display())]
     Answer {
@@ -93,13 +123,29 @@ pub enum AskError {
 /// # Errors
 /// [`AskError`].
 pub fn ask_status(folder: &Path) -> Result<Status, AskError> {
+    ask(folder, "status")
+}
+
+/// Has a running server do what the one-line `request` says. Blocks, at most 5 s.
+///
+/// # Errors
+/// [`AskError`]; `Refused` when it could not.
+pub fn ask<T: DeserializeOwned>(folder: &Path, request: &str) -> Result<T, AskError> {
     use std::io::{BufRead as _, Write as _};
     let path = folder.join(SOCKET_FILE);
     let unreachable = |source| AskError::Unreachable { path: path.clone(), source };
     let mut stream = std::os::unix::net::UnixStream::connect(&path).map_err(unreachable)?;
     stream.set_read_timeout(Some(REQUEST_TIMEOUT)).map_err(unreachable)?;
-    stream.write_all(b"status\n").map_err(unreachable)?;
+    stream.write_all(format!("{request}\n").as_bytes()).map_err(unreachable)?;
     let mut line = String::new();
     std::io::BufReader::new(stream).read_line(&mut line).map_err(unreachable)?;
+    if let Ok(Refusal { error }) = serde_json::from_str(&line) {
+        return Err(AskError::Refused(error));
+    }
     serde_json::from_str(&line).map_err(|error| AskError::Answer { path: path.clone(), detail: error.to_string() })
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
 }

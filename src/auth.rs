@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use fabric::entropy::OsEntropy;
 use gateway::auth::dev_key::DevKey;
-use gateway::auth::{KeyConfig, KeyError, KeyKind, Keys, MintError, Minter, Requirements};
+use gateway::auth::revoked::{Revoked, RevokedError};
+use gateway::auth::{KeyConfig, KeyError, KeyKind, Keys, MintError, Minter, Requirements, Trust, Trusted};
 
 use crate::config::Config;
 
@@ -14,6 +15,9 @@ pub enum AuthSetupError {
     /// A key's file.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The list of revocations.
+    #[error(transparent)]
+    Revoked(#[from] RevokedError),
     /// A key that cannot sign.
     #[error(transparent)]
     Mint(#[from] MintError),
@@ -23,11 +27,19 @@ pub enum AuthSetupError {
     CannotSign,
 }
 
-/// The keys that verify tokens, and whether they are just the development key (made if there is none). Blocks.
+/// Whom a server with this configuration trusts, but for what its data folder says is revoked. Blocks.
 ///
 /// # Errors
 /// [`AuthSetupError`] names the file that cannot be used.
-pub fn verifier(config: &Config) -> Result<(Keys, bool), AuthSetupError> {
+pub fn trust(config: &Config) -> Result<Trust, AuthSetupError> {
+    Ok(Trust::new(trusted(config)?, Revoked::open(&config.server.data)?))
+}
+
+/// The keys that verify tokens: the configured ones, else the development key (made if there is none). Blocks.
+///
+/// # Errors
+/// [`AuthSetupError`] names the file that cannot be used.
+pub fn trusted(config: &Config) -> Result<Trusted, AuthSetupError> {
     let auth = &config.auth;
     let requirements = Requirements { audiences: auth.audiences.clone(), issuers: auth.issuers.clone() };
     if auth.has_keys() {
@@ -36,13 +48,13 @@ pub fn verifier(config: &Config) -> Result<(Keys, bool), AuthSetupError> {
             keys.add_jwks_file(file)?;
         }
         keys.require(requirements);
-        return Ok((keys, false));
+        return Ok(Trusted { keys, development: false });
     }
     let mut keys = Keys::new();
     keys.require(requirements);
     let key = DevKey::open_or_create(&config.server.data, &mut OsEntropy)?;
     keys.add(KeyKind::Hs256, None, key.secret())?;
-    Ok((keys, true))
+    Ok(Trusted { keys, development: true })
 }
 
 /// What signs tokens: the configured HS256 secret or, without any key, the development key (made if there is none). Its

@@ -36,6 +36,12 @@ pub enum Command {
     Config,
     /// Ask a running server how it stands, through the admin socket in its data folder.
     Status(StatusArgs),
+    /// Have a running server read its configuration anew, whole or not at all (as SIGHUP does): keys, audiences, issuers,
+    /// allowed hosts, rates, log level. Says what changed and what needs a restart.
+    Reload(StatusArgs),
+    /// Have a running server refuse a user's or a device's tokens issued until now, also after a restart, and end their
+    /// sessions.
+    Revoke(RevokeArgs),
     /// Check this host for a number of connections: what is wrong, why, and the command that mends it. Exit code 0: fit, 1: not
     /// fit, 2: wrong use.
     Doctor(DoctorArgs),
@@ -46,7 +52,7 @@ pub enum Command {
 }
 
 /// Options of `shardwire serve`. Each overrides the configuration file.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
     /// Data folder, made at the first start [default: ./shardwire-data]
     #[arg(long, value_name = "DIR")]
@@ -66,6 +72,12 @@ pub struct ServeArgs {
     /// Moves /metrics to an address of its own
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,
+    /// Speak TLS on every listener, with this certificate (PEM: the server's own, then those that sign it)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// Connection threads [default: one a core]
     #[arg(long, value_name = "N")]
     pub shards: Option<u16>,
@@ -83,6 +95,8 @@ impl ServeArgs {
         layer.server.ws = self.ws;
         layer.server.http = self.http;
         layer.server.metrics = self.metrics;
+        layer.tls.cert_file = self.tls_cert.clone();
+        layer.tls.key_file = self.tls_key.clone();
         layer.server.shards = self.shards;
         layer.server.partitions = self.partitions;
         layer
@@ -110,6 +124,23 @@ pub struct TokenArgs {
     /// An operator's token (claim `adm`): may see the whole host, as on /console
     #[arg(long)]
     pub admin: bool,
+}
+
+/// Options of `shardwire revoke`.
+#[derive(Debug, Args)]
+pub struct RevokeArgs {
+    /// Data folder of the server [default: ./shardwire-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Configuration file of the server
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// User id, a decimal number from 1
+    #[arg(long, value_name = "U")]
+    pub user: UserId,
+    /// Device id, a decimal number from 0 [default: all of the user's]
+    #[arg(long, value_name = "D")]
+    pub device: Option<DeviceId>,
 }
 
 /// Options of `shardwire chat`.
@@ -163,7 +194,7 @@ pub struct ManArgs {
     pub out: Option<PathBuf>,
 }
 
-/// Options of `shardwire status`.
+/// Options of `shardwire status` and `shardwire reload`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// Data folder of the server [default: ./shardwire-data]

@@ -11,5 +11,8 @@ pub mod config;
 pub mod http;
 pub mod logging;
 pub mod node;
+pub mod operator;
+pub mod reload;
 pub mod state;
 pub mod status;
+pub mod tls;

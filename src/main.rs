@@ -18,6 +18,8 @@ fn main() -> miette::Result<ExitCode> {
         Some(Command::Chat(args)) => commands::chat::run(&args),
         Some(Command::Config) => commands::config::run(),
         Some(Command::Status(args)) => commands::status::run(&args),
+        Some(Command::Reload(args)) => commands::reload::run(&args),
+        Some(Command::Revoke(args)) => commands::revoke::run(&args),
         Some(Command::Completions(args)) => commands::manual::completions(&args),
         Some(Command::Man(args)) => commands::manual::man(&args),
         Some(Command::Doctor(args)) => return commands::doctor::run(&args),

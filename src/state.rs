@@ -10,6 +10,7 @@ use storage_writer::partition::StorageMetrics;
 
 use crate::node::Board;
 use crate::status::{PartitionLine, Status};
+use crate::tls::Certificates;
 
 /// Where the start or stop has come to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +43,7 @@ struct Inner {
     gateways: Vec<GatewayMetrics>,
     partitions: Vec<StorageMetrics>,
     board: Board,
+    certificates: Option<Certificates>,
     phase: Mutex<Phase>,
 }
 
@@ -65,6 +67,8 @@ pub struct Parts {
     pub partitions: Vec<StorageMetrics>,
     /// Statuses of the partitions.
     pub board: Board,
+    /// What listeners show; `None` without TLS.
+    pub certificates: Option<Certificates>,
 }
 
 impl ServerState {
@@ -79,6 +83,7 @@ impl ServerState {
             gateways: parts.gateways,
             partitions: parts.partitions,
             board: parts.board,
+            certificates: parts.certificates,
             phase: Mutex::new(Phase::Starting),
         }))
     }
@@ -104,6 +109,11 @@ impl ServerState {
     /// Connection threads.
     pub fn shards(&self) -> u16 {
         self.0.shards
+    }
+
+    /// What listeners show; `None` without TLS.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.0.certificates.as_ref()
     }
 
     /// Notes where the start or stop has come to.
@@ -167,6 +177,9 @@ impl ServerState {
             sessions: inner.gateways.iter().map(|metrics| metrics.sessions.get()).sum(),
             shards: inner.shards,
             partitions: inner.board.read().into_iter().map(line).collect(),
+            development_key: false,
+            keys: Vec::new(),
+            revoked: Vec::new(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a running server says of itself to `shardwire status`: one JSON object. Fields are only ever added.
 
+use gateway::auth::revoked::Revocation;
 use serde::{Deserialize, Serialize};
 
 /// What `status` answers.
@@ -29,6 +30,15 @@ pub struct Status {
     pub shards: u16,
     /// Owner partitions.
     pub partitions: Vec<PartitionLine>,
+    /// The only key is the data folder's development key.
+    #[serde(default)]
+    pub development_key: bool,
+    /// Algorithm and key id of each key that verifies tokens.
+    #[serde(default)]
+    pub keys: Vec<String>,
+    /// Users and devices whose earlier tokens are refused, the newest first.
+    #[serde(default)]
+    pub revoked: Vec<Revocation>,
 }
 
 /// One owner partition.

@@ -32,6 +32,7 @@ pub use start::spawn_shards;
 pub use thread::{available_cores, own_descriptors};
 
 use crate::core::Protocol;
+use crate::net::tls;
 use crate::wake::Waker;
 
 /// What all shards of a process share.
@@ -40,6 +41,8 @@ pub struct Options {
     /// What to listen on, every shard on every address (SO_REUSEPORT). With port 0 the first shard takes a free port and
     /// the others share it.
     pub listeners: Vec<(Protocol, SocketAddr)>,
+    /// Speaks TLS on every listener, and nothing else.
+    pub tls: Option<tls::Server>,
     /// Which driver.
     pub driver: DriverChoice,
     /// Gives each shard thread a descriptor table of its own (`unshare(CLONE_FILES)`), so that the descriptor limit holds
@@ -59,6 +62,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             listeners: Vec::new(),
+            tls: None,
             driver: DriverChoice::Auto,
             own_descriptors: false,
             keep: Vec::new(),

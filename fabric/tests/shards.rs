@@ -33,6 +33,8 @@ struct Toy {
     jobs: VecDeque<(JobQueue, (ConnId, u64))>,
     resumes: VecDeque<(u64, ConnId)>,
     writes: Vec<Option<ConnId>>,
+    /// Clients that asked to be told of the end.
+    polite: Vec<ConnId>,
     stopped: bool,
 }
 
@@ -45,6 +47,7 @@ impl Toy {
             jobs: VecDeque::new(),
             resumes: VecDeque::new(),
             writes: Vec::new(),
+            polite: Vec::new(),
             stopped: false,
         }
     }
@@ -67,6 +70,7 @@ impl Toy {
                 self.resumes.push_back((now.mono_ns + 30 * MS, conn));
                 self.say(conn, "paused");
             }
+            "tell" => self.polite.push(conn),
             "close" => {
                 self.say(conn, "bye");
                 self.actions.push_back(Action::Close(conn));
@@ -128,6 +132,7 @@ impl Core for Toy {
         let client = &mut self.clients[conn.index as usize];
         assert!(client.open && client.generation == conn.generation, "closed exactly once");
         client.open = false;
+        self.polite.retain(|other| *other != conn);
     }
 
     fn take_output(&mut self, conn: ConnId, max_bytes: usize, out: &mut Vec<Bytes>) {
@@ -182,10 +187,14 @@ impl Core for Toy {
     fn stop(&mut self, _: Now) {
         assert!(!self.stopped, "stop is called once");
         self.stopped = true;
+        for conn in self.polite.clone() {
+            self.say(conn, "stopping");
+            self.actions.push_back(Action::Close(conn));
+        }
     }
 
     fn stopped(&self) -> bool {
-        self.stopped
+        self.stopped && self.polite.is_empty()
     }
 }
 
@@ -447,4 +456,44 @@ fn a_panic_on_a_shard_ends_the_process() {
     assert_eq!(output.status.code(), Some(101));
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("shardwire: shard-") && text.contains("panicked: asked to"), "{text}");
+}
+
+#[test]
+fn who_is_told_of_a_stop_hears_it_however_much_it_was_saying() {
+    for driver in DRIVERS {
+        let shards = start(driver, 2, None);
+        let mut talks: Vec<Talk> = (0..20).map(|_| Talk::to(&shards)).collect();
+        talks.iter_mut().for_each(|talk| assert_eq!(talk.ask("tell\necho here"), "here"));
+        let stopper = shards.stopper();
+        std::thread::scope(|scope| {
+            for talk in &mut talks {
+                // What a socket that is closed unread would answer with a reset.
+                let mut out = talk.0.get_ref().try_clone().unwrap();
+                scope.spawn(move || while out.write_all(&[b'x'; 4_096]).is_ok() {});
+                scope.spawn(move || {
+                    assert_eq!(talk.hear(), "stopping");
+                    assert_eq!(talk.0.read(&mut [0]).unwrap(), 0, "a clean end");
+                    talk.0.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
+                });
+            }
+            stopper.stop();
+        });
+        shards.join();
+    }
+}
+
+#[test]
+fn a_stopping_shard_listens_no_more_and_its_port_is_free() {
+    for driver in DRIVERS {
+        let shards = start(driver, 1, None);
+        let address = shards.addresses()[0].1;
+        let mut talk = Talk::to(&shards);
+        assert_eq!(talk.ask("tell\necho here"), "here");
+        shards.stopper().stop();
+        assert_eq!(talk.hear(), "stopping");
+        // Its own listener, without sharing: free means free.
+        drop(std::net::TcpListener::bind(address).expect("the port is free while connections linger"));
+        drop(talk);
+        shards.join();
+    }
 }

@@ -29,6 +29,8 @@ pub struct Limits {
     pub cursors_per_session: u32,
     /// Connections of this shard.
     pub max_connections: u32,
+    /// When the server stops, clients are told to come back within so long of each other, ms.
+    pub drain_spread_ms: u32,
 }
 
 impl Default for Limits {
@@ -45,6 +47,7 @@ impl Default for Limits {
             out_buffer_bytes: 256 * 1024,
             cursors_per_session: 1_024,
             max_connections: 1 << 20,
+            drain_spread_ms: 5_000,
         }
     }
 }

@@ -4,9 +4,11 @@
 //! here is durable and nothing here waits; what a session misses is read again from the chat's owner.
 
 pub mod auth;
+pub mod change;
 pub mod config;
 mod conn;
 mod deliver;
+mod drain;
 pub mod json;
 pub mod metrics;
 pub mod rates;
@@ -15,6 +17,7 @@ pub mod shard;
 pub mod websocket;
 pub mod wire;
 
+pub use change::{Change, Settings};
 pub use config::{Epochs, Limits, ShardConfig};
 pub use metrics::GatewayMetrics;
 pub use rates::{UserRate, UserRates};

@@ -28,25 +28,39 @@ struct Part {
 pub struct UserRates {
     parts: Vec<Mutex<Part>>,
     /// ns between two sends at the allowed rate; 0 = unlimited.
-    period_ns: u64,
+    period_ns: AtomicU64,
     /// How far ahead of now the bucket's end may be.
-    tolerance_ns: u64,
+    tolerance_ns: AtomicU64,
+}
+
+/// `sends_per_second` or `burst` 0 = unlimited.
+fn times(sends_per_second: u32, burst: u32) -> (u64, u64) {
+    let period_ns = if burst == 0 { 0 } else { 1_000_000_000u64.checked_div(sends_per_second.into()).unwrap_or(0) };
+    (period_ns, period_ns * u64::from(burst))
 }
 
 impl UserRates {
     /// `sends_per_second` or `burst` 0 = unlimited. `hash_seed`: for the map.
     pub fn new(sends_per_second: u32, burst: u32, hash_seed: u64) -> Self {
-        let period_ns = if burst == 0 { 0 } else { 1_000_000_000u64.checked_div(sends_per_second.into()).unwrap_or(0) };
+        let (period_ns, tolerance_ns) = times(sends_per_second, burst);
         Self {
             parts: (0..PARTS).map(|_| Mutex::new(Part { cells: map(hash_seed), sweep_at: SWEEP_AT })).collect(),
-            period_ns,
-            tolerance_ns: period_ns * u64::from(burst),
+            period_ns: AtomicU64::new(period_ns),
+            tolerance_ns: AtomicU64::new(tolerance_ns),
         }
     }
 
+    /// Other bounds from now on; who has sent more than they allow waits. Any thread.
+    pub fn set(&self, sends_per_second: u32, burst: u32) {
+        let (period_ns, tolerance_ns) = times(sends_per_second, burst);
+        // A send between the two stores is judged by one old and one new number: no harm, and gone with the next.
+        self.tolerance_ns.store(tolerance_ns, Ordering::Relaxed);
+        self.period_ns.store(period_ns, Ordering::Relaxed);
+    }
+
     /// Whether anything is limited at all.
-    pub const fn unlimited(&self) -> bool {
-        self.period_ns == 0
+    pub fn unlimited(&self) -> bool {
+        self.period_ns.load(Ordering::Relaxed) == 0
     }
 
     /// The user's cell, made now if there is none. Any thread; takes a lock for the look-up. Keep it for the session.
@@ -65,15 +79,17 @@ impl UserRates {
     /// # Errors
     /// The user is over the rate; nothing was taken.
     pub fn take(&self, cell: &UserRate, now_ns: u64) -> Result<(), u32> {
-        if self.unlimited() {
+        let (period_ns, tolerance_ns) =
+            (self.period_ns.load(Ordering::Relaxed), self.tolerance_ns.load(Ordering::Relaxed));
+        if period_ns == 0 {
             return Ok(());
         }
         let mut at = cell.0.load(Ordering::Relaxed);
         loop {
-            let next = at.max(now_ns) + self.period_ns;
+            let next = at.max(now_ns) + period_ns;
             let ahead = next - now_ns;
-            if ahead > self.tolerance_ns {
-                let wait_ms = (ahead - self.tolerance_ns).div_ceil(1_000_000);
+            if ahead > tolerance_ns {
+                let wait_ms = (ahead - tolerance_ns).div_ceil(1_000_000);
                 return Err(u32::try_from(wait_ms).unwrap_or(u32::MAX));
             }
             match cell.0.compare_exchange_weak(at, next, Ordering::Relaxed, Ordering::Relaxed) {
@@ -134,6 +150,20 @@ mod tests {
                 rates.take(&cell, 1).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn another_rate_counts_from_the_next_send_on() {
+        let rates = UserRates::new(1, 1, 1);
+        let cell = rates.of(user(1), 0);
+        rates.take(&cell, 1).unwrap();
+        assert!(rates.take(&cell, 1).is_err());
+        rates.set(0, 0);
+        rates.take(&cell, 1).unwrap();
+        rates.set(10, 100);
+        (0..40).for_each(|_| rates.take(&cell, 1).unwrap());
+        rates.set(10, 5);
+        assert!(rates.take(&cell, 1).is_err(), "what was sent still counts");
     }
 
     #[test]

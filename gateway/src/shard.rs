@@ -14,7 +14,7 @@ use fabric::time::Now;
 use schema::arena::Arena;
 use schema::encode::Encoder;
 use schema::envelope::{Body, Envelope, Header};
-use schema::errors::{ErrorCode, Retry};
+use schema::errors::Retry;
 
 use crate::auth::TokenVerifier;
 use crate::config::ShardConfig;
@@ -24,6 +24,7 @@ use crate::conn::table::Table;
 use crate::conn::wheel::{Wheel, tick_of, ticks};
 use crate::conn::{Conn, FLAG_FLUSH, Phase};
 use crate::deliver::gaps::Gaps;
+use crate::drain::Drain;
 use crate::metrics::GatewayMetrics;
 use crate::rates::UserRates;
 use crate::session::resync::Page;
@@ -58,8 +59,9 @@ pub struct Shard {
     pub(crate) waiters: Vec<VecDeque<(ConnId, u64)>>,
     pub(crate) gaps: Gaps,
     pub(crate) sampled: u32,
+    /// Set once the shard has been told to stop.
+    pub(crate) drain: Option<Drain>,
     last_request: u64,
-    stopping: bool,
 }
 
 impl Shard {
@@ -93,8 +95,8 @@ impl Shard {
             waiters: (0..partitions).map(|_| VecDeque::new()).collect(),
             gaps: Gaps::default(),
             sampled: 0,
+            drain: None,
             last_request: 0,
-            stopping: false,
             config,
         }
     }
@@ -107,7 +109,7 @@ impl Shard {
 
     /// See [`fabric::core::Core::accepted`].
     pub fn accepted(&mut self, now: Now, protocol: Protocol, _peer: SocketAddr) -> Option<ConnId> {
-        if self.stopping || self.conns.len() >= self.config.limits.max_connections as usize {
+        if self.drain.is_some() || self.conns.len() >= self.config.limits.max_connections as usize {
             self.metrics.connections_refused.inc();
             return None;
         }
@@ -218,13 +220,14 @@ impl Shard {
         self.wake_due(now, egress);
         self.expire_waiters(now, egress);
         self.resync_gaps(now, egress);
+        self.drain_answered(now, egress);
         self.metrics.output_bytes.set(self.output_bytes as i64);
     }
 
     /// When [`Self::tick`] must be called next, ns of the monotonic clock.
     pub fn next_deadline_ns(&self) -> Option<u64> {
         let waiter = self.waiters.iter().filter_map(|waiters| waiters.front()).map(|waiter| waiter.1).min();
-        [self.wheel.next_ns(), waiter, self.gaps.next_ns()].into_iter().flatten().min()
+        [self.wheel.next_ns(), waiter, self.gaps.next_ns(), self.drain_deadline_ns()].into_iter().flatten().min()
     }
 
     /// `Flush`, `Pause`, `Resume` or `Close`, in the order in which they were decided.
@@ -236,21 +239,6 @@ impl Shard {
             self.conns[index].flags &= !FLAG_FLUSH;
         }
         Some(action)
-    }
-
-    /// Tells every session to go; no new connections.
-    pub fn stop(&mut self, now: Now, egress: &mut dyn Egress) {
-        self.stopping = true;
-        for index in 0..self.conns.places() {
-            if !matches!(self.conns[index].phase, Phase::Free | Phase::Closing) {
-                self.close(now, index, ErrorCode::GoingAway, egress);
-            }
-        }
-    }
-
-    /// After [`Self::stop`]: no connection is left.
-    pub const fn stopped(&self) -> bool {
-        self.stopping && self.conns.len() == 0
     }
 
     /// Connections there are.

@@ -4,6 +4,8 @@ pub mod chat;
 pub mod config;
 pub mod doctor;
 pub mod manual;
+pub mod reload;
+pub mod revoke;
 pub mod serve;
 pub mod status;
 pub mod token;

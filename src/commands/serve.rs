@@ -1,4 +1,5 @@
 //! `shardwire serve`: opens the data folder, starts the shards, says `ready`, and stops cleanly on SIGTERM or Ctrl-C.
+//! SIGHUP reloads.
 //!
 //! The order matters: keys, folder, store, recovery, lanes, shards, then HTTP. Nothing listens before everything that was
 //! acknowledged earlier is back.
@@ -14,6 +15,8 @@ use fabric::entropy::{Entropy as _, OsEntropy};
 use fabric::lane::Capacities;
 use fabric::shard::{Options, ShardContext, ShardSpec, Shards, available_cores, spawn_shards};
 use fabric::time::{Clock as _, SystemClock};
+use gateway::UserRates;
+use gateway::auth::Trust;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -25,8 +28,12 @@ use tokio::net::TcpListener;
 
 use crate::cli::ServeArgs;
 use crate::config::{self, Config};
-use crate::node::{Board, CREDITS_PER_PARTITION, NodeConfig, ShardParts, Topology, assemble, lanes};
+use crate::logging::LogLevel;
+use crate::node::{Board, CREDITS_PER_PARTITION, Inbox, NodeConfig, ShardParts, Topology, assemble, lanes};
+use crate::operator::Operator;
+use crate::reload::{AuthPart, LogPart, Reloadable, Reloader, SettingsPart, TlsPart};
 use crate::state::{Addresses, Parts, Phase, ServerState};
+use crate::tls::Certificates;
 use crate::{admin, auth, http, logging};
 
 /// Serves until told to stop.
@@ -35,7 +42,7 @@ use crate::{admin, auth, http, logging};
 /// Whatever stops the start: configuration, keys, data folder, damaged journals, addresses in use.
 pub fn run(args: &ServeArgs) -> Result<()> {
     let config = config::load(args.config.as_deref(), args.layer())?;
-    logging::start(&config.log.level);
+    let log = logging::start(&config.log.level);
     small_pages();
     raise_descriptor_limit();
     let folder = DataFolder::open(&config.server.data, Expected::default(), &mut OsEntropy).into_diagnostic()?;
@@ -43,12 +50,15 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     let topology = Topology::new(config.server.shards, config.server.partitions, cores.len() as u16);
     let storage = Storage::open(&config, &folder, topology)?;
     let node = start_node(&config, &folder, topology, &cores, storage)?;
+    let operator = node.operator(args, &config, log);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
-    let stopper = node.shards.stopper();
-    let served = runtime.block_on(attend(&config, node.state.clone()));
-    node.state.set_phase(Phase::Stopping);
-    stopper.stop();
-    node.shards.join();
+    let Node { shards, state, .. } = node;
+    let served = runtime.block_on(async {
+        let served = attend(&config, state.clone(), operator).await;
+        state.set_phase(Phase::Stopping);
+        drain(shards).await;
+        served
+    });
     admin::remove(&config.server.data);
     tracing::info!("stopped");
     served
@@ -94,6 +104,23 @@ impl Storage {
 struct Node {
     shards: Shards,
     state: ServerState,
+    trust: Arc<Trust>,
+    inboxes: Vec<Inbox>,
+    rates: Arc<UserRates>,
+}
+
+impl Node {
+    fn operator(&self, args: &ServeArgs, config: &Config, log: LogLevel) -> Operator {
+        let (inboxes, rates) = (self.inboxes.clone(), self.rates.clone());
+        let parts: Vec<Box<dyn Reloadable>> = vec![
+            Box::new(AuthPart(self.trust.clone())),
+            Box::new(SettingsPart { inboxes, rates }),
+            Box::new(LogPart(log)),
+            Box::new(TlsPart(self.state.certificates().cloned())),
+        ];
+        let reloader = Reloader::new(args.clone(), config.clone(), parts);
+        Operator::new(self.trust.clone(), self.inboxes.clone(), reloader)
+    }
 }
 
 fn start_node(
@@ -103,13 +130,14 @@ fn start_node(
     cores: &[usize],
     storage: Storage,
 ) -> Result<Node> {
-    let (keys, development) = auth::verifier(config)?;
-    if development {
+    let trust = Arc::new(auth::trust(config)?);
+    if trust.trusted().development {
         tracing::warn!(
             "no signing key is configured: whoever can read {} can make tokens; set auth.* before production",
             config.server.data.join(gateway::auth::dev_key::DEV_KEY_FILE).display()
         );
     }
+    let certificates = Certificates::open(config)?;
     let node_config = node_config(config, topology);
     let ports = lanes(&node_config, OsEntropy.next_u64() | 1).into_diagnostic()?;
     let mut registry = Registry::with_prefix("shardwire");
@@ -117,13 +145,22 @@ fn start_node(
         metrics.register(registry.sub_registry_with_label(("partition".into(), number.to_string().into())));
     }
     register_recovery(&storage.opened.recovery, &mut registry);
-    let keys: Arc<dyn gateway::auth::TokenVerifier> = Arc::new(keys);
+    if let Some(certificates) = &certificates {
+        certificates.register(&mut registry);
+    }
+    let keys: Arc<dyn gateway::auth::TokenVerifier> = trust.clone();
     let board = Board::default();
     let parts = assemble(&node_config, storage.opened.partitions, ports, &keys, &mut OsEntropy, &board, &mut registry);
     let gateways = parts.iter().map(ShardParts::gateway_metrics).collect();
+    let inboxes = parts.iter().map(ShardParts::inbox).collect();
+    let rates = parts.first().map(ShardParts::rates).ok_or_else(|| miette::miette!("there is no shard"))?;
     let (store, disk) = (storage.store, storage.disk);
     let runner = move |job| partition::run_job(job, &*store, &disk);
-    let shards = spawn_shards(&options(config), specs(parts, topology, cores, &folder.journal_path()), runner);
+    let shards = spawn_shards(
+        &options(config, certificates.as_ref()),
+        specs(parts, topology, cores, &folder.journal_path()),
+        runner,
+    );
     let shards = shards.into_diagnostic().wrap_err("cannot start serving")?;
     for ((number, metrics), driver) in (0u16..).zip(shards.metrics()).zip(shards.drivers()) {
         metrics.register(*driver, registry.sub_registry_with_label(("shard".into(), number.to_string().into())));
@@ -143,8 +180,9 @@ fn start_node(
         gateways,
         partitions: storage.metrics,
         board,
+        certificates,
     });
-    Ok(Node { shards, state })
+    Ok(Node { shards, state, trust, inboxes, rates })
 }
 
 /// What this start found; it does not change until the next.
@@ -175,6 +213,7 @@ fn node_config(config: &Config, topology: Topology) -> NodeConfig {
             ping_interval_ms: limits.ping_interval_ms,
             auth_timeout_ms: limits.auth_timeout_ms,
             out_buffer_bytes: limits.out_buffer_bytes,
+            drain_spread_ms: limits.drain_spread_ms,
             max_connections: unlimited(limits.connections.div_ceil(u32::from(topology.shards))),
             ..gateway::Limits::default()
         },
@@ -184,9 +223,10 @@ fn node_config(config: &Config, topology: Topology) -> NodeConfig {
     }
 }
 
-fn options(config: &Config) -> Options {
+fn options(config: &Config, certificates: Option<&Certificates>) -> Options {
     Options {
         listeners: vec![(Protocol::Native, config.server.native), (Protocol::WebSocket, config.server.ws)],
+        tls: certificates.map(|certificates| certificates.server().clone()),
         own_descriptors: true,
         ..Options::default()
     }
@@ -207,7 +247,7 @@ fn specs(parts: Vec<ShardParts>, topology: Topology, cores: &[usize], journal: &
 }
 
 /// Serves HTTP and the admin socket, says `ready`, and returns when the process is told to stop.
-async fn attend(config: &Config, state: ServerState) -> Result<()> {
+async fn attend(config: &Config, state: ServerState, operator: Operator) -> Result<()> {
     let http = bind(config.server.http).await?;
     let metrics = match config.server.metrics {
         Some(address) => Some(bind(address).await?),
@@ -217,16 +257,24 @@ async fn attend(config: &Config, state: ServerState) -> Result<()> {
     state.set_http(http_address);
     let served = tokio::spawn(http::serve(http, metrics, state.clone()));
     let data = config.server.data.clone();
-    let admin_state = state.clone();
-    let admin = tokio::spawn(async move { admin::serve(&data, admin_state).await });
+    let (admin_state, admin_operator) = (state.clone(), operator.clone());
+    let admin = tokio::spawn(async move { admin::serve(&data, admin_state, admin_operator).await });
     state.set_phase(Phase::Serving);
     say_ready(&state)?;
     tokio::select! {
         result = stop_signal() => result?,
+        result = reload_signals(operator) => result?,
         ended = served => tracing::error!(?ended, "HTTP ended"),
         ended = admin => tracing::error!(?ended, "the admin socket ended"),
     }
     Ok(())
+}
+
+/// Stops the shards and waits for their end; HTTP goes on saying so meanwhile.
+async fn drain(shards: Shards) {
+    shards.stopper().stop();
+    // A panic on a shard has ended the process already.
+    let _ = tokio::task::spawn_blocking(move || shards.join()).await;
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener> {
@@ -236,13 +284,26 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
 /// The one line on stdout.
 fn say_ready(state: &ServerState) -> Result<()> {
     let Addresses { native, ws, http } = state.addresses();
-    let line = format!("ready native={native} ws={ws} http={http} shards={} store=embedded\n", state.shards());
+    let tls = if state.certificates().is_some() { " tls=on" } else { "" };
+    let line = format!("ready native={native} ws={ws} http={http} shards={} store=embedded{tls}\n", state.shards());
     let mut stdout = std::io::stdout().lock();
     // A closed stdout must not stop a server that logs to stderr.
     if let Err(error) = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
         tracing::warn!(%error, "cannot say `ready` on stdout");
     }
     Ok(())
+}
+
+/// Reloads at every SIGHUP.
+async fn reload_signals(operator: Operator) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = signal(SignalKind::hangup()).into_diagnostic()?;
+    while hangup.recv().await.is_some() {
+        let operator = operator.clone();
+        // What came of it is in the log.
+        let _ = tokio::task::spawn_blocking(move || operator.reload()).await;
+    }
+    std::future::pending().await
 }
 
 async fn stop_signal() -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use gateway::auth::revoked::Revocation;
 use miette::{IntoDiagnostic, Result};
 
 use crate::admin;
@@ -21,6 +22,9 @@ pub fn run(args: &StatusArgs) -> Result<()> {
     }
     super::token::print(&text(&status))
 }
+
+/// Revocations shown as text.
+const REVOKED_SHOWN: usize = 10;
 
 fn text(status: &Status) -> String {
     let mut out = String::new();
@@ -45,6 +49,16 @@ fn text(status: &Status) -> String {
             line.journal_segments,
             if line.poisoned { "  refusing sends: a write failed" } else { "" }
         );
+    }
+    let keys = if status.development_key { "the development key".to_owned() } else { status.keys.join(", ") };
+    let _ = writeln!(out, "tokens are verified with: {keys}");
+    for Revocation { user, device, at_s } in status.revoked.iter().take(REVOKED_SHOWN) {
+        let device = device.map_or("every device".to_owned(), |device| format!("device {device}"));
+        let _ = writeln!(out, "revoked: user {user}, {device}: tokens issued until {at_s} s since 1970");
+    }
+    let more = status.revoked.len().saturating_sub(REVOKED_SHOWN);
+    if more > 0 {
+        let _ = writeln!(out, "revoked: {more} more, with --json");
     }
     out
 }

@@ -10,11 +10,12 @@ use std::path::PathBuf;
 
 use confique::Config as Confique;
 use schema::limits;
+use serde::Serialize;
 
 pub use load::{ConfigError, Layer, load, template};
 
 /// Everything `shardwire serve` can be told.
-#[derive(Debug, Clone, Confique)]
+#[derive(Debug, Clone, Confique, Serialize)]
 #[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
 pub struct Config {
     /// Where it listens and how it spreads over cores.
@@ -29,6 +30,9 @@ pub struct Config {
     /// HTTP and WebSocket.
     #[config(nested)]
     pub http: Http,
+    /// TLS, on every listener or on none.
+    #[config(nested)]
+    pub tls: Tls,
     /// How messages are kept.
     #[config(nested)]
     pub storage: Storage,
@@ -38,7 +42,7 @@ pub struct Config {
 }
 
 /// Where it listens and how it spreads over cores.
-#[derive(Debug, Clone, Confique)]
+#[derive(Debug, Clone, Confique, Serialize)]
 #[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
 pub struct Server {
     /// The data folder: messages, keys, the admin socket. Made at the first start. (restart)
@@ -64,16 +68,16 @@ pub struct Server {
 }
 
 /// What one client may do.
-#[derive(Debug, Clone, Confique)]
+#[derive(Debug, Clone, Confique, Serialize)]
 #[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
 pub struct Limits {
     /// Sends one session may have unanswered. 1 to 65536; 0 = unlimited. (restart)
     #[config(default = 4096)]
     pub in_flight_per_session: u32,
-    /// Sends a user may make in a second, over all sessions. 0 = unlimited. (restart)
+    /// Sends a user may make in a second, over all sessions. 0 = unlimited. (reloadable)
     #[config(default = 1000)]
     pub sends_per_second_per_user: u32,
-    /// Sends a user may make at once before the rate counts. 0 = unlimited. (restart)
+    /// Sends a user may make at once before the rate counts. 0 = unlimited. (reloadable)
     #[config(default = 5000)]
     pub burst_per_user: u32,
     /// Largest frame in bytes, its length prefix included. 1024 to 1048576. (restart)
@@ -94,30 +98,30 @@ pub struct Limits {
     /// A connection must authenticate within so long, ms. 1000 to 60000. (restart)
     #[config(default = 10000)]
     pub auth_timeout_ms: u32,
-    /// A server that stops tells its clients to come back within so long of each other, ms. 0 to 600000. (restart)
+    /// A server that stops tells its clients to come back within so long of each other, ms. 0 to 600000. (reloadable)
     #[config(default = 5000)]
     pub drain_spread_ms: u32,
 }
 
 /// Who may come in. With no key set, the data folder's development key (HS256, made at the first start, mode 0600) is
 /// the only one.
-#[derive(Debug, Clone, Confique)]
+#[derive(Debug, Clone, Confique, Serialize)]
 #[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
 pub struct Auth {
-    /// File with an HS256 secret, at least 32 bytes. (restart)
+    /// File with an HS256 secret, at least 32 bytes. (reloadable)
     pub hs256_secret_file: Option<PathBuf>,
-    /// PEM file with an Ed25519 public key, for EdDSA tokens. (restart)
+    /// PEM file with an Ed25519 public key, for EdDSA tokens. (reloadable)
     pub eddsa_public_key_file: Option<PathBuf>,
-    /// PEM file with a P-256 public key, for ES256 tokens. (restart)
+    /// PEM file with a P-256 public key, for ES256 tokens. (reloadable)
     pub es256_public_key_file: Option<PathBuf>,
-    /// PEM file with an RSA public key of 2048 to 8192 bits, for RS256 tokens. (restart)
+    /// PEM file with an RSA public key of 2048 to 8192 bits, for RS256 tokens. (reloadable)
     pub rs256_public_key_file: Option<PathBuf>,
-    /// JWKS file (RFC 7517): several keys (RS256, ES256, EdDSA, HS256), each for the tokens that name its key id. (restart)
+    /// JWKS file (RFC 7517): several keys (RS256, ES256, EdDSA, HS256), each for the tokens that name its key id. (reloadable)
     pub jwks_file: Option<PathBuf>,
-    /// Audiences: a token's `aud` must be or hold one of them. Empty = `aud` is not looked at. (restart)
+    /// Audiences: a token's `aud` must be or hold one of them. Empty = `aud` is not looked at. (reloadable)
     #[config(default = [])]
     pub audiences: Vec<String>,
-    /// Issuers: a token's `iss` must be one of them. Empty = `iss` is not looked at. (restart)
+    /// Issuers: a token's `iss` must be one of them. Empty = `iss` is not looked at. (reloadable)
     #[config(default = [])]
     pub issuers: Vec<String>,
 }
@@ -132,16 +136,27 @@ impl Auth {
 }
 
 /// HTTP and WebSocket.
-#[derive(Debug, Clone, Confique)]
+#[derive(Debug, Clone, Confique, Serialize)]
 #[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
 pub struct Http {
-    /// Host names that a WebSocket's Host and Origin may carry besides the listeners' own. Names without port. (restart)
+    /// Host names that a WebSocket's Host and Origin may carry besides the listeners' own. Names without port. (reloadable)
     #[config(default = [])]
     pub allowed_hosts: Vec<String>,
 }
 
+/// TLS, on every listener or on none.
+#[derive(Debug, Clone, Confique, Serialize)]
+#[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
+pub struct Tls {
+    /// PEM file with the server's certificate, then those that sign it. With it, listeners speak TLS and nothing else.
+    /// (reloadable)
+    pub cert_file: Option<PathBuf>,
+    /// PEM file with its private key: PKCS#8, SEC1 or PKCS#1, without a passphrase. (reloadable)
+    pub key_file: Option<PathBuf>,
+}
+
 /// How messages are kept.
-#[derive(Debug, Clone, Confique)]
+#[derive(Debug, Clone, Confique, Serialize)]
 #[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
 pub struct Storage {
     /// A partition's memory table is written to the store when it reaches this, bytes. 1048576 to 1073741824. (restart)
@@ -156,10 +171,10 @@ pub struct Storage {
 }
 
 /// Logs, on stderr.
-#[derive(Debug, Clone, Confique)]
+#[derive(Debug, Clone, Confique, Serialize)]
 #[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
 pub struct Log {
-    /// Least level shown: error, warn, info, debug or trace. (restart)
+    /// Least level shown: error, warn, info, debug or trace. (reloadable)
     #[config(default = "info")]
     pub level: String,
 }
@@ -196,6 +211,14 @@ impl Config {
             let value = self.storage.journal_segment_bytes.to_string();
             let allowed = "a multiple of 4096".to_owned();
             return Err(load::OutOfBounds { key: "storage.journal_segment_bytes", value, allowed });
+        }
+        if self.tls.cert_file.is_some() != self.tls.key_file.is_some() {
+            let (key, value) = match &self.tls.cert_file {
+                Some(file) => ("tls.cert_file", file),
+                None => ("tls.key_file", self.tls.key_file.as_ref().unwrap_or(&self.server.data)),
+            };
+            let allowed = "tls.cert_file and tls.key_file are set together, or neither".to_owned();
+            return Err(load::OutOfBounds { key, value: value.display().to_string(), allowed });
         }
         let levels = ["error", "warn", "info", "debug", "trace"];
         if !levels.contains(&self.log.level.as_str()) {

@@ -13,6 +13,7 @@ use schema::envelope::Class;
 use storage_writer::partition::Partition;
 
 use super::board::Board;
+use super::changes::Inbox;
 use super::core::{OpenGateways, ShardCore};
 use super::hub::{Hub, HubMetrics};
 use super::topology::Topology;
@@ -51,6 +52,7 @@ pub struct ShardParts {
     hub: Hub,
     waker: Waker,
     board: Board,
+    inbox: Inbox,
     open_gateways: OpenGateways,
 }
 
@@ -75,12 +77,22 @@ impl ShardParts {
         self.gateway_metrics.clone()
     }
 
+    /// How fast users may send; one for all shards.
+    pub fn rates(&self) -> Arc<UserRates> {
+        self.rates.clone()
+    }
+
+    /// Where changes for the shard are left.
+    pub fn inbox(&self) -> Inbox {
+        self.inbox.clone()
+    }
+
     /// The shard's core; call it on the shard's thread.
     pub fn into_core(self) -> ShardCore {
         let seed = self.config.hash_seed;
         let gateway = gateway::Shard::new(self.config, self.auth, self.rates, self.gateway_metrics);
         let router = self.hosts_router.then(|| Router::new(MemoryDirectory::new(seed), self.router_metrics));
-        ShardCore::new(gateway, self.partitions, router, self.hub, self.board, self.open_gateways)
+        ShardCore::new(gateway, self.partitions, router, self.hub, (self.board, self.inbox), self.open_gateways)
     }
 }
 
@@ -155,6 +167,7 @@ pub fn assemble(
             hosts_router,
             partitions,
             waker: port.waker(),
+            inbox: Inbox::new(port.waker()),
             hub: Hub::new(shard, topology, port, hub_metrics),
             board: board.clone(),
             open_gateways: open_gateways.clone(),

@@ -16,6 +16,7 @@ use schema::envelope::Envelope;
 use storage_writer::partition::{Job, JobDone, Partition};
 
 use super::board::Board;
+use super::changes::Inbox;
 use super::hub::Hub;
 use super::topology::Part;
 
@@ -55,6 +56,7 @@ pub struct ShardCore {
     hub: Hub,
     board: Board,
     board_due_ns: u64,
+    inbox: Inbox,
     /// Lanes held more than one drain's budget.
     more: bool,
     now: Now,
@@ -69,7 +71,7 @@ impl ShardCore {
         partitions: Vec<Partition>,
         router: Option<Router<MemoryDirectory>>,
         hub: Hub,
-        board: Board,
+        (board, inbox): (Board, Inbox),
         open_gateways: OpenGateways,
     ) -> Self {
         debug_assert!(partitions.is_sorted_by_key(Partition::number));
@@ -80,6 +82,7 @@ impl ShardCore {
             hub,
             board,
             board_due_ns: 0,
+            inbox,
             more: false,
             now: Now::default(),
             open_gateways,
@@ -175,6 +178,9 @@ impl Core for ShardCore {
 
     fn turn(&mut self, now: Now) {
         self.now = now;
+        for change in self.inbox.take() {
+            self.gateway.change(now, &change, &mut self.hub);
+        }
         self.more = self.hub.drain(DRAIN_BUDGET);
         self.settle(now);
         for place in 0..self.partitions.len() {

@@ -2,6 +2,7 @@
 
 mod assembly;
 mod board;
+mod changes;
 mod core;
 mod gaps;
 mod hub;
@@ -9,6 +10,7 @@ mod topology;
 
 pub use assembly::{CREDITS_PER_PARTITION, NodeConfig, ShardParts, assemble, lanes};
 pub use board::Board;
+pub use changes::Inbox;
 pub use core::{OpenGateways, ShardCore};
 pub use hub::{Hub, HubMetrics};
 pub use topology::{Part, Topology};

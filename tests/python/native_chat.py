@@ -1,11 +1,14 @@
 """Two users chat over native frames with nothing of ours but schema/fbs/client.fbs and docs/PROTOCOL.md.
 
     python3 tests/python/native_chat.py 127.0.0.1:7400 TOKEN_OF_USER TOKEN_OF_ANOTHER
+
+With `tls://` before the address it goes through TLS; SSL_CERT_FILE names the authorities to trust.
 """
 
 import importlib
 import pathlib
 import socket
+import ssl
 import sys
 
 import flatbuffers
@@ -59,8 +62,10 @@ class Session:
     """One connection; frames that were not asked for wait."""
 
     def __init__(self, address, token):
-        host, port = address.rsplit(":", 1)
+        host, port = address.removeprefix("tls://").rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), timeout=PATIENCE_S)
+        if address.startswith("tls://"):
+            self.socket = ssl.create_default_context().wrap_socket(self.socket, server_hostname=host)
         self.input, self.waiting = b"", []
         self.say("Hello", version_min=1, version_max=1, token=token.encode(), agent=b"native_chat.py")
         self.welcome = self.expect("Welcome")

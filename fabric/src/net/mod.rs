@@ -2,4 +2,5 @@
 
 pub mod readiness;
 pub mod tcp;
+pub mod tls;
 pub mod websocket;

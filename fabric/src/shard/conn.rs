@@ -31,6 +31,8 @@ pub(super) const LISTED: u8 = 32;
 
 /// Nothing more will be read from it.
 pub(super) const ENDED: u8 = 64;
+/// It speaks TLS; the skin has its session.
+pub(super) const TLS: u8 = 128;
 
 pub(super) struct Conn {
     pub(super) id: ConnId,
@@ -90,16 +92,31 @@ impl Conn {
 pub(super) struct Outgoing {
     pub(super) data: Vec<u8>,
     from: usize,
+    /// Bytes of the core's that these are, sealed or as they were.
+    plain: usize,
 }
 
 impl Outgoing {
-    pub(super) fn new(data: Vec<u8>) -> Self {
-        Self { data, from: 0 }
+    pub(super) const fn new(data: Vec<u8>, plain: usize) -> Self {
+        Self { data, from: 0, plain }
+    }
+
+    /// So many more bytes were written; how many of the core's these were.
+    fn advance(&mut self, bytes: usize) -> usize {
+        let plain = share(self.plain, bytes, self.data.len() - self.from);
+        self.from += bytes;
+        self.plain -= plain;
+        plain
     }
 
     fn rest(&self) -> &[u8] {
         &self.data[self.from..]
     }
+}
+
+/// How many of `plain` bytes are done when `sent` of the `all` bytes they became are: all of them at the end.
+pub(super) const fn share(plain: usize, sent: usize, all: usize) -> usize {
+    if plain == all { sent } else { plain * sent / all }
 }
 
 // SAFETY: the bytes are on the heap, where they stay while the value moves, and nothing changes them while the
@@ -122,9 +139,8 @@ pub(super) async fn write<C: Core + 'static>(skin: Rc<Skin<C>>, conn: Rc<Conn>, 
         match result {
             Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
             Ok(bytes) => {
-                out.from += bytes;
                 count(&skin.tally.bytes_out, bytes as u64);
-                skin.written(&conn, bytes);
+                skin.written(&conn, out.advance(bytes));
                 if out.rest().is_empty() {
                     break Ok(());
                 }

@@ -71,6 +71,18 @@ shard_metrics! {
     writes: "socket_writes", "Writes to sockets";
     /// Bytes written to sockets.
     bytes_out: "socket_written_bytes", "Bytes written to sockets";
+    /// TLS handshakes that ended well.
+    tls_handshakes: "tls_handshakes", "TLS handshakes that ended well";
+    /// Those that took up an earlier session.
+    tls_resumed: "tls_resumed", "TLS handshakes that took up an earlier session";
+    /// Handshakes that failed.
+    tls_failures: "tls_handshake_failures", "TLS handshakes that failed";
+    /// Connections that did not speak TLS to a listener that does.
+    tls_plain: "tls_plain_connections", "Connections closed because they did not speak TLS";
+    /// Connections that broke the protocol after their handshake.
+    tls_errors: "tls_errors", "Connections closed because they broke TLS after their handshake";
+    /// Connections that ended without a close notify.
+    tls_truncated: "tls_truncated", "TLS connections that ended without a close notify";
     /// Journal blocks written.
     journal_writes: "journal_writes", "Journal blocks written";
     /// Bytes of journal blocks.

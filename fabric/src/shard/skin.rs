@@ -4,6 +4,8 @@
 //! monoio polls after the tasks that were ready, so that one turn answers all inputs of a wake. What must stay true: the
 //! core is never borrowed across an await, and [`Skin::turn`] runs once for any number of inputs.
 
+mod dirty;
+mod tls;
 mod turn;
 
 use std::cell::{Cell, RefCell};
@@ -19,7 +21,7 @@ use bytes::Bytes;
 use monoio::net::TcpStream;
 
 use super::Stopper;
-use super::conn::{CLOSING, Conn, ENDED, LISTED, MORE, PAUSED, REPORTED, WRITING};
+use super::conn::{CLOSING, Conn, ENDED, LISTED, MORE, PAUSED, REPORTED, TLS, WRITING};
 use super::jobs::Jobs;
 use super::journal::Journals;
 use super::metrics::{ShardMetrics, Tally, count};
@@ -27,9 +29,12 @@ use super::pool::Pool;
 use crate::core::{Core, Protocol};
 use crate::net::readiness::{Readiness, Ready};
 use crate::net::tcp;
+use crate::net::tls::Server;
 use crate::time::{Clock, Now, SystemClock};
 use crate::timer::Wheel;
 use crate::wake::Waker;
+use dirty::Dirty;
+use tls::Tls;
 
 /// How often a turn looks for output that its own sends made room for. What is left then waits for the next turn.
 const FLUSH_ROUNDS: usize = 4;
@@ -51,6 +56,7 @@ pub(super) struct Parts<C: Core> {
     pub(super) core: C,
     pub(super) waker: Waker,
     pub(super) readiness: Readiness,
+    pub(super) tls: Option<Server>,
     pub(super) jobs: Jobs<C::Job, C::JobDone>,
     pub(super) journals: Journals,
     pub(super) ring: Option<RawFd>,
@@ -68,6 +74,8 @@ pub(super) struct Skin<C: Core> {
     ready: RefCell<Vec<Ready>>,
     /// Every open socket, by its descriptor.
     sockets: RefCell<Vec<Option<Rc<Conn>>>>,
+    /// What connections that speak TLS need; with it, all do.
+    tls: Option<RefCell<Tls>>,
     /// The sockets of the core's connections, by index; [`NONE`] where there is none.
     conns: RefCell<Vec<RawFd>>,
     buffer: RefCell<Box<[u8]>>,
@@ -95,42 +103,12 @@ pub(super) struct Skin<C: Core> {
     unsubmitted: Cell<bool>,
     stopper: Stopper,
     stopping: Cell<bool>,
+    /// Sockets that the core knows no more and whose peers have not ended yet.
+    lingering: Cell<usize>,
     ended: Cell<bool>,
     turns: Cell<u64>,
     pub(super) tally: Tally,
     metrics: ShardMetrics,
-}
-
-/// Something happened: a turn is due.
-#[derive(Default)]
-pub(super) struct Dirty {
-    set: Cell<bool>,
-    main: RefCell<Option<TaskWaker>>,
-}
-
-impl Dirty {
-    pub(super) fn mark(&self) {
-        if !self.set.replace(true)
-            && let Some(main) = &*self.main.borrow()
-        {
-            main.wake_by_ref();
-        }
-    }
-
-    /// Ready once something has happened since the last time.
-    pub(super) async fn wait(&self) {
-        poll_fn(|context| {
-            if self.set.take() {
-                return Poll::Ready(());
-            }
-            let mut main = self.main.borrow_mut();
-            if !main.as_ref().is_some_and(|known| known.will_wake(context.waker())) {
-                *main = Some(context.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
-    }
 }
 
 impl<C: Core + 'static> Skin<C> {
@@ -142,6 +120,7 @@ impl<C: Core + 'static> Skin<C> {
             readiness: RefCell::new(parts.readiness),
             ready: RefCell::new(Vec::new()),
             sockets: RefCell::new(Vec::new()),
+            tls: parts.tls.map(Tls::new).map(RefCell::new),
             conns: RefCell::new(Vec::new()),
             buffer: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             chunks: RefCell::new(Vec::new()),
@@ -163,6 +142,7 @@ impl<C: Core + 'static> Skin<C> {
             unsubmitted: Cell::new(false),
             stopper: parts.stopper,
             stopping: Cell::new(false),
+            lingering: Cell::new(0),
             ended: Cell::new(false),
             turns: Cell::new(0),
             tally: Tally::default(),
@@ -200,6 +180,10 @@ impl<C: Core + 'static> Skin<C> {
         };
         let fd = socket.as_raw_fd();
         let conn = Rc::new(Conn::new(id, socket));
+        if let Some(tls) = &self.tls {
+            conn.set(TLS);
+            tls.borrow_mut().expect(fd, protocol);
+        }
         let before = put(&mut self.conns.borrow_mut(), id.index as usize, fd, NONE);
         assert_eq!(before, NONE, "the core gave a place to two connections");
         put(&mut self.sockets.borrow_mut(), fd as usize, Some(conn.clone()), None);
@@ -232,22 +216,25 @@ impl<C: Core + 'static> Skin<C> {
     }
 
     /// Reads once. `ends`: the peer's end is behind what there is.
-    fn receive(&self, conn: &Conn, ends: bool) {
+    fn receive(&self, conn: &Rc<Conn>, ends: bool) {
         if conn.has(ENDED) || conn.has(PAUSED) && !conn.has(CLOSING) {
             return; // a paused one is asked again when it is resumed
         }
         let mut buffer = self.buffer.borrow_mut();
-        match tcp::recv_now(conn.fd(), &mut buffer) {
+        let kept = if conn.has(TLS) { self.restore_tls(conn, &mut buffer) } else { 0 };
+        match tcp::recv_now(conn.fd(), &mut buffer[kept..]) {
             Ok(0) => self.read_ended(conn),
             Ok(bytes) => {
                 count(&self.tally.reads, 1);
                 count(&self.tally.bytes_in, bytes as u64);
-                if !conn.has(CLOSING) {
+                if conn.has(TLS) && !conn.has(CLOSING) {
+                    self.receive_tls(conn, &mut buffer[..kept + bytes]);
+                } else if !conn.has(CLOSING) {
                     let now = self.now();
                     self.core.borrow_mut().received(now, conn.id, &buffer[..bytes]);
                     self.dirty.mark();
                 }
-                if ends || bytes == buffer.len() {
+                if ends || kept + bytes == buffer.len() {
                     self.read_again(conn);
                 }
             }
@@ -269,6 +256,9 @@ impl<C: Core + 'static> Skin<C> {
     fn read_ended(&self, conn: &Conn) {
         conn.set(ENDED);
         if !conn.has(CLOSING) {
+            if conn.has(TLS) {
+                self.count_truncated(conn);
+            }
             self.report_closed(conn);
         }
         self.drop_ended(conn);
@@ -280,7 +270,13 @@ impl<C: Core + 'static> Skin<C> {
             let fd = conn.fd().as_raw_fd() as usize;
             // Once all are closed there is no place any more.
             let gone = self.sockets.borrow_mut().get_mut(fd).and_then(Option::take);
-            debug_assert!(gone.is_none_or(|held| held.id == conn.id));
+            if let Some(held) = gone {
+                debug_assert!(held.id == conn.id);
+                self.lingering.set(self.lingering.get() - 1);
+                if self.stopping.get() {
+                    self.dirty.mark(); // perhaps the last
+                }
+            }
         }
     }
 
@@ -327,6 +323,10 @@ impl<C: Core + 'static> Skin<C> {
             return;
         }
         conn.set(REPORTED);
+        self.lingering.set(self.lingering.get() + 1);
+        if let Some(tls) = &self.tls {
+            tls.borrow_mut().forget(conn.fd().as_raw_fd());
+        }
         self.conns.borrow_mut()[conn.id.index as usize] = NONE;
         self.metrics.sockets.dec();
         let now = self.now();
@@ -364,6 +364,16 @@ impl<C: Core + 'static> Skin<C> {
             conn.shutdown(Shutdown::Both);
         }
         self.tally.add_to(&self.metrics);
+    }
+
+    /// The shard is told to stop, and its core does not know yet.
+    pub(super) fn stop_is_due(&self) -> bool {
+        self.stopper.is_set() && !self.stopping.get()
+    }
+
+    /// The shard is told to stop: nobody new is let in.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopper.is_set() || self.is_ended()
     }
 
     /// The shard has stopped; its tasks end.

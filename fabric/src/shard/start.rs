@@ -220,7 +220,8 @@ where
     let jobs = Jobs::new(pool, spec.waker.clone());
     let waker = spec.waker;
     runtime.block_on(async move {
-        let parts = Parts { core, waker: waker.clone(), readiness, jobs, journals, ring, rings, stopper, metrics };
+        let tls = options.tls;
+        let parts = Parts { core, waker: waker.clone(), readiness, tls, jobs, journals, ring, rings, stopper, metrics };
         let skin: Rc<Skin<C>> = Skin::new(parts);
         tasks::run(skin, waker, listeners).await;
     });

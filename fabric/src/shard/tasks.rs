@@ -30,7 +30,7 @@ pub(super) async fn run<C: Core + 'static>(skin: Rc<Skin<C>>, waker: Waker, list
     let mut streams = Vec::new();
     for (protocol, listener) in listeners {
         let stream = Rc::new(tcp::adopt(OwnedFd::from(listener)).expect("a listener joins the runtime"));
-        streams.push(stream.clone());
+        streams.push((protocol, stream.clone()));
         monoio::spawn(accept(skin.clone(), protocol, stream));
     }
     monoio::spawn(read(skin.clone(), events));
@@ -40,14 +40,30 @@ pub(super) async fn run<C: Core + 'static>(skin: Rc<Skin<C>>, waker: Waker, list
     skin.dirty.mark();
     loop {
         skin.dirty.wait().await;
+        // Before the core hears of it: what waits in a listener now is told to go with everybody else, and the next
+        // connection finds whoever has the port then.
+        if skin.stop_is_due() {
+            close_listeners(&skin, &mut streams);
+        }
         if skin.turn() {
             break;
         }
     }
-    for listener in streams.drain(..) {
+    end(skin, &waker).await;
+}
+
+/// Takes the connections that the kernel has already made, then closes the listeners.
+fn close_listeners<C: Core + 'static>(skin: &Skin<C>, listeners: &mut Vec<(Protocol, Rc<TcpStream>)>) {
+    for (protocol, listener) in listeners.drain(..) {
+        for _ in 0..tcp::BACKLOG {
+            match tcp::accept_now(borrow(&listener), !skin.rings) {
+                Ok((socket, peer)) => skin.accepted(protocol, socket, peer),
+                Err(_) => break,
+            }
+        }
+        // Its task holds the socket until it sees the end; the port is free from here on.
         tcp::shutdown(borrow(&listener), Shutdown::Both);
     }
-    end(skin, &waker).await;
 }
 
 /// Lets every task see the end, so that sockets are closed and the core is dropped on its thread.
@@ -78,10 +94,10 @@ fn borrow(stream: &TcpStream) -> BorrowedFd<'_> {
 
 async fn accept<C: Core + 'static>(skin: Rc<Skin<C>>, protocol: Protocol, listener: Rc<TcpStream>) {
     let mut backoff = BACKOFF[0];
-    while !skin.is_ended() {
+    while !skin.is_stopping() {
         let mut failed = listener.readable(false).await.err();
         for _ in 0..ACCEPTS {
-            if failed.is_some() || skin.is_ended() {
+            if failed.is_some() || skin.is_stopping() {
                 break;
             }
             match tcp::accept_now(borrow(&listener), !skin.rings) {
@@ -97,13 +113,13 @@ async fn accept<C: Core + 'static>(skin: Rc<Skin<C>>, protocol: Protocol, listen
                 Err(error) => failed = Some(error),
             }
         }
-        if let Some(error) = failed.filter(|_| !skin.is_ended()) {
+        if let Some(error) = failed.filter(|_| !skin.is_stopping()) {
             // No descriptors or memory: the connection waits in the kernel until there are some.
             count(&skin.tally.accept_errors, 1);
             tracing::warn!(%error, again_in = ?backoff, "a connection could not be accepted");
             sleep(backoff).await;
             backoff = (backoff * 2).min(BACKOFF[1]);
-        } else if !skin.rings && !skin.is_ended() {
+        } else if !skin.rings && !skin.is_stopping() {
             skin.next_turn().await;
         }
     }

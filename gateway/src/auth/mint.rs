@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
@@ -148,6 +148,8 @@ pub struct PemPair {
     pub private: String,
     /// SubjectPublicKeyInfo, for [`super::Keys::add`].
     pub public: String,
+    kind: KeyKind,
+    raw: Vec<u8>,
 }
 
 impl std::fmt::Debug for PemPair {
@@ -183,7 +185,21 @@ impl PemPair {
                 (pkcs8, P256, pair.public_key().as_ref().to_vec())
             }
         };
-        Ok(Self { private: pem("PRIVATE KEY", pkcs8.as_ref()), public: pem("PUBLIC KEY", &[prefix, &public].concat()) })
+        let (private, spki) = (pem("PRIVATE KEY", pkcs8.as_ref()), pem("PUBLIC KEY", &[prefix, &public].concat()));
+        Ok(Self { private, public: spki, kind, raw: public })
+    }
+
+    /// The public half as a JWK with this key id, which must need no escaping in JSON.
+    pub fn jwk(&self, id: &str) -> String {
+        let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let numbers = match &self.raw[..] {
+            [4, point @ ..] if self.kind == KeyKind::Es256 => {
+                let (x, y) = point.split_at(point.len() / 2);
+                format!(r#""kty":"EC","crv":"P-256","x":"{}","y":"{}""#, part(x), part(y))
+            }
+            x => format!(r#""kty":"OKP","crv":"Ed25519","x":"{}""#, part(x)),
+        };
+        format!(r#"{{{numbers},"use":"sig","alg":"{}","kid":"{id}"}}"#, self.kind.name())
     }
 }
 

@@ -12,6 +12,7 @@ use schema::ids::{DeviceId, UserId};
 use super::wheel::tick_of;
 use super::{FLAG_FLUSH, FLAG_SLOW, PAUSE_CREDIT, PAUSE_READER, Phase, native};
 use crate::shard::Shard;
+use crate::websocket::unopened;
 use crate::wire::{Dialect, ServerEvent};
 
 /// Output buffers kept for the next connection that needs one.
@@ -116,17 +117,44 @@ impl Shard {
 
     /// Tells a connection why it ends, and ends it. What is queued is still written.
     pub(crate) fn close(&mut self, now: Now, index: u32, code: ErrorCode, egress: &mut dyn Egress) {
-        self.close_as(now, index, code, code.info().close_code, egress);
+        self.end(now, index, (code, code.info().close_code, 0), egress);
     }
 
     /// As [`Self::close`], with a WebSocket close code that is more exact than the table's.
     pub(crate) fn close_as(&mut self, now: Now, index: u32, code: ErrorCode, close: u16, egress: &mut dyn Egress) {
-        if self.conns[index].phase == Phase::Closing {
-            return;
+        self.end(now, index, (code, close, 0), egress);
+    }
+
+    /// As [`Self::close`], with a wait of its own before the client comes back, ms.
+    pub(crate) fn close_until(
+        &mut self,
+        now: Now,
+        index: u32,
+        code: ErrorCode,
+        retry_after_ms: u32,
+        egress: &mut dyn Egress,
+    ) {
+        self.end(now, index, (code, code.info().close_code, retry_after_ms), egress);
+    }
+
+    fn end(
+        &mut self,
+        now: Now,
+        index: u32,
+        (code, close, retry_after_ms): (ErrorCode, u16, u32),
+        egress: &mut dyn Egress,
+    ) {
+        match self.conns[index].phase {
+            Phase::Closing => return,
+            // Still HTTP: what it is told must be HTTP too.
+            Phase::Upgrade => {
+                return self.close_with(now, index, unopened(code, retry_after_ms), egress);
+            }
+            _ => {}
         }
         self.end_session(index, code == ErrorCode::SessionReplaced, egress);
         self.conns[index].phase = Phase::Closing;
-        self.emit(now, index, &ServerEvent::Goodbye { code, text: "", retry_after_ms: 0 });
+        self.emit(now, index, &ServerEvent::Goodbye { code, text: "", retry_after_ms });
         if self.conns[index].websocket.is_some() {
             self.push(now, index, close_frame(close, code.info().name));
         }

@@ -46,6 +46,8 @@ pub(crate) const PAUSE_CREDIT: u8 = 1;
 pub(crate) const PAUSE_READER: u8 = 2;
 /// Reads are paused: more came before the router answered.
 pub(crate) const PAUSE_REGISTER: u8 = 4;
+/// Reads are paused for good: the shard stops and the session waits for its last answers.
+pub(crate) const PAUSE_DRAIN: u8 = 8;
 
 /// One connection. Everything that an idle one does not need is boxed and freed.
 pub(crate) struct Conn {
@@ -64,6 +66,8 @@ pub(crate) struct Conn {
     pub(crate) since: u32,
     /// The device, once authenticated.
     pub(crate) device: u32,
+    /// When its token ends, wall time in s since 1970; `u32::MAX` = never, or after 2106.
+    pub(crate) ends_s: u32,
     /// The user, once authenticated; 0 before.
     pub(crate) user: u64,
     /// The session's epoch, once authenticated.
@@ -89,6 +93,7 @@ impl Conn {
             wake_at: 0,
             since: tick,
             device: 0,
+            ends_s: u32::MAX,
             user: 0,
             epoch: 0,
             input: Vec::new(),

@@ -51,6 +51,7 @@ impl Shard {
         place.user = identity.user.get();
         place.device = identity.device.0;
         place.epoch = epoch;
+        place.ends_s = identity.expires_ms.map_or(u32::MAX, |ms| u32::try_from(ms / 1_000).unwrap_or(u32::MAX));
         place.since = tick_of(now);
         let body = Body::Register { user: identity.user, device: identity.device, epoch };
         let envelope = Envelope::new(Class::Control, body).reply_to(self.address(index));
@@ -72,7 +73,8 @@ impl Shard {
         self.metrics.sessions.inc();
         let welcome = self.welcome(now, index);
         self.emit(now, index, &ServerEvent::Welcome(welcome));
-        self.schedule(index, tick_of(now) + ticks(self.config.limits.idle_timeout_ms));
+        let idle_at = tick_of(now) + ticks(self.config.limits.idle_timeout_ms);
+        self.schedule(index, self.conns[index].ends_at(now).map_or(idle_at, |ends_at| ends_at.min(idle_at)));
         self.resync(now, index, true, egress);
         self.unpause(now, index, PAUSE_REGISTER);
         self.resume_input(now, index, egress);

@@ -60,6 +60,11 @@ impl Shard {
     fn wake_session(&mut self, now: Now, index: u32, egress: &mut dyn Egress) {
         let tick = tick_of(now);
         let idle = ticks(self.config.limits.idle_timeout_ms);
+        let ends_at = self.conns[index].ends_at(now);
+        if ends_at.is_some_and(|ends_at| ends_at <= tick) {
+            self.metrics.sessions_expired.inc();
+            return self.close(now, index, ErrorCode::TokenExpired, egress);
+        }
         let place = &mut self.conns[index];
         let stuck_at = place.moved + idle;
         let waits = place.pending() > 0;
@@ -76,6 +81,7 @@ impl Shard {
             return self.close(now, index, ErrorCode::IdleTimeout, egress);
         }
         let mut next = if waits { idle_at.min(stuck_at) } else { idle_at };
+        next = ends_at.map_or(next, |ends_at| ends_at.min(next));
         if let Some(at) = tidy(place, tick) {
             next = next.min(at);
         }
@@ -89,6 +95,17 @@ impl Shard {
             next = next.min(at.max(tick + 1));
         }
         self.schedule(index, next);
+    }
+}
+
+impl Conn {
+    /// The tick at which its token ends, going by the wall clock as it is now; this one or an earlier when it has ended.
+    pub(crate) fn ends_at(&self, now: Now) -> Option<u32> {
+        if self.ends_s == u32::MAX {
+            return None;
+        }
+        let left_ms = (u64::from(self.ends_s) * 1_000).saturating_sub(now.wall_ms());
+        Some(tick_of(now).saturating_add(ticks(u32::try_from(left_ms).unwrap_or(u32::MAX))))
     }
 }
 

@@ -13,6 +13,7 @@ use fabric::net::websocket::WebSocketError;
 use schema::errors::ErrorCode;
 
 pub use hosts::Hosts;
+pub(crate) use upgrade::unopened;
 pub use upgrade::{Accepted, HEAD_BYTES, PATH, Refused, Token, Upgrade, upgrade};
 
 /// The error table's row for a broken stream of frames. Its close code may be less exact than the stream's own

@@ -152,6 +152,26 @@ fn accept(request: &httparse::Request<'_, '_>, taken: usize, hosts: &Hosts) -> R
     Ok(Upgrade::Accepted(Accepted { taken, dialect, token, response: response.into() }))
 }
 
+/// What a connection hears that ends before it asked to be a WebSocket: the error table's status, and when to come back.
+pub(crate) fn unopened(code: ErrorCode, retry_after_ms: u32) -> Bytes {
+    let info = code.info();
+    let (status, title) = match code {
+        ErrorCode::AuthTimeout => (408, "Request Timeout"),
+        _ => (503, "Service Unavailable"),
+    };
+    let body = format!(
+        "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"code\":\"{code}\",\"detail\":\"{}\"}}\n",
+        info.text
+    );
+    let after_s = retry_after_ms.max(info.retry_after_ms).div_ceil(1_000);
+    let response = format!(
+        "HTTP/1.1 {status} {title}\r\nConnection: close\r\nRetry-After: {after_s}\r\nContent-Type: application/problem+json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    response.into()
+}
+
 impl Refusal {
     fn answer(self) -> Upgrade {
         let code = if self.status == 403 { ErrorCode::ForeignOrigin } else { ErrorCode::BadUpgrade };

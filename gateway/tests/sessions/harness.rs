@@ -45,7 +45,7 @@ impl Egress for Outbox {
     }
 }
 
-/// Tokens are `user:device`.
+/// Tokens are `user:device`, or `user:device:end` with the second at which they end.
 struct Verifier;
 
 impl TokenVerifier for Verifier {
@@ -55,8 +55,10 @@ impl TokenVerifier for Verifier {
         }
         let text = std::str::from_utf8(token).map_err(|_| AuthError::Malformed)?;
         let (user, device) = text.split_once(':').ok_or(AuthError::Malformed)?;
+        let (device, end) = device.split_once(':').unwrap_or((device, ""));
         let user = user.parse().map_err(|_| AuthError::InvalidUser)?;
-        Ok(Identity::of(user, device.parse().map_err(|_| AuthError::Malformed)?))
+        let identity = Identity::of(user, device.parse().map_err(|_| AuthError::Malformed)?);
+        Ok(Identity { expires_ms: end.parse::<u64>().ok().map(|end_s| end_s * 1_000), ..identity })
     }
 }
 
@@ -153,8 +155,13 @@ impl Rig {
 
     /// A native session, registered but not synced; its first `SyncRequest` has this request id.
     pub fn session(&mut self, user: u64, device: u32) -> (ConnId, u64) {
+        self.session_with(&format!("{user}:{device}"))
+    }
+
+    /// As [`Self::session`], with this token.
+    pub fn session_with(&mut self, token: &str) -> (ConnId, u64) {
         let conn = self.accept(Protocol::Native);
-        let hello = self.encoder.hello(format!("{user}:{device}").as_bytes(), b"test", 0);
+        let hello = self.encoder.hello(token.as_bytes(), b"test", 0);
         self.receive(conn, &hello);
         let request = self.register(conn);
         assert_eq!(self.read(conn), [Got::Welcome]);

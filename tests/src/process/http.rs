@@ -1,8 +1,12 @@
-//! A GET over a plain socket.
+//! A GET over a socket, plain or in TLS.
 
-use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
+
+use fabric::core::Protocol;
+
+use super::{Tls, Wire};
 
 /// What came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +33,20 @@ impl Answer {
     /// # Errors
     /// As [`Self::get`].
     pub fn ask(address: SocketAddr, request: &[u8]) -> std::io::Result<Self> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Self::over(TcpStream::connect(address)?, request)
+    }
+
+    /// As [`Self::get`], through TLS.
+    ///
+    /// # Errors
+    /// As [`Self::get`], or when the server is not trusted.
+    pub fn get_tls(address: SocketAddr, authority: &Path, path: &str) -> std::io::Result<Self> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        Self::over(Tls::connect(address, authority, Protocol::WebSocket)?, request.as_bytes())
+    }
+
+    fn over(mut stream: impl Wire, request: &[u8]) -> std::io::Result<Self> {
+        stream.socket().set_read_timeout(Some(Duration::from_secs(10)))?;
         stream.write_all(request)?;
         let mut bytes = Vec::new();
         // A server that refuses may reset what it has not read: what it said before that counts.

@@ -9,11 +9,18 @@ mod native;
 mod programs;
 mod proxy;
 mod server;
+mod tls;
 mod wait;
 
 pub use http::Answer;
+<<<<<<< HEAD
 pub use native::{Got, Native};
 pub use programs::{binary, chromium, example, node, output, python, run_node};
+=======
+pub use native::{Got, Native, Wire};
+pub use programs::{binary, node, output, python, python_with, run_node};
+>>>>>>> main
 pub use proxy::Proxy;
-pub use server::{Options, Server};
+pub use server::{Options, Server, Signal};
+pub use tls::{Authority, Tls};
 pub use wait::{Deadline, Dice};

@@ -1,15 +1,17 @@
 //! A raw native client: frames in, frames out, nothing by itself.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
+use fabric::core::Protocol;
 use schema::encode::{Encoder, SendFields, SendTarget};
 use schema::frame::{FrameRef, frame_len};
 use schema::ids::{ChatId, MessageId, UserId};
 use schema::wire::{Body, EntryKind, Frame, MarkStatus};
 
-use super::Deadline;
+use super::{Deadline, Tls};
 
 /// How long an answer may take, s.
 const PATIENCE_S: u64 = 30;
@@ -45,9 +47,21 @@ impl Got {
     }
 }
 
+/// What a connection goes through.
+pub trait Wire: std::io::Read + std::io::Write {
+    /// The socket below.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Wire for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
 /// One connection.
-pub struct Native {
-    stream: TcpStream,
+pub struct Native<W: Wire = TcpStream> {
+    stream: W,
     input: Vec<u8>,
     /// Writes frames.
     pub encoder: Encoder,
@@ -59,10 +73,7 @@ impl Native {
     /// # Errors
     /// When the server is not there.
     pub fn connect(address: SocketAddr) -> std::io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(Duration::from_secs(PATIENCE_S)))?;
-        Ok(Self { stream, input: Vec::new(), encoder: Encoder::new() })
+        Self::over(TcpStream::connect(address)?)
     }
 
     /// Connects, says hello and waits for the welcome.
@@ -70,7 +81,45 @@ impl Native {
     /// # Errors
     /// When the connection breaks or the answer is no welcome.
     pub fn login(address: SocketAddr, token: &str) -> std::io::Result<Self> {
-        let mut native = Self::connect(address)?;
+        Self::connect(address)?.hello(token)
+    }
+}
+
+impl Native<Tls> {
+    /// Connects through TLS, says hello and waits for the welcome.
+    ///
+    /// # Errors
+    /// As [`Native::login`], or when the server is not trusted.
+    pub fn login_tls(address: SocketAddr, authority: &Path, token: &str) -> std::io::Result<Self> {
+        Self::over(Tls::connect(address, authority, Protocol::Native)?)?.hello(token)
+    }
+
+    /// Says that nothing more comes, and means it.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub fn close_notify(&mut self) -> std::io::Result<()> {
+        self.stream.close_notify()
+    }
+}
+
+impl<W: Wire> Native<W> {
+    /// A connection that stands; nothing is said.
+    ///
+    /// # Errors
+    /// When it has broken.
+    pub fn over(stream: W) -> std::io::Result<Self> {
+        stream.socket().set_nodelay(true)?;
+        stream.socket().set_write_timeout(Some(Duration::from_secs(PATIENCE_S)))?;
+        Ok(Self { stream, input: Vec::new(), encoder: Encoder::new() })
+    }
+
+    /// Says hello and waits for the welcome.
+    ///
+    /// # Errors
+    /// When the connection breaks or the answer is no welcome.
+    pub fn hello(self, token: &str) -> std::io::Result<Self> {
+        let mut native = self;
         let hello = native.encoder.hello(token.as_bytes(), b"shardwire-tests", 0);
         native.write(&hello)?;
         match native.next(PATIENCE_S)? {
@@ -93,7 +142,7 @@ impl Native {
     /// # Errors
     /// When the connection broke.
     pub fn end_writing(&self) -> std::io::Result<()> {
-        self.stream.shutdown(std::net::Shutdown::Write)
+        self.stream.socket().shutdown(std::net::Shutdown::Write)
     }
 
     /// A send frame of a plain message.
@@ -162,7 +211,7 @@ impl Native {
                 FrameRef::verify_from_server(&frame).map_err(invalid)?;
                 return Ok(Some(Got(frame)));
             }
-            self.stream.set_read_timeout(Some(within.max(Duration::from_millis(1))))?;
+            self.stream.socket().set_read_timeout(Some(within.max(Duration::from_millis(1))))?;
             let mut chunk = [0; 64 << 10];
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Ok(None),
@@ -179,7 +228,7 @@ impl Native {
         let deadline = Deadline::after_s(seconds);
         let mut chunk = [0; 4 << 10];
         while !deadline.has_passed() {
-            let _ = self.stream.set_read_timeout(Some(deadline.left().max(Duration::from_millis(1))));
+            let _ = self.stream.socket().set_read_timeout(Some(deadline.left().max(Duration::from_millis(1))));
             match self.stream.read(&mut chunk) {
                 Ok(0) => return true,
                 Ok(_) => {}

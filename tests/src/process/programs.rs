@@ -57,13 +57,21 @@ pub fn example(script: &str, args: &[&str]) -> Command {
 /// # Panics
 /// When Python is missing or the script fails, with all it printed.
 pub fn python(script: &str, args: &[&str]) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
-    let mut command = Command::new(python_program());
-    command.env("PYTHONDONTWRITEBYTECODE", "1").arg(path).args(args);
-    let output = output(command, 90);
+    let output = python_with(script, args, &[]);
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{script}: {}\n{stdout}\n{stderr}", output.status);
     stdout.into_owned()
+}
+
+/// As [`python`], with more environment; what came of it is the caller's to judge.
+///
+/// # Panics
+/// When Python is missing or takes longer.
+pub fn python_with(script: &str, args: &[&str], environment: &[(&str, &Path)]) -> Output {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
+    let mut command = Command::new(python_program());
+    command.env("PYTHONDONTWRITEBYTECODE", "1").envs(environment.iter().copied()).arg(path).args(args);
+    output(command, 90)
 }
 
 fn node_folder() -> PathBuf {

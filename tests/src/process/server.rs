@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::{Answer, Deadline, binary, output};
@@ -29,6 +30,10 @@ pub struct Options {
     pub through: Vec<String>,
     /// The data folder, if not one of the server's own.
     pub data: Option<PathBuf>,
+    /// Every start after the first takes the first one's ports.
+    pub same_ports: bool,
+    /// Whom to trust: the server's listeners speak TLS.
+    pub authority: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -42,12 +47,11 @@ impl Default for Options {
             arguments: Vec::new(),
             through: Vec::new(),
             data: None,
+            same_ports: false,
+            authority: None,
         }
     }
 }
-
-/// A listener on any free port.
-const ANY: &str = "127.0.0.1:0";
 
 type Lines = Arc<Mutex<String>>;
 
@@ -62,8 +66,7 @@ struct Running {
 pub struct Server {
     folder: TempDir,
     options: Options,
-    /// Where it listens at the next start; anywhere at first.
-    kept: Option<[SocketAddr; 3]>,
+    ports: Option<[SocketAddr; 3]>,
     running: Option<Running>,
     stdout: Lines,
     stderr: Lines,
@@ -88,7 +91,7 @@ impl Server {
         let folder = tempfile::Builder::new().prefix("shardwire-test-").tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("shardwire.toml"), &options.config)
             .expect("the configuration can be written");
-        Self { folder, options, kept: None, running: None, stdout: Lines::default(), stderr: Lines::default() }
+        Self { folder, options, ports: None, running: None, stdout: Lines::default(), stderr: Lines::default() }
     }
 
     /// The data folder.
@@ -113,9 +116,10 @@ impl Server {
             None => Command::new(program),
         };
         command.arg("--data").arg(self.data()).arg("--config").arg(self.config_file());
-        let addresses = self.kept.map_or_else(|| [ANY; 3].map(str::to_owned), |kept| kept.map(|each| each.to_string()));
-        for (listener, address) in ["--native", "--ws", "--http"].iter().zip(&addresses) {
-            command.args([listener, address.as_str()]);
+        let ports = self.ports.filter(|_| self.options.same_ports);
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        for (listener, port) in ["--native", "--ws", "--http"].into_iter().zip(ports.unwrap_or([any; 3])) {
+            command.arg(listener).arg(port.to_string());
         }
         command.args(["--shards", &self.options.shards.to_string()]);
         command.args(["--partitions", &self.options.partitions.to_string()]);
@@ -154,6 +158,7 @@ impl Server {
             std::thread::sleep(Duration::from_millis(300));
             panic!("the server is not ready ({ended:?}); it wrote\n{}", self.log());
         };
+        self.ports.get_or_insert([native, ws, http]);
         self.running = Some(Running { child, native, ws, http });
     }
 
@@ -189,12 +194,6 @@ impl Server {
         self.running().child.id()
     }
 
-    /// From the next start on it listens where it listens now: clients that know its addresses find it again.
-    pub fn keep_addresses(&mut self) {
-        let Running { native, ws, http, .. } = self.running();
-        self.kept = Some([*native, *ws, *http]);
-    }
-
     /// Ends it at once, with SIGKILL.
     ///
     /// # Panics
@@ -210,9 +209,25 @@ impl Server {
     /// # Panics
     /// When it does not end in time, or not with success.
     pub fn terminate(&mut self) {
+        self.signal(Signal::TERM);
+        self.wait_for_the_end();
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn signal(&self, signal: Signal) {
+        let pid = rustix::process::Pid::from_child(&self.running().child);
+        rustix::process::kill_process(pid, signal).expect("it can be sent a signal");
+    }
+
+    /// Waits until it has ended, after a SIGTERM.
+    ///
+    /// # Panics
+    /// As [`Self::terminate`].
+    pub fn wait_for_the_end(&mut self) {
         let mut running = self.running.take().expect("the server runs");
-        let pid = rustix::process::Pid::from_child(&running.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be told to stop");
         let status = wait(&mut running.child);
         assert!(status.is_some_and(|status| status.success()), "SIGTERM: {status:?}\n{}", self.log());
     }
@@ -249,7 +264,11 @@ impl Server {
     /// # Panics
     /// When there is no answer.
     pub fn get(&self, path: &str) -> Answer {
-        Answer::get(self.http(), path).unwrap_or_else(|error| panic!("GET {path}: {error}\n{}", self.log()))
+        let answer = match &self.options.authority {
+            Some(authority) => Answer::get_tls(self.http(), authority, path),
+            None => Answer::get(self.http(), path),
+        };
+        answer.unwrap_or_else(|error| panic!("GET {path}: {error}\n{}", self.log()))
     }
 
     /// A metric's sum over its labels, 0 when it is not there. `name` without the prefix `shardwire_`.

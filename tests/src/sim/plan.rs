@@ -126,6 +126,7 @@ fn limits(rng: &mut SeededEntropy) -> gateway::Limits {
         out_buffer_bytes: pick(rng, &[1_500, 4_000, 64_000]),
         cursors_per_session: pick(rng, &[16, 64]),
         max_connections: pick(rng, &[4, 64, 64, 64]),
+        drain_spread_ms: 300,
     }
 }
 

@@ -29,8 +29,7 @@ fn the_python_flatbuffers_runtime_agrees_on_the_conformance_vectors() {
 /// `docs/examples/native.py` on both sides: one listens, one writes while the server is down.
 #[test]
 fn the_python_example_on_native_frames_loses_and_doubles_nothing_over_a_killed_server() {
-    let mut server = Server::start(Options::default());
-    server.keep_addresses();
+    let mut server = Server::start(Options { same_ports: true, ..Options::default() });
     let (address, tokens) = (server.native().to_string(), [server.token(7, 1), server.token(9, 1)]);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let heard = folder.path().join("heard");

@@ -4,13 +4,17 @@
 //! and installs all that is needed.
 #![allow(missing_docs)]
 
+mod a_configuration_is_reloaded_whole_or_not_at_all;
 mod a_damaged_journal_is_cut_or_refused;
 mod a_device_misses_and_doubles_nothing_over_dropped_connections;
+mod a_drained_server_loses_nobody_and_nothing;
 mod a_full_disk_stops_acks_and_recovers_by_itself;
 mod a_killed_server_loses_nothing_it_acknowledged;
+mod a_token_ends_or_is_revoked_and_so_does_its_session;
 mod a_typescript_client_keeps_what_the_rust_client_keeps;
 mod an_absent_user_comes_back_to_every_message_once;
 mod bad_input_hurts_only_its_sender;
+mod every_listener_speaks_tls;
 mod independent_clients_chat;
 mod remote_workers_share_a_run;
 mod the_command_line_keeps_its_promises;

@@ -14,8 +14,7 @@ fn shots() -> PathBuf {
 
 #[test]
 fn from_signing_in_to_read_ticks_over_a_killed_server() {
-    let mut server = Server::start(Options::default());
-    server.keep_addresses();
+    let mut server = Server::start(Options { same_ports: true, ..Options::default() });
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (kill, alive) = (folder.path().join("kill"), folder.path().join("alive"));
     let mut command = node(&["tests/browser/chat.mjs"], &[("BASE", &format!("http://{}", server.http()))]);

@@ -12,7 +12,7 @@ use super::{FLUSH_ROUNDS, LINGER, REAP_TURNS, RETRY, Skin, WRITE_BYTES};
 use crate::core::{Action, ConnId, Core};
 use crate::disk::BlockWrite;
 use crate::net::tcp;
-use crate::shard::conn::{self, CLOSING, Conn, ENDED, LISTED, MORE, Outgoing, PAUSED, REPORTED, WRITING};
+use crate::shard::conn::{self, CLOSING, Conn, ENDED, LISTED, MORE, Outgoing, PAUSED, REPORTED, TLS, WRITING};
 use crate::shard::journal::{self, Journals};
 use crate::shard::metrics::count;
 use crate::shard::runtime;
@@ -57,7 +57,10 @@ impl<C: Core + 'static> Skin<C> {
     }
 
     fn is_stopped(&self) -> bool {
-        self.stopping.get() && self.core.borrow().stopped() && self.journal_writes.get() == 0
+        // A socket that is closed with unread input is reset, and its peer loses what it was told last: each has its
+        // [`LINGER`].
+        let quiet = self.journal_writes.get() == 0 && self.lingering.get() == 0;
+        self.stopping.get() && quiet && self.core.borrow().stopped()
     }
 
     fn background_results(&self) {
@@ -187,56 +190,63 @@ impl<C: Core + 'static> Skin<C> {
         if conn.has(REPORTED) {
             return;
         }
+        if conn.has(TLS) {
+            return self.flush_tls(conn, now);
+        }
         let mut chunks = self.chunks.borrow_mut();
-        self.core.borrow_mut().take_output(conn.id, WRITE_BYTES, &mut chunks);
-        let bytes: usize = chunks.iter().map(Bytes::len).sum();
+        let bytes = self.take_output(conn, &mut chunks);
         if bytes == 0 {
-            chunks.clear();
             if conn.has(CLOSING) {
                 conn.shutdown(Shutdown::Write);
                 self.report_closed(conn);
             }
-            return;
+        } else {
+            self.send(conn, now, gather(&chunks, &mut self.gathered.borrow_mut()), bytes);
         }
-        // A whole batch was taken: there may be more behind it.
-        conn.clear(MORE);
-        if bytes >= WRITE_BYTES / 2 {
-            conn.set(MORE);
-        }
-        count(&self.tally.writes, 1);
-        let mut gathered = self.gathered.borrow_mut();
-        let all = match &chunks[..] {
-            [one] => &one[..],
-            several => {
-                gathered.clear();
-                several.iter().for_each(|chunk| gathered.extend_from_slice(chunk));
-                &gathered[..]
+        chunks.clear();
+    }
+
+    /// Takes a connection's next output from the core; so many bytes.
+    pub(super) fn take_output(&self, conn: &Conn, chunks: &mut Vec<Bytes>) -> usize {
+        self.core.borrow_mut().take_output(conn.id, WRITE_BYTES, chunks);
+        let bytes = chunks.iter().map(Bytes::len).sum();
+        if bytes > 0 {
+            // A whole batch was taken: there may be more behind it.
+            conn.clear(MORE);
+            if bytes >= WRITE_BYTES / 2 {
+                conn.set(MORE);
             }
-        };
+        }
+        bytes
+    }
+
+    /// Sends `all`, which `plain` bytes of the core's have become.
+    pub(super) fn send(self: &Rc<Self>, conn: &Rc<Conn>, now: Now, all: &[u8], plain: usize) {
+        count(&self.tally.writes, 1);
         match tcp::send_now(conn.fd(), all) {
             Ok(sent) => {
                 count(&self.tally.bytes_out, sent as u64);
-                self.core.borrow_mut().written(now, conn.id, sent);
+                let done = conn::share(plain, sent, all.len());
+                self.core.borrow_mut().written(now, conn.id, done);
                 if sent < all.len() {
-                    self.write_later(conn, &all[sent..]);
+                    self.write_later(conn, &all[sent..], plain - done);
                 } else if conn.has(MORE | CLOSING) {
                     self.list(conn);
                 }
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                self.write_later(conn, all);
+                self.write_later(conn, all, plain);
             }
             Err(_) => self.write_failed(conn),
         }
-        chunks.clear();
     }
 
     /// Has the ring write what the socket's buffer did not take, as it empties.
-    fn write_later(self: &Rc<Self>, conn: &Rc<Conn>, rest: &[u8]) {
+    fn write_later(self: &Rc<Self>, conn: &Rc<Conn>, rest: &[u8], plain: usize) {
         conn.set(WRITING);
         self.writes.set(self.writes.get() + 1);
         let data = self.pool.borrow_mut().keep(rest);
-        monoio::spawn(conn::write(self.clone(), conn.clone(), Outgoing::new(data)));
+        monoio::spawn(conn::write(self.clone(), conn.clone(), Outgoing::new(data, plain)));
     }
 
     /// Ends connections that took too long to close.
@@ -269,5 +279,17 @@ impl<C: Core + 'static> Skin<C> {
             }
         }
         false
+    }
+}
+
+/// The chunks as one: copied together unless there is only one.
+pub(super) fn gather<'a>(chunks: &'a [Bytes], gathered: &'a mut Vec<u8>) -> &'a [u8] {
+    match chunks {
+        [one] => one,
+        several => {
+            gathered.clear();
+            several.iter().for_each(|chunk| gathered.extend_from_slice(chunk));
+            gathered
+        }
     }
 }

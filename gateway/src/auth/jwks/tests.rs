@@ -17,31 +17,11 @@ fn error(text: &str) -> String {
     read(text.as_bytes()).err().unwrap_or_else(|| panic!("{text} is taken"))
 }
 
-/// The raw numbers of a public key in PEM.
-fn raw(kind: KeyKind, pem: &str) -> Vec<u8> {
-    let key = match kind {
-        KeyKind::EdDsa => DecodingKey::from_ed_pem(pem.as_bytes()),
-        _ => DecodingKey::from_ec_pem(pem.as_bytes()),
-    };
-    key.and_then(|key| key.try_get_as_bytes().map(<[u8]>::to_vec)).expect("a public key")
-}
-
 fn rsa_jwk(kid: &str) -> String {
     let key = rsa::public(RSA_PUBLIC.as_bytes()).expect("a public key");
     let jsonwebtoken::DecodingKeyKind::RsaModulusExponent { n, e } = key.kind() else { panic!("an RSA key") };
     let (n, e) = (URL_SAFE_NO_PAD.encode(n), URL_SAFE_NO_PAD.encode(e));
     format!(r#"{{"kty":"RSA","alg":"RS256","use":"sig","kid":"{kid}","n":"{n}","e":"{e}"}}"#)
-}
-
-fn ec_jwk(kid: &str, pair: &PemPair) -> String {
-    let point = raw(KeyKind::Es256, &pair.public);
-    let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..]));
-    format!(r#"{{"kty":"EC","crv":"P-256","kid":"{kid}","x":"{x}","y":"{y}"}}"#)
-}
-
-fn ed_jwk(kid: &str, pair: &PemPair) -> String {
-    let x = URL_SAFE_NO_PAD.encode(raw(KeyKind::EdDsa, &pair.public));
-    format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","key_ops":["verify"],"x":"{x}"}}"#)
 }
 
 fn keys(jwks: &[String]) -> Result<Keys, KeyError> {
@@ -61,9 +41,9 @@ fn verified(keys: &Keys, kind: KeyKind, private: &str, kid: Option<&str>) -> Opt
 #[test]
 fn one_key_follows_the_other_by_its_key_id() {
     let [old, new, ed] = [KeyKind::Es256, KeyKind::Es256, KeyKind::EdDsa].map(|kind| PemPair::generate(kind).unwrap());
-    let before = keys(&[ec_jwk("2025", &old)]).unwrap();
-    let both = keys(&[ec_jwk("2025", &old), ec_jwk("2026", &new), ed_jwk("2026", &ed), rsa_jwk("rsa")]).unwrap();
-    let after = keys(&[ec_jwk("2026", &new)]).unwrap();
+    let before = keys(&[old.jwk("2025")]).unwrap();
+    let both = keys(&[old.jwk("2025"), new.jwk("2026"), ed.jwk("2026"), rsa_jwk("rsa")]).unwrap();
+    let after = keys(&[new.jwk("2026")]).unwrap();
     let es256 = |keys, pair: &PemPair, kid| verified(keys, KeyKind::Es256, &pair.private, Some(kid));
     assert_eq!(es256(&before, &old, "2025"), None);
     assert_eq!(es256(&before, &new, "2026"), Some(AuthError::NoKey), "not announced yet");
@@ -115,7 +95,7 @@ fn keys_of_other_uses_are_left_alone_but_not_all_of_them() {
 #[test]
 fn a_set_with_one_damaged_key_is_refused_whole_and_the_key_named() {
     let es = PemPair::generate(KeyKind::Es256).unwrap();
-    let whole = ec_jwk("good", &es);
+    let whole = es.jwk("good");
     let secret = "c2VjcmV0LXNlY3JldA";
     for (damaged, says) in [
         (r#"{"kty":"EC","crv":"P-256","kid":"new","x":"AAAA"}"#, "key 2 (\"new\"): a part of it is missing"),

@@ -1,0 +1,38 @@
+//! `shardwire reload`: has a running server read its configuration anew.
+
+use std::fmt::Write as _;
+
+use miette::{IntoDiagnostic, Result};
+
+use crate::admin;
+use crate::cli::{StatusArgs, data_layer};
+use crate::config;
+use crate::reload::{Changed, Reloaded};
+
+/// Prints on stdout what changed and what waits for a restart.
+///
+/// # Errors
+/// When no server answers, or when it could not take the configuration: then it goes on as it was.
+pub fn run(args: &StatusArgs) -> Result<()> {
+    let config = config::load(args.config.as_deref(), data_layer(args.data.as_ref()))?;
+    let reloaded: Reloaded = admin::ask(&config.server.data, "reload")?;
+    if args.json {
+        return super::token::print(&format!("{}\n", serde_json::to_string_pretty(&reloaded).into_diagnostic()?));
+    }
+    super::token::print(&text(&reloaded))
+}
+
+fn text(reloaded: &Reloaded) -> String {
+    let mut out = String::from("reloaded\n");
+    let mut list = |changes: &[Changed], what: &str| {
+        for Changed { key, before, after } in changes {
+            let _ = writeln!(out, "  {key}: {before} -> {after}{what}");
+        }
+    };
+    list(&reloaded.changed, "");
+    list(&reloaded.restart, "  (needs a restart)");
+    for read in &reloaded.read {
+        let _ = writeln!(out, "  {read}");
+    }
+    out
+}

@@ -1,0 +1,42 @@
+//! What an operator changes, on its way from the admin socket to the shards.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fabric::wake::Waker;
+use gateway::Change;
+
+/// One shard's. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Inbox(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// So that a turn without changes costs one read of a line that nobody writes.
+    any: AtomicBool,
+    changes: Mutex<Vec<Change>>,
+    waker: Waker,
+}
+
+impl Inbox {
+    /// Of the shard that `waker` wakes.
+    pub fn new(waker: Waker) -> Self {
+        Self(Arc::new(Inner { any: AtomicBool::new(false), changes: Mutex::default(), waker }))
+    }
+
+    /// Leaves a change and wakes the shard. Any thread; never waits for it.
+    pub fn put(&self, change: Change) {
+        self.0.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        self.0.any.store(true, Ordering::Release);
+        self.0.waker.wake();
+    }
+
+    /// What came since the last call, in order. The shard's thread.
+    pub fn take(&self) -> Vec<Change> {
+        if !self.0.any.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        self.0.any.store(false, Ordering::Relaxed);
+        std::mem::take(&mut *self.0.changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,73 @@
+//! What an operator does to a running server: reload its configuration, revoke a user's or a device's tokens.
+
+use std::sync::Arc;
+
+use fabric::time::{Clock as _, SystemClock};
+use gateway::Change;
+use gateway::auth::Trust;
+use gateway::auth::revoked::{Revocation, RevokedError};
+use schema::ids::{DeviceId, UserId};
+
+use crate::node::Inbox;
+use crate::reload::{ReloadError, Reloaded, Reloader};
+use crate::status::Status;
+
+/// Clones do the same. Any thread but a shard's: what is here blocks.
+#[derive(Clone, Debug)]
+pub struct Operator(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    trust: Arc<Trust>,
+    inboxes: Vec<Inbox>,
+    reloader: Reloader,
+}
+
+impl Operator {
+    /// Of a server with this trust and these shards.
+    pub fn new(trust: Arc<Trust>, inboxes: Vec<Inbox>, reloader: Reloader) -> Self {
+        Self(Arc::new(Inner { trust, inboxes, reloader }))
+    }
+
+    /// Reads the configuration and its files anew; logs what came of it.
+    ///
+    /// # Errors
+    /// [`ReloadError`]: everything is as it was.
+    pub fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let reloaded = self.0.reloader.reload();
+        match &reloaded {
+            Ok(Reloaded { changed, restart, read }) => {
+                for change in changed {
+                    tracing::info!(key = change.key, before = change.before, after = change.after, "reloaded");
+                }
+                for change in restart {
+                    tracing::warn!(key = change.key, before = change.before, after = change.after, "needs a restart");
+                }
+                tracing::info!(changed = changed.len(), restart = restart.len(), ?read, "configuration reloaded");
+            }
+            Err(error) => tracing::error!(%error, "the configuration is not reloaded"),
+        }
+        reloaded
+    }
+
+    /// Refuses the tokens of `user` (of one `device`, or of all) issued until now, and ends their sessions. Durable when it
+    /// returns; the sessions end within a turn of their shards.
+    ///
+    /// # Errors
+    /// [`RevokedError`]: nothing is revoked.
+    pub fn revoke(&self, user: UserId, device: Option<DeviceId>) -> Result<Revocation, RevokedError> {
+        // First the tokens, then the sessions: whoever comes between the two is refused.
+        let revocation = self.0.trust.revoked().add(user, device, SystemClock.now().wall_ms() / 1_000)?;
+        self.0.inboxes.iter().for_each(|inbox| inbox.put(Change::Revoked { user, device }));
+        tracing::info!(user = user.get(), device = device.map(|device| device.0), "revoked");
+        Ok(revocation)
+    }
+
+    /// Adds what is trusted and what is not to a status.
+    pub fn add_to(&self, status: &mut Status) {
+        let trusted = self.0.trust.trusted();
+        status.development_key = trusted.development;
+        status.keys = trusted.keys.names();
+        status.revoked = self.0.trust.revoked().list();
+    }
+}

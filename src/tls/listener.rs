@@ -1,0 +1,89 @@
+//! A listener for axum whose connections speak TLS. Handshakes run beside one another, bounded in time and number.
+
+use std::future::{Future, pending};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::Listener;
+use fabric::net::tls::Server;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// A handshake that takes longer is given up.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Handshakes under way at once; further connections wait in the kernel.
+const HANDSHAKES: usize = 256;
+
+/// Connections whose handshake is over. Dropping it closes the listener.
+pub struct TlsListener {
+    address: SocketAddr,
+    ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
+    accepting: JoinHandle<()>,
+}
+
+impl TlsListener {
+    /// Accepts on `listener`, on the running tokio runtime.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn new(listener: TcpListener, server: &Server) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let (done, ready) = mpsc::channel(1);
+        let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(server.http_config()), done));
+        Ok(Self { address, ready, accepting })
+    }
+}
+
+impl Drop for TlsListener {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    fn accept(&mut self) -> impl Future<Output = (Self::Io, Self::Addr)> + Send {
+        let next = self.ready.recv();
+        async {
+            match next.await {
+                Some(connection) => connection,
+                // The task that accepts is gone, so the runtime is going.
+                None => pending().await,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}
+
+async fn accept(
+    mut listener: TcpListener,
+    acceptor: TlsAcceptor,
+    done: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
+) {
+    let places = Arc::new(Semaphore::new(HANDSHAKES));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        // axum's own: an accept that fails for want of descriptors is tried again.
+        let (stream, peer) = Listener::accept(&mut listener).await;
+        let (acceptor, done) = (acceptor.clone(), done.clone());
+        tokio::spawn(async move {
+            let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
+            drop(place);
+            match shaken {
+                Ok(Ok(stream)) => drop(done.send((stream, peer)).await),
+                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake for HTTP failed"),
+                Err(_) => tracing::debug!("a TLS handshake for HTTP took too long"),
+            }
+        });
+    }
+}
