@@ -34,3 +34,17 @@ fn from_signing_in_to_read_ticks_over_a_killed_server() {
     assert!(output.status.success(), "{stdout}\n{stderr}");
     assert!(stdout.ends_with("ok\n"), "{stdout}");
 }
+
+#[test]
+fn the_console_draws_what_the_server_does_for_operators_only() {
+    let server = Server::start(Options::default());
+    let admin = server.cli("token", &["--admin", "--user", "1", "--device", "1"].map(str::to_owned));
+    let admin = String::from_utf8_lossy(&admin.stdout).trim_end().to_owned();
+    let base = format!("http://{}", server.http());
+    let mut command = node(&["tests/browser/console.mjs"], &[("BASE", &base), ("ADMIN", &admin)]);
+    command.env("CHROMIUM", chromium()).env("SHOTS", shots()).env("OTHER", server.token(7, 1));
+    let output = output(command, 120);
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    assert!(stdout.ends_with("ok\n"), "{stdout}");
+}
