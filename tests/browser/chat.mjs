@@ -131,6 +131,23 @@ await shot(nine, "8-phone-list");
 assert.equal(await wide(), false, "the list fits a phone");
 assert.equal(await nine.locator("#talk").isVisible(), false);
 
+// The same device in another place takes over; the page says so and can take it back.
+const elsewhere = await tab();
+await elsewhere.evaluate((token) => sessionStorage.setItem("shardwire.account", JSON.stringify({ token })), TOKEN);
+await elsewhere.reload();
+await online(elsewhere);
+const here = await tab();
+await here.evaluate((token) => sessionStorage.setItem("shardwire.account", JSON.stringify({ token })), TOKEN);
+await here.reload();
+await online(here);
+await elsewhere.getByRole("alert").filter({ hasText: "open in another place" }).waitFor();
+await shot(elsewhere, "9-open-elsewhere");
+await elsewhere.getByRole("button", { name: "Use it here" }).click();
+await online(elsewhere);
+await here.getByRole("alert").filter({ hasText: "open in another place" }).waitFor();
+await here.close();
+await elsewhere.close();
+
 // A token instead of a name; what is no token is told apart.
 const twelve = await tab();
 await twelve.getByText("Sign in with a token").click();

@@ -52,12 +52,12 @@ const rows = await page.locator("#partitions tr").count();
 assert.ok(rows >= 1, "a row a partition");
 const ordered = await page.locator("#partitions tr td:nth-child(2)").allTextContents();
 assert.ok(ordered.some((text) => text !== "0"), `something was ordered: ${ordered}`);
-await page.screenshot({ path: `${SHOTS}/9-console.png`, fullPage: true });
+await page.screenshot({ path: `${SHOTS}/10-console.png`, fullPage: true });
 await page.emulateMedia({ colorScheme: "dark" });
 await page.setViewportSize({ width: 390, height: 800 });
 // The charts fit the new width at the next second.
 await page.waitForFunction(() => document.querySelector("#flow svg").viewBox.baseVal.width < 390);
-await page.screenshot({ path: `${SHOTS}/10-console-phone-dark.png`, fullPage: true });
+await page.screenshot({ path: `${SHOTS}/11-console-phone-dark.png`, fullPage: true });
 assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false, "it fits a phone");
 
 assert.deepEqual(complaints, [], "the page complains of nothing");

@@ -18,6 +18,7 @@ async function main(): Promise<void> {
   by("app", HTMLElement).hidden = false;
   wire(model, view);
   view.draw(null);
+  by("new", HTMLButtonElement).focus();
 }
 
 /** The page may be older than the server's start: tries until it answers. */
@@ -62,9 +63,14 @@ function wire(model: Model, view: View): void {
   keys(model);
   window.addEventListener("online", () => model.hurry());
   setInterval(() => view.drawStatus(), 1_000);
+  const restart = (): void => void model.close().finally(() => location.reload());
   by("signout", HTMLButtonElement).addEventListener("click", () => {
     forget();
-    void model.close().finally(() => location.reload());
+    restart();
+  });
+  by("over-again", HTMLButtonElement).addEventListener("click", () => {
+    if (model.status.state === "ended" && !model.status.again) forget();
+    restart();
   });
 }
 
