@@ -15,6 +15,7 @@ async function main() {
     by("app", HTMLElement).hidden = false;
     wire(model, view);
     view.draw(null);
+    by("new", HTMLButtonElement).focus();
 }
 /** The page may be older than the server's start: tries until it answers. */
 async function patient(task) {
@@ -61,9 +62,15 @@ function wire(model, view) {
     keys(model);
     window.addEventListener("online", () => model.hurry());
     setInterval(() => view.drawStatus(), 1_000);
+    const restart = () => void model.close().finally(() => location.reload());
     by("signout", HTMLButtonElement).addEventListener("click", () => {
         forget();
-        void model.close().finally(() => location.reload());
+        restart();
+    });
+    by("over-again", HTMLButtonElement).addEventListener("click", () => {
+        if (model.status.state === "ended" && !model.status.again)
+            forget();
+        restart();
     });
 }
 function leave(model) {

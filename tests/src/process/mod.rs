@@ -13,13 +13,8 @@ mod tls;
 mod wait;
 
 pub use http::Answer;
-<<<<<<< HEAD
-pub use native::{Got, Native};
-pub use programs::{binary, chromium, example, node, output, python, run_node};
-=======
 pub use native::{Got, Native, Wire};
-pub use programs::{binary, node, output, python, python_with, run_node};
->>>>>>> main
+pub use programs::{binary, chromium, example, node, output, python, python_with, run_node};
 pub use proxy::Proxy;
 pub use server::{Options, Server, Signal};
 pub use tls::{Authority, Tls};
