@@ -129,17 +129,18 @@ impl Office {
     fn turn(&self) -> (bool, Option<u64>) {
         let mut counter = self.counter();
         let Counter { desk, hub } = &mut *counter;
-        let more = hub.drain(DRAIN_BUDGET);
-        while let Some((_, envelope)) = hub.next_local() {
+        let mut incoming = hub.take_incoming();
+        let drained = incoming.drain(DRAIN_BUDGET, |_, envelope| {
             if let Some((waiting, outcome)) = desk.handle(envelope, hub) {
                 // A client that has gone away waits no more.
                 let _ = waiting.send(outcome);
             }
-        }
+        });
+        hub.put_incoming(incoming);
         for (waiting, refusal) in desk.expire(SystemClock.now()) {
             let _ = waiting.send(Err(refusal));
         }
         hub.flush();
-        (more, desk.next_deadline_ns())
+        (drained.more, desk.next_deadline_ns())
     }
 }

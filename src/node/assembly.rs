@@ -8,6 +8,7 @@ use fabric::wake::Waker;
 use gateway::auth::TokenVerifier;
 use gateway::http::{Desk, DeskConfig, DeskMetrics};
 use gateway::{Epochs, GatewayMetrics, Limits, ShardConfig, UserRates};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use router::{MemoryDirectory, Router, RouterMetrics};
 use schema::envelope::Class;
@@ -53,8 +54,7 @@ pub struct ShardParts {
     auth: Arc<dyn TokenVerifier>,
     rates: Arc<UserRates>,
     gateway_metrics: GatewayMetrics,
-    router_metrics: RouterMetrics,
-    hosts_router: bool,
+    router: Router<MemoryDirectory>,
     partitions: Vec<Partition>,
     hub: Hub,
     waker: Waker,
@@ -96,10 +96,8 @@ impl ShardParts {
 
     /// The shard's core; call it on the shard's thread.
     pub fn into_core(self) -> ShardCore {
-        let seed = self.config.hash_seed;
         let gateway = gateway::Shard::new(self.config, self.auth, self.rates, self.gateway_metrics);
-        let router = self.hosts_router.then(|| Router::new(MemoryDirectory::new(seed), self.router_metrics));
-        ShardCore::new(gateway, self.partitions, router, self.hub, (self.board, self.inbox), self.open_gateways)
+        ShardCore::new(gateway, self.partitions, self.router, self.hub, (self.board, self.inbox), self.open_gateways)
     }
 }
 
@@ -169,6 +167,9 @@ pub fn assemble(
     let hash_seed = entropy.next_u64();
     let rates = UserRates::new(limits.sends_per_second_per_user, limits.burst_per_user, hash_seed);
     let (rates, epochs) = (Arc::new(rates), Arc::new(Epochs::default()));
+    let directory = MemoryDirectory::new(hash_seed);
+    let sessions = Gauge::default();
+    registry.register("router_sessions", "Sessions in the directory", sessions.clone());
     let http = http_parts(config, incarnation, ports.pop().expect("HTTP has the last port"), &rates, registry);
     let open_gateways = OpenGateways::new(topology.shards);
     let mut by_shard: Vec<Vec<Partition>> = (0..topology.shards).map(|_| Vec::new()).collect();
@@ -180,14 +181,11 @@ pub fn assemble(
         let label = ("shard".into(), shard.to_string().into());
         let registry = registry.sub_registry_with_label(label);
         let (gateway_metrics, router_metrics, hub_metrics) =
-            (GatewayMetrics::new(), RouterMetrics::default(), HubMetrics::default());
+            (GatewayMetrics::new(), RouterMetrics::new(sessions.clone()), HubMetrics::default());
         gateway_metrics.register(registry);
         hub_metrics.register(registry);
         port.metrics().register(registry);
-        let hosts_router = shard < topology.host_count();
-        if hosts_router {
-            router_metrics.register(registry);
-        }
+        router_metrics.register(registry);
         ShardParts {
             config: ShardConfig {
                 shard,
@@ -204,8 +202,7 @@ pub fn assemble(
             auth: auth.clone(),
             rates: rates.clone(),
             gateway_metrics,
-            router_metrics,
-            hosts_router,
+            router: Router::new(directory.clone(), router_metrics),
             partitions,
             waker: port.waker(),
             inbox: Inbox::new(port.waker()),

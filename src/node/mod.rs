@@ -5,6 +5,7 @@ mod board;
 mod changes;
 mod core;
 mod gaps;
+mod handoff;
 mod hub;
 mod topology;
 

@@ -254,7 +254,7 @@ impl Shard {
                 self.expired(now, index, chat, (base + 1, seq - 1));
             }
             self.metrics.entries_synced.inc();
-            self.write_entry(now, index, chat, *seq, &mut Shared::new(frame.clone()));
+            self.write_entry(now, index, chat, *seq, &mut Shared::new(frame));
             base = *seq;
             let evicted = self.conns[index].active().cursors(seed).advance(chat, base, tick_of(now), limit);
             self.metrics.cursors_evicted.inc_by(evicted as u64);

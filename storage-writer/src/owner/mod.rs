@@ -14,6 +14,7 @@ mod memory;
 mod merges;
 mod nudges;
 mod pages;
+mod places;
 mod refusals;
 mod sends;
 mod sharded;

@@ -19,7 +19,7 @@ use std::io;
 use fabric::core::JobQueue;
 use fabric::disk::BlockWrite;
 use fabric::hash::Map;
-use fabric::tier::Egress;
+use fabric::tier::{Egress, Send};
 use fabric::time::Now;
 use schema::dedupe::DedupeHasher;
 use schema::encode::Encoder;
@@ -107,8 +107,8 @@ impl Partition {
     /// Takes an envelope: Send, ForgetRefusals, Mark, SyncRequest, PageRequest, SyncProbe, SyncPart. Others are counted and
     /// dropped.
     pub fn handle(&mut self, now: Now, envelope: Envelope, egress: &mut dyn Egress) {
-        if matches!(envelope.body, Body::Send { .. }) {
-            return self.handle_send(now, envelope, egress);
+        if let Some(send) = Send::of(&envelope) {
+            return self.take_send(now, &send, egress);
         }
         let header = envelope.header;
         match envelope.body {
