@@ -103,7 +103,10 @@ pub struct PartitionFigures {
 )]
 pub async fn console(State(app): State<App>, Caller(identity): Caller) -> Result<Json<Console>, Problem> {
     if !identity.admin {
-        return Err(Problem::of(ErrorCode::Forbidden, "this is for operators: `shardwire token --admin` makes a token"));
+        return Err(Problem::of(
+            ErrorCode::Forbidden,
+            "this is for operators: `shardwire token --admin` makes a token",
+        ));
     }
     Ok(Json(snapshot(&app.0.state)))
 }

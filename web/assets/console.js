@@ -103,13 +103,13 @@ function draw(past, now) {
 function figures(past, now, latency) {
     const [p50, p99] = [quantile(latency, 0.5), quantile(latency, 0.99)];
     const failing = past.rate(allErrors);
-    const slow = over(now, (shard) => shard.slow_readers);
+    const slow = past.rise((of) => over(of, (shard) => shard.slow_readers));
     const shown = [
         ["Connections", brief(over(now, (shard) => shard.connections)), `${brief(over(now, (shard) => shard.sessions))} sessions`, false],
         ["Messages in", brief(past.rate((of) => over(of, (shard) => shard.messages_in))), "/s", false],
         ["Messages out", brief(past.rate((of) => over(of, (shard) => shard.messages_out))), "/s", false],
         ["Ack p50, p99", duration(p50), duration(p99), false],
-        ["Slow readers", brief(slow), "", slow > 0],
+        ["Slow readers", brief(slow), "in two minutes", slow > 0],
         ["Errors", brief(failing), "/s", failing > 0],
     ];
     const list = shown.map(([name, value, unit, alert]) => {
@@ -151,7 +151,7 @@ function shardRow(past, of) {
     const both = into.map((value, n) => value + (out[n] ?? 0));
     const [nowIn, nowOut] = [into.at(-1) ?? 0, out.at(-1) ?? 0];
     const name = String(of.shard);
-    const made = row(name, brief(of.connections), brief(of.sessions), brief(nowIn), brief(nowOut), brief(of.slow_readers), spark(both, SPAN_S));
+    const made = row(name, brief(of.connections), brief(of.sessions), brief(nowIn), brief(nowOut), brief(past.rise(count((shard) => shard.slow_readers))), spark(both, SPAN_S));
     made.lastElementChild?.classList.add("spark");
     return made;
 }

@@ -29,6 +29,11 @@ export class Past {
     rate(count) {
         return this.rates(count).at(-1) ?? 0;
     }
+    /** A count's rise over all that is kept. */
+    rise(count) {
+        const [first, last] = [this.taken[0], this.taken.at(-1)];
+        return first && last ? count(last.of) - count(first.of) : 0;
+    }
     /** Acks by class of the last `seconds`: each class's upper bound and how many fell into it. */
     latency(seconds) {
         const newest = this.newest;
