@@ -2,7 +2,7 @@
 
 import { info } from "./api.js";
 import { by } from "./dom.js";
-import { Model } from "./model.js";
+import { type Account, Model } from "./model.js";
 import { isUser } from "./shardwire/index.js";
 import { forget, signIn } from "./signin.js";
 import { View } from "./view.js";
@@ -12,9 +12,22 @@ const AGAIN_MS = 2_000;
 
 async function main(): Promise<void> {
   const server = await patient(info);
-  const account = await signIn(server, new URLSearchParams(location.hash.slice(1)).get("problem") ?? "");
+  for (let problem = ""; ; ) {
+    const account = await signIn(server, problem);
+    try {
+      return await begin(account);
+    } catch (error) {
+      // Most likely a browser that keeps nothing for this page.
+      forget();
+      problem = `Messages cannot be kept here: ${error instanceof Error ? error.message : String(error)}`;
+    }
+  }
+}
+
+async function begin(account: Account): Promise<void> {
+  let view: View | null = null;
   const model = await Model.start(account, (chat) => view?.draw(chat));
-  const view = new View(model, { again: (id) => void model.again(id), discard: (id) => void model.discard(id) });
+  view = new View(model, { again: (id) => void model.again(id), discard: (id) => void model.discard(id) });
   by("app", HTMLElement).hidden = false;
   wire(model, view);
   view.draw(null);
