@@ -36,7 +36,7 @@ pub struct Gateway {
     /// What it sent to owners and routers.
     pub out: Counted,
     now: Now,
-    chunks: Vec<Bytes>,
+    output: Vec<u8>,
     conns: Vec<ConnId>,
 }
 
@@ -55,7 +55,7 @@ impl Gateway {
         let shard =
             Shard::new(config.clone(), Arc::new(Believes), Arc::new(UserRates::new(0, 0, 7)), GatewayMetrics::new());
         let now = Now { mono_ns: 1_000_000_000, wall_ticks: 17_000_000_000_000_000 };
-        Self { shard, config, out: Counted::default(), now, chunks: Vec::new(), conns: Vec::new() }
+        Self { shard, config, out: Counted::default(), now, output: Vec::new(), conns: Vec::new() }
     }
 
     fn address(&self, conn: ConnId) -> Address {
@@ -95,8 +95,9 @@ impl Gateway {
         self.shard.tick(self.now, &mut self.out);
         while let Some(action) = self.shard.next_action() {
             let fabric::core::Action::Flush(conn) = action else { panic!("nothing but output: {action:?}") };
-            self.shard.take_output(conn, usize::MAX, &mut self.chunks);
-            let bytes = self.chunks.drain(..).map(|chunk| chunk.len()).sum();
+            self.output.clear();
+            self.shard.take_output(conn, usize::MAX, &mut self.output);
+            let bytes = self.output.len();
             self.shard.written(self.now, conn, bytes, &mut self.out);
             written += bytes;
         }

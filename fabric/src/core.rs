@@ -6,8 +6,6 @@
 use std::io;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-
 use crate::disk::BlockWrite;
 use crate::time::Now;
 
@@ -80,8 +78,8 @@ pub trait Core {
     /// The connection is gone (the peer's end, an error, or after `Action::Close`). Called exactly once a connection.
     fn closed(&mut self, now: Now, conn: ConnId);
 
-    /// Moves a connection's output into `out` (chunks in order), at most about `max_bytes`.
-    fn take_output(&mut self, conn: ConnId, max_bytes: usize, out: &mut Vec<Bytes>);
+    /// Appends a connection's output to `out`, at most about `max_bytes`. An empty `out` may come back with other memory.
+    fn take_output(&mut self, conn: ConnId, max_bytes: usize, out: &mut Vec<u8>);
 
     /// So many bytes of what was taken reached the kernel (slow readers are told by what is outstanding).
     fn written(&mut self, now: Now, conn: ConnId, bytes: usize);

@@ -6,6 +6,7 @@
 //! ones are dropped and counted. What must stay true: order within a lane is kept, nobody spins on a full lane, and memory
 //! is bounded by [`Capacities`].
 
+mod incoming;
 mod port;
 
 use std::collections::VecDeque;
@@ -16,7 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use rtrb::{Producer, PushError};
 use schema::envelope::{CLASS_COUNT, Class, Envelope};
 
-pub use port::{Drained, LaneMetrics, Mesh, Port};
+pub use incoming::{Drained, Incoming};
+pub use port::{LaneMetrics, Mesh, Port};
 
 mod sealed {
     pub trait Sealed {}

@@ -5,6 +5,7 @@
 //! draws randomness or seeds a hasher by itself.
 
 pub mod core;
+pub mod count;
 pub mod disk;
 pub mod entropy;
 pub mod hash;

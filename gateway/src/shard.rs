@@ -9,12 +9,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use fabric::core::{Action, ConnId, Protocol};
-use fabric::tier::Egress;
+use fabric::tier::{Egress, Sent};
 use fabric::time::Now;
 use schema::arena::Arena;
 use schema::encode::Encoder;
-use schema::envelope::{Body, Envelope, Header};
+use schema::envelope::{Address, Body, Envelope, Header, Trace};
 use schema::errors::Retry;
+use schema::ids::ChatId;
 
 use crate::auth::TokenVerifier;
 use crate::config::ShardConfig;
@@ -139,7 +140,7 @@ impl Shard {
         let Envelope { header, body } = envelope;
         match body {
             Body::Deliver { chat, seq, frame, targets } => {
-                self.deliver(now, (chat, seq, header.trace.as_deref()), frame, &targets, egress);
+                self.deliver(now, (chat, seq, header.trace.as_deref()), &frame, &targets, egress);
             }
             Body::DeliverNotice { frame, targets } => self.notice(now, frame, &targets),
             Body::DeliverNudge { chat, head_seq, targets } => self.nudge(now, chat, head_seq, &targets, egress),
@@ -151,26 +152,11 @@ impl Shard {
     /// An envelope for one session. What concerns the shard itself happens also when the session is gone.
     fn answer(&mut self, now: Now, header: &Header, body: Body, egress: &mut dyn Egress) {
         let reply = header.reply;
-        if reply.incarnation != self.config.incarnation || reply.shard != self.config.shard {
-            self.metrics.foreign_addresses.inc();
-            return;
-        }
-        let found = self.conns.find(reply.connection, reply.generation);
-        let ready = found.filter(|&index| matches!(self.conns[index].phase, Phase::Registering | Phase::Ready));
-        if ready.is_none() {
-            self.metrics.stale_addresses.inc();
-        }
+        let Some(ready) = self.session_at(reply) else { return };
         match body {
             Body::Sent { client_msg_id, chat, message, seq, timestamp_ms } => {
-                if let Some(index) = ready {
-                    let client_msg_id = &client_msg_id[..];
-                    self.sent(now, index, &ServerEvent::Sent { client_msg_id, chat, message, seq, timestamp_ms });
-                    if let Some(trace) = &header.trace {
-                        let took_ns = now.mono_ns.saturating_sub(trace.stages.accepted);
-                        self.metrics.ack_seconds.observe(took_ns as f64 / 1e9);
-                    }
-                }
-                self.return_credit(now, chat, egress);
+                let event = ServerEvent::Sent { client_msg_id: &client_msg_id, chat, message, seq, timestamp_ms };
+                self.stored(now, ready, chat, &event, header.trace.as_deref(), egress);
             }
             Body::Refused { client_msg_id, chat, code, retry_after_ms } if !client_msg_id.is_empty() => {
                 match ready {
@@ -190,6 +176,47 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// The session of an address, if it is still there; `None` when the address is not of this shard.
+    fn session_at(&self, reply: Address) -> Option<Option<u32>> {
+        if reply.incarnation != self.config.incarnation || reply.shard != self.config.shard {
+            self.metrics.foreign_addresses.inc();
+            return None;
+        }
+        let found = self.conns.find(reply.connection, reply.generation);
+        let ready = found.filter(|&index| matches!(self.conns[index].phase, Phase::Registering | Phase::Ready));
+        if ready.is_none() {
+            self.metrics.stale_addresses.inc();
+        }
+        Some(ready)
+    }
+
+    /// An owner of this shard has stored a send: as an envelope with [`Body::Sent`], without one.
+    pub fn sent_here(&mut self, now: Now, sent: &Sent<'_>, egress: &mut dyn Egress) {
+        let Some(ready) = self.session_at(sent.reply) else { return };
+        let &Sent { chat, message, seq, timestamp_ms, trace, .. } = sent;
+        let event = ServerEvent::Sent { client_msg_id: sent.client_msg_id, chat, message, seq, timestamp_ms };
+        self.stored(now, ready, chat, &event, trace, egress);
+    }
+
+    fn stored(
+        &mut self,
+        now: Now,
+        session: Option<u32>,
+        chat: ChatId,
+        event: &ServerEvent<'_>,
+        trace: Option<&Trace>,
+        egress: &mut dyn Egress,
+    ) {
+        if let Some(index) = session {
+            self.sent(now, index, event);
+            if let Some(trace) = trace {
+                let took_ns = now.mono_ns.saturating_sub(trace.stages.accepted);
+                self.metrics.ack_seconds.observe(took_ns as f64 / 1e9);
+            }
+        }
+        self.return_credit(now, chat, egress);
     }
 
     fn session_answer(&mut self, now: Now, index: u32, request: u64, body: Body, egress: &mut dyn Egress) {

@@ -236,10 +236,11 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// For `users` users from `first_user` on. `now_ms`: wall time, ms since 1970.
-    pub fn new(source: Source, first_user: u64, users: usize, now_ms: u64) -> Self {
-        let keeps = matches!(&source, Source::Minter(minter) if minter.algorithm() != Algorithm::Hs256);
-        let kept = if keeps { vec![None; users] } else { Vec::new() };
+    /// For `users` users from `first_user` on. `now_ms`: wall time, ms since 1970. `again`: who comes again presents the token
+    /// of before, whose signature a server may know; else each connect has one of its own, if its algorithm draws lots (ES256).
+    pub fn new(source: Source, first_user: u64, users: usize, now_ms: u64, again: bool) -> Self {
+        let dear = matches!(&source, Source::Minter(minter) if minter.algorithm() != Algorithm::Hs256);
+        let kept = if dear && again { vec![None; users] } else { Vec::new() };
         Self { source, issued_s: now_ms / 1_000, first_user, kept }
     }
 
@@ -317,8 +318,10 @@ mod tests {
         let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &der[P256_SPKI_PREFIX.len()..]);
         let es256 = Arc::new(es256);
         let elsewhere = Arc::new(Signatures::new(&es256, 10..13, 5_000).unwrap());
-        let mut own = Tokens::new(Source::Minter(es256), 10, 3, 5_000);
-        let mut given = Tokens::new(Source::Signed(elsewhere), 10, 4, 5_000);
+        let mut new = Tokens::new(Source::Minter(es256.clone()), 10, 3, 5_000, false);
+        assert_ne!(new.token(0).unwrap(), new.token(0).unwrap(), "a token a connect");
+        let mut own = Tokens::new(Source::Minter(es256), 10, 3, 5_000, true);
+        let mut given = Tokens::new(Source::Signed(elsewhere), 10, 4, 5_000, true);
         for nth in 0..3 {
             for token in [own.token(nth).unwrap(), given.token(nth).unwrap()] {
                 let (signed, signature, claims) = parts(&token);
@@ -330,7 +333,7 @@ mod tests {
         assert!(given.token(3).unwrap_err().to_string().contains("user 13"));
 
         let hs256 = Arc::new(Minter::hs256(b"secret"));
-        let mut tokens = Tokens::new(Source::Minter(Arc::clone(&hs256)), 1, 1, 7_000);
+        let mut tokens = Tokens::new(Source::Minter(Arc::clone(&hs256)), 1, 1, 7_000, true);
         assert_eq!(tokens.token(0).unwrap(), hs256.mint(1, DEVICE, 7_000).unwrap());
     }
 

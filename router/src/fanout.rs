@@ -4,7 +4,7 @@ use schema::envelope::Address;
 use smallvec::SmallVec;
 
 /// Targets of one gateway shard.
-pub(crate) struct Group<T> {
+pub struct Group<T> {
     /// Any session of the shard: incarnation and shard are what counts.
     pub shard: Address,
     /// Its targets.
@@ -12,17 +12,24 @@ pub(crate) struct Group<T> {
 }
 
 /// Targets grouped by (incarnation, shard). A push to a few sessions stays on the stack.
-pub(crate) struct Groups<T> {
+pub struct Groups<T> {
     groups: SmallVec<[Group<T>; 2]>,
 }
 
+impl<T> Default for Groups<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Groups<T> {
-    pub(crate) fn new() -> Self {
+    /// None yet.
+    pub fn new() -> Self {
         Self { groups: SmallVec::new() }
     }
 
     /// Adds a target at its session's shard.
-    pub(crate) fn add(&mut self, address: Address, target: T) {
+    pub fn add(&mut self, address: Address, target: T) {
         let same = |group: &&mut Group<T>| {
             group.shard.shard == address.shard && group.shard.incarnation == address.incarnation
         };
@@ -36,7 +43,9 @@ impl<T> Groups<T> {
         }
     }
 
-    pub(crate) fn into_iter(self) -> impl Iterator<Item = Group<T>> {
+    /// The groups, in the order of their first target.
+    #[allow(clippy::should_implement_trait)] // the trait would have to name the iterator
+    pub fn into_iter(self) -> impl Iterator<Item = Group<T>> {
         self.groups.into_iter()
     }
 }

@@ -7,7 +7,7 @@ use prometheus_client::registry::Registry;
 /// Counters of one router partition; clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct RouterMetrics {
-    /// Sessions in the directory.
+    /// Sessions in the directory; all routers of a process share directory and gauge.
     pub sessions: Gauge,
     /// Registrations that were new or took another's place.
     pub registrations: Counter,
@@ -26,7 +26,12 @@ pub struct RouterMetrics {
 }
 
 impl RouterMetrics {
-    /// Adds them to `registry`.
+    /// All zero. `sessions`: the directory's gauge, which its owner registers.
+    pub fn new(sessions: Gauge) -> Self {
+        Self { sessions, ..Self::default() }
+    }
+
+    /// Adds the counters to `registry`.
     pub fn register(&self, registry: &mut Registry) {
         let mut counter = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
         counter("router_registrations", "Sessions registered", &self.registrations);
@@ -36,6 +41,5 @@ impl RouterMetrics {
         counter("router_offline_recipients", "Recipients of a push without a session", &self.offline);
         counter("router_gaps", "Gaps passed on to gateway shards", &self.gaps);
         counter("router_misrouted", "Envelopes no router takes", &self.misrouted);
-        registry.register("router_sessions", "Sessions in the directory", self.sessions.clone());
     }
 }

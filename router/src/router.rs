@@ -1,5 +1,6 @@
 //! One router partition: registrations in, pushes out. Sans-IO; belongs to one thread.
 
+use fabric::count::Tally as _;
 use fabric::tier::Egress;
 use fabric::time::Now;
 use schema::envelope::{Address, Body, Class, Envelope, GapScope, Header, Recipient, Target};
@@ -39,7 +40,7 @@ impl<D: Directory> Router<D> {
                 self.metrics.sessions.set(self.directory.session_count() as i64);
             }
             Body::Push { chat, seq, frame, recipients } => {
-                self.metrics.pushes.inc();
+                self.metrics.pushes.one();
                 let groups = self.positions(&recipients, header.reply);
                 for group in groups.into_iter() {
                     let body = Body::Deliver { chat, seq, frame: frame.clone(), targets: group.targets };
@@ -53,7 +54,7 @@ impl<D: Directory> Router<D> {
                 }
             }
             Body::Notify { frame, users } => {
-                self.metrics.pushes.inc();
+                self.metrics.pushes.one();
                 for group in self.everywhere(&users).into_iter() {
                     let body = Body::DeliverNotice { frame: frame.clone(), targets: group.targets };
                     self.send(&header, group.shard, body, out);
@@ -65,6 +66,29 @@ impl<D: Directory> Router<D> {
                 debug_assert!(false, "an envelope that no router takes");
             }
         }
+    }
+
+    /// Shows every session of the recipients, with what its device has acknowledged; `show` does nothing with the directory.
+    pub fn recipients(&self, recipients: &[Recipient], except: Address, mut show: impl FnMut(Address, u64)) {
+        for devices in recipients.chunk_by(|one, other| one.user == other.user) {
+            let mut offline = true;
+            self.directory.each_session(devices[0].user, |session| {
+                offline = false;
+                if session.address != except {
+                    let known = devices.iter().find(|known| known.device == Some(session.device));
+                    show(session.address, known.map_or(0, |known| known.acked_seq));
+                }
+            });
+            if offline {
+                self.metrics.offline.one();
+            }
+        }
+    }
+
+    /// Counts an entry that was pushed with [`Self::recipients`] to so many gateway shards.
+    pub fn count_push(&self, deliveries: u64) {
+        self.metrics.pushes.one();
+        self.metrics.deliveries.add(deliveries);
     }
 
     fn register(&mut self, header: Header, user: UserId, device: DeviceId, epoch: u64, out: &mut dyn Egress) {
@@ -88,31 +112,20 @@ impl<D: Directory> Router<D> {
     /// Every session of the recipients with what its device has acknowledged.
     fn positions(&self, recipients: &[Recipient], except: Address) -> Groups<Target> {
         let mut groups = Groups::new();
-        for devices in recipients.chunk_by(|one, other| one.user == other.user) {
-            let sessions = self.directory.sessions(devices[0].user);
-            if sessions.is_empty() {
-                self.metrics.offline.inc();
-            }
-            for session in sessions.iter().filter(|session| session.address != except) {
-                let known = devices.iter().find(|known| known.device == Some(session.device));
-                groups.add(
-                    session.address,
-                    Target {
-                        connection: session.address.connection,
-                        generation: session.address.generation,
-                        acked_seq: known.map_or(0, |known| known.acked_seq),
-                    },
-                );
-            }
-        }
+        self.recipients(recipients, except, |session, acked_seq| {
+            let Address { connection, generation, .. } = session;
+            groups.add(session, Target { connection, generation, acked_seq });
+        });
         groups
     }
 
     /// Every session of the users.
     fn everywhere(&self, users: &[UserId]) -> Groups<(u32, u32)> {
         let mut groups = Groups::new();
-        for session in users.iter().flat_map(|&user| self.directory.sessions(user)) {
-            groups.add(session.address, (session.address.connection, session.address.generation));
+        for &user in users {
+            self.directory.each_session(user, |session| {
+                groups.add(session.address, (session.address.connection, session.address.generation));
+            });
         }
         groups
     }
@@ -134,7 +147,7 @@ impl<D: Directory> Router<D> {
     }
 
     fn send(&self, header: &Header, shard: Address, body: Body, out: &mut dyn Egress) {
-        self.metrics.deliveries.inc();
+        self.metrics.deliveries.one();
         out.to_gateway(shard, Envelope { header: header.clone(), body });
     }
 

@@ -11,7 +11,7 @@ use template::{Acks, Entries};
 
 use crate::arena::Arena;
 use crate::errors::ErrorCode;
-use crate::frame::FILE_IDENTIFIER;
+use crate::frame::{FILE_IDENTIFIER, FrameRef};
 use crate::ids::{ChatId, DeviceId, MessageId, UserId};
 use crate::wire::{self, Body, EntryKind, MarkStatus, SendStatus};
 
@@ -199,6 +199,22 @@ impl Encoder {
         }
     }
 
+    /// An Entry frame, with where its client_msg_id begins in it.
+    ///
+    /// # Panics
+    /// Never: what the encoder wrote is a frame.
+    pub fn entry_with_id(&mut self, e: &EntryFields<'_>) -> (Bytes, usize) {
+        if let Some(frame) = self.entries.frame(e) {
+            let at = frame.client_msg_id_at();
+            return (put_together(&mut self.arena, frame.len(), |out| frame.write(out)), at);
+        }
+        let bytes = self.entry(e);
+        let frame = FrameRef::verify(&bytes).expect("what the encoder wrote is a frame");
+        let id = frame.root().body_as_entry().and_then(|entry| entry.client_msg_id());
+        let at = id.map_or(0, |id| id.bytes().as_ptr() as usize - bytes.as_ptr() as usize);
+        (bytes, at)
+    }
+
     /// A Send frame.
     pub fn send(&mut self, s: &SendFields<'_>) -> Bytes {
         let body = self.fbb.create_vector(s.body);
@@ -240,6 +256,21 @@ impl Encoder {
                 let ack = create_ack(&mut self.fbb, client_msg_id, (chat, message), seq, timestamp_ms);
                 self.finish(Body::SendAck, ack.as_union_value())
             }
+        }
+    }
+
+    /// As [`Self::sent`], appended to `out`.
+    pub fn sent_into(
+        &mut self,
+        client_msg_id: &[u8],
+        ids: (ChatId, MessageId),
+        seq: u64,
+        timestamp_ms: u64,
+        out: &mut Vec<u8>,
+    ) {
+        match self.acks.frame(client_msg_id, ids, seq, timestamp_ms) {
+            Some(frame) => frame.write(out),
+            None => out.extend_from_slice(&self.sent(client_msg_id, ids.0, ids.1, seq, timestamp_ms)),
         }
     }
 

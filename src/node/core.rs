@@ -7,16 +7,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
 use fabric::core::{Action, ConnId, Core, JobQueue, Protocol};
 use fabric::time::Now;
 use gateway::Shard as Gateway;
-use router::{MemoryDirectory, Router};
 use schema::envelope::Envelope;
 use storage_writer::partition::{Job, JobDone, Partition};
 
 use super::board::Board;
 use super::changes::Inbox;
+use super::handoff::{FromGateway, FromOwner, FromRouter, LocalRouter};
 use super::hub::Hub;
 use super::topology::Part;
 
@@ -52,7 +51,7 @@ pub struct ShardCore {
     gateway: Gateway,
     /// Rising by number.
     partitions: Vec<Partition>,
-    router: Option<Router<MemoryDirectory>>,
+    router: LocalRouter,
     hub: Hub,
     board: Board,
     board_due_ns: u64,
@@ -65,11 +64,11 @@ pub struct ShardCore {
 }
 
 impl ShardCore {
-    /// Puts a shard together. `router`: on host shards only.
+    /// Puts a shard together.
     pub fn new(
         gateway: Gateway,
         partitions: Vec<Partition>,
-        router: Option<Router<MemoryDirectory>>,
+        router: LocalRouter,
         hub: Hub,
         (board, inbox): (Board, Inbox),
         open_gateways: OpenGateways,
@@ -97,19 +96,45 @@ impl ShardCore {
 
     fn dispatch(&mut self, now: Now, part: Part, envelope: Envelope) {
         match part {
-            Part::Gateway => self.gateway.handle(now, envelope, &mut self.hub),
-            Part::Router => match &mut self.router {
-                Some(router) => router.handle(now, envelope, &mut self.hub),
-                None => debug_assert!(false, "this shard has no router partition"),
-            },
+            Part::Gateway => self.with_gateway(now, |gateway, way| gateway.handle(now, envelope, way)),
+            Part::Router => {
+                let mut way = FromRouter { now, gateway: &mut self.gateway, hub: &mut self.hub };
+                self.router.handle(now, envelope, &mut way);
+            }
             Part::Owner(number) => {
                 let place = self.partitions.binary_search_by_key(&number, Partition::number);
                 match place {
-                    Ok(place) => self.partitions[place].handle(now, envelope, &mut self.hub),
+                    Ok(place) => self.with_owner(now, place, |owner, way| owner.handle(now, envelope, way)),
                     Err(_) => debug_assert!(false, "partition {number} is not on this shard"),
                 }
             }
         }
+    }
+
+    fn with_gateway<T>(&mut self, now: Now, act: impl FnOnce(&mut Gateway, &mut FromGateway<'_>) -> T) -> T {
+        let Self { gateway, partitions, router, hub, .. } = self;
+        act(gateway, &mut FromGateway { now, partitions, router, hub })
+    }
+
+    fn with_owner<T>(
+        &mut self,
+        now: Now,
+        place: usize,
+        act: impl FnOnce(&mut Partition, &mut FromOwner<'_>) -> T,
+    ) -> T {
+        let Self { gateway, partitions, router, hub, .. } = self;
+        act(&mut partitions[place], &mut FromOwner { now, gateway, router, hub })
+    }
+
+    /// Hands over what other shards sent, each at once: what it is about is then worked on while it is at hand.
+    fn drain(&mut self, now: Now) -> bool {
+        let mut incoming = self.hub.take_incoming();
+        let drained = incoming.drain(DRAIN_BUDGET, |_, envelope| {
+            self.dispatch(now, self.hub.part_of(&envelope), envelope);
+            self.settle(now);
+        });
+        self.hub.put_incoming(incoming);
+        drained.more
     }
 
     /// Works off hand-offs until there are none. Each does a bounded amount of work and none of them waits, so this ends.
@@ -146,47 +171,50 @@ impl Core for ShardCore {
     }
 
     fn received(&mut self, now: Now, conn: ConnId, bytes: &[u8]) {
-        self.gateway.received(now, conn, bytes, &mut self.hub);
-        // At once, while what was read is in the cache: a wake may bring thousands of sends.
+        self.with_gateway(now, |gateway, way| gateway.received(now, conn, bytes, way));
         self.settle(now);
     }
 
     fn closed(&mut self, now: Now, conn: ConnId) {
-        self.gateway.closed(now, conn, &mut self.hub);
+        self.with_gateway(now, |gateway, way| gateway.closed(now, conn, way));
+        self.settle(now);
     }
 
-    fn take_output(&mut self, conn: ConnId, max_bytes: usize, out: &mut Vec<Bytes>) {
+    fn take_output(&mut self, conn: ConnId, max_bytes: usize, out: &mut Vec<u8>) {
         self.gateway.take_output(conn, max_bytes, out);
     }
 
     fn written(&mut self, now: Now, conn: ConnId, bytes: usize) {
-        self.gateway.written(now, conn, bytes, &mut self.hub);
+        self.with_gateway(now, |gateway, way| gateway.written(now, conn, bytes, way));
+        self.settle(now);
     }
 
     fn write_done(&mut self, now: Now, journal: u16, ticket: u64, result: io::Result<()>) {
-        let place = usize::from(journal);
-        self.partitions[place].write_done(now, ticket, result, &mut self.hub);
+        self.with_owner(now, usize::from(journal), |owner, way| owner.write_done(now, ticket, result, way));
+        self.settle(now);
     }
 
     fn job_done(&mut self, now: Now, done: JobDone) {
         let number = done.partition;
         match self.partitions.binary_search_by_key(&number, Partition::number) {
-            Ok(place) => self.partitions[place].job_done(now, done, &mut self.hub),
+            Ok(place) => self.with_owner(now, place, |owner, way| owner.job_done(now, done, way)),
             Err(_) => debug_assert!(false, "a job of partition {number} came to another shard"),
         }
+        self.settle(now);
     }
 
     fn turn(&mut self, now: Now) {
         self.now = now;
         for change in self.inbox.take() {
-            self.gateway.change(now, &change, &mut self.hub);
+            self.with_gateway(now, |gateway, way| gateway.change(now, &change, way));
+            self.settle(now);
         }
-        self.more = self.hub.drain(DRAIN_BUDGET);
-        self.settle(now);
+        self.more = self.drain(now);
         for place in 0..self.partitions.len() {
-            self.partitions[place].turn(now, &mut self.hub);
+            self.with_owner(now, place, |owner, way| owner.turn(now, way));
+            self.settle(now);
         }
-        self.gateway.tick(now, &mut self.hub);
+        self.with_gateway(now, |gateway, way| gateway.tick(now, way));
         self.settle(now);
         self.work_on_stop(now);
         self.hub.flush();
@@ -227,7 +255,8 @@ impl Core for ShardCore {
     fn stop(&mut self, now: Now) {
         if self.stopping == Stopping::No {
             self.stopping = Stopping::Gateway;
-            self.gateway.stop(now, &mut self.hub);
+            self.with_gateway(now, |gateway, way| gateway.stop(now, way));
+            self.settle(now);
         }
     }
 

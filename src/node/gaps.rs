@@ -1,16 +1,14 @@
-//! Remembers which sessions and users missed something live because a lane was full, until the gap has been sent.
+//! Remembers which sessions missed something live because a lane was full, until the gap has been sent.
 
 use schema::envelope::{Body, Class, Envelope, GapScope, Target};
-use schema::ids::UserId;
 
-/// Sessions or users named in one gap; beyond it the gap is for everyone.
+/// Sessions named in one gap; beyond it the gap is for everyone.
 const NAMED_MAX: usize = 1_024;
 
 /// What one other shard has to be told.
 #[derive(Default)]
 struct Missed {
     sessions: Vec<(u32, u32)>,
-    users: Vec<UserId>,
     everyone: bool,
 }
 
@@ -39,23 +37,18 @@ impl Gaps {
                 missed.sessions.extend(targets.iter().map(|target: &Target| (target.connection, target.generation)));
             }
             Body::DeliverNotice { targets, .. } => missed.sessions.extend(targets),
-            Body::Push { recipients, .. } | Body::Nudge { recipients, .. } => {
-                missed.users.extend(recipients.iter().map(|recipient| recipient.user));
-            }
-            Body::Notify { users, .. } => missed.users.extend(users),
             _ => missed.everyone = true,
         }
-        if missed.sessions.len() + missed.users.len() > NAMED_MAX {
+        if missed.sessions.len() > NAMED_MAX {
             missed.everyone = true;
         }
         if missed.everyone {
             missed.sessions.clear();
-            missed.users.clear();
         }
         self.any = true;
     }
 
-    /// Takes the gaps: for sessions of a shard, `(shard, gap)`; for users, the shard of their router; `None` = all shards.
+    /// Takes the gaps: for sessions of a shard, `(shard, gap)`; `None` = all shards.
     pub fn take(&mut self) -> Vec<(Option<u16>, Envelope)> {
         self.any = false;
         let gap = |scope| Envelope::new(Class::Control, Body::Gap(scope));
@@ -67,9 +60,6 @@ impl Gaps {
             }
             if !missed.sessions.is_empty() {
                 gaps.push((Some(shard), gap(GapScope::Sessions(missed.sessions))));
-            }
-            if !missed.users.is_empty() {
-                gaps.push((Some(shard), gap(GapScope::Users(missed.users))));
             }
         }
         gaps

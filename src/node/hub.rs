@@ -6,12 +6,14 @@
 
 use std::collections::VecDeque;
 
-use fabric::lane::Port;
+use fabric::count::Tally as _;
+use fabric::lane::{Incoming, Port};
 use fabric::tier::Egress;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use schema::envelope::{Address, Body, Class, Envelope, GapScope};
 use schema::ids::{Slot, UserId};
+use storage_writer::partition::Partition;
 
 use super::gaps::Gaps;
 use super::topology::{Part, Topology};
@@ -55,7 +57,7 @@ pub struct Hub {
 impl Hub {
     /// A hub over the shard's lanes.
     pub fn new(shard: u16, topology: Topology, port: Port, metrics: HubMetrics) -> Self {
-        Self { shard, topology, port, local: VecDeque::new(), gaps: Gaps::new(topology.shards), metrics }
+        Self { shard, topology, port, local: VecDeque::new(), gaps: Gaps::new(topology.gateways()), metrics }
     }
 
     /// The next hand-off for a part of this shard.
@@ -63,15 +65,45 @@ impl Hub {
         self.local.pop_front()
     }
 
+    /// Nothing waits: a part may be called without overtaking anything.
+    pub fn is_quiet(&self) -> bool {
+        self.local.is_empty()
+    }
+
+    /// Counts a hand-off that was a call.
+    pub fn count_call(&self) {
+        self.metrics.local.one();
+    }
+
+    /// Where among this shard's `partitions` (rising by number) the one of `slot` is, if it is one of them.
+    pub fn own_partition(&self, slot: Slot, partitions: &[Partition]) -> Option<usize> {
+        let number = self.topology.partition_of(slot);
+        partitions.iter().position(|partition| partition.number() == number)
+    }
+
+    /// The address is of this shard's gateway.
+    pub fn is_own_gateway(&self, address: Address) -> bool {
+        address.shard == self.shard && address != Address::NOBODY
+    }
+
+    /// The receiving ends of the lanes, while what they bring is handed over; [`Self::put_incoming`] gives them back.
+    pub fn take_incoming(&mut self) -> Incoming {
+        self.port.take_incoming()
+    }
+
+    /// See [`Self::take_incoming`].
+    pub fn put_incoming(&mut self, incoming: Incoming) {
+        self.port.put_incoming(incoming);
+    }
+
+    /// The part of this shard that an envelope which came by a lane is for.
+    pub fn part_of(&self, envelope: &Envelope) -> Part {
+        part_of(&self.topology, envelope)
+    }
+
     /// Something was handed over since the last turn.
     pub fn has_work(&self) -> bool {
         !self.local.is_empty() || self.gaps.any() || self.port.is_dirty()
-    }
-
-    /// Takes what the other shards sent, at most `budget`; whether there is more.
-    pub fn drain(&mut self, budget: usize) -> bool {
-        let (topology, local) = (self.topology, &mut self.local);
-        self.port.drain(budget, |_, envelope| local.push_back((part_of(&topology, &envelope), envelope))).more
     }
 
     /// Once a turn, after everything: sends gaps and wakes whoever was sent something.
@@ -80,7 +112,7 @@ impl Hub {
             for (shard, gap) in self.gaps.take() {
                 self.metrics.gaps.inc();
                 match shard {
-                    Some(shard) => self.send(shard, gap),
+                    Some(shard) => self.hand_over(shard, gap),
                     None => self.to_all_gateways(gap),
                 }
             }
@@ -88,9 +120,9 @@ impl Hub {
         self.port.flush();
     }
 
-    fn send(&mut self, shard: u16, envelope: Envelope) {
+    fn hand_over(&mut self, shard: u16, envelope: Envelope) {
         if shard == self.shard {
-            self.metrics.local.inc();
+            self.metrics.local.one();
             self.local.push_back((part_of(&self.topology, &envelope), envelope));
             return;
         }
@@ -144,31 +176,33 @@ fn part_of(topology: &Topology, envelope: &Envelope) -> Part {
 impl Egress for Hub {
     fn to_owner(&mut self, slot: Slot, mut envelope: Envelope) {
         envelope.header.slot = slot;
-        self.send(self.topology.partition_shard(self.topology.partition_of(slot)), envelope);
+        self.hand_over(self.topology.partition_shard(self.topology.partition_of(slot)), envelope);
     }
 
     fn to_partition(&mut self, partition: u16, envelope: Envelope) {
         self.to_owner(self.topology.first_slot(partition), envelope);
     }
 
-    fn to_router(&mut self, user: UserId, envelope: Envelope) {
-        self.send(self.topology.router_shard(user), envelope);
+    /// Every shard's router serves every user.
+    fn to_router(&mut self, _: UserId, envelope: Envelope) {
+        self.hand_over(self.shard, envelope);
     }
 
-    fn same_router(&self, one: UserId, other: UserId) -> bool {
-        self.topology.router_shard(one) == self.topology.router_shard(other)
+    fn same_router(&self, _: UserId, _: UserId) -> bool {
+        true
     }
 
     fn to_gateway(&mut self, address: Address, envelope: Envelope) {
         // An address of nobody, or of a gateway that had more shards: there is no session to tell.
-        if address != Address::NOBODY && address.shard < self.topology.shards {
-            self.send(address.shard, envelope);
+        if address != Address::NOBODY && address.shard < self.topology.gateways() {
+            self.hand_over(address.shard, envelope);
         }
     }
 
     fn to_all_gateways(&mut self, envelope: Envelope) {
+        // HTTP has no sessions that could miss something.
         for shard in 0..self.topology.shards {
-            self.send(shard, envelope.clone());
+            self.hand_over(shard, envelope.clone());
         }
     }
 }
@@ -184,9 +218,18 @@ mod tests {
     use super::*;
 
     fn hubs(topology: Topology, slots: usize) -> Vec<Hub> {
-        let ports = Mesh::new(topology.shards, 1, Capacities::uniform(slots)).unwrap();
+        let ports = Mesh::new(topology.gateways(), 1, Capacities::uniform(slots)).unwrap();
         let hub = |port: Port| Hub::new(port.shard(), topology, port, HubMetrics::default());
         ports.into_iter().map(hub).collect()
+    }
+
+    /// What the other shards sent.
+    fn arrived(hub: &mut Hub) -> Vec<(Part, Envelope)> {
+        let mut incoming = hub.take_incoming();
+        let mut got = Vec::new();
+        incoming.drain(1_024, |_, envelope| got.push((hub.part_of(&envelope), envelope)));
+        hub.put_incoming(incoming);
+        got
     }
 
     fn address(shard: u16) -> Address {
@@ -210,11 +253,10 @@ mod tests {
         };
         (0..5).for_each(|partition| hubs[0].to_partition(partition, probe(partition)));
         hubs[0].flush();
-        hubs[1].drain(64);
-        let mut at =
-            |shard: usize| std::iter::from_fn(|| hubs[shard].next_local()).map(|(part, _)| part).collect::<Vec<_>>();
-        assert_eq!(at(0), [Part::Owner(0), Part::Owner(2), Part::Owner(4)]);
-        assert_eq!(at(1), [Part::Owner(1), Part::Owner(3)]);
+        let here: Vec<Part> = std::iter::from_fn(|| hubs[0].next_local()).map(|(part, _)| part).collect();
+        assert_eq!(here, [Part::Owner(0), Part::Owner(2), Part::Owner(4)]);
+        let there: Vec<Part> = arrived(&mut hubs[1]).into_iter().map(|(part, _)| part).collect();
+        assert_eq!(there, [Part::Owner(1), Part::Owner(3)]);
     }
 
     #[test]
@@ -223,8 +265,7 @@ mod tests {
         (0..6).for_each(|_| hubs[0].to_gateway(address(1), deliver()));
         assert_eq!(hubs[0].metrics.gapped.get(), 2);
         hubs[0].flush();
-        hubs[1].drain(1_024);
-        let got: Vec<_> = std::iter::from_fn(|| hubs[1].next_local()).collect();
+        let got = arrived(&mut hubs[1]);
         let gaps: Vec<_> = got.iter().filter(|(_, envelope)| matches!(envelope.body, Body::Gap(_))).collect();
         let [(Part::Gateway, Envelope { body: Body::Gap(GapScope::Sessions(sessions)), .. })] = &gaps[..] else {
             panic!("{gaps:?}")
@@ -238,6 +279,8 @@ mod tests {
         let mut hubs = hubs(Topology::new(1, 1, 1), 4);
         hubs[0].to_gateway(Address::NOBODY, deliver());
         hubs[0].to_gateway(address(9), deliver());
+        hubs[0].to_all_gateways(deliver());
+        assert!(matches!(hubs[0].next_local(), Some((Part::Gateway, _))), "one shard has sessions");
         assert!(hubs[0].next_local().is_none());
     }
 }

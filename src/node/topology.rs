@@ -1,9 +1,10 @@
-//! Which shard holds what: gateway shards, owner partitions and router partitions over the threads of one process.
+//! Which shard holds what: gateway shards, router partitions and owner partitions over the threads of one process.
 //!
-//! Every thread is a gateway shard. With more shards than cores, owner and router partitions live on the first shard of
-//! each core (a *host* shard): shard i runs on core i mod cores, so the hosts are the first min(shards, cores) shards.
+//! Every connection thread is a gateway shard with a router partition; HTTP is one more gateway shard, without sockets, and its
+//! number comes after theirs. With more shards than cores, owner partitions live on the first shard of each core (a *host*
+//! shard): shard i runs on core i mod cores, so the hosts are the first min(shards, cores) shards.
 
-use schema::ids::{SLOT_COUNT, Slot, UserId};
+use schema::ids::{SLOT_COUNT, Slot};
 
 /// The layout of one process; fixed from start to stop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +36,17 @@ impl Topology {
         Self { shards: or_cores(shards), partitions: or_cores(partitions).min(SLOT_COUNT), cores }
     }
 
-    /// Shards that hold owner and router partitions: `0..host_count`.
+    /// HTTP's number among the gateway shards.
+    pub fn http(&self) -> u16 {
+        self.shards
+    }
+
+    /// Gateway shards: the connection threads and HTTP.
+    pub fn gateways(&self) -> u16 {
+        self.shards + 1
+    }
+
+    /// Shards that hold owner partitions: `0..host_count`.
     pub fn host_count(&self) -> u16 {
         self.shards.min(self.cores)
     }
@@ -65,11 +76,6 @@ impl Topology {
     pub fn first_slot(&self, partition: u16) -> Slot {
         let slot = (u32::from(partition) * u32::from(SLOT_COUNT)).div_ceil(u32::from(self.partitions));
         Slot::new(slot as u16).expect("a partition's first slot is below SLOT_COUNT")
-    }
-
-    /// The shard that holds a user's router partition.
-    pub fn router_shard(&self, user: UserId) -> u16 {
-        router::partition_of(user, self.host_count())
     }
 }
 

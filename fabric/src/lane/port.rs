@@ -2,19 +2,16 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
-use rtrb::{Consumer, RingBuffer};
+use rtrb::RingBuffer;
 use schema::envelope::{CLASS_COUNT, Class, Envelope};
 
+use super::incoming::{Drained, InLanes, Incoming, Source};
 use super::{Ack, Capacities, Control, Ephemeral, Full, Lane, Live, Pushed, Send, Sync, Wants};
 use crate::wake::Waker;
 
-/// Order in which classes are drained: what frees others first.
-const PRIORITY: [Class; CLASS_COUNT] =
-    [Class::Ack, Class::Control, Class::Send, Class::Live, Class::Sync, Class::Ephemeral];
 const NAMES: [&str; CLASS_COUNT] = ["send", "ack", "control", "live", "sync", "ephemeral"];
 
 /// Makes all lanes between `shards` shards, before their threads start.
@@ -42,7 +39,7 @@ impl Mesh {
             for destination in (0..shards).filter(|&destination| destination != source) {
                 let (out, incoming) = lanes(&capacities(source, destination));
                 ports[usize::from(source)].out[usize::from(destination)].lanes = Some(out);
-                ports[usize::from(destination)].incoming[usize::from(source)] = Some(incoming);
+                ports[usize::from(destination)].incoming.sources[usize::from(source)].lanes = Some(incoming);
             }
         }
         Ok(ports)
@@ -98,21 +95,6 @@ struct Out {
     overflowing: bool,
 }
 
-#[derive(Debug)]
-struct InLanes {
-    rings: [Consumer<Envelope>; CLASS_COUNT],
-    wants: Arc<Wants>,
-}
-
-/// What [`Port::drain`] did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Drained {
-    /// Envelopes handed over.
-    pub envelopes: usize,
-    /// The budget ended before the lanes did: drain again, at the latest in the next turn.
-    pub more: bool,
-}
-
 /// One shard's end of its lanes to and from every other shard. Owned by the shard's thread; nothing here blocks.
 #[derive(Debug)]
 pub struct Port {
@@ -120,8 +102,7 @@ pub struct Port {
     incarnation: u64,
     waker: Waker,
     out: Vec<Out>,
-    incoming: Vec<Option<InLanes>>,
-    first_source: usize,
+    incoming: Incoming,
     tally: Tally,
     metrics: LaneMetrics,
 }
@@ -135,8 +116,10 @@ impl Port {
             incarnation,
             waker: wakers[usize::from(shard)].clone(),
             out: out.collect(),
-            incoming: wakers.iter().map(|_| None).collect(),
-            first_source: 0,
+            incoming: Incoming {
+                sources: wakers.iter().map(|waker| Source { lanes: None, waker: waker.clone() }).collect(),
+                ..Incoming::default()
+            },
             tally: Tally::default(),
             metrics: LaneMetrics::default(),
         }
@@ -228,52 +211,30 @@ impl Port {
         self.out.iter().filter_map(|out| out.lanes.as_ref()).map(OutLanes::overflowing).sum()
     }
 
-    /// Hands over at most `budget` envelopes as (source, envelope): acks first, so that no push overtakes the answer to what
-    /// came before it; then control; but every class gets a share of the budget, and sources take turns. Wakes producers that waited for the room this makes.
-    pub fn drain(&mut self, budget: usize, mut take: impl FnMut(u16, Envelope)) -> Drained {
-        let share = (budget / CLASS_COUNT).max(1);
-        let mut left = budget;
-        left -= self.drain_class(Class::Ack, left.saturating_sub((CLASS_COUNT - 1) * share), &mut take);
-        for class in PRIORITY {
-            left -= self.drain_class(class, share.min(left), &mut take);
+    /// The receiving ends, to be given back with [`Self::put_incoming`]; until then nothing comes by this port.
+    pub fn take_incoming(&mut self) -> Incoming {
+        core::mem::take(&mut self.incoming)
+    }
+
+    /// Gives back what [`Self::take_incoming`] took.
+    pub fn put_incoming(&mut self, mut incoming: Incoming) {
+        for (tally, drained) in self.tally.0.iter_mut().zip(&mut incoming.drained) {
+            tally.drained += core::mem::take(drained);
         }
-        for class in PRIORITY {
-            if left > 0 {
-                left -= self.drain_class(class, left, &mut take);
-            }
-        }
-        self.first_source = (self.first_source + 1) % self.incoming.len().max(1);
-        Drained { envelopes: budget - left, more: left == 0 && !self.is_empty() }
+        self.incoming = incoming;
+    }
+
+    /// See [`Incoming::drain`].
+    pub fn drain(&mut self, budget: usize, take: impl FnMut(u16, Envelope)) -> Drained {
+        let mut incoming = self.take_incoming();
+        let drained = incoming.drain(budget, take);
+        self.put_incoming(incoming);
+        drained
     }
 
     /// Nothing waits in any incoming ring.
     pub fn is_empty(&self) -> bool {
-        self.incoming.iter().flatten().all(|lanes| lanes.rings.iter().all(Consumer::is_empty))
-    }
-
-    fn drain_class(&mut self, class: Class, budget: usize, take: &mut impl FnMut(u16, Envelope)) -> usize {
-        let sources = self.incoming.len();
-        let mut done = 0;
-        for step in 0..sources {
-            let source = (self.first_source + step) % sources;
-            let Some(lanes) = &mut self.incoming[source] else { continue };
-            let ring = &mut lanes.rings[class as usize];
-            let count = ring.slots().min(budget - done);
-            if count == 0 {
-                continue;
-            }
-            let Ok(chunk) = ring.read_chunk(count) else { unreachable!("so many slots are readable") };
-            chunk.into_iter().for_each(|envelope| take(source as u16, envelope));
-            done += count;
-            // Orders the new read position before the look at the flag; pairs with the producer's fence.
-            fence(Ordering::SeqCst);
-            let want = &lanes.wants.0[class as usize];
-            if want.load(Ordering::SeqCst) && want.swap(false, Ordering::SeqCst) {
-                self.out[source].waker.wake();
-            }
-        }
-        self.tally.0[class as usize].drained += done as u64;
-        done
+        self.incoming.is_empty()
     }
 }
 

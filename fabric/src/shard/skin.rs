@@ -17,7 +17,6 @@ use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker as TaskWaker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use monoio::net::TcpStream;
 
 use super::Stopper;
@@ -79,9 +78,8 @@ pub(super) struct Skin<C: Core> {
     /// The sockets of the core's connections, by index; [`NONE`] where there is none.
     conns: RefCell<Vec<RawFd>>,
     buffer: RefCell<Box<[u8]>>,
-    chunks: RefCell<Vec<Bytes>>,
-    /// Where a connection's small chunks are copied together for a send.
-    gathered: RefCell<Vec<u8>>,
+    /// What is being sent.
+    output: RefCell<Vec<u8>>,
     pool: RefCell<Pool>,
     flush: RefCell<Vec<Rc<Conn>>>,
     closing: RefCell<Wheel<Weak<Conn>>>,
@@ -123,8 +121,7 @@ impl<C: Core + 'static> Skin<C> {
             tls: parts.tls.map(Tls::new).map(RefCell::new),
             conns: RefCell::new(Vec::new()),
             buffer: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
-            chunks: RefCell::new(Vec::new()),
-            gathered: RefCell::new(Vec::new()),
+            output: RefCell::new(Vec::new()),
             pool: RefCell::new(Pool::default()),
             flush: RefCell::new(Vec::new()),
             closing: RefCell::new(Wheel::new(8_000_000)),

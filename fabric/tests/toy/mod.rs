@@ -135,14 +135,14 @@ impl Core for Toy {
         self.polite.retain(|other| *other != conn);
     }
 
-    fn take_output(&mut self, conn: ConnId, max_bytes: usize, out: &mut Vec<Bytes>) {
+    fn take_output(&mut self, conn: ConnId, max_bytes: usize, out: &mut Vec<u8>) {
         let client = &mut self.clients[conn.index as usize];
         let mut bytes = 0;
         while bytes < max_bytes
             && let Some(chunk) = client.output.pop_front()
         {
             bytes += chunk.len();
-            out.push(chunk);
+            out.extend_from_slice(&chunk);
         }
         client.outstanding += bytes;
     }

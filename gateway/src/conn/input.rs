@@ -1,6 +1,7 @@
 //! Input: bytes to frames and messages, one at a time, as long as the connection may go on.
 
 use fabric::core::ConnId;
+use fabric::count::Tally as _;
 use fabric::net::websocket::{Decoder, Kind, Message, Role, WebSocketError, close_frame, server_frame};
 use fabric::tier::Egress;
 use fabric::time::Now;
@@ -21,7 +22,7 @@ impl Shard {
     /// See [`fabric::core::Core::received`].
     pub fn received(&mut self, now: Now, conn: ConnId, bytes: &[u8], egress: &mut dyn Egress) {
         let Some(index) = self.conns.find(conn.index, conn.generation) else { return };
-        self.metrics.bytes_in.inc_by(bytes.len() as u64);
+        self.metrics.bytes_in.add(bytes.len() as u64);
         let place = &mut self.conns[index];
         if place.phase == Phase::Closing {
             return;
@@ -113,7 +114,7 @@ impl Shard {
 
     /// One whole native frame, however it came.
     fn frame(&mut self, now: Now, index: u32, bytes: &[u8], egress: &mut dyn Egress) {
-        self.metrics.frames_in.inc();
+        self.metrics.frames_in.one();
         match FrameRef::verify(bytes) {
             Ok(frame) => self.decoded(now, index, native::decode(frame), egress),
             Err(error) => self.bad_frame(now, index, &error, egress),
@@ -167,7 +168,7 @@ impl Shard {
                 place.phase = Phase::Hello;
                 place.dialect = accepted.dialect;
                 place.websocket = Some(Decoder::new(Role::Server, self.config.limits.frame_limit_bytes));
-                self.push(now, index, accepted.response);
+                self.push(now, index, &accepted.response);
                 if let Some(token) = &accepted.token {
                     self.authenticate(now, index, &token.0, egress);
                 }
@@ -199,14 +200,14 @@ impl Shard {
     fn message(&mut self, now: Now, index: u32, message: Message<'_>, egress: &mut dyn Egress) {
         match (message, self.conns[index].dialect) {
             (Message::Text(text), Dialect::Json) => {
-                self.metrics.frames_in.inc();
+                self.metrics.frames_in.one();
                 self.decoded(now, index, crate::json::decode(text), egress);
             }
             (Message::Binary(bytes), Dialect::WebSocketNative) => self.frame(now, index, bytes, egress),
             (Message::Text(_) | Message::Binary(_), _) => {
                 self.decoded(now, index, Err(EventError::new(ErrorCode::Unsupported)), egress);
             }
-            (Message::Ping(payload), _) => self.push(now, index, server_frame(Kind::Pong, payload)),
+            (Message::Ping(payload), _) => self.push(now, index, &server_frame(Kind::Pong, payload)),
             (Message::Pong(_), _) => {}
             (Message::Close { code, .. }, _) => {
                 let last = close_frame(code.unwrap_or(1000), "");

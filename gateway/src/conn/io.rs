@@ -2,13 +2,16 @@
 
 use bytes::Bytes;
 use fabric::core::Action;
+use fabric::count::Tally as _;
 use fabric::net::websocket::{Kind, close_frame, server_frame};
 use fabric::tier::Egress;
 use fabric::time::Now;
+use schema::encode::Encoder;
 use schema::envelope::{Address, Body, Class, Envelope};
 use schema::errors::ErrorCode;
 use schema::ids::{DeviceId, UserId};
 
+use super::output::Output;
 use super::wheel::tick_of;
 use super::{FLAG_FLUSH, FLAG_SLOW, PAUSE_CREDIT, PAUSE_READER, Phase, native};
 use crate::shard::Shard;
@@ -16,7 +19,7 @@ use crate::websocket::unopened;
 use crate::wire::{Dialect, ServerEvent};
 
 /// Output buffers kept for the next connection that needs one.
-const SPARE_OUTPUTS: usize = 1_024;
+const SPARE_OUTPUTS: usize = 256;
 /// A connection's reads are paused when so many times its output limit wait: it does not read even its answers.
 const PAUSE_FACTOR: usize = 4;
 
@@ -37,16 +40,20 @@ impl Shard {
         (UserId::new(conn.user).expect("only authenticated sessions get here"), DeviceId(conn.device))
     }
 
-    /// Queues a chunk: one or more whole frames.
-    pub(crate) fn push(&mut self, now: Now, index: u32, chunk: Bytes) {
+    /// Queues whole frames that others may get too.
+    pub(crate) fn push(&mut self, now: Now, index: u32, chunk: &Bytes) {
+        self.queue(now, index, |output, _| output.push(chunk));
+    }
+
+    /// Queues what `add` adds to the connection's output; it returns how many bytes.
+    fn queue(&mut self, now: Now, index: u32, add: impl FnOnce(&mut Output, &mut Encoder) -> usize) {
         let id = self.conns.id(index);
         let conn = &mut self.conns[index];
         let output = conn.output.get_or_insert_with(|| self.spare.pop().unwrap_or_default());
         if output.pending() == 0 {
             conn.moved = tick_of(now);
         }
-        self.output_bytes += chunk.len();
-        output.push(chunk);
+        self.output_bytes += add(output, &mut self.encoder);
         let pending = output.pending();
         if conn.flags & FLAG_FLUSH == 0 {
             conn.flags |= FLAG_FLUSH;
@@ -85,8 +92,17 @@ impl Shard {
 
     /// Sends one event.
     pub(crate) fn emit(&mut self, now: Now, index: u32, event: &ServerEvent<'_>) {
-        let chunk = self.encode(self.conns[index].dialect, event);
-        self.push(now, index, chunk);
+        let dialect = self.conns[index].dialect;
+        // What every message needs is written where it leaves from.
+        if let (Dialect::Native, &ServerEvent::Sent { client_msg_id, chat, message, seq, timestamp_ms }) =
+            (dialect, event)
+        {
+            return self.queue(now, index, |output, encoder| {
+                output.write(|out| encoder.sent_into(client_msg_id, (chat, message), seq, timestamp_ms, out))
+            });
+        }
+        let chunk = self.encode(dialect, event);
+        self.push(now, index, &chunk);
     }
 
     /// Refuses one request; the session goes on.
@@ -156,7 +172,7 @@ impl Shard {
         self.conns[index].phase = Phase::Closing;
         self.emit(now, index, &ServerEvent::Goodbye { code, text: "", retry_after_ms });
         if self.conns[index].websocket.is_some() {
-            self.push(now, index, close_frame(close, code.info().name));
+            self.push(now, index, &close_frame(close, code.info().name));
         }
         self.finish(index);
     }
@@ -168,7 +184,7 @@ impl Shard {
         }
         self.end_session(index, false, egress);
         self.conns[index].phase = Phase::Closing;
-        self.push(now, index, last);
+        self.push(now, index, &last);
         self.finish(index);
     }
 
@@ -202,7 +218,7 @@ impl Shard {
     }
 
     /// See [`fabric::core::Core::take_output`].
-    pub fn take_output(&mut self, conn: fabric::core::ConnId, max_bytes: usize, out: &mut Vec<Bytes>) {
+    pub fn take_output(&mut self, conn: fabric::core::ConnId, max_bytes: usize, out: &mut Vec<u8>) {
         let Some(index) = self.conns.find(conn.index, conn.generation) else { return };
         if let Some(output) = &mut self.conns[index].output {
             output.take(max_bytes, out);
@@ -212,7 +228,7 @@ impl Shard {
     /// See [`fabric::core::Core::written`].
     pub fn written(&mut self, now: Now, conn: fabric::core::ConnId, bytes: usize, egress: &mut dyn Egress) {
         let Some(index) = self.conns.find(conn.index, conn.generation) else { return };
-        self.metrics.bytes_out.inc_by(bytes as u64);
+        self.metrics.bytes_out.add(bytes as u64);
         let low = self.low_water();
         let place = &mut self.conns[index];
         let Some(output) = &mut place.output else { return };

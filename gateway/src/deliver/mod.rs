@@ -6,6 +6,7 @@
 pub(crate) mod gaps;
 
 use bytes::Bytes;
+use fabric::count::Tally as _;
 use fabric::net::websocket::{Kind, server_frame};
 use fabric::tier::Egress;
 use fabric::time::Now;
@@ -20,22 +21,22 @@ use crate::shard::Shard;
 use crate::wire::{Dialect, ServerEvent};
 
 /// An entry's or receipt's frame with its encodings, made when first needed.
-pub(crate) struct Shared {
-    frame: Bytes,
+pub(crate) struct Shared<'a> {
+    frame: &'a Bytes,
     json: Option<Bytes>,
     binary: Option<Bytes>,
     message: Option<MessageId>,
 }
 
-impl Shared {
-    pub(crate) const fn new(frame: Bytes) -> Self {
+impl<'a> Shared<'a> {
+    pub(crate) const fn new(frame: &'a Bytes) -> Self {
         Self { frame, json: None, binary: None, message: None }
     }
 
     /// The entry's id, for those who acknowledge by it.
     fn message(&mut self) -> Option<MessageId> {
         if self.message.is_none() {
-            let frame = FrameRef::verify(&self.frame).ok()?;
+            let frame = FrameRef::verify(self.frame).ok()?;
             self.message = frame.root().body_as_entry()?.message_id().map(MessageId::from);
         }
         self.message
@@ -52,12 +53,12 @@ impl Shard {
         found
     }
 
-    /// A live entry.
-    pub(crate) fn deliver(
+    /// A live entry for some of this shard's sessions.
+    pub fn deliver(
         &mut self,
         now: Now,
         (chat, seq, trace): (ChatId, u64, Option<&Trace>),
-        frame: Bytes,
+        frame: &Bytes,
         targets: &[Target],
         egress: &mut dyn Egress,
     ) {
@@ -81,8 +82,8 @@ impl Shard {
             let cursors = active.cursors(seed);
             match cursors.offer(chat, seq, acked, tick_of(now)) {
                 Offer::Write => {
-                    self.metrics.cursors_evicted.inc_by(cursors.evict(chat, limit) as u64);
-                    self.metrics.entries_live.inc();
+                    self.metrics.cursors_evicted.add(cursors.evict(chat, limit) as u64);
+                    self.metrics.entries_live.one();
                     self.write_entry(now, index, chat, seq, &mut shared);
                     if let Some(Trace { stages, .. }) = trace {
                         let took_ns = now.mono_ns.saturating_sub(stages.accepted);
@@ -94,7 +95,7 @@ impl Shard {
                     self.metrics.entries_duplicate.inc();
                 }
                 Offer::Missed => {
-                    self.metrics.cursors_evicted.inc_by(cursors.evict(chat, limit) as u64);
+                    self.metrics.cursors_evicted.add(cursors.evict(chat, limit) as u64);
                     self.metrics.entries_missed.inc();
                     self.missed(now, index, (chat, seq, acked), egress);
                 }
@@ -103,7 +104,7 @@ impl Shard {
     }
 
     /// Writes an entry's shared bytes in the connection's dialect.
-    pub(crate) fn write_entry(&mut self, now: Now, index: u32, chat: ChatId, seq: u64, shared: &mut Shared) {
+    pub(crate) fn write_entry(&mut self, now: Now, index: u32, chat: ChatId, seq: u64, shared: &mut Shared<'_>) {
         let dialect = self.conns[index].dialect;
         if dialect == Dialect::Json
             && let Some(message) = shared.message()
@@ -111,15 +112,10 @@ impl Shard {
             self.conns[index].active().recent.get_or_insert_default().push(message, chat, seq);
         }
         let chunk = match dialect {
-            Dialect::Native => shared.frame.clone(),
-            Dialect::WebSocketNative => {
-                shared.binary.get_or_insert_with(|| server_frame(Kind::Binary, &shared.frame)).clone()
-            }
+            Dialect::Native => shared.frame,
+            Dialect::WebSocketNative => shared.binary.get_or_insert_with(|| server_frame(Kind::Binary, shared.frame)),
             Dialect::Json => {
-                if shared.json.is_none() {
-                    shared.json = Some(self.encode(dialect, &ServerEvent::Entry { frame: &shared.frame }));
-                }
-                shared.json.clone().unwrap_or_default()
+                shared.json.get_or_insert_with(|| self.encode(dialect, &ServerEvent::Entry { frame: shared.frame }))
             }
         };
         self.push(now, index, chunk);
@@ -128,7 +124,7 @@ impl Shard {
     /// A receipt. It is in no chat's order, and the next one of its chat and user says all that it says: a slow reader
     /// gets none, counted.
     pub(crate) fn notice(&mut self, now: Now, frame: Bytes, targets: &[(u32, u32)]) {
-        let mut shared = Shared::new(frame);
+        let mut shared = Shared::new(&frame);
         for &(connection, generation) in targets {
             let Some(index) = self.target(connection, generation) else { continue };
             if self.conns[index].has(FLAG_SLOW) {
@@ -136,17 +132,15 @@ impl Shard {
                 continue;
             }
             self.metrics.receipts.inc();
-            let chunk = match self.conns[index].dialect {
-                Dialect::Native => shared.frame.clone(),
+            let dialect = self.conns[index].dialect;
+            let chunk = match dialect {
+                Dialect::Native => shared.frame,
                 Dialect::WebSocketNative => {
-                    shared.binary.get_or_insert_with(|| server_frame(Kind::Binary, &shared.frame)).clone()
+                    shared.binary.get_or_insert_with(|| server_frame(Kind::Binary, shared.frame))
                 }
-                Dialect::Json => {
-                    if shared.json.is_none() {
-                        shared.json = Some(self.encode(Dialect::Json, &ServerEvent::Receipt { frame: &shared.frame }));
-                    }
-                    shared.json.clone().unwrap_or_default()
-                }
+                Dialect::Json => shared
+                    .json
+                    .get_or_insert_with(|| self.encode(dialect, &ServerEvent::Receipt { frame: shared.frame })),
             };
             self.push(now, index, chunk);
         }

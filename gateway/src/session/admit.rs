@@ -6,10 +6,11 @@
 
 use bytes::Bytes;
 use fabric::core::ConnId;
-use fabric::tier::Egress;
+use fabric::count::Tally as _;
+use fabric::tier::{Egress, Send as Sending};
 use fabric::time::Now;
 use schema::encode::SendTarget;
-use schema::envelope::{Body, Class, Envelope, Stages, Trace};
+use schema::envelope::{Stages, Trace};
 use schema::errors::{ErrorCode, Retry};
 use schema::frame::{FrameRef, VerifiedFrame};
 use schema::ids::{ChatId, UserId};
@@ -72,16 +73,15 @@ impl Shard {
             return self.refuse(now, index, chat, id, code, retry_after_ms, egress);
         }
         let retry = send.retry() || tick_of(now) - self.conns[index].since < RETRY_TICKS;
-        let frame = owned.cloned().unwrap_or_else(|| frame.to_frame_in(&mut self.arena));
         let partition = chat.slot().partition(self.config.partitions);
         self.sampled = self.sampled.wrapping_add(1);
         let accepted_ns = if self.sampled.is_multiple_of(SAMPLE) { now.mono_ns } else { 0 };
-        let deadline_ns = now.mono_ns + CREDIT_WAIT_NS;
-        let kept = KeptSend { frame, chat, to, retry, partition, deadline_ns, accepted_ns };
         if self.credits[usize::from(partition)] == 0 {
-            self.wait_for_credit(index, kept);
+            let frame = owned.cloned().unwrap_or_else(|| frame.to_frame_in(&mut self.arena));
+            let deadline_ns = now.mono_ns + CREDIT_WAIT_NS;
+            self.wait_for_credit(index, KeptSend { frame, chat, to, retry, partition, deadline_ns, accepted_ns });
         } else {
-            self.forward(index, kept, egress);
+            self.forward(index, (frame, owned), (chat, to), (retry, accepted_ns), egress);
         }
     }
 
@@ -146,30 +146,38 @@ impl Shard {
         self.error(now, index, code, id, retry_after_ms);
     }
 
-    /// Passes an admitted send on. There must be a credit.
-    pub(crate) fn forward(&mut self, index: u32, kept: KeptSend, egress: &mut dyn Egress) {
+    /// Passes an admitted send on. There must be a credit. `owned`: the same frame, where it is owned already.
+    fn forward(
+        &mut self,
+        index: u32,
+        (frame, owned): (FrameRef<'_>, Option<&VerifiedFrame>),
+        (chat, to): (ChatId, Option<UserId>),
+        (retry, accepted_ns): (bool, u64),
+        egress: &mut dyn Egress,
+    ) {
         let (user, device) = self.user(index);
         let reply = self.address(index);
         let active = self.conns[index].active();
         active.in_flight += 1;
         if let Some(blocked) = &mut active.blocked {
-            let send = kept.frame.root().body_as_send();
-            blocked.passed(kept.chat, send.and_then(|send| send.client_msg_id()).map_or(&[][..], |id| id.bytes()));
+            let send = frame.root().body_as_send();
+            blocked.passed(chat, send.and_then(|send| send.client_msg_id()).map_or(&[][..], |id| id.bytes()));
         }
-        let credits = &mut self.credits[usize::from(kept.partition)];
+        let credits = &mut self.credits[usize::from(chat.slot().partition(self.config.partitions))];
         assert!(*credits > 0, "a send is forwarded with a credit");
         *credits -= 1;
-        self.metrics.sends.inc();
-        let KeptSend { frame, chat, to, retry, .. } = kept;
-        let slot = chat.slot();
-        let body = Body::Send { frame, user, device, chat, to, retry };
-        let mut envelope = Envelope::new(Class::Send, body).reply_to(reply);
-        envelope.header.slot = slot;
-        if kept.accepted_ns > 0 {
-            let stages = Stages { accepted: kept.accepted_ns, ..Stages::default() };
-            envelope.header.trace = Some(Box::new(Trace { id: 0, stages }));
-        }
-        egress.to_owner(slot, envelope);
+        self.metrics.sends.one();
+        let stages = Stages { accepted: accepted_ns, ..Stages::default() };
+        let trace = (accepted_ns > 0).then_some(Trace { id: 0, stages });
+        let (request_id, trace) = (0, trace.as_ref());
+        let send = Sending { reply, frame, owned, user, device, chat, to, retry, request_id, trace };
+        egress.send(&send, &mut self.arena);
+    }
+
+    /// Passes on a send that has waited.
+    fn forward_kept(&mut self, index: u32, kept: &KeptSend, egress: &mut dyn Egress) {
+        let &KeptSend { ref frame, chat, to, retry, accepted_ns, .. } = kept;
+        self.forward(index, (frame.as_ref(), Some(frame)), (chat, to), (retry, accepted_ns), egress);
     }
 
     fn wait_for_credit(&mut self, index: u32, kept: KeptSend) {
@@ -197,7 +205,7 @@ impl Shard {
         while self.credits[partition] > 0 {
             let Some(waiter) = self.waiters[partition].pop_front() else { return };
             if let Some((index, kept)) = self.take_kept(waiter) {
-                self.forward(index, kept, egress);
+                self.forward_kept(index, &kept, egress);
                 self.resume_credit(now, index, egress);
             }
         }
@@ -233,8 +241,8 @@ impl Shard {
             blocked.taken_by_owner(chat);
         }
         let evicted = active.cursors(seed).own(chat, seq, tick_of(now), limit);
-        self.metrics.cursors_evicted.inc_by(evicted as u64);
-        self.metrics.sent.inc();
+        self.metrics.cursors_evicted.add(evicted as u64);
+        self.metrics.sent.one();
         self.emit(now, index, event);
     }
 

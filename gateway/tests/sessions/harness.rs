@@ -263,9 +263,8 @@ impl Rig {
     /// Takes up to `max_bytes` of output and writes it.
     pub fn read_bytes(&mut self, conn: ConnId, max_bytes: usize) -> Vec<u8> {
         self.drain_actions();
-        let mut chunks = Vec::new();
-        self.shard.take_output(conn, max_bytes, &mut chunks);
-        let bytes = chunks.concat();
+        let mut bytes = Vec::new();
+        self.shard.take_output(conn, max_bytes, &mut bytes);
         if !bytes.is_empty() {
             self.shard.written(self.now, conn, bytes.len(), &mut self.out);
         }

@@ -184,8 +184,7 @@ fn who_reads_not_even_answers_is_read_no_further_and_ends_when_stuck() {
         rig.receive(conn, &ping);
     }
     assert_eq!(rig.count("reads_paused"), 1);
-    let mut chunks = Vec::new();
-    rig.shard.take_output(conn, 10, &mut chunks);
+    rig.shard.take_output(conn, 10, &mut Vec::new());
     rig.wait_ms(75_100);
     rig.drain_actions();
     assert!(rig.actions.iter().any(|action| matches!(action, Action::Close(_))));

@@ -92,7 +92,7 @@ fn the_last_pushed_messages_are_acknowledged_by_id_alone() {
 }
 
 #[test]
-fn an_entry_is_encoded_once_for_all_its_sessions() {
+fn all_sessions_of_a_dialect_get_the_same_bytes_of_an_entry() {
     let mut rig = Rig::new();
     let (a, b) = (open(&mut rig, ""), open(&mut rig, ""));
     let native = open(&mut rig, "Sec-WebSocket-Protocol: flatbuffers\r\n");
@@ -100,13 +100,10 @@ fn an_entry_is_encoded_once_for_all_its_sessions() {
         rig.read_bytes(conn, usize::MAX);
     }
     rig.deliver(CHAT, 1, &[target(a, 0), target(b, 0), target(native, 0)]);
-    let mut chunks = Vec::new();
-    for conn in [a, b, native] {
-        rig.shard.take_output(conn, usize::MAX, &mut chunks);
-    }
-    assert_eq!(chunks.len(), 3);
-    assert_eq!(chunks[0].as_ptr(), chunks[1].as_ptr(), "shared, not copied");
-    assert_ne!(chunks[0], chunks[2]);
+    let [a, b, native] = [a, b, native].map(|conn| rig.read_bytes(conn, usize::MAX));
+    assert!(!a.is_empty());
+    assert_eq!(a, b);
+    assert_ne!(a, native);
 }
 
 #[test]

@@ -33,7 +33,7 @@ use crate::fail::Failure;
 use crate::measure::{Latencies, Shown};
 use crate::pace::Pacer;
 use crate::plan::Plan;
-use crate::scenario::Size;
+use crate::scenario::{Mode, Size};
 use crate::tokens::{Source, Tokens};
 use crate::wire::Scratch;
 use absence::Absences;
@@ -124,7 +124,9 @@ impl Worker {
         let config = Arc::new(connect::client_config(&plan));
         let id = |place: u32| plan.load.first_user + u64::from(place);
         let users = places.clone().map(|place| User::new(connect::new_core(&config, id(place)))).collect();
-        let tokens = Tokens::new(tokens, id(places.start), places.len(), now.wall_ms());
+        // Connects are measured as first ones: a server that knew their tokens would not verify them.
+        let again = plan.load.mode != Mode::Connect;
+        let tokens = Tokens::new(tokens, id(places.start), places.len(), now.wall_ms(), again);
         let seed = plan.load.seed ^ (u64::from(index) << 48);
         let streams = if plan.load.sends() { places.len() * plan.load.peers as usize } else { 0 };
         let outcome = Outcome::new(places.start * plan.load.peers, streams, plan.behaviours.len(), seed);

@@ -23,13 +23,19 @@ fn registration(device: u32, shard: u16, connection: u32, epoch: u64) -> Registr
     Registration { device: DeviceId(device), address, epoch }
 }
 
+fn sessions<D: Directory>(directory: &D, user: UserId) -> Vec<Registration> {
+    let mut sessions = Vec::new();
+    directory.each_session(user, |session| sessions.push(*session));
+    sessions
+}
+
 fn a_device_has_one_session_and_the_highest_epoch_wins<D: Directory>(directory: &mut D) {
     let (old, new) = (registration(1, 0, 5, 10), registration(1, 3, 8, 11));
     assert_eq!(directory.register(user(7), old), Outcome::Added);
     assert_eq!(directory.register(user(7), old), Outcome::Unchanged);
     assert_eq!(directory.register(user(7), new), Outcome::Replaced(old));
     assert_eq!(directory.register(user(7), old), Outcome::Stale(new));
-    assert_eq!(directory.sessions(user(7)), &[new]);
+    assert_eq!(sessions(directory, user(7)), [new]);
     assert_eq!(directory.session_count(), 1);
 }
 
@@ -41,7 +47,7 @@ fn only_the_exact_registration_can_be_removed<D: Directory>(directory: &mut D) {
     assert!(!directory.unregister(user(7), registration(1, 1, 5, 10)));
     assert!(directory.unregister(user(7), held));
     assert!(!directory.unregister(user(7), held));
-    assert!(directory.sessions(user(7)).is_empty());
+    assert!(sessions(directory, user(7)).is_empty());
     assert_eq!(directory.session_count(), 0);
 }
 
@@ -50,7 +56,7 @@ fn devices_of_a_user_are_apart<D: Directory>(directory: &mut D) {
         assert_eq!(directory.register(user(7), registration(device, 0, device, 1)), Outcome::Added);
     }
     assert!(directory.unregister(user(7), registration(2, 0, 2, 1)));
-    let mut left: Vec<u32> = directory.sessions(user(7)).iter().map(|held| held.device.0).collect();
+    let mut left: Vec<u32> = sessions(directory, user(7)).iter().map(|held| held.device.0).collect();
     left.sort_unstable();
     assert_eq!(left, [0, 1, 3, 4]);
 }

@@ -36,7 +36,7 @@ pub enum Outcome {
     Stale(Registration),
 }
 
-/// The directory of one router partition; belongs to its thread.
+/// A directory as one router partition uses it.
 pub trait Directory {
     /// Registers a session.
     fn register(&mut self, user: UserId, registration: Registration) -> Outcome;
@@ -44,8 +44,8 @@ pub trait Directory {
     /// Removes a device's registration if epoch and address still match; says whether it did.
     fn unregister(&mut self, user: UserId, registration: Registration) -> bool;
 
-    /// The sessions of a user, in no order.
-    fn sessions(&self, user: UserId) -> &[Registration];
+    /// Shows the sessions of a user, in no order. `see` does nothing with the directory.
+    fn each_session(&self, user: UserId, see: impl FnMut(&Registration));
 
     /// Number of sessions held.
     fn session_count(&self) -> usize;

@@ -4,6 +4,8 @@
 //! and the vectors behind it. What must stay true: the bytes are a frame as the builder would have made it, with the same
 //! fields left out; the tests compare what both say.
 
+use core::ops::DerefMut;
+
 use bytes::BytesMut;
 use flatbuffers::{FlatBufferBuilder, Table, UOffsetT, VOffsetT, WIPOffset};
 
@@ -14,6 +16,23 @@ use crate::wire::{self, Body, Entry, SendAck};
 
 /// Bytes of an offset, and of a vector's length.
 const WORD_BYTES: usize = size_of::<UOffsetT>();
+
+/// What a frame is appended to.
+pub(super) trait Sink: DerefMut<Target = [u8]> {
+    fn add(&mut self, bytes: &[u8]);
+}
+
+impl Sink for BytesMut {
+    fn add(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl Sink for Vec<u8> {
+    fn add(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
 
 /// A frame's head, whose vectors are still empty.
 struct Head {
@@ -59,15 +78,15 @@ impl Head {
     }
 
     /// Appends a frame with these vectors; its other fields are to be [`put`].
-    fn write(&self, out: &mut BytesMut, vectors: &[(VOffsetT, &[u8])]) -> usize {
+    fn write(&self, out: &mut impl Sink, vectors: &[(VOffsetT, &[u8])]) -> usize {
         let from = out.len();
-        out.extend_from_slice(&self.bytes);
+        out.add(&self.bytes);
         for (field, bytes) in vectors {
             let (at, begin) = (self.at(*field), out.len() - from);
             put(out, from + at, &((begin - at) as UOffsetT).to_le_bytes());
-            out.extend_from_slice(&(bytes.len() as UOffsetT).to_le_bytes());
-            out.extend_from_slice(bytes);
-            out.extend_from_slice(&[0; WORD_BYTES][..padded(bytes.len()) - bytes.len()]);
+            out.add(&(bytes.len() as UOffsetT).to_le_bytes());
+            out.add(bytes);
+            out.add(&[0; WORD_BYTES][..padded(bytes.len()) - bytes.len()]);
         }
         let len = (out.len() - from - PREFIX_BYTES) as u32;
         put(out, from, &len.to_le_bytes());
@@ -79,7 +98,7 @@ const fn padded(bytes: usize) -> usize {
     bytes.next_multiple_of(WORD_BYTES)
 }
 
-fn put(out: &mut BytesMut, at: usize, bytes: &[u8]) {
+fn put(out: &mut impl Sink, at: usize, bytes: &[u8]) {
     out[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
@@ -128,8 +147,13 @@ impl EntryFrame<'_> {
         self.head.frame_bytes(&self.vectors())
     }
 
+    /// Where its client_msg_id, the first of the vectors, begins.
+    pub(super) fn client_msg_id_at(&self) -> usize {
+        self.head.bytes.len() + WORD_BYTES
+    }
+
     /// Appends it.
-    pub(super) fn write(&self, out: &mut BytesMut) {
+    pub(super) fn write(&self, out: &mut impl Sink) {
         let (head, e) = (self.head, self.fields);
         let from = head.write(out, &self.vectors());
         let mut set = |field, bytes: &[u8]| put(out, from + head.at(field), bytes);
@@ -202,7 +226,7 @@ impl AckFrame<'_> {
     }
 
     /// Appends it.
-    pub(super) fn write(&self, out: &mut BytesMut) {
+    pub(super) fn write(&self, out: &mut impl Sink) {
         let head = self.head;
         let from = head.write(out, &self.vectors());
         let mut set = |field, bytes: &[u8]| put(out, from + head.at(field), bytes);
@@ -262,6 +286,9 @@ mod tests {
                     let frame = VerifiedFrame::verify(encoder.entry(&fields)).expect("a valid frame");
                     prop_assert_eq!(format!("{:?}", frame.root()), format!("{:?}", by_builder.root()));
                     prop_assert!(frame.bytes().len() <= by_builder.bytes().len() + 8);
+                    let (again, at) = encoder.entry_with_id(&fields);
+                    prop_assert_eq!(&again, frame.bytes());
+                    prop_assert_eq!(&again[at..at + client_msg_id.len()], &client_msg_id[..]);
                 }
             }
         }

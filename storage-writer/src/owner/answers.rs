@@ -1,28 +1,23 @@
 //! The answers of an owner to a gateway.
 
 use bytes::Bytes;
-use fabric::tier::Egress;
+use fabric::tier::{Egress, Sent};
 use schema::envelope::{Address, Body, Class, Envelope, Trace};
 use schema::errors::ErrorCode;
 use schema::ids::{ChatId, MessageId};
 use schema::timeuuid;
 
-/// Answers a send. `trace`: of a sampled one.
+/// Answers a send. Its client_msg_id is a part of the `Bytes` beside it. `trace`: of a sampled one.
 pub(super) fn send_sent(
     egress: &mut dyn Egress,
     (reply, request_id): (Address, u64),
-    client_msg_id: Bytes,
+    (client_msg_id, part_of): (&[u8], &Bytes),
     chat: ChatId,
-    seq: u64,
-    message: MessageId,
-    trace: Option<Box<Trace>>,
+    (seq, message): (u64, MessageId),
+    trace: Option<&Trace>,
 ) {
     let timestamp_ms = timeuuid::unix_ms(message);
-    let mut envelope = Envelope::new(Class::Ack, Body::Sent { client_msg_id, chat, message, seq, timestamp_ms });
-    envelope.header.reply = reply;
-    envelope.header.request_id = request_id;
-    envelope.header.trace = trace;
-    egress.to_gateway(reply, envelope);
+    egress.sent(&Sent { reply, request_id, client_msg_id, part_of, chat, message, seq, timestamp_ms, trace });
 }
 
 /// Refuses a send, a mark or a read.

@@ -1,46 +1,59 @@
-//! Who asks for what: what the owner takes out of a send's envelope, and what of it waits for the block.
+//! Who asks for what: what the owner takes out of a send, and what of it waits for the block.
 
 use bytes::Bytes;
-use schema::dedupe::DedupeKey;
+use fabric::tier::Send;
+use schema::dedupe::{DedupeHasher, DedupeKey};
 use schema::envelope::{Address, Trace};
 use schema::ids::{ChatId, DeviceId, MessageId, UserId};
 
 use super::batch::{Item, What};
 
-/// Who asks for what, taken out of an envelope once.
-pub(super) struct Ask {
+/// Who asks for what, taken out of a send once.
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'a> {
     pub reply: Address,
     pub request_id: u64,
     /// Only of a sampled send.
-    pub trace: Option<Box<Trace>>,
+    pub trace: Option<&'a Trace>,
     pub chat: ChatId,
     pub user: UserId,
     pub device: DeviceId,
     pub key: DedupeKey,
-    pub client_msg_id: Bytes,
+    pub client_msg_id: &'a [u8],
 }
 
-impl Ask {
-    /// For an answer that is given later.
-    pub(super) fn share(&self) -> Self {
-        Self { client_msg_id: self.client_msg_id.clone(), trace: self.trace.clone(), ..*self }
+impl<'a> Ask<'a> {
+    /// `None`: the frame's body is no `Send` with a client_msg_id.
+    pub(super) fn of(send: &Send<'a>, keys: &DedupeHasher) -> Option<Self> {
+        let client_msg_id = send.frame.root().body_as_send()?.client_msg_id()?.bytes();
+        let &Send { reply, request_id, trace, chat, user, device, .. } = send;
+        let key = keys.key(chat, user, client_msg_id);
+        Some(Self { reply, request_id, trace, chat, user, device, key, client_msg_id })
     }
-}
 
-/// What a batch keeps of a send.
-pub(super) fn item(what: What, chat: u32, seq: u64, message: MessageId, frame: Bytes, ask: Ask) -> Item {
-    Item {
-        what,
-        chat,
-        seq,
-        message,
-        frame,
-        key: ask.key,
-        user: ask.user,
-        device: ask.device,
-        client_msg_id: ask.client_msg_id,
-        reply: ask.reply,
-        request_id: ask.request_id,
-        trace: ask.trace,
+    /// What a batch keeps of it. `frame`: the Entry frame, with where the client_msg_id begins in it.
+    pub(super) fn item(&self, chat: u32, (seq, message): (u64, MessageId), (frame, id_at): (Bytes, usize)) -> Item {
+        let (frame, id) = (frame, (id_at as u32, self.client_msg_id.len() as u32));
+        self.keep(What::Entry, chat, (seq, message), frame, id)
+    }
+
+    /// What a batch keeps of one that is no new entry.
+    pub(super) fn answer(&self, what: What, chat: u32, (seq, message): (u64, MessageId)) -> Item {
+        let id = Bytes::copy_from_slice(self.client_msg_id);
+        let id_bytes = id.len() as u32;
+        self.keep(what, chat, (seq, message), id, (0, id_bytes))
+    }
+
+    fn keep(
+        &self,
+        what: What,
+        chat: u32,
+        (seq, message): (u64, MessageId),
+        frame: Bytes,
+        client_msg_id: (u32, u32),
+    ) -> Item {
+        let &Self { reply, request_id, user, device, key, .. } = self;
+        let trace = self.trace.copied().map(Box::new);
+        Item { what, chat, seq, message, frame, client_msg_id, key, user, device, reply, request_id, trace }
     }
 }

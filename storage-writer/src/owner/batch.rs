@@ -25,16 +25,25 @@ pub(crate) struct Item {
     pub chat: u32,
     pub seq: u64,
     pub message: MessageId,
-    /// The Entry frame; empty unless `what` is `Entry`.
+    /// The Entry frame; only the client_msg_id unless `what` is `Entry`.
     pub frame: Bytes,
+    /// Where the client_msg_id begins in `frame`, and its length.
+    pub client_msg_id: (u32, u32),
     pub key: DedupeKey,
     pub user: UserId,
     pub device: DeviceId,
-    pub client_msg_id: Bytes,
     pub reply: Address,
     pub request_id: u64,
     /// Only of a sampled send.
     pub trace: Option<Box<Trace>>,
+}
+
+impl Item {
+    /// As sent.
+    pub(crate) fn client_msg_id(&self) -> &[u8] {
+        let (from, len) = self.client_msg_id;
+        &self.frame[from as usize..(from + len) as usize]
+    }
 }
 
 /// A device's position on its way into a block, coalesced: the highest of each kind, with its message.

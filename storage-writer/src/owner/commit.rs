@@ -4,7 +4,7 @@
 //! it; a failed block leaves nothing behind.
 
 use bytes::Bytes;
-use fabric::tier::Egress;
+use fabric::tier::{Egress, Push};
 use fabric::time::Now;
 use schema::envelope::{Body, Class, Envelope, Recipient, Recipients};
 use schema::errors::{ErrorCode, Retry};
@@ -42,7 +42,7 @@ impl Partition {
                 absorbed += u64::from(self.memory.commit_entry(now, item.chat, (item.user, item.device), entry));
                 self.schedule_nudge(now, item.chat);
             }
-            for item in &mut *items {
+            for item in &*items {
                 acks += u64::from(self.answer(item, egress));
             }
             for item in items.iter_mut().filter(|item| item.what == What::Entry) {
@@ -58,16 +58,17 @@ impl Partition {
     }
 
     /// Whether it was an answer to something durable, not a refusal.
-    fn answer(&mut self, item: &mut Item, egress: &mut dyn Egress) -> bool {
+    fn answer(&self, item: &Item, egress: &mut dyn Egress) -> bool {
         let chat = self.memory.chats.get(item.chat).id;
-        let client_msg_id = core::mem::take(&mut item.client_msg_id);
         let reply = (item.reply, item.request_id);
         match item.what {
             What::Entry | What::Duplicate => {
-                send_sent(egress, reply, client_msg_id, chat, item.seq, item.message, item.trace.clone());
+                let (at, trace) = ((item.seq, item.message), item.trace.as_deref());
+                send_sent(egress, reply, (item.client_msg_id(), &item.frame), chat, at, trace);
                 true
             }
             What::Refusal(code) => {
+                let client_msg_id = item.frame.slice_ref(item.client_msg_id());
                 send_refused(egress, Class::Ack, reply, client_msg_id, chat, code);
                 false
             }
@@ -76,20 +77,14 @@ impl Partition {
 
     fn push(&self, now: Now, item: &mut Item, egress: &mut dyn Egress) {
         let chat = self.memory.chats.get(item.chat);
-        let trace = item.trace.take().map(|mut trace| {
+        if let Some(trace) = &mut item.trace {
             trace.stages.committed = now.mono_ns;
-            trace
-        });
-        let frame = core::mem::take(&mut item.frame);
-        let envelope = |recipients, frame| {
-            let body = Body::Push { chat: chat.id, seq: item.seq, frame, recipients };
-            let mut envelope = Envelope::new(Class::Live, body).reply_to(item.reply);
-            envelope.header.trace.clone_from(&trace);
-            envelope
-        };
+        }
+        let (frame, trace) = (&item.frame, item.trace.as_deref());
+        let push = Push { sender: item.reply, chat: chat.id, seq: item.seq, frame, trace };
         let Some(first) = chat.members.first().map(|member| member.user) else { return };
         if chat.members.iter().all(|member| egress.same_router(first, member.user)) {
-            return egress.to_router(first, envelope(chat.members.iter().flat_map(recipient).collect(), frame));
+            return egress.push(&push, chat.members.iter().flat_map(recipient).collect());
         }
         let mut routers: SmallVec<[Recipients; 2]> = SmallVec::new();
         for member in &chat.members {
@@ -100,7 +95,7 @@ impl Partition {
             }
         }
         for recipients in routers {
-            egress.to_router(recipients[0].user, envelope(recipients, frame.clone()));
+            egress.push(&push, recipients);
         }
     }
 
@@ -187,7 +182,8 @@ impl Partition {
         let first = self.refusals.remember_first(item.reply, chat, item.key, self.failures);
         let code = if first { code } else { ErrorCode::AfterRefused };
         self.metrics.refused(code);
-        send_refused(egress, Class::Ack, (item.reply, item.request_id), item.client_msg_id, chat, code);
+        let client_msg_id = item.frame.slice_ref(item.client_msg_id());
+        send_refused(egress, Class::Ack, (item.reply, item.request_id), client_msg_id, chat, code);
     }
 
     /// Keeps a batch's memory for the next one.

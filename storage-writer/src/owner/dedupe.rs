@@ -10,7 +10,7 @@ use schema::dedupe::DedupeKey;
 use schema::ids::MessageId;
 use schema::timeuuid;
 
-use super::sharded::Sharded;
+use super::places::Places;
 
 /// What a key was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,23 +21,37 @@ pub(crate) struct Known {
     pub chat: u32,
 }
 
-struct Committed {
+struct Answer {
     key: DedupeKey,
-    /// Wall time of its message, ms.
-    wall_ms: u64,
-    /// When it may go, ms of the monotonic clock.
-    until_ms: u64,
-    /// The memory table that has its entry; 0 = it is in the store.
+    message: MessageId,
+    /// 0 = its block failed.
+    seq: u64,
+    chat: u32,
+}
+
+/// Answers that were committed at about the same time.
+struct Stamp {
+    /// The answers before this one, and behind those of the stamp before.
+    end: u64,
+    /// When they may go, ms of the monotonic clock: the first and the last of them.
+    until_ms: (u64, u64),
+    /// The memory table that has their entries; 0 = they are in the store.
     epoch: u32,
 }
 
-/// Keys by hash, and the order in which the committed ones leave.
+/// Answers in the order in which they were given, found by key. They are numbered; the committed ones leave in order.
 pub(crate) struct DedupeMemory {
-    known: Sharded<(DedupeKey, Known)>,
-    order: VecDeque<Box<[Committed]>>,
-    filling: Vec<Committed>,
-    /// Next to leave, in `order`'s first chunk (or `filling` when there is none).
-    next: usize,
+    places: Places,
+    log: VecDeque<Vec<Answer>>,
+    /// Number of the log's first answer.
+    first: u64,
+    /// Number of the first that has not left.
+    next: u64,
+    /// Number of the first that is not committed.
+    committed: u64,
+    /// Number of the next one.
+    end: u64,
+    stamps: VecDeque<Stamp>,
     keep_ms: u64,
     limit: usize,
     /// Messages older than this may have left memory, ms since 1970.
@@ -46,6 +60,8 @@ pub(crate) struct DedupeMemory {
 
 /// Small enough that adding one never stops the shard for long.
 const CHUNK: usize = 4_096;
+/// Stamps in the time that answers are kept, about.
+const STAMPS: u64 = 1_024;
 
 // The key is a keyed hash already.
 fn hash(key: &DedupeKey) -> u64 {
@@ -55,41 +71,93 @@ fn hash(key: &DedupeKey) -> u64 {
 }
 
 impl DedupeMemory {
-    /// `covers_from_ms`: everything younger will be added before the first send.
+    /// `covers_from_ms`: everything younger will be added before the first send. `limit`: below 2^31.
     pub(crate) fn new(keep_ms: u64, limit: usize, covers_from_ms: u64) -> Self {
         Self {
-            known: Sharded::new(),
-            order: VecDeque::new(),
-            filling: Vec::new(),
+            places: Places::new(),
+            log: VecDeque::new(),
+            first: 0,
             next: 0,
+            committed: 0,
+            end: 0,
+            stamps: VecDeque::new(),
             keep_ms,
             limit,
             covers_from_ms,
         }
     }
 
+    fn answer(&self, number: u64) -> Option<&Answer> {
+        let at = number.checked_sub(self.first)? as usize;
+        self.log.get(at / CHUNK)?.get(at % CHUNK)
+    }
+
+    /// The number of an answer from its lower half.
+    fn number(&self, place: u32) -> u64 {
+        self.first + u64::from(place.wrapping_sub(self.first as u32))
+    }
+
+    fn is_at(&self, key: &DedupeKey, place: u32) -> bool {
+        self.answer(self.number(place)).is_some_and(|answer| answer.key == *key)
+    }
+
     pub(crate) fn get(&self, key: &DedupeKey) -> Option<Known> {
-        self.known.find(hash(key), |(k, _)| k == key).map(|&(_, known)| known)
+        let place = self.places.find(hash(key), |place| self.is_at(key, place))?;
+        let &Answer { seq, message, chat, .. } = self.answer(self.number(place))?;
+        Some(Known { seq, message, chat })
     }
 
     /// A send was ordered.
     pub(crate) fn ordered(&mut self, key: DedupeKey, known: Known) {
         debug_assert!(self.get(&key).is_none());
-        self.known.insert(hash(&key), (key, known), |(k, _)| hash(k));
+        let Known { seq, message, chat } = known;
+        if self.log.back().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.log.push_back(Vec::with_capacity(CHUNK));
+        }
+        if let Some(chunk) = self.log.back_mut() {
+            chunk.push(Answer { key, message, seq, chat });
+        }
+        self.places.insert(hash(&key), self.end as u32);
+        self.end += 1;
     }
 
-    /// Its block failed.
+    /// Its block failed. Sooner or later all that is not committed is forgotten.
     pub(crate) fn forget(&mut self, key: &DedupeKey) {
-        self.known.remove(hash(key), |(k, _)| k == key);
+        let Some(place) = self.places.find(hash(key), |place| self.is_at(key, place)) else { return };
+        let number = self.number(place);
+        debug_assert!(number >= self.committed, "a committed answer stays");
+        self.places.remove(hash(key), |other| other == place);
+        let at = (number - self.first) as usize;
+        self.log[at / CHUNK][at % CHUNK].seq = 0;
+        while self.end > self.committed && self.answer(self.end - 1).is_some_and(|answer| answer.seq == 0) {
+            self.end -= 1;
+            if let Some(chunk) = self.log.back_mut() {
+                chunk.pop();
+            }
+            if self.log.back().is_some_and(Vec::is_empty) {
+                self.log.pop_back();
+            }
+        }
     }
 
-    /// Its block is durable; `epoch` names the memory table that has the entry (0: the store has it).
-    pub(crate) fn committed(&mut self, now_ms: u64, key: DedupeKey, message: MessageId, epoch: u32) {
-        let wall_ms = timeuuid::unix_ms(message);
-        self.filling.push(Committed { key, wall_ms, until_ms: now_ms + self.keep_ms, epoch });
-        if self.filling.len() == CHUNK {
-            let full = core::mem::replace(&mut self.filling, Vec::with_capacity(CHUNK));
-            self.order.push_back(full.into_boxed_slice());
+    /// The block of the oldest one that is not committed is durable; `epoch` names the memory table that has the entry (0:
+    /// the store has it).
+    pub(crate) fn committed(&mut self, now_ms: u64, key: DedupeKey, epoch: u32) {
+        self.stamp(now_ms + self.keep_ms, key, epoch);
+    }
+
+    fn stamp(&mut self, until_ms: u64, key: DedupeKey, epoch: u32) {
+        debug_assert!(self.answer(self.committed).is_some_and(|answer| answer.key == key), "commits keep the order");
+        self.committed += 1;
+        let span_ms = self.keep_ms / STAMPS;
+        if let Some(last) = self.stamps.back_mut()
+            && last.epoch == epoch
+            && (last.until_ms.0..=last.until_ms.0 + span_ms).contains(&until_ms)
+        {
+            last.end = self.committed;
+            last.until_ms.1 = last.until_ms.1.max(until_ms);
+        } else {
+            self.stamps.push_back(Stamp { end: self.committed, until_ms: (until_ms, until_ms), epoch });
         }
     }
 
@@ -99,17 +167,7 @@ impl DedupeMemory {
             return;
         }
         self.ordered(key, known);
-        let keep_ms = self.keep_ms;
-        self.keep_ms = keep_ms.saturating_sub(age_ms);
-        self.committed(now_ms, key, known.message, epoch);
-        self.keep_ms = keep_ms;
-    }
-
-    fn front(&self) -> Option<&Committed> {
-        match self.order.front() {
-            Some(chunk) => chunk.get(self.next),
-            None => self.filling.get(self.next),
-        }
+        self.stamp(now_ms + self.keep_ms.saturating_sub(age_ms), key, epoch);
     }
 
     /// Drops what is old and in the store (its table's epoch is at most `flushed_epoch`), a bounded number a call.
@@ -117,40 +175,36 @@ impl DedupeMemory {
     pub(crate) fn expire(&mut self, now_ms: u64, flushed_epoch: u32) -> u64 {
         let mut early = 0;
         for _ in 0..1_024 {
-            let crowded = self.known.len() > self.limit;
-            let Some(front) = self.front() else { break };
-            if front.epoch > flushed_epoch || !(crowded || front.until_ms <= now_ms) {
+            let crowded = self.places.len() > self.limit;
+            let Some(stamp) = self.stamps.front() else { break };
+            let until_ms = stamp.until_ms.1;
+            if stamp.epoch > flushed_epoch || !(crowded || until_ms <= now_ms) {
                 break;
             }
-            early += u64::from(front.until_ms > now_ms);
-            let (key, wall_ms) = (front.key, front.wall_ms);
-            self.covers_from_ms = self.covers_from_ms.max(wall_ms + 1);
-            self.forget(&key);
+            early += u64::from(until_ms > now_ms);
+            let (end, number) = (stamp.end, self.next);
+            let Some(&Answer { key, message, .. }) = self.answer(number) else { break };
+            self.covers_from_ms = self.covers_from_ms.max(timeuuid::unix_ms(message) + 1);
+            self.places.remove(hash(&key), |place| place == number as u32);
             self.next += 1;
-            self.drop_worked_off();
+            if self.next == end {
+                self.stamps.pop_front();
+            }
+            if self.next - self.first == CHUNK as u64 {
+                self.log.pop_front();
+                self.first = self.next;
+            }
         }
         early
     }
 
-    fn drop_worked_off(&mut self) {
-        if let Some(chunk) = self.order.front() {
-            if self.next == chunk.len() {
-                self.order.pop_front();
-                self.next = 0;
-            }
-        } else if self.next == self.filling.len() {
-            self.filling.clear();
-            self.next = 0;
-        }
-    }
-
     /// No room, and nothing that may go.
     pub(crate) fn is_full(&self) -> bool {
-        self.known.len() >= self.limit + self.limit / 8
+        self.places.len() >= self.limit + self.limit / 8
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.known.len()
+        self.places.len()
     }
 
     /// Every key of a message given at or after this is in memory, ms since 1970.
@@ -180,7 +234,7 @@ mod tests {
         let mut memory = DedupeMemory::new(1_000, 1 << 20, 0);
         for n in 1..=10_000 {
             memory.ordered(key(n), known(n));
-            memory.committed(n, key(n), known(n).message, if n <= 5_000 { 1 } else { 2 });
+            memory.committed(n, key(n), if n <= 5_000 { 1 } else { 2 });
         }
         for _ in 0..20 {
             assert_eq!(memory.expire(100_000, 0), 0);
@@ -202,7 +256,7 @@ mod tests {
         }
         assert_eq!(memory.len(), 0);
         memory.ordered(key(1), known(1));
-        memory.committed(1, key(1), known(1).message, 3);
+        memory.committed(1, key(1), 3);
         memory.expire(100_000, 3);
         assert_eq!(memory.len(), 0);
     }
@@ -212,7 +266,7 @@ mod tests {
         let mut memory = DedupeMemory::new(1_000_000, 100, 0);
         for n in 1..=150 {
             memory.ordered(key(n), known(n));
-            memory.committed(0, key(n), known(n).message, 1);
+            memory.committed(0, key(n), 1);
         }
         assert_eq!(memory.expire(0, 0), 0);
         assert!(memory.is_full());

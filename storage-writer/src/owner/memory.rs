@@ -86,7 +86,7 @@ impl Memory {
             Some(at) => chat.members[at].own_sent(sender.1, seq),
             None => false,
         };
-        self.dedupe.committed(now.mono_ms(), key, message, table.epoch);
+        self.dedupe.committed(now.mono_ms(), key, table.epoch);
         if seq == 1 {
             chat.first_ms = timeuuid::unix_ms(message);
             self.chats.list(index);

@@ -5,17 +5,18 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use fabric::tier::Egress;
+use fabric::count::Tally as _;
+use fabric::tier::{Egress, Send as Sending};
 use fabric::time::Now;
 use schema::encode::EntryFields;
-use schema::envelope::{Body, Class, Envelope, Header};
+use schema::envelope::{Class, Envelope};
 use schema::errors::{ErrorCode, Retry};
 use schema::ids::{ChatId, ChatKind, MessageId, UserId};
 use schema::timeuuid;
 use schema::wire::Send;
 
 use super::answers::{send_refused, send_sent};
-use super::ask::{Ask, item};
+use super::ask::Ask;
 use super::batch::What;
 use super::chats::Head;
 use super::dedupe::Known;
@@ -33,16 +34,17 @@ pub(crate) struct Parked {
 
 impl Partition {
     /// Takes a send, or lets it wait for a block with room.
-    pub(crate) fn handle_send(&mut self, now: Now, envelope: Envelope, egress: &mut dyn Egress) {
-        self.metrics.sends.inc();
+    pub fn take_send(&mut self, now: Now, send: &Sending<'_>, egress: &mut dyn Egress) {
+        self.metrics.sends.one();
         if self.inbox.is_empty() && self.has_room() {
-            self.order_send(now, envelope, egress, false);
-        } else if self.waiting_sends() < self.config.waiting_sends {
-            self.metrics.queued.inc();
-            self.inbox.push_back(envelope);
-        } else {
-            self.inbox.push_back(envelope);
+            return self.order_send(now, send, egress, false);
+        }
+        let crowded = self.waiting_sends() >= self.config.waiting_sends;
+        self.inbox.push_back(send.to_envelope(|frame| frame.to_frame()));
+        if crowded {
             self.refuse_waiting(ErrorCode::Overloaded, egress);
+        } else {
+            self.metrics.queued.inc();
         }
     }
 
@@ -63,26 +65,24 @@ impl Partition {
         while self.has_room()
             && let Some(envelope) = self.inbox.pop_front()
         {
-            self.order_send(now, envelope, egress, false);
+            self.order_envelope(now, &envelope, egress);
         }
     }
 
-    fn ask(&self, envelope: &Envelope) -> Option<Ask> {
-        let Body::Send { frame, user, device, chat, .. } = &envelope.body else { return None };
-        let client_msg_id = frame.share(frame.root().body_as_send()?.client_msg_id()?.bytes());
-        let key = self.keys.key(*chat, *user, &client_msg_id);
-        let Header { reply, request_id, ref trace, .. } = envelope.header;
-        let trace = trace.clone();
-        Some(Ask { reply, request_id, trace, chat: *chat, user: *user, device: *device, key, client_msg_id })
+    fn order_envelope(&mut self, now: Now, envelope: &Envelope, egress: &mut dyn Egress) {
+        match Sending::of(envelope) {
+            Some(send) => self.order_send(now, &send, egress, false),
+            None => debug_assert!(false, "only sends wait"),
+        }
     }
 
     /// Answers, parks, refuses or orders a send. `looked_up`: the store has been asked and does not know it.
-    fn order_send(&mut self, now: Now, envelope: Envelope, egress: &mut dyn Egress, looked_up: bool) {
-        let Some(ask) = self.ask(&envelope) else {
+    fn order_send(&mut self, now: Now, sending: &Sending<'_>, egress: &mut dyn Egress, looked_up: bool) {
+        let (Some(ask), Some(send)) = (Ask::of(sending, &self.keys), sending.frame.root().body_as_send()) else {
             self.metrics.misrouted.inc();
             return;
         };
-        let Body::Send { to, retry, .. } = envelope.body else { return };
+        let &Sending { to, retry, .. } = sending;
         if !self.refusals.admits(ask.reply, ask.chat, &ask.key) {
             return self.refuse_send(&ask, ErrorCode::AfterRefused, egress);
         }
@@ -92,32 +92,29 @@ impl Partition {
         };
         if let Some(index) = index {
             if let Some(known) = self.memory.dedupe.get(&ask.key) {
-                return self.answer_resend(index, known, ask, egress);
+                return self.answer_resend(index, known, &ask, egress);
             }
             // Behind others of its chat even if it will be refused: refusals keep the order too.
             if self.parked.contains_key(&index) {
-                return self.park(index, &ask, envelope, egress);
+                return self.park(index, &ask, sending, egress);
             }
             if let Some(code) = self.closed_for() {
                 return self.refuse_send(&ask, code, egress);
             }
             if retry && !looked_up && self.may_be_older(index) {
-                return self.park(index, &ask, envelope, egress);
+                return self.park(index, &ask, sending, egress);
             }
         } else if let Some(code) = self.closed_for() {
             return self.refuse_send(&ask, code, egress);
         }
-        let Body::Send { frame, .. } = &envelope.body else { return };
-        let root = frame.root();
-        let Some(send) = root.body_as_send() else { return };
         match self.append_entry(now, &ask, index.ok_or(to), &send) {
-            Ok((index, head, frame)) => self.entry_ordered(now, (index, head), ask, frame),
+            Ok((index, head, frame)) => self.entry_ordered(now, (index, head), &ask, frame),
             Err(code) => self.refuse_send(&ask, code, egress),
         }
     }
 
     /// Finds the chat and checks that the sender may write there. `None`: a direct chat that its first message makes.
-    fn admit(&mut self, ask: &Ask, to: Option<UserId>) -> Result<Option<u32>, ErrorCode> {
+    fn admit(&mut self, ask: &Ask<'_>, to: Option<UserId>) -> Result<Option<u32>, ErrorCode> {
         let Some(index) = self.memory.chats.find(ask.chat) else {
             let Some(to) = to else { return Err(ErrorCode::UnknownChat) };
             if ask.chat != ChatId::direct(ask.user, to) {
@@ -154,31 +151,36 @@ impl Partition {
     }
 
     /// A resend of something ordered or committed.
-    fn answer_resend(&mut self, index: u32, known: Known, ask: Ask, egress: &mut dyn Egress) {
+    fn answer_resend(&mut self, index: u32, known: Known, ask: &Ask<'_>, egress: &mut dyn Egress) {
         debug_assert_eq!(known.chat, index, "a key names its chat");
         if known.chat != index {
-            return self.refuse_send(&ask, ErrorCode::InvalidClientMsgId, egress);
+            return self.refuse_send(ask, ErrorCode::InvalidClientMsgId, egress);
         }
         self.refusals.taken(ask.reply, ask.chat);
         if known.seq <= self.memory.chats.get(index).head.seq {
             self.metrics.dedupe_memory_hits.inc();
-            self.metrics.acks.inc();
-            let reply = (ask.reply, ask.request_id);
-            return send_sent(egress, reply, ask.client_msg_id, ask.chat, known.seq, known.message, None);
+            return self.answer_stored(ask, (known.seq, known.message), egress);
         }
         self.metrics.dedupe_overlay_hits.inc();
-        self.defer(index, What::Duplicate, known.seq, known.message, ask);
+        self.defer(index, What::Duplicate, (known.seq, known.message), ask);
+    }
+
+    /// Answers a resend of something durable.
+    fn answer_stored(&self, ask: &Ask<'_>, at: (u64, MessageId), egress: &mut dyn Egress) {
+        self.metrics.acks.inc();
+        let id = Bytes::copy_from_slice(ask.client_msg_id);
+        send_sent(egress, (ask.reply, ask.request_id), (&id, &id), ask.chat, at, None);
     }
 
     /// Puts an answer behind the newest entry of its chat that is not durable yet.
-    fn defer(&mut self, index: u32, what: What, seq: u64, message: MessageId, ask: Ask) {
+    fn defer(&mut self, index: u32, what: What, at: (u64, MessageId), ask: &Ask<'_>) {
         let newest = self.memory.chats.get(index).ordered.message;
         let batch = match &mut self.in_flight {
             Some(in_flight) if in_flight.reaches(newest) => in_flight,
             _ => &mut self.filling,
         };
         debug_assert!(batch.reaches(newest), "an entry that is not committed is in one of the two blocks");
-        batch.items.push(item(what, index, seq, message, Bytes::new(), ask));
+        batch.items.push(ask.answer(what, index, at));
     }
 
     /// Whether the store may hold an answer that memory does not: what memory covers is complete from there on.
@@ -187,7 +189,8 @@ impl Partition {
         chat.head.seq > 0 && chat.first_ms < self.memory.dedupe.covers_from_ms()
     }
 
-    fn park(&mut self, index: u32, ask: &Ask, envelope: Envelope, egress: &mut dyn Egress) {
+    fn park(&mut self, index: u32, ask: &Ask<'_>, sending: &Sending<'_>, egress: &mut dyn Egress) {
+        let envelope = sending.to_envelope(|frame| frame.to_frame());
         if let Some(parked) = self.parked.get_mut(&index) {
             parked.sends.push_back(envelope);
         } else {
@@ -221,7 +224,7 @@ impl Partition {
         let Some(mut parked) = self.parked.remove(&index) else { return };
         self.parked_sends -= parked.sends.len();
         if let Some(first) = parked.sends.pop_front() {
-            self.lookup_ended(now, first, found, egress);
+            self.lookup_ended(now, &first, found, egress);
         }
         while let Some(envelope) = parked.sends.pop_front() {
             if !self.has_room() {
@@ -232,40 +235,39 @@ impl Partition {
                 }
                 return;
             }
-            self.order_send(now, envelope, egress, false);
+            self.order_envelope(now, &envelope, egress);
         }
     }
 
     fn lookup_ended(
         &mut self,
         now: Now,
-        envelope: Envelope,
+        envelope: &Envelope,
         found: Result<Option<DedupeHit>, StoreError>,
         egress: &mut dyn Egress,
     ) {
-        let Some(ask) = self.ask(&envelope) else { return };
+        let Some(sending) = Sending::of(envelope) else { return };
+        let Some(ask) = Ask::of(&sending, &self.keys) else { return };
         match found {
             Ok(Some(hit)) if hit.chat == ask.chat => {
                 self.metrics.dedupe_store_hits.inc();
-                self.metrics.acks.inc();
                 self.refusals.taken(ask.reply, ask.chat);
-                let reply = (ask.reply, ask.request_id);
-                send_sent(egress, reply, ask.client_msg_id, ask.chat, hit.seq, hit.message, None);
+                self.answer_stored(&ask, (hit.seq, hit.message), egress);
             }
-            Ok(_) => self.order_send(now, envelope, egress, true),
+            Ok(_) => self.order_send(now, &sending, egress, true),
             Err(_) => self.refuse_send(&ask, ErrorCode::StorageUnavailable, egress),
         }
     }
 
     /// Gives a send its seq and id and puts it into the filling block. `chat`: its number, or whom a new one is with.
-    /// Returns its chat's number, its place there and its frame.
+    /// Returns its chat's number, its place there and its frame, with where the client_msg_id begins in it.
     fn append_entry(
         &mut self,
         now: Now,
-        ask: &Ask,
+        ask: &Ask<'_>,
         chat: Result<u32, Option<UserId>>,
         send: &Send<'_>,
-    ) -> Result<(u32, Head, Bytes), ErrorCode> {
+    ) -> Result<(u32, Head, (Bytes, usize)), ErrorCode> {
         let (before, kind) = chat.map_or((Head::NONE, ChatKind::Direct), |index| {
             let chat = self.memory.chats.get(index);
             (chat.ordered, chat.kind)
@@ -273,7 +275,7 @@ impl Partition {
         let floor = (before.seq > 0).then_some(before.message);
         let message = self.generator.next(now.wall_ticks, floor).map_err(|_| ErrorCode::ClockBehind)?;
         let seq = before.seq + 1;
-        let frame = self.encoder.entry(&EntryFields {
+        let (frame, id_at) = self.encoder.entry_with_id(&EntryFields {
             chat: ask.chat,
             message,
             seq,
@@ -282,7 +284,7 @@ impl Partition {
             kind: send.kind(),
             content_type: send.content_type(),
             body: send.body().map_or(&[], |body| body.bytes()),
-            client_msg_id: &ask.client_msg_id,
+            client_msg_id: ask.client_msg_id,
             refers_to: send.refers_to().map(MessageId::from),
             after_seq: send.after_seq(),
             timestamp_ms: timeuuid::unix_ms(message),
@@ -312,7 +314,7 @@ impl Partition {
         let index = chat.unwrap_or_else(|to| {
             self.memory.chats.add(ask.chat, ChatKind::Direct, direct_members(ask.user, to.unwrap_or(ask.user)))
         });
-        Ok((index, Head { seq, message }, frame))
+        Ok((index, Head { seq, message }, (frame, id_at)))
     }
 
     fn append_refused(&self, error: crate::journal::AppendError) -> ErrorCode {
@@ -325,13 +327,13 @@ impl Partition {
         }
     }
 
-    fn entry_ordered(&mut self, now: Now, (index, head): (u32, Head), ask: Ask, frame: Bytes) {
+    fn entry_ordered(&mut self, now: Now, (index, head): (u32, Head), ask: &Ask<'_>, frame: (Bytes, usize)) {
         self.memory.chats.get_mut(index).ordered = head;
         self.memory.dedupe.ordered(ask.key, Known { seq: head.seq, message: head.message, chat: index });
         self.refusals.taken(ask.reply, ask.chat);
         self.filling.entries += 1;
         self.filling.last_ticks = timeuuid::ticks(head.message);
-        let mut item = item(What::Entry, index, head.seq, head.message, frame, ask);
+        let mut item = ask.item(index, (head.seq, head.message), frame);
         if let Some(trace) = &mut item.trace {
             trace.stages.ordered = now.mono_ns;
         }
@@ -339,7 +341,7 @@ impl Partition {
     }
 
     /// Refuses a send, and remembers it if its session will try again.
-    pub(super) fn refuse_send(&mut self, ask: &Ask, code: ErrorCode, egress: &mut dyn Egress) {
+    pub(super) fn refuse_send(&mut self, ask: &Ask<'_>, code: ErrorCode, egress: &mut dyn Egress) {
         self.metrics.refused(code);
         let session = ask.reply;
         if code.info().retry == Retry::Never {
@@ -352,11 +354,12 @@ impl Partition {
             if let Some(index) = self.memory.chats.find(ask.chat) {
                 let chat = self.memory.chats.get(index);
                 if chat.ordered.seq > chat.head.seq && self.filling.items.len() < 2 * self.config.waiting_sends {
-                    return self.defer(index, What::Refusal(code), 0, MessageId([0; 16]), ask.share());
+                    return self.defer(index, What::Refusal(code), (0, MessageId([0; 16])), ask);
                 }
             }
         }
-        send_refused(egress, Class::Ack, (session, ask.request_id), ask.client_msg_id.clone(), ask.chat, code);
+        let client_msg_id = Bytes::copy_from_slice(ask.client_msg_id);
+        send_refused(egress, Class::Ack, (session, ask.request_id), client_msg_id, ask.chat, code);
     }
 
     /// Refuses every send that waits, in the order they came.
@@ -368,7 +371,8 @@ impl Partition {
         self.parked_sends = 0;
         waiting.extend(self.inbox.drain(..));
         for envelope in waiting {
-            let Some(ask) = self.ask(&envelope) else { continue };
+            let Some(sending) = Sending::of(&envelope) else { continue };
+            let Some(ask) = Ask::of(&sending, &self.keys) else { continue };
             let admitted = self.refusals.admits(ask.reply, ask.chat, &ask.key);
             self.refuse_send(&ask, if admitted { code } else { ErrorCode::AfterRefused }, egress);
         }

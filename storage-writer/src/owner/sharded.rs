@@ -37,10 +37,4 @@ impl<T> Sharded<T> {
         self.parts[Self::part(hash)].insert_unique(hash, entry, rehash);
         self.len += 1;
     }
-
-    pub(crate) fn remove(&mut self, hash: u64, same: impl FnMut(&T) -> bool) -> Option<T> {
-        let found = self.parts[Self::part(hash)].find_entry(hash, same).ok()?;
-        self.len -= 1;
-        Some(found.remove().0)
-    }
 }

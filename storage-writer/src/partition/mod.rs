@@ -19,7 +19,7 @@ use std::io;
 use fabric::core::JobQueue;
 use fabric::disk::BlockWrite;
 use fabric::hash::Map;
-use fabric::tier::Egress;
+use fabric::tier::{Egress, Send};
 use fabric::time::Now;
 use schema::dedupe::DedupeHasher;
 use schema::encode::Encoder;
@@ -28,7 +28,7 @@ use schema::errors::ErrorCode;
 use schema::timeuuid::Generator;
 
 use crate::journal::{Journal, Lsn, SegmentDone, WriteOutcome};
-use crate::owner::{Batch, MarkAnswer, Memory, Merges, Nudges, Parked, PendingMark, PendingPage, Refusals};
+use crate::owner::{Batch, MarkAnswer, Memory, Merges, Nudges, Parked, PendingMark, PendingPage, Refusals, Wanted};
 use crate::store::StoreError;
 
 pub use config::PartitionConfig;
@@ -107,8 +107,8 @@ impl Partition {
     /// Takes an envelope: Send, ForgetRefusals, Mark, SyncRequest, PageRequest, SyncProbe, SyncPart. Others are counted and
     /// dropped.
     pub fn handle(&mut self, now: Now, envelope: Envelope, egress: &mut dyn Egress) {
-        if matches!(envelope.body, Body::Send { .. }) {
-            return self.handle_send(now, envelope, egress);
+        if let Some(send) = Send::of(&envelope) {
+            return self.take_send(now, &send, egress);
         }
         let header = envelope.header;
         match envelope.body {
@@ -119,8 +119,9 @@ impl Partition {
             Body::SyncRequest { user, device, before } => {
                 self.handle_sync(now, &header, (user, device), before, egress);
             }
-            Body::PageRequest { chat, user, after_seq, limit_entries, limit_bytes } => {
-                self.handle_page(&header, chat, (user, after_seq), (limit_entries, limit_bytes), egress);
+            Body::PageRequest { chat, user, after_seq, before_seq, newest, limit_entries, limit_bytes } => {
+                let wanted = Wanted { after: after_seq, before: before_seq, newest, limit_entries, limit_bytes };
+                self.handle_page(&header, chat, user, wanted, egress);
             }
             Body::SyncProbe { user, device, before, partition } => {
                 self.handle_probe(&header, (user, device), before, partition, egress);

@@ -79,7 +79,6 @@ pub const REQUIRED: &[&str] = &[
     "lane_overflowed.control",
     "lane_overflowed.send",
     "lane_overflowed.sync",
-    "router_gaps",
     "router_offline_recipients",
     "router_superseded",
     // Guards of owners and journals.

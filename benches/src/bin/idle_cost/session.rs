@@ -4,7 +4,6 @@ use std::any::Any;
 use std::sync::Arc;
 
 use benches::fake;
-use bytes::Bytes;
 use fabric::core::{Action, ConnId, Protocol};
 use fabric::net::websocket::Request;
 use fabric::tier::Egress;
@@ -58,10 +57,10 @@ pub fn open(protocol: Protocol, sessions: usize) -> Box<dyn Any> {
     let rates = Arc::new(UserRates::new(0, 0, 7));
     let mut shard = Shard::new(config, Arc::new(Believes), rates, GatewayMetrics::new());
     let mut encoder = Encoder::new();
-    let mut chunks = Vec::new();
+    let mut output = Vec::new();
     for number in 1..=sessions {
         session(&mut shard, &mut encoder, protocol, &number.to_string());
-        read_all(&mut shard, &mut chunks);
+        read_all(&mut shard, &mut output);
     }
     assert_eq!(shard.connections(), sessions);
     Box::new(shard)
@@ -96,14 +95,14 @@ fn session(shard: &mut Shard, encoder: &mut Encoder, protocol: Protocol, token: 
 }
 
 /// A turn's end: everything that waits is taken and written.
-fn read_all(shard: &mut Shard, chunks: &mut Vec<Bytes>) {
+fn read_all(shard: &mut Shard, output: &mut Vec<u8>) {
     let mut last = Last::default();
     shard.tick(NOW, &mut last);
     while let Some(action) = shard.next_action() {
         let Action::Flush(conn) = action else { panic!("nothing but output: {action:?}") };
-        shard.take_output(conn, usize::MAX, chunks);
-        let bytes = chunks.drain(..).map(|chunk| chunk.len()).sum();
-        shard.written(NOW, conn, bytes, &mut last);
+        output.clear();
+        shard.take_output(conn, usize::MAX, output);
+        shard.written(NOW, conn, output.len(), &mut last);
     }
 }
 

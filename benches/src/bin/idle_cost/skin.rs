@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
-use bytes::Bytes;
 use fabric::core::{Action, ConnId, Core, JobQueue, Protocol};
 use fabric::shard::{Options, ShardContext, ShardSpec, Shards, spawn_shards};
 use fabric::time::Now;
@@ -28,7 +27,7 @@ impl Core for Nothing {
     }
     fn received(&mut self, _: Now, _: ConnId, _: &[u8]) {}
     fn closed(&mut self, _: Now, _: ConnId) {}
-    fn take_output(&mut self, _: ConnId, _: usize, _: &mut Vec<Bytes>) {}
+    fn take_output(&mut self, _: ConnId, _: usize, _: &mut Vec<u8>) {}
     fn written(&mut self, _: Now, _: ConnId, _: usize) {}
     fn write_done(&mut self, _: Now, _: u16, _: u64, _: io::Result<()>) {}
     fn job_done(&mut self, _: Now, (): ()) {}

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use benches::fake::{self, NoDisk, NoStore};
-use bytes::Bytes;
 use fabric::core::{Action, ConnId, Core as _, Protocol};
 use fabric::entropy::Entropy as _;
 use fabric::lane::Capacities;
@@ -49,14 +48,14 @@ struct Load {
     now: Now,
     users: Vec<User>,
     next_id: u64,
-    chunks: Vec<Bytes>,
+    output: Vec<u8>,
     bytes_out: u64,
 }
 
 impl Load {
     fn new(users: u64, in_flight: u64, body_bytes: usize) -> Self {
         let now = Now { mono_ns: 1_000_000_000, wall_ticks: 17_000_000_000_000_000 };
-        let mut load = Self { core: core(now), now, users: Vec::new(), next_id: 0, chunks: Vec::new(), bytes_out: 0 };
+        let mut load = Self { core: core(now), now, users: Vec::new(), next_id: 0, output: Vec::new(), bytes_out: 0 };
         let (mut encoder, body) = (Encoder::new(), vec![b'x'; body_bytes]);
         for user in 1..=users {
             let peer = "127.0.0.1:1".parse().expect("an address");
@@ -121,12 +120,12 @@ impl Load {
 
     fn flush(&mut self, conn: ConnId) {
         loop {
-            self.core.take_output(conn, 64 << 10, &mut self.chunks);
-            let bytes: usize = self.chunks.iter().map(Bytes::len).sum();
+            self.output.clear();
+            self.core.take_output(conn, 64 << 10, &mut self.output);
+            let bytes = self.output.len();
             if bytes == 0 {
                 break;
             }
-            self.chunks.clear();
             self.bytes_out += bytes as u64;
             self.core.written(self.now, conn, bytes);
         }
@@ -150,7 +149,7 @@ fn core(now: Now) -> ShardCore {
     };
     let ports = lanes(&node, entropy.next_u64() | 1).expect("eventfds");
     let auth: Arc<dyn TokenVerifier> = Arc::new(Numbers);
-    let parts =
+    let (parts, _) =
         assemble(&node, opened.partitions, ports, &auth, &mut entropy, &Board::default(), &mut Registry::default());
     parts.into_iter().next().expect("one shard").into_core()
 }

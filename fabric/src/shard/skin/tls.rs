@@ -7,7 +7,6 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::rc::Rc;
 
-use super::turn::gather;
 use super::{LINGER, Skin};
 use crate::core::{Core, Protocol};
 use crate::net::tcp;
@@ -180,14 +179,14 @@ impl<C: Core + 'static> Skin<C> {
         if let Some(live) = tls.live(conn.fd().as_raw_fd()) {
             sealed.extend_from_slice(&std::mem::take(&mut live.waiting));
             if live.session.is_open() {
-                let mut chunks = self.chunks.borrow_mut();
-                plain = self.take_output(conn, &mut chunks);
+                let mut output = self.output.borrow_mut();
+                self.take_output(conn, &mut output);
+                plain = output.len();
                 if plain > 0 {
-                    result = live.session.seal(gather(&chunks, &mut self.gathered.borrow_mut()), &mut sealed);
+                    result = live.session.seal(&output, &mut sealed);
                 } else if conn.has(CLOSING) {
                     live.session.close(&mut sealed);
                 }
-                chunks.clear();
             }
         }
         drop(tls);

@@ -6,8 +6,6 @@ use std::net::Shutdown;
 use std::rc::Rc;
 use std::task::Waker as TaskWaker;
 
-use bytes::Bytes;
-
 use super::{FLUSH_ROUNDS, LINGER, REAP_TURNS, RETRY, Skin, WRITE_BYTES};
 use crate::core::{Action, ConnId, Core};
 use crate::disk::BlockWrite;
@@ -193,31 +191,28 @@ impl<C: Core + 'static> Skin<C> {
         if conn.has(TLS) {
             return self.flush_tls(conn, now);
         }
-        let mut chunks = self.chunks.borrow_mut();
-        let bytes = self.take_output(conn, &mut chunks);
-        if bytes == 0 {
-            if conn.has(CLOSING) {
-                conn.shutdown(Shutdown::Write);
-                self.report_closed(conn);
-            }
-        } else {
-            self.send(conn, now, gather(&chunks, &mut self.gathered.borrow_mut()), bytes);
+        let mut output = self.output.borrow_mut();
+        self.take_output(conn, &mut output);
+        if !output.is_empty() {
+            let plain = output.len();
+            self.send(conn, now, &output, plain);
+        } else if conn.has(CLOSING) {
+            conn.shutdown(Shutdown::Write);
+            self.report_closed(conn);
         }
-        chunks.clear();
     }
 
-    /// Takes a connection's next output from the core; so many bytes.
-    pub(super) fn take_output(&self, conn: &Conn, chunks: &mut Vec<Bytes>) -> usize {
-        self.core.borrow_mut().take_output(conn.id, WRITE_BYTES, chunks);
-        let bytes = chunks.iter().map(Bytes::len).sum();
-        if bytes > 0 {
+    /// Takes a connection's next output from the core.
+    pub(super) fn take_output(&self, conn: &Conn, output: &mut Vec<u8>) {
+        output.clear();
+        self.core.borrow_mut().take_output(conn.id, WRITE_BYTES, output);
+        if !output.is_empty() {
             // A whole batch was taken: there may be more behind it.
             conn.clear(MORE);
-            if bytes >= WRITE_BYTES / 2 {
+            if output.len() >= WRITE_BYTES / 2 {
                 conn.set(MORE);
             }
         }
-        bytes
     }
 
     /// Sends `all`, which `plain` bytes of the core's have become.
@@ -279,17 +274,5 @@ impl<C: Core + 'static> Skin<C> {
             }
         }
         false
-    }
-}
-
-/// The chunks as one: copied together unless there is only one.
-pub(super) fn gather<'a>(chunks: &'a [Bytes], gathered: &'a mut Vec<u8>) -> &'a [u8] {
-    match chunks {
-        [one] => one,
-        several => {
-            gathered.clear();
-            several.iter().for_each(|chunk| gathered.extend_from_slice(chunk));
-            gathered
-        }
     }
 }

@@ -18,7 +18,7 @@ pub struct SkinConn {
     /// Its stream.
     pub stream: StreamId,
     /// A write on its way into the socket: when it is through, and what.
-    pub writing: Option<(u64, Vec<Bytes>)>,
+    pub writing: Option<(u64, Vec<u8>)>,
     /// More output may wait.
     pub more: bool,
     /// Flushed, then closed; at the latest then, ns.

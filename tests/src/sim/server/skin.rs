@@ -137,29 +137,25 @@ impl Server {
             conn.more = true;
             return;
         }
-        let mut chunks = Vec::new();
-        shard.core.take_output(id, WRITE_BYTES, &mut chunks);
-        let bytes: usize = chunks.iter().map(Bytes::len).sum();
-        if bytes == 0 {
+        let mut output = Vec::new();
+        shard.core.take_output(id, WRITE_BYTES, &mut output);
+        if output.is_empty() {
             conn.more = false;
             if conn.closing.is_some() {
                 self.drop_conn(env, number, id);
             }
             return;
         }
-        conn.more = bytes >= WRITE_BYTES / 2 || conn.closing.is_some();
-        conn.writing = Some((env.later(1_000, 50_000), chunks));
+        conn.more = output.len() >= WRITE_BYTES / 2 || conn.closing.is_some();
+        conn.writing = Some((env.later(1_000, 50_000), output));
     }
 
     /// A write is in the peer's hands.
     pub(super) fn written(&mut self, env: &mut Env, number: usize, id: ConnId) {
         let shard = &mut self.shards[number];
         let Some(conn) = shard.conns.get_mut(&id) else { return };
-        let Some((_, chunks)) = conn.writing.take() else { return };
+        let Some((_, bytes)) = conn.writing.take() else { return };
         let now = env.now();
-        let mut bytes = Vec::new();
-        chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
-        drop(chunks);
         env.net.send(now.mono_ns, conn.stream, Side::Server, &bytes);
         let more = conn.more;
         shard.core.written(now, id, bytes.len());
