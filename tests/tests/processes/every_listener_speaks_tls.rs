@@ -174,6 +174,43 @@ fn much_at_once_is_answered_in_order() {
     assert_eq!(server.metric("tls_errors_total"), 0);
 }
 
+#[test]
+fn a_certificate_is_replaced_whole_or_not_at_all_while_connections_live() {
+    let authority = Authority::new("the test's");
+    let server = Server::start(options(&authority));
+    let token = server.token(1, 1);
+    let to = UserId::new(2).unwrap();
+    let shown = |address, protocol| Tls::connect(address, &authority.file(), protocol).unwrap().certificate();
+    let listeners = [
+        (server.native(), Protocol::Native),
+        (server.ws(), Protocol::WebSocket),
+        (server.http(), Protocol::WebSocket),
+    ];
+    let first = shown(server.native(), Protocol::Native);
+    let mut native = Native::login_tls(server.native(), &authority.file(), &token).unwrap();
+    native.send("before", to, b"x").unwrap();
+
+    // A key that belongs to another certificate: nothing changes, and the files are named.
+    let [_, key] = authority.issue("server", |_| {});
+    let [_, other] = authority.issue("other", |_| {});
+    let right = std::fs::read(&key).unwrap();
+    std::fs::copy(other, &key).unwrap();
+    let refused = server.cli("reload", &[]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    let squeezed: String = said.replace('│', "").split_whitespace().collect();
+    assert!(!refused.status.success() && squeezed.contains("doesnotbelongtothefirstcertificate"), "{said}");
+    listeners.iter().for_each(|&(address, protocol)| assert!(shown(address, protocol) == first));
+
+    std::fs::write(&key, right).unwrap();
+    let taken = server.cli("reload", &[]);
+    let said = String::from_utf8_lossy(&taken.stdout);
+    assert!(taken.status.success() && said.contains("TLS certificate: valid until"), "{said}");
+    let second = shown(server.native(), Protocol::Native);
+    assert!(second != first);
+    listeners.iter().for_each(|&(address, protocol)| assert!(shown(address, protocol) == second));
+    native.send("after", to, b"x").unwrap();
+}
+
 async fn client(server: &Server, address: String, user: u64, trust: Trust) -> Result<Client, ClientError> {
     let token = server.token(user, 1);
     Client::builder().address(address).tls(trust).token(token).connect_timeout_ms(5_000).connect().await
