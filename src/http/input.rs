@@ -194,7 +194,7 @@ pub fn client_msg_id(headers: &HeaderMap, body: Option<&str>) -> Result<Option<S
     match (key, body) {
         (Some(key), Some(body)) if key != body => {
             let detail = "Idempotency-Key and client_msg_id differ; give one, or the same in both";
-            Err(Problem::of(ErrorCode::InvalidClientMsgId, detail))
+            Err(Problem::of(ErrorCode::InvalidClientMsgId, detail).with_status(StatusCode::CONFLICT))
         }
         (key, Some(body)) => {
             printable(body, "client_msg_id")?;

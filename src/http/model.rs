@@ -131,7 +131,7 @@ pub struct NewToken {
     #[schema(pattern = "USER", example = "7")]
     pub user_id: String,
     /// One of their devices.
-    #[schema(example = 1)]
+    #[schema(example = 1, format = Int64, minimum = 0, maximum = 4294967295_i64)]
     pub device_id: u32,
     /// With an operator's rights, for the console.
     pub admin: Option<bool>,
