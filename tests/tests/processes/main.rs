@@ -21,3 +21,4 @@ mod rest_sends_and_reads_what_sessions_do;
 mod the_command_line_keeps_its_promises;
 mod the_doctor_says_what_a_host_lacks;
 mod two_people_chat_in_terminals;
+mod two_users_chat_in_a_browser_over_a_restart;
