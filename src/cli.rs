@@ -162,6 +162,12 @@ pub struct ChatArgs {
     /// The server's native listener, host:port [default: as configured, 127.0.0.1:7400]
     #[arg(long, value_name = "ADDR")]
     pub address: Option<String>,
+    /// Speak TLS; the server's certificate must be for the address' host, from an authority this host trusts
+    #[arg(long)]
+    pub tls: bool,
+    /// Speak TLS, and trust the authorities in this PEM file instead of this host's
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
     /// Data folder whose development key signs [default: ./shardwire-data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fabric::time::{Clock as _, SystemClock};
 use gateway::GatewayMetrics;
 use prometheus_client::registry::Registry;
-use storage_writer::partition::StorageMetrics;
+use storage_writer::partition::{PartitionStatus, StorageMetrics};
 
 use crate::node::Board;
 use crate::status::{PartitionLine, Status};
@@ -155,11 +155,26 @@ impl ServerState {
         text
     }
 
+    /// What gateway shards count, by number.
+    pub fn gateways(&self) -> &[GatewayMetrics] {
+        &self.0.gateways
+    }
+
+    /// What owner partitions count, by number.
+    pub fn storage(&self) -> &[StorageMetrics] {
+        &self.0.partitions
+    }
+
+    /// How owner partitions stand, at most a second old.
+    pub fn partitions(&self) -> Vec<PartitionStatus> {
+        self.0.board.read()
+    }
+
     /// For `shardwire status`.
     pub fn status(&self) -> Status {
         let inner = &*self.0;
         let addresses = self.addresses();
-        let line = |status: storage_writer::partition::PartitionStatus| PartitionLine {
+        let line = |status: PartitionStatus| PartitionLine {
             partition: status.partition,
             ordered_lsn: status.ordered_lsn,
             committed_lsn: status.committed_lsn,

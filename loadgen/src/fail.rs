@@ -57,6 +57,9 @@ pub enum Failure {
     /// No token can be made.
     #[error("{0}")]
     Tokens(String),
+    /// Whom connections are to trust, or what the server is called, is no use.
+    #[error(transparent)]
+    Trust(#[from] fabric::net::tls::TrustError),
     /// A remote worker, or this process as one, cannot take part.
     #[error("{0}")]
     Remote(String),

@@ -29,6 +29,7 @@ pub mod remote;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod secure;
 pub mod server;
 pub mod stats;
 pub mod tokens;

@@ -10,6 +10,7 @@ use rand::seq::SliceRandom;
 
 use crate::behave::Behaviours;
 use crate::scenario::{Load, Mode, Pairs};
+use crate::secure::Secure;
 use crate::wire::Speech;
 
 /// Who writes to whom, by the users' places in the scenario.
@@ -186,6 +187,8 @@ pub struct Plan {
     pub target: SocketAddr,
     /// How WebSocket connections speak; `None`: the connections are native.
     pub speech: Option<Speech>,
+    /// How connections are secured; `None`: not at all.
+    pub secure: Option<Secure>,
     /// Who writes to whom.
     pub pairing: Pairing,
     /// What happens meanwhile.
@@ -272,6 +275,7 @@ mod tests {
             phases: Phases::new(&load),
             target: ([127, 0, 0, 1], 1).into(),
             speech: None,
+            secure: None,
             run: 1,
             workers: 3,
             sources: Vec::new(),

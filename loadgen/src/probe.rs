@@ -1,6 +1,5 @@
 //! One look at the server before any load: is it there, what does it allow, does the scenario fit.
 
-use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fail::Failure;
 use crate::scenario::{Encoding, Load, Mode};
+use crate::secure::{self, Secure};
 use crate::wire::{Scratch, Speech, Tools, WebSocket, WireError};
 
 /// A server that does not answer for so long is not there.
@@ -59,13 +59,14 @@ pub fn resolve(target: &str) -> Result<SocketAddr, Failure> {
 ///
 /// # Errors
 /// [`Failure::Unreachable`] with the reason, the server's own where it gave one.
-pub fn ask(target: SocketAddr, host: Option<&str>, token: &str) -> Result<Allowed, Failure> {
-    converse(target, host, token).map_err(|reason| Failure::Unreachable { target: target.to_string(), reason })
+pub fn ask(target: SocketAddr, host: Option<&str>, secure: Option<&Secure>, token: &str) -> Result<Allowed, Failure> {
+    converse(target, host, secure, token).map_err(|reason| Failure::Unreachable { target: target.to_string(), reason })
 }
 
-fn converse(target: SocketAddr, host: Option<&str>, token: &str) -> Result<Allowed, String> {
-    let mut stream = TcpStream::connect_timeout(&target, ANSWER_WITHIN).map_err(|e| e.to_string())?;
+fn converse(target: SocketAddr, host: Option<&str>, secure: Option<&Secure>, token: &str) -> Result<Allowed, String> {
+    let stream = TcpStream::connect_timeout(&target, ANSWER_WITHIN).map_err(|e| e.to_string())?;
     stream.set_read_timeout(Some(ANSWER_WITHIN)).map_err(|e| e.to_string())?;
+    let mut stream = secure::stream(secure, stream).map_err(|e| e.to_string())?;
     let hello = Encoder::new().hello(token.as_bytes(), b"shardwire-loadgen probe", 0);
     let speech = Speech {
         encoding: Encoding::FlatBuffers,
@@ -164,6 +165,8 @@ pub fn fits(load: &Load, allowed: &Allowed) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
     use crate::scenario::Scenario;
 
@@ -200,7 +203,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         drop(listener);
-        let text = ask(addr, None, "token").unwrap_err().to_string();
+        let text = ask(addr, None, None, "token").unwrap_err().to_string();
         assert!(text.contains(&addr.to_string()) && text.contains("refused"), "{text}");
         assert!(resolve("nowhere").unwrap_err().to_string().contains("HOST:PORT"));
     }
@@ -213,7 +216,7 @@ mod tests {
             let (mut stream, _) = listener.accept().unwrap();
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
         });
-        assert!(ask(addr, None, "token").unwrap_err().to_string().contains("not a Shardwire server"));
+        assert!(ask(addr, None, None, "token").unwrap_err().to_string().contains("not a Shardwire server"));
         server.join().unwrap();
     }
 }

@@ -110,6 +110,16 @@ pub enum Protocol {
     WebSocket,
 }
 
+impl Protocol {
+    /// As the fabric knows it.
+    pub const fn spoken(self) -> fabric::core::Protocol {
+        match self {
+            Self::Native => fabric::core::Protocol::Native,
+            Self::WebSocket => fabric::core::Protocol::WebSocket,
+        }
+    }
+}
+
 /// What a WebSocket message holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -182,6 +192,10 @@ pub struct Load {
     /// WebSocket: what a message holds; `json` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
+    /// Through TLS. A throwaway server gets a certificate of its own; a target's must be one that this host, or --tls-ca,
+    /// trusts.
+    #[serde(default)]
+    pub tls: bool,
     /// How sends are timed.
     pub mode: Mode,
     /// Open: messages a second, all users together.

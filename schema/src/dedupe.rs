@@ -35,7 +35,9 @@ impl DedupeHasher {
         bytes[24..24 + here.len()].copy_from_slice(here);
         let mut hasher = SipHasher13::new_with_key(&self.secret);
         hasher.write(&bytes[..24 + here.len()]);
-        hasher.write(rest);
+        if !rest.is_empty() {
+            hasher.write(rest);
+        }
         DedupeKey(hasher.finish128().as_bytes())
     }
 }

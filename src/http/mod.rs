@@ -5,6 +5,7 @@
 //! memory: requests go through the desk as any session's do.
 
 mod accept;
+mod console;
 mod dev;
 mod guard;
 mod info;
@@ -89,6 +90,7 @@ fn routes(app: &App, frame_limit_bytes: u32) -> Router {
         .route("/api/chats/{chat_id}/messages", get(messages::chat))
         .route("/api/v1/info", get(info::info))
         .route("/api/v1/dev/token", post(dev::token))
+        .route("/api/v1/console", get(console::console))
         .route("/openapi.json", get(openapi::document))
         .route("/", get(pages::index))
         .route("/console", get(pages::console))

@@ -94,7 +94,7 @@ impl Reloadable for TlsPart {
             (None, None) => Ok(Prepared { read: Vec::new(), apply: Box::new(|| ()) }),
             (Some(certificates), Some(identity)) => {
                 let certificates = certificates.clone();
-                let read = format!("TLS certificate: ends {} s after 1970", identity.expires_s());
+                let read = format!("TLS certificate: {identity}");
                 let apply = move || {
                     certificates.replace(identity);
                 };

@@ -11,8 +11,9 @@ import json
 import pathlib
 import sys
 
-import swc1
-from generated import generated
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "docs" / "examples"))
+import swc1  # noqa: E402
+from generated import generated  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FIELDS = {

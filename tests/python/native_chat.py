@@ -13,8 +13,9 @@ import sys
 
 import flatbuffers
 
-import swc1
-from generated import generated
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "docs" / "examples"))
+import swc1  # noqa: E402
+from generated import generated  # noqa: E402
 
 PATIENCE_S = 20
 sys.path.insert(0, str(generated(pathlib.Path(__file__).resolve().parents[2] / "schema" / "fbs" / "client.fbs")))

@@ -9,12 +9,26 @@ import { View } from "./view.js";
 const AGAIN_MS = 2_000;
 async function main() {
     const server = await patient(info);
-    const account = await signIn(server, new URLSearchParams(location.hash.slice(1)).get("problem") ?? "");
+    for (let problem = "";;) {
+        const account = await signIn(server, problem);
+        try {
+            return await begin(account);
+        }
+        catch (error) {
+            // Most likely a browser that keeps nothing for this page.
+            forget();
+            problem = `Messages cannot be kept here: ${error instanceof Error ? error.message : String(error)}`;
+        }
+    }
+}
+async function begin(account) {
+    let view = null;
     const model = await Model.start(account, (chat) => view?.draw(chat));
-    const view = new View(model, { again: (id) => void model.again(id), discard: (id) => void model.discard(id) });
+    view = new View(model, { again: (id) => void model.again(id), discard: (id) => void model.discard(id) });
     by("app", HTMLElement).hidden = false;
     wire(model, view);
     view.draw(null);
+    by("new", HTMLButtonElement).focus();
 }
 /** The page may be older than the server's start: tries until it answers. */
 async function patient(task) {
@@ -61,9 +75,15 @@ function wire(model, view) {
     keys(model);
     window.addEventListener("online", () => model.hurry());
     setInterval(() => view.drawStatus(), 1_000);
+    const restart = () => void model.close().finally(() => location.reload());
     by("signout", HTMLButtonElement).addEventListener("click", () => {
         forget();
-        void model.close().finally(() => location.reload());
+        restart();
+    });
+    by("over-again", HTMLButtonElement).addEventListener("click", () => {
+        if (model.status.state === "ended" && !model.status.again)
+            forget();
+        restart();
     });
 }
 function leave(model) {

@@ -14,6 +14,12 @@ const WORDS = {
     read: "read",
     failed: "not sent",
 };
+const STATUS = {
+    connecting: "Connecting…",
+    online: "Connected",
+    waiting: "Reconnecting…",
+    ended: "Not connected",
+};
 /** Messages further apart do not look like one utterance, ms. */
 const TOGETHER_MS = 5 * 60_000;
 /** This close to the end the view follows new messages, px. */
@@ -69,23 +75,24 @@ export class View {
         this.atEnd = true;
         this.latest.hidden = true;
     }
-    /** The wait for the next attempt counts down. */
+    /** How the connection is; the wait for the next attempt counts down. */
     drawStatus() {
         const { status } = this.model;
         const line = by("status", HTMLElement);
         line.dataset["state"] = status.state;
-        let text = "Connected";
-        if (status.state === "connecting")
-            text = "Connecting…";
-        if (status.state === "ended")
-            text = status.text;
-        if (status.state === "waiting") {
-            const left = Math.ceil((status.untilMs - Date.now()) / 1000);
-            text = left > 1 ? `Reconnecting in ${left} s…` : "Reconnecting…";
-        }
-        const words = by("status-text", HTMLElement);
+        const [words, wait] = [by("status-text", HTMLElement), by("status-wait", HTMLElement)];
+        const text = STATUS[status.state];
+        // Only changes are announced, and the seconds that count down to the next attempt are not.
         if (words.textContent !== text)
             words.textContent = text;
+        const left = status.state === "waiting" ? Math.ceil((status.untilMs - Date.now()) / 1000) : 0;
+        wait.textContent = left > 1 ? `${left} s` : "";
+        const over = by("over", HTMLElement);
+        if (status.state !== "ended" || !over.hidden)
+            return;
+        by("over-text", HTMLElement).textContent = status.text;
+        by("over-again", HTMLButtonElement).textContent = status.again ? "Use it here" : "Sign in again";
+        over.hidden = false;
     }
     drawList() {
         const list = this.model.list();

@@ -2,7 +2,7 @@
 
 import { info } from "./api.js";
 import { by } from "./dom.js";
-import { Model } from "./model.js";
+import { type Account, Model } from "./model.js";
 import { isUser } from "./shardwire/index.js";
 import { forget, signIn } from "./signin.js";
 import { View } from "./view.js";
@@ -12,12 +12,26 @@ const AGAIN_MS = 2_000;
 
 async function main(): Promise<void> {
   const server = await patient(info);
-  const account = await signIn(server, new URLSearchParams(location.hash.slice(1)).get("problem") ?? "");
+  for (let problem = ""; ; ) {
+    const account = await signIn(server, problem);
+    try {
+      return await begin(account);
+    } catch (error) {
+      // Most likely a browser that keeps nothing for this page.
+      forget();
+      problem = `Messages cannot be kept here: ${error instanceof Error ? error.message : String(error)}`;
+    }
+  }
+}
+
+async function begin(account: Account): Promise<void> {
+  let view: View | null = null;
   const model = await Model.start(account, (chat) => view?.draw(chat));
-  const view = new View(model, { again: (id) => void model.again(id), discard: (id) => void model.discard(id) });
+  view = new View(model, { again: (id) => void model.again(id), discard: (id) => void model.discard(id) });
   by("app", HTMLElement).hidden = false;
   wire(model, view);
   view.draw(null);
+  by("new", HTMLButtonElement).focus();
 }
 
 /** The page may be older than the server's start: tries until it answers. */
@@ -62,9 +76,14 @@ function wire(model: Model, view: View): void {
   keys(model);
   window.addEventListener("online", () => model.hurry());
   setInterval(() => view.drawStatus(), 1_000);
+  const restart = (): void => void model.close().finally(() => location.reload());
   by("signout", HTMLButtonElement).addEventListener("click", () => {
     forget();
-    void model.close().finally(() => location.reload());
+    restart();
+  });
+  by("over-again", HTMLButtonElement).addEventListener("click", () => {
+    if (model.status.state === "ended" && !model.status.again) forget();
+    restart();
   });
 }
 

@@ -292,10 +292,10 @@ function failureText(failure: Failure): string {
 
 function endOf(end: Extract<ClientEvent, { type: "ended" }>["end"]): Status {
   if (end.why === "server" && end.refusal.code === "session_replaced") {
-    return { state: "ended", text: "Open in another place", again: true };
+    return { state: "ended", text: "This chat is open in another place.", again: true };
   }
-  if (end.why === "server") return { state: "ended", text: `Signed out: ${end.refusal.text}`, again: false };
-  if (end.why === "wrong_identity") return { state: "ended", text: "The token is another user's", again: false };
-  if (end.why === "application") return { state: "ended", text: "This browser could not store messages", again: true };
-  return { state: "ended", text: "Signed out", again: false };
+  if (end.why === "server") return { state: "ended", text: `The server ended the session: ${end.refusal.text}.`, again: false };
+  if (end.why === "wrong_identity") return { state: "ended", text: "The token is another user's.", again: false };
+  if (end.why === "application") return { state: "ended", text: "This browser could not store messages.", again: true };
+  return { state: "ended", text: "Signed out.", again: false };
 }

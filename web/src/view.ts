@@ -2,7 +2,7 @@
 
 import { by, make, nameOf, paint, symbol } from "./dom.js";
 import type { Chat, Message, Unsent } from "./history.js";
-import type { Model, Progress } from "./model.js";
+import type { Model, Progress, Status } from "./model.js";
 
 const SYMBOLS: Record<Progress, string> = {
   waiting: "i-wait",
@@ -17,6 +17,12 @@ const WORDS: Record<Progress, string> = {
   delivered: "delivered",
   read: "read",
   failed: "not sent",
+};
+const STATUS: Record<Status["state"], string> = {
+  connecting: "Connecting…",
+  online: "Connected",
+  waiting: "Reconnecting…",
+  ended: "Not connected",
 };
 /** Messages further apart do not look like one utterance, ms. */
 const TOGETHER_MS = 5 * 60_000;
@@ -95,20 +101,22 @@ export class View {
     this.latest.hidden = true;
   }
 
-  /** The wait for the next attempt counts down. */
+  /** How the connection is; the wait for the next attempt counts down. */
   drawStatus(): void {
     const { status } = this.model;
     const line = by("status", HTMLElement);
     line.dataset["state"] = status.state;
-    let text = "Connected";
-    if (status.state === "connecting") text = "Connecting…";
-    if (status.state === "ended") text = status.text;
-    if (status.state === "waiting") {
-      const left = Math.ceil((status.untilMs - Date.now()) / 1000);
-      text = left > 1 ? `Reconnecting in ${left} s…` : "Reconnecting…";
-    }
-    const words = by("status-text", HTMLElement);
+    const [words, wait] = [by("status-text", HTMLElement), by("status-wait", HTMLElement)];
+    const text = STATUS[status.state];
+    // Only changes are announced, and the seconds that count down to the next attempt are not.
     if (words.textContent !== text) words.textContent = text;
+    const left = status.state === "waiting" ? Math.ceil((status.untilMs - Date.now()) / 1000) : 0;
+    wait.textContent = left > 1 ? `${left} s` : "";
+    const over = by("over", HTMLElement);
+    if (status.state !== "ended" || !over.hidden) return;
+    by("over-text", HTMLElement).textContent = status.text;
+    by("over-again", HTMLButtonElement).textContent = status.again ? "Use it here" : "Sign in again";
+    over.hidden = false;
   }
 
   private drawList(): void {

@@ -14,6 +14,8 @@ use crate::{shell, tools};
 const CLIENT: &str = "clients/typescript";
 /// What is put beside the packages, relative to the root.
 const SOURCES: [&str; 3] = [CLIENT, "web", "tests/browser"];
+/// How the pages are compiled, relative to the root.
+const PAGES: &str = "web/src/tsconfig.json";
 /// Where tsc puts the client, relative to its package.
 const MADE: &str = "dist/shardwire";
 
@@ -52,15 +54,17 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Checks what is committed, then runs the client's own tests: those that need no server.
+/// Checks what is committed, then runs the tests of client and pages that need neither server nor browser.
 ///
 /// # Errors
 /// When a file is stale or a test fails.
 pub fn test() -> Result<()> {
     run(&Args { check: true })?;
-    let place = compile_tests()?.join(CLIENT);
-    let mut node = shell::command("node", &["--test", "--test-reporter=dot", "dist-test/test/units/"]);
-    node.env("SHARDWIRE_VECTORS", shell::root().join("schema/vectors"));
+    let place = compile_tests()?;
+    tsc(&place, Path::new(PAGES))?;
+    let tests = [&format!("{CLIENT}/dist-test/test/units/"), "tests/browser/numbers.test.mjs"];
+    let mut node = shell::command("node", &["--test", "--test-reporter=dot"]);
+    node.args(tests).env("SHARDWIRE_VECTORS", shell::root().join("schema/vectors"));
     shell::run(node.current_dir(place))
 }
 
@@ -78,7 +82,7 @@ pub fn compile_tests() -> Result<PathBuf> {
 fn build() -> Result<BTreeMap<PathBuf, String>> {
     let place = stage()?;
     tsc(&place, &Path::new(CLIENT).join("tsconfig.json"))?;
-    tsc(&place, Path::new("web/src/tsconfig.json"))?;
+    tsc(&place, Path::new(PAGES))?;
     let client = scripts(&place.join(CLIENT).join(MADE), |path| !path.starts_with("flatbuffers"))?;
     let mut made = scripts(&place.join("web/made"), |_| true)?;
     made.extend(client.into_iter().map(|(path, text)| (Path::new("shardwire").join(path), text)));

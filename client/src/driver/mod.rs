@@ -3,19 +3,21 @@
 //! One task owns the core, the store and the connection; a [`Client`] is a handle to it. The store is synced on that task, on
 //! a blocking thread, before anything it must precede is written.
 
+mod link;
 mod task;
 
-use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+pub use fabric::net::tls::{Trust, TrustError};
 use schema::encode::{SendTarget, WelcomeFields};
 use schema::ids::{ChatId, DeviceId, MessageId, UserId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::core::{Config, End, Event, Failure, HistoryError, HistoryFailure, HistoryPage, NewSend, SendError};
 use crate::store::{ClientStore, MemoryStore, StoreError};
 
+use self::link::Dialer;
 use self::task::{Command, Task};
 
 /// Why a client call failed.
@@ -27,13 +29,18 @@ pub enum ClientError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Whom to trust, or the server's name, is no use.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The first session could not be had in time; the client went on trying and was stopped.
-    #[error("no session with {address} within {within_ms} ms")]
+    #[error("no session with {address} within {within_ms} ms{}{}", if reason.is_empty() { "" } else { ": " }, reason)]
     Unreachable {
         /// Where.
         address: String,
         /// How long it was tried.
         within_ms: u64,
+        /// Why the last connection did not come about; empty: one did.
+        reason: String,
     },
     /// The send was not taken.
     #[error(transparent)]
@@ -104,6 +111,7 @@ pub struct Builder {
     token: Option<TokenSource>,
     store: Option<Box<dyn ClientStore>>,
     config: Config,
+    trust: Option<Trust>,
     connect_timeout_ms: u64,
 }
 
@@ -112,6 +120,13 @@ impl Builder {
     #[must_use]
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.address = Some(address.into());
+        self
+    }
+
+    /// Speaks TLS with the server, whose certificate must be for the address' host and vouched for by whom `trust` names.
+    #[must_use]
+    pub fn tls(mut self, trust: Trust) -> Self {
+        self.trust = Some(trust);
         self
     }
 
@@ -156,7 +171,7 @@ impl Builder {
     /// Connects and waits for the first session. Later the client reconnects by itself.
     ///
     /// # Errors
-    /// `Incomplete` without address or token, `Store`, `Unreachable`, `Ended` when the server refuses for good.
+    /// `Incomplete` without address or token, `Store`, `Trust`, `Unreachable`, `Ended` when the server refuses for good.
     pub async fn connect(self) -> Result<Client, ClientError> {
         let address = self.address.ok_or(ClientError::Incomplete("an address"))?;
         let token = self.token.ok_or(ClientError::Incomplete("a token"))?;
@@ -164,7 +179,9 @@ impl Builder {
         let image = store.load()?;
         let (commands, command_queue) = mpsc::channel(1_024);
         let (event_queue, mut events) = mpsc::channel(1_024);
-        let task = Task::new(Arc::new(self.config), image, store, address.clone(), token, command_queue, event_queue);
+        let (failed_to, failed) = watch::channel(String::new());
+        let dialer = Dialer::new(address.clone(), self.trust.as_ref(), failed_to)?;
+        let task = Task::new(Arc::new(self.config), image, store, dialer, token, command_queue, event_queue);
         tokio::spawn(task.run());
         let first = async {
             while let Some(event) = events.recv().await {
@@ -179,7 +196,7 @@ impl Builder {
         let within_ms = self.connect_timeout_ms;
         let welcome = tokio::time::timeout(core::time::Duration::from_millis(within_ms), first)
             .await
-            .map_err(|_| ClientError::Unreachable { address, within_ms })??;
+            .map_err(|_| ClientError::Unreachable { address, within_ms, reason: failed.borrow().clone() })??;
         Ok(Client { commands, events, welcome })
     }
 }
@@ -194,7 +211,14 @@ pub struct Client {
 impl Client {
     /// A builder with default settings.
     pub fn builder() -> Builder {
-        Builder { address: None, token: None, store: None, config: Config::default(), connect_timeout_ms: 30_000 }
+        Builder {
+            address: None,
+            token: None,
+            store: None,
+            config: Config::default(),
+            trust: None,
+            connect_timeout_ms: 30_000,
+        }
     }
 
     /// The own user.
@@ -272,8 +296,4 @@ impl Client {
     pub async fn close(self) -> Result<(), ClientError> {
         self.call(Command::Close).await
     }
-}
-
-pub(crate) fn closed() -> io::Error {
-    io::Error::from(io::ErrorKind::UnexpectedEof)
 }

@@ -11,20 +11,17 @@ use fabric::hash::{self, Map};
 use fabric::time::{Clock, SystemClock};
 use schema::encode::Encoder;
 use schema::ids::ChatId;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::{ClientError, Place, TokenSource, closed};
+use super::link::{CONNECT_TIMEOUT, Dialer, Halves, closed};
+use super::{ClientError, Place, TokenSource};
 use crate::core::{Config, Core, Counters, Cx, End, Event, Failure, HistoryPage, Input, NewSend, Output, SendError};
 use crate::store::{Change, ClientStore, Image, StoreError};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 16 << 10;
-/// A connection must stand within.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Outcome = oneshot::Sender<Result<Place, Failure>>;
 type HistoryAnswer = oneshot::Sender<Result<Box<HistoryPage>, ClientError>>;
@@ -42,15 +39,15 @@ pub(super) enum Command {
 enum Link {
     None,
     Waiting(Instant),
-    Connecting(tokio::task::JoinHandle<io::Result<TcpStream>>),
-    Open(OwnedReadHalf, OwnedWriteHalf),
+    Connecting(tokio::task::JoinHandle<io::Result<Halves>>),
+    Open(Halves),
 }
 
 /// What woke the task.
 enum Wake {
     Command(Option<Command>),
     Connect,
-    Connected(io::Result<TcpStream>),
+    Connected(io::Result<Halves>),
     Read(io::Result<usize>),
     Deadline,
     Room,
@@ -59,7 +56,7 @@ enum Wake {
 pub(super) struct Task {
     core: Core,
     store: Option<Box<dyn ClientStore>>,
-    address: String,
+    dialer: Dialer,
     token: TokenSource,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
@@ -82,7 +79,7 @@ impl Task {
         config: Arc<Config>,
         image: Image,
         store: Box<dyn ClientStore>,
-        address: String,
+        dialer: Dialer,
         token: TokenSource,
         commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<Event>,
@@ -91,7 +88,7 @@ impl Task {
         Self {
             core: Core::new(config, image),
             store: Some(store),
-            address,
+            dialer,
             token,
             commands,
             events,
@@ -160,7 +157,7 @@ impl Task {
                     Wake::Connect
                 }
                 Link::Connecting(attempt) => Wake::Connected(attempt.await.unwrap_or_else(|_| Err(closed()))),
-                Link::Open(read, _) if !blocked => Wake::Read(read.read(&mut self.buffer).await),
+                Link::Open(halves) if !blocked => Wake::Read(halves.read.read(&mut self.buffer).await),
                 _ => core::future::pending().await,
             }
         };
@@ -176,21 +173,15 @@ impl Task {
         match wake {
             Wake::Command(Some(command)) => self.command(command).await,
             Wake::Command(None) => self.tell(Core::close),
-            Wake::Connect => {
-                let address = self.address.clone();
-                self.link = Link::Connecting(tokio::spawn(async move {
-                    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
-                    stream.set_nodelay(true)?;
-                    Ok(stream)
-                }));
-            }
-            Wake::Connected(Ok(stream)) => {
-                let (read, write) = stream.into_split();
-                self.link = Link::Open(read, write);
+            Wake::Connect => self.link = Link::Connecting(tokio::spawn(self.dialer.clone().dial())),
+            Wake::Connected(Ok(halves)) => {
+                self.link = Link::Open(halves);
                 let token = (self.token)();
                 self.tell(|core, cx| core.handle(cx, Input::Connected { token: token.as_bytes() }));
             }
-            Wake::Connected(Err(_)) => {
+            Wake::Connected(Err(error)) => {
+                tracing::debug!(%error, "no connection");
+                self.dialer.failed(&error);
                 self.link = Link::None;
                 self.tell(|core, cx| core.handle(cx, Input::ConnectFailed));
             }
@@ -295,7 +286,9 @@ impl Task {
                 Output::Write(frame) => written.extend_from_slice(&frame),
                 Output::Close => {
                     self.write(core::mem::take(&mut written)).await;
-                    self.link = Link::None;
+                    if let Link::Open(halves) = core::mem::replace(&mut self.link, Link::None) {
+                        halves.close().await;
+                    }
                 }
                 Output::Persist(_) => unreachable!("taken out before"),
                 Output::Event(event) => self.event(event),
@@ -307,10 +300,10 @@ impl Task {
 
     /// A write that fails is the connection's end: reading finds out.
     async fn write(&mut self, bytes: Vec<u8>) {
-        if let Link::Open(_, write) = &mut self.link
+        if let Link::Open(halves) = &mut self.link
             && !bytes.is_empty()
         {
-            let written = tokio::time::timeout(CONNECT_TIMEOUT, write.write_all(&bytes)).await;
+            let written = tokio::time::timeout(CONNECT_TIMEOUT, halves.write_all(&bytes)).await;
             if !matches!(written, Ok(Ok(()))) {
                 self.link = Link::None;
                 self.tell(|core, cx| core.handle(cx, Input::Disconnected));

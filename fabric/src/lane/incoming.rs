@@ -22,6 +22,26 @@ pub(super) struct InLanes {
     pub(super) wants: Arc<Wants>,
 }
 
+impl InLanes {
+    /// Hands over `count` envelopes, which wait, and tells the producer if it waits for the room this makes.
+    fn hand_over(&mut self, class: Class, count: usize, producer: &Waker, take: &mut impl FnMut(Envelope)) {
+        let ring = &mut self.rings[class as usize];
+        let mut left = count;
+        while left > 0 {
+            let part = left.min(FREED_AT_ONCE);
+            let Ok(chunk) = ring.read_chunk(part) else { unreachable!("so many slots are readable") };
+            chunk.into_iter().for_each(&mut *take);
+            left -= part;
+        }
+        // Orders the new read position before the look at the flag; pairs with the producer's fence.
+        fence(Ordering::SeqCst);
+        let want = &self.wants.0[class as usize];
+        if want.load(Ordering::SeqCst) && want.swap(false, Ordering::SeqCst) {
+            producer.wake();
+        }
+    }
+}
+
 /// What [`Incoming::drain`] did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Drained {
@@ -82,26 +102,19 @@ impl Incoming {
             let number = (self.first_source + step) % sources;
             let source = &mut self.sources[number];
             let Some(lanes) = &mut source.lanes else { continue };
-            let ring = &mut lanes.rings[class as usize];
-            let before = done;
-            // What came meanwhile is left to the next time.
-            let mut left = ring.slots().min(budget - done);
-            while left > 0 {
-                let count = left.min(FREED_AT_ONCE);
-                let Ok(chunk) = ring.read_chunk(count) else { unreachable!("so many slots are readable") };
-                chunk.into_iter().for_each(|envelope| take(number as u16, envelope));
-                left -= count;
-                done += count;
-            }
-            if done == before {
+            // What comes meanwhile is left to the next time.
+            let count = lanes.rings[class as usize].slots().min(budget - done);
+            if count == 0 {
                 continue;
             }
-            // Orders the new read position before the look at the flag; pairs with the producer's fence.
-            fence(Ordering::SeqCst);
-            let want = &lanes.wants.0[class as usize];
-            if want.load(Ordering::SeqCst) && want.swap(false, Ordering::SeqCst) {
-                source.waker.wake();
+            if class == Class::Live {
+                // An answer is in its ring before the pushes that came after it: whoever sees them sees it.
+                let answers = lanes.rings[Class::Ack as usize].slots();
+                lanes.hand_over(Class::Ack, answers, &source.waker, &mut |envelope| take(number as u16, envelope));
+                self.drained[Class::Ack as usize] += answers as u64;
             }
+            lanes.hand_over(class, count, &source.waker, &mut |envelope| take(number as u16, envelope));
+            done += count;
         }
         self.drained[class as usize] += done as u64;
         done

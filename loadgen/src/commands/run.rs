@@ -24,6 +24,9 @@ pub struct Args {
     /// Signs tokens for the target: an HS256 secret or a private key in PEM.
     #[arg(long, value_name = "FILE", requires = "target")]
     token_key: Option<PathBuf>,
+    /// The authorities that vouch for a target where the scenario says `tls = true`: a PEM file. This host's own by default.
+    #[arg(long, value_name = "FILE", requires = "target")]
+    tls_ca: Option<PathBuf>,
     /// The throwaway server's program; `shardwire` beside this one by default.
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
@@ -71,6 +74,7 @@ pub fn run(args: Args) -> ExitCode {
         server: args.server,
         outputs: Outputs { folder: args.out, junit: args.junit, prometheus: args.prometheus },
         token_key: args.token_key,
+        tls_ca: args.tls_ca,
         sources: args.sources,
         workers: args.workers,
         worker_token: args.worker_token,

@@ -1,8 +1,10 @@
 //! One GET of a small text by HTTP, without a client library: HTTP/1.0, so that the answer ends with its connection.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
+
+use crate::secure::{self, Secure};
 
 /// A server that has not answered within this is given up.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -13,12 +15,13 @@ const ANSWER_MAX: u64 = 16 << 20;
 ///
 /// # Errors
 /// Why there is none: not reached, another status than 200, not text, too long.
-pub fn get(address: SocketAddr, path: &str) -> Result<String, String> {
-    let url = format!("http://{address}{path}");
+pub fn get(address: SocketAddr, secure: Option<&Secure>, path: &str) -> Result<String, String> {
+    let url = format!("http{}://{address}{path}", if secure.is_some() { "s" } else { "" });
     let failed = |error: std::io::Error| format!("{url}: {error}");
-    let mut stream = TcpStream::connect_timeout(&address, WITHIN).map_err(failed)?;
+    let stream = TcpStream::connect_timeout(&address, WITHIN).map_err(failed)?;
     stream.set_read_timeout(Some(WITHIN)).map_err(failed)?;
     stream.set_write_timeout(Some(WITHIN)).map_err(failed)?;
+    let mut stream = secure::stream(secure, stream).map_err(failed)?;
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: text/plain\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(failed)?;
     let mut answer = Vec::new();
@@ -37,6 +40,7 @@ pub fn get(address: SocketAddr, path: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::net::TcpListener;
 
     use super::*;
@@ -51,7 +55,7 @@ mod tests {
             stream.write_all(text.as_bytes()).unwrap();
             String::from_utf8_lossy(&request[..read]).into_owned()
         });
-        let got = get(address, "/metrics");
+        let got = get(address, None, "/metrics");
         assert!(server.join().unwrap().starts_with("GET /metrics HTTP/1.0\r\n"));
         got
     }

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{exposition, http};
+use crate::secure::Secure;
 
 /// The histogram family, one series a stage and shard, of sampled messages.
 const FAMILY: &str = "shardwire_stage_seconds";
@@ -54,8 +55,11 @@ struct Buckets {
 pub struct Scrape(BTreeMap<String, Buckets>);
 
 /// Asks for the metrics on a thread of its own, so that who asks does not wait.
-pub fn ask(address: SocketAddr) -> JoinHandle<Result<Scrape, String>> {
-    std::thread::spawn(move || Scrape::parse(&http::get(address, "/metrics")?))
+pub fn ask(address: SocketAddr, secure: Option<Secure>) -> JoinHandle<Result<Scrape, String>> {
+    std::thread::spawn(move || {
+        let secure = secure.map(|secure| secure.for_http()).transpose().map_err(|failure| failure.to_string())?;
+        Scrape::parse(&http::get(address, secure.as_ref(), "/metrics")?)
+    })
 }
 
 impl Scrape {

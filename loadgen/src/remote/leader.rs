@@ -20,6 +20,7 @@ use crate::measure::Shown;
 use crate::plan::Plan;
 use crate::probe::Allowed;
 use crate::scenario::Scenario;
+use crate::secure::Secure;
 use crate::tokens::{Minter, Signatures};
 use crate::worker::Outcome;
 
@@ -121,6 +122,7 @@ impl Fleet {
         let scenario = serde_json::to_string(scenario)
             .map_err(|error| Failure::Remote(format!("the scenario cannot be told to workers: {error}")))?;
         let now_ms = SystemClock.now().wall_ms();
+        let secure = plan.secure.as_ref().map(Secure::authorities).transpose()?.map(Option::unwrap_or_default);
         for link in &mut self.links {
             let places = plan.users_of(link.first).start..plan.users_of(link.first + link.workers - 1).end;
             let id = |place: u32| plan.load.first_user + u64::from(place);
@@ -128,6 +130,7 @@ impl Fleet {
                 scenario: scenario.clone(),
                 target: plan.target,
                 host: host.to_owned(),
+                secure: secure.clone(),
                 allowed,
                 run: plan.run,
                 workers: plan.workers,

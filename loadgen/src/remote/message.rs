@@ -62,6 +62,8 @@ pub struct Assignment {
     pub target: SocketAddr,
     /// What it is called in a `Host` header.
     pub host: String,
+    /// Through TLS: the authorities to trust, as PEM; empty: the worker's own.
+    pub secure: Option<String>,
     /// What it allows.
     pub allowed: Allowed,
     /// Tells this run's messages from those of others.

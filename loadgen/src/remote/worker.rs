@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use fabric::net::tls::Trust;
 use fabric::time::{Clock as _, SystemClock};
 
 use super::channel::{self, Error, Receiver, Sender};
@@ -16,6 +17,7 @@ use crate::fail::Failure;
 use crate::fit::Host;
 use crate::plan::{Pairing, Phases, Plan};
 use crate::scenario::{Load, Scenario};
+use crate::secure::Secure;
 use crate::tokens::Source;
 use crate::wire::Speech;
 use crate::worker::Threads;
@@ -141,11 +143,14 @@ fn prepare(part: Assignment, options: &Options, host: &Host) -> Result<(Arc<Plan
     scenario.load.sources.clone_from(&options.sources);
     let behaviours = Behaviours::new(&scenario).map_err(Failure::Behaviour)?;
     let load = scenario.load;
+    let secure = part.secure.map(|pem| if pem.is_empty() { Trust::Host } else { Trust::Pem(pem) });
+    let secure = secure.map(|trust| Secure::new(trust, &part.host, load.protocol.spoken())).transpose()?;
     let mut plan = Plan {
         pairing: Pairing::new(&load),
         phases: Phases::new(&load),
         target: part.target,
         speech: Speech::of(&load, &part.host, part.allowed),
+        secure,
         run: part.run,
         workers: part.workers,
         sources: Vec::new(),

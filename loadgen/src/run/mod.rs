@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use fabric::entropy::{Entropy as _, OsEntropy};
+use fabric::net::tls::Trust;
 use fabric::time::{Clock as _, SystemClock};
 
 use crate::behave::Behaviours;
@@ -24,6 +25,7 @@ use crate::remote::{Fleet, Secret};
 use crate::report::Report;
 use crate::report::outputs::Outputs;
 use crate::scenario::{Mode, Protocol, Scenario};
+use crate::secure::Secure;
 use crate::server::{self, Server, proc};
 use crate::tokens::{Minter, Source};
 use crate::wire::Speech;
@@ -51,6 +53,8 @@ pub struct Options {
     pub quiet: bool,
     /// Signs the users' tokens for a target.
     pub token_key: Option<PathBuf>,
+    /// The authorities that vouch for a target; without it this host's.
+    pub tls_ca: Option<PathBuf>,
     /// Addresses that connections come from, instead of the scenario's.
     pub sources: Vec<IpAddr>,
     /// Remote workers, HOST:PORT; they drive the users together with `local_workers`.
@@ -70,6 +74,8 @@ struct Target {
     address: SocketAddr,
     /// What the address is called in a `Host` header.
     host: String,
+    /// How connections to it are secured.
+    secure: Option<Secure>,
     /// The throwaway server, when there is one.
     server: Option<Server>,
     pid: Option<u32>,
@@ -165,10 +171,12 @@ fn throwaway(
     let host = address.to_string();
     let at_ready = proc::look(server.pid());
     let token = minter.mint(scenario.load.first_user, probe::device(), SystemClock.now().wall_ms())?;
-    let allowed = ask(scenario, address, &host, &token)?;
+    let trust = server.authority().map(|file| Trust::File(file.to_owned()));
+    let secure = trust.map(|trust| Secure::new(trust, &host, scenario.load.protocol.spoken())).transpose()?;
+    let allowed = ask(scenario, address, (&host, secure.as_ref()), &token)?;
     let (http, kernel_at_ready) = (server.ready.http, Kernel::now());
     Ok((
-        Target { address, host, server: Some(server), pid, http, at_ready, kernel_at_ready, allowed },
+        Target { address, host, secure, server: Some(server), pid, http, at_ready, kernel_at_ready, allowed },
         Arc::new(minter),
     ))
 }
@@ -183,17 +191,25 @@ fn existing(scenario: &Scenario, options: &Options) -> Result<(Target, Arc<Minte
     };
     let minter = Minter::from_file(key)?;
     let token = minter.mint(scenario.load.first_user, probe::device(), SystemClock.now().wall_ms())?;
-    let allowed = ask(scenario, address, &host, &token)?;
+    let trust = options.tls_ca.clone().map_or(Trust::Host, Trust::File);
+    let secure = scenario.load.tls.then(|| Secure::new(trust, &host, scenario.load.protocol.spoken())).transpose()?;
+    let allowed = ask(scenario, address, (&host, secure.as_ref()), &token)?;
     let pid = options.target_pid;
     let at_ready = pid.and_then(proc::look);
     let (http, kernel_at_ready) = (options.target_http, Kernel::now());
-    Ok((Target { address, host, server: None, pid, http, at_ready, kernel_at_ready, allowed }, Arc::new(minter)))
+    let target = Target { address, host, secure, server: None, pid, http, at_ready, kernel_at_ready, allowed };
+    Ok((target, Arc::new(minter)))
 }
 
 /// What the server allows, once it is known that the scenario fits.
-fn ask(scenario: &Scenario, address: SocketAddr, host: &str, token: &str) -> Result<Allowed, Failure> {
+fn ask(
+    scenario: &Scenario,
+    address: SocketAddr,
+    (host, secure): (&str, Option<&Secure>),
+    token: &str,
+) -> Result<Allowed, Failure> {
     let websocket = scenario.load.protocol == Protocol::WebSocket;
-    let allowed = probe::ask(address, websocket.then_some(host), token)?;
+    let allowed = probe::ask(address, websocket.then_some(host), secure, token)?;
     probe::fits(&scenario.load, &allowed)?;
     Ok(allowed)
 }
@@ -230,6 +246,7 @@ fn plan(scenario: &Scenario, target: &Target, split: &Split, host: &Host) -> Res
         phases: if split.local == split.all { phases } else { phases.over_network() },
         target: target.address,
         speech: Speech::of(&load, &target.host, target.allowed),
+        secure: target.secure.clone(),
         run: OsEntropy.next_u64() as u32,
         workers: split.all,
         sources: Vec::new(),

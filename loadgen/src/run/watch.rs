@@ -196,7 +196,7 @@ impl<'a> Watch<'a> {
         let exhausted = self.shown.iter().all(|s| s.exhausted.load(Ordering::Acquire));
         if now >= steady.start && self.watched.steady_start.is_none() {
             self.watched.steady_start = Some(self.mark(now, sums));
-            self.asked[0] = self.sight.http.map(stages::ask);
+            self.asked[0] = self.sight.http.map(|http| stages::ask(http, self.plan.secure.clone()));
             for shown in self.shown {
                 shown.take_authenticated_min();
             }
@@ -208,7 +208,7 @@ impl<'a> Watch<'a> {
             self.watched.in_flight.1 += 1;
             if now >= steady.end || exhausted || phases.is_cut() {
                 self.watched.steady_end = Some(self.mark(now, sums));
-                self.asked[1] = self.sight.http.map(stages::ask);
+                self.asked[1] = self.sight.http.map(|http| stages::ask(http, self.plan.secure.clone()));
             }
         }
         if now < end && !exhausted && !phases.is_cut() {

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::fail::Failure;
 use crate::scenario::{Scenario, TokenKind};
+use crate::secure::{CERTIFICATE_FILE, Certificate};
 use crate::tokens::Minter;
 
 /// A server that is not ready after so long is given up.
@@ -57,6 +58,8 @@ struct Launch {
     config: PathBuf,
     log: PathBuf,
     threads: Vec<String>,
+    /// What connections trust.
+    certificate: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -64,6 +67,14 @@ struct Config<'a> {
     auth: Auth,
     limits: &'a crate::scenario::Limits,
     storage: &'a crate::scenario::Storage,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<Tls>,
+}
+
+#[derive(Serialize)]
+struct Tls {
+    cert_file: PathBuf,
+    key_file: PathBuf,
 }
 
 #[derive(Serialize)]
@@ -148,7 +159,9 @@ impl Server {
             threads.extend(count.into_iter().flat_map(|count| [name.to_owned(), count.to_string()]));
         }
         let (program, guard) = (program.to_owned(), guard.map(Path::to_owned));
-        let launch = Launch { program, guard, data: folder.path().join("data"), config, log: log.to_owned(), threads };
+        let certificate = scenario.load.tls.then(|| folder.path().join(CERTIFICATE_FILE));
+        let (data, log_file) = (folder.path().join("data"), log.to_owned());
+        let launch = Launch { program, guard, data, config, log: log_file, threads, certificate };
         let mut child = launch.spawn(&["127.0.0.1:0"; 3].map(str::to_owned))?;
         let ready = wait_ready(&mut child).map_err(|reason| {
             let _ = child.kill();
@@ -196,6 +209,11 @@ impl Server {
             Err(mpsc::TryRecvError::Empty) => None,
             Err(mpsc::TryRecvError::Disconnected) => failed("it ended".to_owned(), &self.launch.log),
         }
+    }
+
+    /// Whose certificate it shows, when it speaks TLS.
+    pub fn authority(&self) -> Option<&Path> {
+        self.launch.certificate.as_deref()
     }
 
     /// Its process id.
@@ -267,7 +285,9 @@ fn configure(scenario: &Scenario, folder: &Path) -> std::io::Result<Result<(Mint
             minter
         }
     };
-    let config = Config { auth, limits: &scenario.server.limits, storage: &scenario.server.storage };
+    let certificate = scenario.load.tls.then(|| Certificate::make(folder)).transpose()?;
+    let tls = certificate.map(|certificate| Tls { cert_file: certificate.file, key_file: certificate.key_file });
+    let config = Config { auth, limits: &scenario.server.limits, storage: &scenario.server.storage, tls };
     let text = toml::to_string(&config).map_err(std::io::Error::other)?;
     let file = folder.join("config.toml");
     std::fs::write(&file, text)?;

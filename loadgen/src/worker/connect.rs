@@ -87,7 +87,7 @@ impl Worker {
         state.connect_ns = self.now.mono_ns;
         let key = u64::from(state.generation) << 32 | u64::from(user);
         let source = self.plan.source(place, state.generation / 2); // it rises at the begin and at the end of each
-        match Socket::connect(self.plan.target, source, &self.epoll, key) {
+        match Socket::connect(self.plan.target, source, self.plan.secure.as_ref(), &self.epoll, key) {
             Ok(socket) => {
                 if let Some(bytes) = self.plan.behaviours.receive_buffer(place) {
                     socket.limit_receive_buffer(bytes);
@@ -154,7 +154,7 @@ impl Worker {
     pub(super) fn close(&mut self, user: u32) {
         if let Some(socket) = &mut self.users[user as usize].socket {
             // What was written before should go out; a connection that cannot take it ends all the same.
-            let _ = socket.flush(&self.epoll);
+            let _ = socket.close(&self.epoll);
         }
         self.forget(user);
     }

@@ -245,12 +245,20 @@ impl Worker {
             self.mark_dirty(user);
         }
         let mut buffer = core::mem::take(&mut self.buffer);
-        if let Some(socket) = &self.users[user as usize].socket
+        if let Some(socket) = &mut self.users[user as usize].socket
             && flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
             // An event from before it stopped reading; its end is an event of its own.
             && (flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR) || !self.absences.is_stalled(user))
         {
-            match socket.receive(&mut buffer) {
+            let read = socket.receive(&mut buffer);
+            let failure = socket.failure();
+            if socket.waiting() > 0 {
+                self.mark_dirty(user);
+            }
+            if let Some(failure) = failure {
+                self.error(&failure.to_string());
+            }
+            match read {
                 Read::Bytes(bytes) => {
                     self.now = SystemClock.now();
                     self.received(user, &buffer[..bytes]);

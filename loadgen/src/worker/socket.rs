@@ -5,9 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
+use fabric::net::tls::{ClientSession, TlsError};
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+
+use crate::secure::Secure;
 
 /// A connection with nothing to write keeps a buffer of at most this.
 const KEPT_BYTES: usize = 128;
@@ -22,6 +25,17 @@ pub struct Socket {
     /// It is asked to say when there is something to read.
     reads: bool,
     key: u64,
+    tls: Option<Box<Tls>>,
+}
+
+/// What TLS adds to a connection.
+struct Tls {
+    session: ClientSession,
+    /// Ready to be sent.
+    sealed: Vec<u8>,
+    sealed_at: usize,
+    /// Why it cannot go on.
+    failure: Option<TlsError>,
 }
 
 /// What a read gave.
@@ -40,7 +54,13 @@ impl Socket {
     ///
     /// # Errors
     /// No descriptor, no address, refused at once.
-    pub fn connect(target: SocketAddr, source: Option<IpAddr>, epoll: &OwnedFd, key: u64) -> io::Result<Self> {
+    pub fn connect(
+        target: SocketAddr,
+        source: Option<IpAddr>,
+        secure: Option<&Secure>,
+        epoll: &OwnedFd,
+        key: u64,
+    ) -> io::Result<Self> {
         let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let fd = net::socket_with(family, SocketType::STREAM, flags, None)?;
@@ -54,7 +74,8 @@ impl Socket {
         }
         let events = epoll::EventFlags::IN | epoll::EventFlags::OUT;
         epoll::add(epoll, &fd, epoll::EventData::new_u64(key), events)?;
-        Ok(Self { fd, out: Vec::new(), out_at: 0, wants_write: true, reads: true, key })
+        let tls = secure.map(Tls::begin).transpose().map_err(io::Error::other)?.map(Box::new);
+        Ok(Self { fd, out: Vec::new(), out_at: 0, wants_write: true, reads: true, key, tls })
     }
 
     /// After it could be written for the first time: whether the connection stands.
@@ -80,14 +101,17 @@ impl Socket {
         let _ = sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
     }
 
-    /// Receives once.
-    pub fn receive(&self, into: &mut [u8]) -> Read {
-        match net::recv(&self.fd, into, RecvFlags::DONTWAIT) {
-            Ok((_, 0)) => Read::End,
-            Ok((_, bytes)) => Read::Bytes(bytes),
-            Err(Errno::AGAIN | Errno::INTR) => Read::Nothing,
-            Err(_) => Read::End,
+    /// Receives once: what came is at the begin of `into`. In TLS an answer may wait to be written then.
+    pub fn receive(&mut self, into: &mut [u8]) -> Read {
+        if let Some(tls) = &mut self.tls {
+            return tls.receive(&self.fd, into);
         }
+        receive(&self.fd, into)
+    }
+
+    /// Why TLS cannot go on, once.
+    pub fn failure(&mut self) -> Option<TlsError> {
+        self.tls.as_mut().and_then(|tls| tls.failure.take())
     }
 
     /// Bytes to write with the next flush.
@@ -102,7 +126,7 @@ impl Socket {
 
     /// Bytes that wait.
     pub fn waiting(&self) -> usize {
-        self.out.len() - self.out_at
+        self.out.len() - self.out_at + self.tls.as_ref().map_or(0, |tls| tls.sealed.len() - tls.sealed_at)
     }
 
     /// Writes what waits; the kernel is asked to say when the rest can go.
@@ -110,20 +134,40 @@ impl Socket {
     /// # Errors
     /// The connection has ended.
     pub fn flush(&mut self, epoll: &OwnedFd) -> io::Result<()> {
-        while self.waiting() > 0 {
-            match net::send(&self.fd, &self.out[self.out_at..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-                Ok(bytes) => self.out_at += bytes,
+        let (bytes, at) = match &mut self.tls {
+            None => (&mut self.out, &mut self.out_at),
+            Some(tls) => {
+                tls.seal(&mut self.out)?;
+                (&mut tls.sealed, &mut tls.sealed_at)
+            }
+        };
+        while *at < bytes.len() {
+            match net::send(&self.fd, &bytes[*at..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(sent) => *at += sent,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        if self.waiting() == 0 {
-            self.out_at = 0;
+        let left = bytes.len() - *at;
+        if left == 0 {
+            *at = 0;
             // A silent connection owns next to no buffer.
-            if self.out.capacity() > KEPT_BYTES { self.out = Vec::new() } else { self.out.clear() }
+            if bytes.capacity() > KEPT_BYTES { *bytes = Vec::new() } else { bytes.clear() }
         }
-        self.want_write(epoll, self.waiting() > 0)
+        self.want_write(epoll, left > 0)
+    }
+
+    /// Says that nothing more comes, where the protocol below has a word for that; what waits goes before it.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn close(&mut self, epoll: &OwnedFd) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            tls.seal(&mut self.out)?;
+            tls.session.close(&mut tls.sealed);
+        }
+        self.flush(epoll)
     }
 
     fn want_write(&mut self, epoll: &OwnedFd, wants: bool) -> io::Result<()> {
@@ -152,6 +196,53 @@ impl Socket {
     }
 }
 
+impl Tls {
+    fn begin(secure: &Secure) -> Result<Self, TlsError> {
+        let mut sealed = Vec::new();
+        Ok(Self { session: secure.begin(&mut sealed)?, sealed, sealed_at: 0, failure: None })
+    }
+
+    fn receive(&mut self, fd: &OwnedFd, into: &mut [u8]) -> Read {
+        let kept = self.session.restore(into);
+        let came = match receive(fd, &mut into[kept..]) {
+            Read::Bytes(bytes) => kept + bytes,
+            other => return other,
+        };
+        let mut plain = Vec::new();
+        match self.session.receive(&mut into[..came], &mut self.sealed, &mut |part| plain.extend_from_slice(part)) {
+            Ok(told) if told.ended && plain.is_empty() => Read::End,
+            // Records are longer than what they hold.
+            Ok(_) if plain.is_empty() => Read::Nothing,
+            Ok(_) => {
+                into[..plain.len()].copy_from_slice(&plain);
+                Read::Bytes(plain.len())
+            }
+            Err(error) => {
+                self.failure = Some(error);
+                Read::End
+            }
+        }
+    }
+
+    /// Seals what waits, once that can be done.
+    fn seal(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        if !out.is_empty() && self.session.is_open() {
+            self.session.seal(out, &mut self.sealed).map_err(io::Error::other)?;
+            *out = Vec::new();
+        }
+        Ok(())
+    }
+}
+
+fn receive(fd: &OwnedFd, into: &mut [u8]) -> Read {
+    match net::recv(fd, into, RecvFlags::DONTWAIT) {
+        Ok((_, 0)) => Read::End,
+        Ok((_, bytes)) => Read::Bytes(bytes),
+        Err(Errno::AGAIN | Errno::INTR) => Read::Nothing,
+        Err(_) => Read::End,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,7 +251,7 @@ mod tests {
     fn what_is_written_arrives_and_the_end_is_seen() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
-        let mut socket = Socket::connect(listener.local_addr().unwrap(), None, &epoll, 1).unwrap();
+        let mut socket = Socket::connect(listener.local_addr().unwrap(), None, None, &epoll, 1).unwrap();
         let (mut peer, _) = listener.accept().unwrap();
         socket.connected().unwrap();
         socket.write(b"hello");

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use client::core::{Config as ClientConfig, End, Event, NewSend};
+use client::driver::Trust;
 use client::store::FileStore;
 use client::{Client, ClientError};
 use fabric::entropy::OsEntropy;
@@ -62,6 +63,9 @@ async fn connect(args: &ChatArgs) -> Result<Client> {
         agent: concat!("shardwire-chat/", env!("CARGO_PKG_VERSION")).to_owned(),
         ..ClientConfig::default()
     });
+    if args.tls || args.tls_ca.is_some() {
+        builder = builder.tls(args.tls_ca.clone().map_or(Trust::Host, Trust::File));
+    }
     builder = match (&args.token_file, args.user) {
         (Some(file), _) => {
             let token = std::fs::read_to_string(file).into_diagnostic();
@@ -101,7 +105,8 @@ fn explain(error: ClientError, address: &str) -> Report {
     let help = match &error {
         ClientError::Unreachable { .. } => {
             format!(
-                "is the server running, and is {address} its native listener? `shardwire status` says where it listens"
+                "is the server running, and is {address} its native listener? `shardwire status` says where it listens; \
+                 one that speaks TLS needs --tls or --tls-ca FILE, any other neither"
             )
         }
         ClientError::Ended(End::Server(refusal)) => {
@@ -110,6 +115,7 @@ fn explain(error: ClientError, address: &str) -> Report {
         ClientError::Ended(End::WrongStore(..)) => {
             "give another --store, or the user and device it was made with".to_owned()
         }
+        ClientError::Trust(_) => "--tls-ca names a PEM file with the authorities to trust".to_owned(),
         ClientError::Store(_) => {
             "another chat of the same user and device may be open: give this one another --device".to_owned()
         }

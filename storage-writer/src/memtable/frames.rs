@@ -5,6 +5,8 @@
 
 use core::fmt;
 
+use fabric::memory::populate;
+
 /// Length of a piece, bytes. Frames are shorter; one that is not gets a piece of its own.
 const PIECE: usize = 1 << 20;
 
@@ -36,7 +38,11 @@ impl Frames {
     pub(crate) fn push(&mut self, frame: &[u8]) -> FrameAt {
         if self.pieces.last().is_none_or(|piece| piece.capacity() - piece.len() < frame.len()) {
             let spare = if frame.len() <= PIECE { self.spare.pop() } else { None };
-            self.pieces.push(spare.unwrap_or_else(|| Vec::with_capacity(PIECE.max(frame.len()))));
+            self.pieces.push(spare.unwrap_or_else(|| {
+                let mut fresh = Vec::with_capacity(PIECE.max(frame.len()));
+                populate(fresh.spare_capacity_mut());
+                fresh
+            }));
         }
         let last = self.pieces.len() - 1;
         let piece = &mut self.pieces[last];

@@ -21,12 +21,15 @@ use crate::partition::Partition;
 /// Entries settled at once: few enough that they, their chats and their envelopes stay in the cache.
 const SETTLED_AT_ONCE: usize = 64;
 
-/// A member as a push's recipient.
-pub(super) fn recipient(member: &Member) -> impl Iterator<Item = Recipient> {
+/// Adds a member to a push's recipients.
+pub(super) fn add_recipient(recipients: &mut Recipients, member: &Member) {
     let user = member.user;
-    let known = member.devices.iter().map(move |d| Recipient { user, device: Some(d.id), acked_seq: d.acked });
-    let unknown = member.devices.is_empty().then_some(Recipient { user, device: None, acked_seq: 0 });
-    known.chain(unknown)
+    for device in &member.devices {
+        recipients.push(Recipient { user, device: Some(device.id), acked_seq: device.acked });
+    }
+    if member.devices.is_empty() {
+        recipients.push(Recipient { user, device: None, acked_seq: 0 });
+    }
 }
 
 impl Partition {
@@ -84,14 +87,20 @@ impl Partition {
         let push = Push { sender: item.reply, chat: chat.id, seq: item.seq, frame, trace };
         let Some(first) = chat.members.first().map(|member| member.user) else { return };
         if chat.members.iter().all(|member| egress.same_router(first, member.user)) {
-            return egress.push(&push, chat.members.iter().flat_map(recipient).collect());
+            let mut recipients = Recipients::new();
+            chat.members.iter().for_each(|member| add_recipient(&mut recipients, member));
+            return egress.push(&push, recipients);
         }
         let mut routers: SmallVec<[Recipients; 2]> = SmallVec::new();
         for member in &chat.members {
             let same = routers.iter_mut().find(|group| egress.same_router(group[0].user, member.user));
             match same {
-                Some(group) => group.extend(recipient(member)),
-                None => routers.push(recipient(member).collect()),
+                Some(group) => add_recipient(group, member),
+                None => {
+                    let mut group = Recipients::new();
+                    add_recipient(&mut group, member);
+                    routers.push(group);
+                }
             }
         }
         for recipients in routers {

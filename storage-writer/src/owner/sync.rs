@@ -9,7 +9,7 @@ use schema::errors::ErrorCode;
 use schema::ids::{ChatId, DeviceId, UserId};
 use schema::limits::SYNC_PAGE_CHATS;
 
-use super::commit::recipient;
+use super::commit::add_recipient;
 use super::merges::{Merge, Page, newest_first};
 use crate::partition::Partition;
 
@@ -133,8 +133,12 @@ impl Partition {
             let behind = |m: &&super::chats::Member| {
                 m.delivered < head_seq || m.devices.iter().any(|device| device.acked < head_seq)
             };
-            let recipients: Vec<Recipients> =
-                chat.members.iter().filter(behind).map(|m| recipient(m).collect()).collect();
+            let one = |member: &super::chats::Member| {
+                let mut recipients = Recipients::new();
+                add_recipient(&mut recipients, member);
+                recipients
+            };
+            let recipients: Vec<Recipients> = chat.members.iter().filter(behind).map(one).collect();
             chat.nudge.stage = 0;
             if recipients.is_empty() {
                 continue;

@@ -14,7 +14,7 @@ mod wait;
 
 pub use http::Answer;
 pub use native::{Got, Native, Wire};
-pub use programs::{binary, node, output, python, python_with, run_node};
+pub use programs::{binary, chromium, example, node, output, python, python_with, run_node};
 pub use proxy::Proxy;
 pub use server::{Options, Server, Signal};
 pub use tls::{Authority, Tls};

@@ -41,6 +41,17 @@ fn python_program() -> PathBuf {
     path
 }
 
+/// A command of Python on `docs/examples/SCRIPT`.
+///
+/// # Panics
+/// When Python is missing.
+pub fn example(script: &str, args: &[&str]) -> Command {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples").join(script);
+    let mut command = Command::new(python_program());
+    command.env("PYTHONDONTWRITEBYTECODE", "1").arg(path).args(args);
+    command
+}
+
 /// Runs `tests/python/SCRIPT` to its end, at most 90 s, and gives its stdout.
 ///
 /// # Panics
@@ -77,6 +88,16 @@ fn node_folder() -> PathBuf {
         folder.display()
     );
     folder
+}
+
+/// The browser of `SHARDWIRE_CHROMIUM`.
+///
+/// # Panics
+/// When that is not set.
+pub fn chromium() -> PathBuf {
+    let path = std::env::var_os("SHARDWIRE_CHROMIUM");
+    path.expect("SHARDWIRE_CHROMIUM is not set; `cargo xtask test --only processes` installs and names a Chromium")
+        .into()
 }
 
 /// A command of Node on a compiled test of `clients/typescript/test` (or a script of `tests/browser`), by its path below the

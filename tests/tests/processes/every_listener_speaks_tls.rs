@@ -5,9 +5,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use client::core::Event;
+use client::driver::Trust;
+use client::{Client, ClientError};
 use fabric::core::Protocol;
 use schema::ids::{ChatId, UserId};
-use shardwire_tests::process::{Answer, Authority, Deadline, Native, Options, Server, Tls, python_with};
+use shardwire_tests::process::{
+    Answer, Authority, Deadline, Dice, Native, Options, Proxy, Server, Tls, binary, output, python_with,
+};
 
 fn arguments([certificate, key]: &[PathBuf; 2]) -> Vec<String> {
     let [certificate, key] = [certificate, key].map(|file| file.display().to_string());
@@ -167,6 +172,102 @@ fn much_at_once_is_answered_in_order() {
     let server = Server::start(options(&authority));
     assert_eq!(message_count(server.native(), &authority, &server.token(1, 1)).unwrap(), 2_000);
     assert_eq!(server.metric("tls_errors_total"), 0);
+}
+
+#[test]
+fn a_certificate_is_replaced_whole_or_not_at_all_while_connections_live() {
+    let authority = Authority::new("the test's");
+    let server = Server::start(options(&authority));
+    let token = server.token(1, 1);
+    let to = UserId::new(2).unwrap();
+    let shown = |address, protocol| Tls::connect(address, &authority.file(), protocol).unwrap().certificate();
+    let listeners =
+        [(server.native(), Protocol::Native), (server.ws(), Protocol::WebSocket), (server.http(), Protocol::WebSocket)];
+    let first = shown(server.native(), Protocol::Native);
+    let mut native = Native::login_tls(server.native(), &authority.file(), &token).unwrap();
+    native.send("before", to, b"x").unwrap();
+
+    // A key that belongs to another certificate: nothing changes, and the files are named.
+    let [_, key] = authority.issue("server", |_| {});
+    let [_, other] = authority.issue("other", |_| {});
+    let right = std::fs::read(&key).unwrap();
+    std::fs::copy(other, &key).unwrap();
+    let refused = server.cli("reload", &[]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    let squeezed: String = said.replace('│', "").split_whitespace().collect();
+    assert!(!refused.status.success() && squeezed.contains("doesnotbelongtothefirstcertificate"), "{said}");
+    listeners.iter().for_each(|&(address, protocol)| assert!(shown(address, protocol) == first));
+
+    std::fs::write(&key, right).unwrap();
+    let taken = server.cli("reload", &[]);
+    let said = String::from_utf8_lossy(&taken.stdout);
+    assert!(taken.status.success() && said.contains("TLS certificate: valid until"), "{said}");
+    let second = shown(server.native(), Protocol::Native);
+    assert!(second != first);
+    listeners.iter().for_each(|&(address, protocol)| assert!(shown(address, protocol) == second));
+    native.send("after", to, b"x").unwrap();
+}
+
+async fn client(server: &Server, address: String, user: u64, trust: Trust) -> Result<Client, ClientError> {
+    let token = server.token(user, 1);
+    Client::builder().address(address).tls(trust).token(token).connect_timeout_ms(5_000).connect().await
+}
+
+#[tokio::test]
+async fn the_rust_client_goes_through_tls_over_cut_connections() {
+    let authority = Authority::new("the test's");
+    let server = Server::start(options(&authority));
+    let proxy = Proxy::start(server.native(), 6_000, Dice::seeded());
+    let trust = || Trust::File(authority.file());
+    let mut to = client(&server, server.native().to_string(), 9, trust()).await.unwrap();
+    let from = client(&server, format!("localhost:{}", proxy.address().port()), 7, trust()).await.unwrap();
+    let mut seqs = Vec::new();
+    for number in 0..60 {
+        let sent = from.send(to.user(), vec![number; 500]).await.unwrap().ack().await.unwrap();
+        assert_eq!(sent.seq, u64::from(number) + 1, "stored once, in order");
+    }
+    while seqs.len() < 60 {
+        if let Event::Entry(entry) = to.next().await.expect("the client goes on") {
+            assert_eq!(entry.body(), vec![seqs.len() as u8; 500]);
+            seqs.push(entry.seq());
+        }
+    }
+    assert!(proxy.cuts() > 2, "{} cuts", proxy.cuts());
+    from.close().await.unwrap();
+    to.close().await.unwrap();
+    counted(&server, "tls_resumed", 1);
+}
+
+#[tokio::test]
+async fn the_rust_client_says_why_it_does_not_trust_a_server() {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let server = Server::start(options(&ours));
+    let address = server.native().to_string();
+    let error = client(&server, address.clone(), 7, Trust::File(theirs.file())).await.err().unwrap().to_string();
+    assert!(error.contains("no session with") && error.contains("invalid peer certificate"), "{error}");
+    let nowhere = Trust::File(theirs.file().with_file_name("nowhere"));
+    let error = client(&server, address, 7, nowhere).await.err().unwrap().to_string();
+    assert!(error.contains("nowhere cannot be read"), "{error}");
+}
+
+#[test]
+fn the_load_generator_audits_messages_that_went_through_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = folder.path().join("scenario.toml");
+    let text = "[load]\nusers = 20\nmode = \"open\"\nprotocol = \"PROTOCOL\"\ntls = true\nrate = 300.0\nmessages = 900\n\
+                drops_per_second = 4.0\nramp_s = 0.2\nsteady_s = 4.0\n[thresholds]\nerrors = 0\ndelivered = 700\n";
+    for protocol in ["native", "websocket"] {
+        std::fs::write(&scenario, text.replace("PROTOCOL", protocol)).unwrap();
+        let mut command = std::process::Command::new(binary("loadgen"));
+        command.arg("run").arg(&scenario).arg("--out").arg(folder.path().join(protocol));
+        command.arg("--server").arg(binary("shardwire"));
+        let output = output(command, 90);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        let report = std::fs::read_to_string(folder.path().join(protocol).join("report.json")).unwrap();
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        assert!(report["stages"].is_object(), "the metrics came through TLS: {}", report["stages_unknown"]);
+    }
 }
 
 #[test]

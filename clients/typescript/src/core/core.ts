@@ -5,23 +5,18 @@
  * drives it step by step.
  */
 
-import { isUser, isUuid, utf8 } from "../bytes.js";
 import { ERRORS } from "../generated/errors.js";
-import { directChat } from "../ids.js";
-import type { Identity, Image, StoredSend } from "../store/store.js";
-import { BadFrame, type ClientFrame, type Codec, type Entry, type HistoryPage, type Refusal, type ServerFrame } from "../wire.js";
+import type { Change, Identity, Image } from "../store/store.js";
+import { BadFrame, type ClientFrame, type Codec, type Grant, type HistoryPage, type Refusal, type ServerFrame } from "../wire.js";
 import { Asks } from "./asks.js";
 import { Chats } from "./chats.js";
-import { Outbox, Pace, type Pending } from "./outbox.js";
 import type { Place } from "./position.js";
-import { type Cause, type ClientEvent, type Config, type End, type Env, type Failure, HistoryError, type NewSend, type Output, SendError } from "./types.js";
+import { Sends } from "./sends.js";
+import { type Cause, type ClientEvent, type Config, type End, type Env, HistoryError, type NewSend, type Output, SendError } from "./types.js";
 
-/** What a send needs beside its body and id, at most, bytes; JSON's escapes are counted when it is written. */
-const SEND_OVERHEAD_BYTES = 192;
-const CLIENT_MSG_ID_BYTES = 64;
 const PAGE_ENTRIES = 100;
 /** What a session is granted where the protocol does not say (JSON). */
-const GRANT = { window: 256, sendsPerSecond: 0, burst: 0, frameLimitBytes: 65_536, pingIntervalMs: 20_000 };
+const GRANT: Grant = { window: 256, sendsPerSecond: 0, burst: 0, frameLimitBytes: 65_536, pingIntervalMs: 20_000 };
 
 type Phase = "idle" | "connecting" | "greeting" | "ready" | "ended";
 
@@ -33,11 +28,9 @@ export class Core {
   private me: Identity | null;
   private out: Output[] = [];
   private readonly chats: Chats;
-  private readonly outbox = new Outbox();
-  private readonly pace = new Pace();
+  private readonly sends: Sends;
   private readonly asks = new Asks();
   private grant = GRANT;
-  private order = 0;
   /** Connections in a row that came to nothing. */
   private attempt = 0;
   private token = "";
@@ -45,8 +38,6 @@ export class Core {
   private expiredToken: string | null = null;
   private pingAt = 0;
   private lastIn = 0;
-  private lastAnswer = 0;
-  private pausedUntil = 0;
 
   constructor(
     private readonly config: Config,
@@ -58,17 +49,21 @@ export class Core {
     this.me = image.identity ?? identity;
     this.chats = new Chats(
       {
-        isOwnPending: (entry) => this.isOwnPending(entry),
+        isOwnPending: (entry) => this.sends.isOwnPending(entry, this.me),
         deliver: (entry) => this.tell({ type: "entries", entries: [entry] }),
         fill: (chat, afterSeq) => this.fill(chat, afterSeq),
       },
       config.heldEntries,
       image.chats,
     );
-    for (const send of image.outbox) {
-      this.outbox.add(send, true);
-      this.order = Math.max(this.order, send.order);
-    }
+    const sender = {
+      tell: (event: ClientEvent) => this.tell(event),
+      persist: (change: Change) => this.persist(change),
+      write: (data: string | Uint8Array<ArrayBuffer>) => this.out.push({ do: "write", data, connection: this.connection }),
+      own: (chat: string, seq: number) => this.own(chat, seq),
+      backoff: (attempt: number, askedMs: number) => this.backoff(attempt, askedMs),
+    };
+    this.sends = new Sends(sender, config, codec, env, image.outbox);
     if (image.identity && identity && !same(image.identity, identity)) {
       this.end({ why: "wrong_identity", own: image.identity, token: identity });
     }
@@ -96,7 +91,7 @@ export class Core {
 
   /** Sends without outcome. */
   get outboxSize(): number {
-    return this.outbox.size;
+    return this.sends.size;
   }
 
   /** Begins: asks for the first connection. */
@@ -151,7 +146,7 @@ export class Core {
     const now = this.env.mono();
     if ((this.phase === "greeting" || this.phase === "ready") && now >= this.pingAt) this.heartbeat(now);
     if (this.phase === "ready") {
-      this.outbox.release(now);
+      this.sends.tick(now);
       this.asks.expire(now);
     }
     this.settle();
@@ -161,21 +156,13 @@ export class Core {
   nextDeadline(): number {
     if (this.phase !== "greeting" && this.phase !== "ready") return Infinity;
     if (this.phase === "greeting") return this.pingAt;
-    let due = Math.min(this.pingAt, this.outbox.due(), this.asks.due());
-    if (this.outbox.flying < this.grant.window && this.outbox.next()) {
-      due = Math.min(due, Math.max(this.pausedUntil, this.pace.readyAt()));
-    }
-    return due;
+    return Math.min(this.pingAt, this.sends.due(this.grant), this.asks.due());
   }
 
   /** Takes a send: it gets exactly one outcome, `sent` or `failed`. Returns its chat. Throws {@link SendError}. */
   send(send: NewSend): string {
-    const chat = this.check(send);
-    const { clientMsgId, target, body } = send;
-    const afterSeq = this.chats.find(chat)?.cursor ?? 0;
-    const stored: StoredSend = { clientMsgId, chat, target, body, afterSeq, createdMs: this.env.wall(), order: ++this.order };
-    this.out.push({ do: "persist", change: { type: "queued", send: stored } });
-    this.outbox.add(stored, false);
+    if (this.phase === "ended") throw new SendError("ended", "the client has ended");
+    const chat = this.sends.take(send, this.me, this.grant, (of) => this.chats.find(of)?.cursor ?? 0);
     this.settle();
     return chat;
   }
@@ -208,29 +195,6 @@ export class Core {
     this.end(end);
   }
 
-  private check({ clientMsgId, target, body }: NewSend): string {
-    if (this.phase === "ended") throw new SendError("ended", "the client has ended");
-    const idBytes = utf8(clientMsgId).length;
-    if (idBytes < 1 || idBytes > CLIENT_MSG_ID_BYTES) {
-      throw new SendError("invalid_id", `a client_msg_id has 1 to 64 bytes, not ${idBytes}`);
-    }
-    if (this.outbox.get(clientMsgId)) throw new SendError("duplicate_id", "a send with this client_msg_id waits already");
-    const limit = this.grant.frameLimitBytes;
-    if (body.length + idBytes + SEND_OVERHEAD_BYTES > limit) {
-      throw new SendError("too_large", `a body of ${body.length} bytes does not fit a frame of ${limit} bytes`);
-    }
-    if (this.outbox.size >= this.config.outboxSends || this.outbox.bytes + body.length > this.config.outboxBytes) {
-      throw new SendError("outbox_full", `the outbox is full (${this.outbox.size} sends, ${this.outbox.bytes} bytes wait)`);
-    }
-    if ("chat" in target) {
-      if (!isUuid(target.chat)) throw new SendError("invalid_target", "chat must be a hyphenated UUID");
-      return target.chat;
-    }
-    if (!isUser(target.to)) throw new SendError("invalid_target", "to must be a user id: a decimal number above 0");
-    if (!this.me) throw new SendError("no_identity", "the own user id is not known before the first session: send by chat, or give `identity`");
-    return directChat(this.me.user, target.to);
-  }
-
   private frame(frame: ServerFrame): void {
     if (frame.type === "error") return this.error(frame.refusal, frame.clientMsgId, frame.ends);
     if (frame.type === "ready") return this.ready(frame.user, frame.device, frame.grant);
@@ -240,9 +204,9 @@ export class Core {
       case "entry":
         return this.chats.entry(frame.entry);
       case "sent":
-        return this.sent(frame);
+        return this.sends.sent(frame);
       case "queued":
-        return this.spooled(frame.clientMsgId);
+        return this.sends.spooled(frame.clientMsgId);
       case "receipt":
         if (this.chats.receipt(frame.chat, frame.user, frame.seq, frame.status)) this.tell(frame);
         return;
@@ -267,88 +231,38 @@ export class Core {
     }
   }
 
-  private ready(user: string, device: number, grant: typeof GRANT | null): void {
+  private ready(user: string, device: number, grant: Grant | null): void {
     if (this.phase !== "greeting") return;
     const token = { user, device };
     if (this.me && !same(this.me, token)) return this.end({ why: "wrong_identity", own: this.me, token });
     this.me = token;
-    this.out.push({ do: "persist", change: { type: "identity", identity: token } });
+    this.persist({ type: "identity", identity: token });
     this.phase = "ready";
     this.expiredToken = null;
     this.grant = grant ?? GRANT;
     // 0 in the server's settings means unlimited; a later window of 0 means: stop.
     if (this.grant.window === 0) this.grant = { ...this.grant, window: Infinity };
-    this.pace.grant(this.grant.sendsPerSecond, this.grant.burst);
     // The first ping comes at a random time, so that clients that came together do not ping together.
     this.pingAt = this.env.mono() + this.grant.pingIntervalMs * (0.5 + 0.5 * this.env.random());
     this.tell({ type: "connected", user, device });
     this.chats.sayAgain();
-    const oldest = this.env.wall() - this.config.sendExpiryMs;
-    for (const pending of [...this.outbox.all()]) {
-      if (pending.retry && pending.send.createdMs < oldest) this.fail(pending, { why: "expired" });
-    }
+    this.sends.resume(this.grant);
   }
 
-  private sent(frame: Extract<ServerFrame, { type: "sent" }>): void {
-    this.lastAnswer = this.env.mono();
-    const pending = this.outbox.get(frame.clientMsgId);
-    if (!pending) return;
-    if (pending.send.chat !== frame.chat) throw new BadFrame("fields", "an ack of another chat than was sent to");
-    this.outbox.settle(pending, true);
-    // The event first: a crash between the two tells the outcome again rather than never.
-    this.tell(frame);
-    this.out.push({ do: "persist", change: { type: "settled", clientMsgId: frame.clientMsgId } });
-    this.chats.own(frame.chat, frame.seq);
-    this.out.push({ do: "persist", change: { type: "chat", chat: this.chats.at(frame.chat).stored() } });
-    this.plan(frame.chat);
-  }
-
-  private spooled(clientMsgId: string): void {
-    this.lastAnswer = this.env.mono();
-    const pending = this.outbox.get(clientMsgId);
-    if (!pending) return;
-    this.outbox.spooled(pending);
-    this.tell({ type: "spooled", clientMsgId });
-    this.plan(pending.send.chat);
+  /** An own send has its place: the server counts it as had, as this does. */
+  private own(chat: string, seq: number): void {
+    this.chats.own(chat, seq);
+    this.persist({ type: "chat", chat: this.chats.at(chat).stored() });
   }
 
   private error(refusal: Refusal, clientMsgId: string | null, ends: boolean): void {
     if (ends) return this.dismissed(refusal, true);
-    if (clientMsgId !== null) return this.refused(refusal, clientMsgId);
-    if (!this.asks.refuse(refusal)) this.tell({ type: "complaint", refusal });
-  }
-
-  private refused(refusal: Refusal, clientMsgId: string): void {
-    this.lastAnswer = this.env.mono();
-    const pending = this.outbox.get(clientMsgId);
-    if (!pending) return;
-    if (refusal.retry === "never") return this.fail(pending, { why: "refused", refusal });
-    if (refusal.code === "rate_limited" || refusal.code === "window_exceeded") {
-      // These concern every chat of the session.
-      const until = this.env.mono() + Math.min(refusal.retryAfterMs, this.config.backoffMs[1]);
-      this.pausedUntil = Math.max(this.pausedUntil, until);
+    if (clientMsgId !== null) {
+      this.sends.refused(refusal, clientMsgId);
+      if (refusal.retry === "after_reconnect") this.abandon({ why: "server", refusal }, refusal.retryAfterMs);
+      return;
     }
-    this.outbox.refuse(pending, refusal.retryAfterMs, refusal.retry === "same");
-    this.tell({ type: "postponed", clientMsgId, refusal });
-    if (refusal.retry === "after_reconnect") return this.abandon({ why: "server", refusal }, refusal.retryAfterMs);
-    this.plan(pending.send.chat);
-  }
-
-  private fail(pending: Pending, failure: Failure): void {
-    const { clientMsgId, chat } = pending.send;
-    this.outbox.settle(pending, false);
-    this.tell({ type: "failed", clientMsgId, chat, failure });
-    this.out.push({ do: "persist", change: { type: "settled", clientMsgId } });
-    this.plan(chat);
-  }
-
-  private plan(chat: string): void {
-    this.outbox.plan(chat, this.env.mono(), (attempt, asked) => this.backoff(attempt, Math.min(asked, this.config.backoffMs[1])));
-  }
-
-  private isOwnPending(entry: Entry): boolean {
-    if (entry.clientMsgId === null || entry.sender !== this.me?.user) return false;
-    return this.outbox.get(entry.clientMsgId)?.send.chat === entry.chat;
+    if (!this.asks.refuse(refusal)) this.tell({ type: "complaint", refusal });
   }
 
   private fill(chat: string, afterSeq: number): void {
@@ -362,7 +276,7 @@ export class Core {
     if (this.phase === "ended") return;
     this.flush();
     if (this.phase !== "ready") return;
-    this.pump();
+    this.sends.pump(this.grant);
     const question = this.asks.start(this.env.mono() + this.config.answerTimeoutMs);
     if (question) this.write({ type: "history", ...question });
   }
@@ -370,7 +284,7 @@ export class Core {
   /** Stores positions, then marks them: a mark lets the server forget this device's need. */
   private flush(): void {
     for (const position of this.chats.dirty) {
-      this.out.push({ do: "persist", change: { type: "chat", chat: position.stored() } });
+      this.persist({ type: "chat", chat: position.stored() });
       const { delivered, read, handled, chat } = position;
       // A read mark of the same seq says delivered too.
       const covers = position.markRead && read !== null && read.seq >= (delivered?.seq ?? 0);
@@ -389,32 +303,10 @@ export class Core {
     this.chats.dirty.clear();
   }
 
-  /** Writes sends while the window and the rate allow, chats in turn. */
-  private pump(): void {
-    for (;;) {
-      const now = this.env.mono();
-      if (this.outbox.flying >= this.grant.window || now < Math.max(this.pausedUntil, this.pace.readyAt())) return;
-      const pending = this.outbox.next();
-      if (!pending) return;
-      const { clientMsgId, target, body, afterSeq } = pending.send;
-      const data = this.codec.encode({ type: "send", clientMsgId, target, body, afterSeq, retry: pending.retry });
-      const limitBytes = this.grant.frameLimitBytes;
-      if (sizeOf(data) > limitBytes) {
-        // Writing it would end the session for good.
-        this.fail(pending, { why: "too_large", limitBytes });
-        continue;
-      }
-      if (this.outbox.flying === 0) this.lastAnswer = now;
-      this.outbox.written(pending);
-      this.pace.spend(now);
-      this.out.push({ do: "write", data, connection: this.connection });
-    }
-  }
-
   private heartbeat(now: number): void {
     // A silent server is dead; so is one that lives but has owed an answer to a send for several timeouts.
     const silent = now > this.lastIn + this.grant.pingIntervalMs + this.config.answerTimeoutMs;
-    const stalled = this.outbox.flying > 0 && now > this.lastAnswer + 3 * this.config.answerTimeoutMs;
+    const stalled = this.sends.isOwed(now, 3 * this.config.answerTimeoutMs);
     if (this.phase === "greeting" || silent || stalled) return this.abandon({ why: "silent" }, 0);
     this.pingAt = now + this.grant.pingIntervalMs;
     this.write({ type: "ping", nonce: 0 });
@@ -438,7 +330,7 @@ export class Core {
 
   /** The connection is gone: what was in flight waits again, what was held will be pushed again. */
   private lost(cause: Cause, askedMs: number): void {
-    this.outbox.rewindAll();
+    this.sends.lost();
     this.chats.lost();
     this.asks.pause();
     const retryInMs = Math.round(this.backoff(this.attempt, askedMs));
@@ -472,6 +364,10 @@ export class Core {
     this.out.push({ do: "write", data: this.codec.encode(event), connection: this.connection });
   }
 
+  private persist(change: Change): void {
+    this.out.push({ do: "persist", change });
+  }
+
   private tell(event: ClientEvent): void {
     this.out.push({ do: "tell", event });
   }
@@ -479,10 +375,6 @@ export class Core {
 
 function same(a: Identity, b: Identity): boolean {
   return a.user === b.user && a.device === b.device;
-}
-
-function sizeOf(data: string | Uint8Array): number {
-  return typeof data === "string" ? utf8(data).length : data.length;
 }
 
 /** What a close says by its code where no error came before it. */

@@ -19,6 +19,38 @@ pub enum Trust {
     Host,
     /// The authorities in a PEM file, and no others.
     File(PathBuf),
+    /// These authorities, as PEM, and no others.
+    Pem(String),
+}
+
+impl Trust {
+    /// The authorities as PEM; `None`: those of the host. Blocks.
+    ///
+    /// # Errors
+    /// [`TrustError::Unreadable`].
+    pub fn pem(&self) -> Result<Option<String>, TrustError> {
+        match self {
+            Self::Host => Ok(None),
+            Self::Pem(pem) => Ok(Some(pem.clone())),
+            Self::File(path) => std::fs::read_to_string(path)
+                .map(Some)
+                .map_err(|source| TrustError::Unreadable { path: path.clone(), source }),
+        }
+    }
+
+    fn roots(&self) -> Result<RootCertStore, TrustError> {
+        let Some(pem) = self.pem()? else { return host_roots() };
+        let path = || match self {
+            Self::File(path) => path.clone(),
+            _ => "what was given".into(),
+        };
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            let added = certificate.ok().and_then(|certificate| roots.add(certificate).ok());
+            added.ok_or_else(|| TrustError::Invalid { path: path() })?;
+        }
+        if roots.is_empty() { Err(TrustError::Empty { path: path() }) } else { Ok(roots) }
+    }
 }
 
 /// Why nobody can be trusted.
@@ -66,10 +98,7 @@ impl Client {
     /// # Errors
     /// [`TrustError`] names the file and what is wrong with it.
     pub fn new(trust: &Trust, protocol: Protocol, resumes: bool) -> Result<Self, TrustError> {
-        let roots = match trust {
-            Trust::Host => host_roots()?,
-            Trust::File(path) => file_roots(path)?,
-        };
+        let roots = trust.roots()?;
         let builder =
             ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?;
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
@@ -114,14 +143,4 @@ fn host_roots() -> Result<RootCertStore, TrustError> {
     // A host's list may hold relics that are no good; the others count.
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 { Err(TrustError::NoHostRoots) } else { Ok(roots) }
-}
-
-fn file_roots(path: &std::path::Path) -> Result<RootCertStore, TrustError> {
-    let pem = std::fs::read(path).map_err(|source| TrustError::Unreadable { path: path.to_owned(), source })?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let added = certificate.ok().and_then(|certificate| roots.add(certificate).ok());
-        added.ok_or_else(|| TrustError::Invalid { path: path.to_owned() })?;
-    }
-    if roots.is_empty() { Err(TrustError::Empty { path: path.to_owned() }) } else { Ok(roots) }
 }

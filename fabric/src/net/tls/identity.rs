@@ -129,6 +129,13 @@ impl Identity {
     }
 }
 
+impl core::fmt::Display for Identity {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let until = ASN1Time::from_timestamp(self.expires_s.cast_signed()).map(shown).unwrap_or_default();
+        write!(f, "valid until {until}, {} in its chain", self.key.cert.len())
+    }
+}
+
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, IdentityError> {
     std::fs::read(path).map_err(|source| IdentityError::Unreadable { what, path: path.to_owned(), source })
 }

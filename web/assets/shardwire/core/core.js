@@ -4,17 +4,12 @@
  * It is told what happens and says what to do ({@link Core.take}). It reads no clock and opens nothing itself, so a test
  * drives it step by step.
  */
-import { isUser, isUuid, utf8 } from "../bytes.js";
 import { ERRORS } from "../generated/errors.js";
-import { directChat } from "../ids.js";
 import { BadFrame } from "../wire.js";
 import { Asks } from "./asks.js";
 import { Chats } from "./chats.js";
-import { Outbox, Pace } from "./outbox.js";
+import { Sends } from "./sends.js";
 import { HistoryError, SendError } from "./types.js";
-/** What a send needs beside its body and id, at most, bytes; JSON's escapes are counted when it is written. */
-const SEND_OVERHEAD_BYTES = 192;
-const CLIENT_MSG_ID_BYTES = 64;
 const PAGE_ENTRIES = 100;
 /** What a session is granted where the protocol does not say (JSON). */
 const GRANT = { window: 256, sendsPerSecond: 0, burst: 0, frameLimitBytes: 65_536, pingIntervalMs: 20_000 };
@@ -29,11 +24,9 @@ export class Core {
     me;
     out = [];
     chats;
-    outbox = new Outbox();
-    pace = new Pace();
+    sends;
     asks = new Asks();
     grant = GRANT;
-    order = 0;
     /** Connections in a row that came to nothing. */
     attempt = 0;
     token = "";
@@ -41,22 +34,24 @@ export class Core {
     expiredToken = null;
     pingAt = 0;
     lastIn = 0;
-    lastAnswer = 0;
-    pausedUntil = 0;
     constructor(config, codec, env, image, identity) {
         this.config = config;
         this.codec = codec;
         this.env = env;
         this.me = image.identity ?? identity;
         this.chats = new Chats({
-            isOwnPending: (entry) => this.isOwnPending(entry),
+            isOwnPending: (entry) => this.sends.isOwnPending(entry, this.me),
             deliver: (entry) => this.tell({ type: "entries", entries: [entry] }),
             fill: (chat, afterSeq) => this.fill(chat, afterSeq),
         }, config.heldEntries, image.chats);
-        for (const send of image.outbox) {
-            this.outbox.add(send, true);
-            this.order = Math.max(this.order, send.order);
-        }
+        const sender = {
+            tell: (event) => this.tell(event),
+            persist: (change) => this.persist(change),
+            write: (data) => this.out.push({ do: "write", data, connection: this.connection }),
+            own: (chat, seq) => this.own(chat, seq),
+            backoff: (attempt, askedMs) => this.backoff(attempt, askedMs),
+        };
+        this.sends = new Sends(sender, config, codec, env, image.outbox);
         if (image.identity && identity && !same(image.identity, identity)) {
             this.end({ why: "wrong_identity", own: image.identity, token: identity });
         }
@@ -79,7 +74,7 @@ export class Core {
     }
     /** Sends without outcome. */
     get outboxSize() {
-        return this.outbox.size;
+        return this.sends.size;
     }
     /** Begins: asks for the first connection. */
     start() {
@@ -139,7 +134,7 @@ export class Core {
         if ((this.phase === "greeting" || this.phase === "ready") && now >= this.pingAt)
             this.heartbeat(now);
         if (this.phase === "ready") {
-            this.outbox.release(now);
+            this.sends.tick(now);
             this.asks.expire(now);
         }
         this.settle();
@@ -150,20 +145,13 @@ export class Core {
             return Infinity;
         if (this.phase === "greeting")
             return this.pingAt;
-        let due = Math.min(this.pingAt, this.outbox.due(), this.asks.due());
-        if (this.outbox.flying < this.grant.window && this.outbox.next()) {
-            due = Math.min(due, Math.max(this.pausedUntil, this.pace.readyAt()));
-        }
-        return due;
+        return Math.min(this.pingAt, this.sends.due(this.grant), this.asks.due());
     }
     /** Takes a send: it gets exactly one outcome, `sent` or `failed`. Returns its chat. Throws {@link SendError}. */
     send(send) {
-        const chat = this.check(send);
-        const { clientMsgId, target, body } = send;
-        const afterSeq = this.chats.find(chat)?.cursor ?? 0;
-        const stored = { clientMsgId, chat, target, body, afterSeq, createdMs: this.env.wall(), order: ++this.order };
-        this.out.push({ do: "persist", change: { type: "queued", send: stored } });
-        this.outbox.add(stored, false);
+        if (this.phase === "ended")
+            throw new SendError("ended", "the client has ended");
+        const chat = this.sends.take(send, this.me, this.grant, (of) => this.chats.find(of)?.cursor ?? 0);
         this.settle();
         return chat;
     }
@@ -193,33 +181,6 @@ export class Core {
         this.settle();
         this.end(end);
     }
-    check({ clientMsgId, target, body }) {
-        if (this.phase === "ended")
-            throw new SendError("ended", "the client has ended");
-        const idBytes = utf8(clientMsgId).length;
-        if (idBytes < 1 || idBytes > CLIENT_MSG_ID_BYTES) {
-            throw new SendError("invalid_id", `a client_msg_id has 1 to 64 bytes, not ${idBytes}`);
-        }
-        if (this.outbox.get(clientMsgId))
-            throw new SendError("duplicate_id", "a send with this client_msg_id waits already");
-        const limit = this.grant.frameLimitBytes;
-        if (body.length + idBytes + SEND_OVERHEAD_BYTES > limit) {
-            throw new SendError("too_large", `a body of ${body.length} bytes does not fit a frame of ${limit} bytes`);
-        }
-        if (this.outbox.size >= this.config.outboxSends || this.outbox.bytes + body.length > this.config.outboxBytes) {
-            throw new SendError("outbox_full", `the outbox is full (${this.outbox.size} sends, ${this.outbox.bytes} bytes wait)`);
-        }
-        if ("chat" in target) {
-            if (!isUuid(target.chat))
-                throw new SendError("invalid_target", "chat must be a hyphenated UUID");
-            return target.chat;
-        }
-        if (!isUser(target.to))
-            throw new SendError("invalid_target", "to must be a user id: a decimal number above 0");
-        if (!this.me)
-            throw new SendError("no_identity", "the own user id is not known before the first session: send by chat, or give `identity`");
-        return directChat(this.me.user, target.to);
-    }
     frame(frame) {
         if (frame.type === "error")
             return this.error(frame.refusal, frame.clientMsgId, frame.ends);
@@ -232,9 +193,9 @@ export class Core {
             case "entry":
                 return this.chats.entry(frame.entry);
             case "sent":
-                return this.sent(frame);
+                return this.sends.sent(frame);
             case "queued":
-                return this.spooled(frame.clientMsgId);
+                return this.sends.spooled(frame.clientMsgId);
             case "receipt":
                 if (this.chats.receipt(frame.chat, frame.user, frame.seq, frame.status))
                     this.tell(frame);
@@ -266,88 +227,35 @@ export class Core {
         if (this.me && !same(this.me, token))
             return this.end({ why: "wrong_identity", own: this.me, token });
         this.me = token;
-        this.out.push({ do: "persist", change: { type: "identity", identity: token } });
+        this.persist({ type: "identity", identity: token });
         this.phase = "ready";
         this.expiredToken = null;
         this.grant = grant ?? GRANT;
         // 0 in the server's settings means unlimited; a later window of 0 means: stop.
         if (this.grant.window === 0)
             this.grant = { ...this.grant, window: Infinity };
-        this.pace.grant(this.grant.sendsPerSecond, this.grant.burst);
         // The first ping comes at a random time, so that clients that came together do not ping together.
         this.pingAt = this.env.mono() + this.grant.pingIntervalMs * (0.5 + 0.5 * this.env.random());
         this.tell({ type: "connected", user, device });
         this.chats.sayAgain();
-        const oldest = this.env.wall() - this.config.sendExpiryMs;
-        for (const pending of [...this.outbox.all()]) {
-            if (pending.retry && pending.send.createdMs < oldest)
-                this.fail(pending, { why: "expired" });
-        }
+        this.sends.resume(this.grant);
     }
-    sent(frame) {
-        this.lastAnswer = this.env.mono();
-        const pending = this.outbox.get(frame.clientMsgId);
-        if (!pending)
-            return;
-        if (pending.send.chat !== frame.chat)
-            throw new BadFrame("fields", "an ack of another chat than was sent to");
-        this.outbox.settle(pending, true);
-        // The event first: a crash between the two tells the outcome again rather than never.
-        this.tell(frame);
-        this.out.push({ do: "persist", change: { type: "settled", clientMsgId: frame.clientMsgId } });
-        this.chats.own(frame.chat, frame.seq);
-        this.out.push({ do: "persist", change: { type: "chat", chat: this.chats.at(frame.chat).stored() } });
-        this.plan(frame.chat);
-    }
-    spooled(clientMsgId) {
-        this.lastAnswer = this.env.mono();
-        const pending = this.outbox.get(clientMsgId);
-        if (!pending)
-            return;
-        this.outbox.spooled(pending);
-        this.tell({ type: "spooled", clientMsgId });
-        this.plan(pending.send.chat);
+    /** An own send has its place: the server counts it as had, as this does. */
+    own(chat, seq) {
+        this.chats.own(chat, seq);
+        this.persist({ type: "chat", chat: this.chats.at(chat).stored() });
     }
     error(refusal, clientMsgId, ends) {
         if (ends)
             return this.dismissed(refusal, true);
-        if (clientMsgId !== null)
-            return this.refused(refusal, clientMsgId);
+        if (clientMsgId !== null) {
+            this.sends.refused(refusal, clientMsgId);
+            if (refusal.retry === "after_reconnect")
+                this.abandon({ why: "server", refusal }, refusal.retryAfterMs);
+            return;
+        }
         if (!this.asks.refuse(refusal))
             this.tell({ type: "complaint", refusal });
-    }
-    refused(refusal, clientMsgId) {
-        this.lastAnswer = this.env.mono();
-        const pending = this.outbox.get(clientMsgId);
-        if (!pending)
-            return;
-        if (refusal.retry === "never")
-            return this.fail(pending, { why: "refused", refusal });
-        if (refusal.code === "rate_limited" || refusal.code === "window_exceeded") {
-            // These concern every chat of the session.
-            const until = this.env.mono() + Math.min(refusal.retryAfterMs, this.config.backoffMs[1]);
-            this.pausedUntil = Math.max(this.pausedUntil, until);
-        }
-        this.outbox.refuse(pending, refusal.retryAfterMs, refusal.retry === "same");
-        this.tell({ type: "postponed", clientMsgId, refusal });
-        if (refusal.retry === "after_reconnect")
-            return this.abandon({ why: "server", refusal }, refusal.retryAfterMs);
-        this.plan(pending.send.chat);
-    }
-    fail(pending, failure) {
-        const { clientMsgId, chat } = pending.send;
-        this.outbox.settle(pending, false);
-        this.tell({ type: "failed", clientMsgId, chat, failure });
-        this.out.push({ do: "persist", change: { type: "settled", clientMsgId } });
-        this.plan(chat);
-    }
-    plan(chat) {
-        this.outbox.plan(chat, this.env.mono(), (attempt, asked) => this.backoff(attempt, Math.min(asked, this.config.backoffMs[1])));
-    }
-    isOwnPending(entry) {
-        if (entry.clientMsgId === null || entry.sender !== this.me?.user)
-            return false;
-        return this.outbox.get(entry.clientMsgId)?.send.chat === entry.chat;
     }
     fill(chat, afterSeq) {
         // A refused or lost fill is asked for again by the next entry above the gap of the next session.
@@ -361,7 +269,7 @@ export class Core {
         this.flush();
         if (this.phase !== "ready")
             return;
-        this.pump();
+        this.sends.pump(this.grant);
         const question = this.asks.start(this.env.mono() + this.config.answerTimeoutMs);
         if (question)
             this.write({ type: "history", ...question });
@@ -369,7 +277,7 @@ export class Core {
     /** Stores positions, then marks them: a mark lets the server forget this device's need. */
     flush() {
         for (const position of this.chats.dirty) {
-            this.out.push({ do: "persist", change: { type: "chat", chat: position.stored() } });
+            this.persist({ type: "chat", chat: position.stored() });
             const { delivered, read, handled, chat } = position;
             // A read mark of the same seq says delivered too.
             const covers = position.markRead && read !== null && read.seq >= (delivered?.seq ?? 0);
@@ -389,34 +297,10 @@ export class Core {
         }
         this.chats.dirty.clear();
     }
-    /** Writes sends while the window and the rate allow, chats in turn. */
-    pump() {
-        for (;;) {
-            const now = this.env.mono();
-            if (this.outbox.flying >= this.grant.window || now < Math.max(this.pausedUntil, this.pace.readyAt()))
-                return;
-            const pending = this.outbox.next();
-            if (!pending)
-                return;
-            const { clientMsgId, target, body, afterSeq } = pending.send;
-            const data = this.codec.encode({ type: "send", clientMsgId, target, body, afterSeq, retry: pending.retry });
-            const limitBytes = this.grant.frameLimitBytes;
-            if (sizeOf(data) > limitBytes) {
-                // Writing it would end the session for good.
-                this.fail(pending, { why: "too_large", limitBytes });
-                continue;
-            }
-            if (this.outbox.flying === 0)
-                this.lastAnswer = now;
-            this.outbox.written(pending);
-            this.pace.spend(now);
-            this.out.push({ do: "write", data, connection: this.connection });
-        }
-    }
     heartbeat(now) {
         // A silent server is dead; so is one that lives but has owed an answer to a send for several timeouts.
         const silent = now > this.lastIn + this.grant.pingIntervalMs + this.config.answerTimeoutMs;
-        const stalled = this.outbox.flying > 0 && now > this.lastAnswer + 3 * this.config.answerTimeoutMs;
+        const stalled = this.sends.isOwed(now, 3 * this.config.answerTimeoutMs);
         if (this.phase === "greeting" || silent || stalled)
             return this.abandon({ why: "silent" }, 0);
         this.pingAt = now + this.grant.pingIntervalMs;
@@ -443,7 +327,7 @@ export class Core {
     }
     /** The connection is gone: what was in flight waits again, what was held will be pushed again. */
     lost(cause, askedMs) {
-        this.outbox.rewindAll();
+        this.sends.lost();
         this.chats.lost();
         this.asks.pause();
         const retryInMs = Math.round(this.backoff(this.attempt, askedMs));
@@ -473,15 +357,15 @@ export class Core {
     write(event) {
         this.out.push({ do: "write", data: this.codec.encode(event), connection: this.connection });
     }
+    persist(change) {
+        this.out.push({ do: "persist", change });
+    }
     tell(event) {
         this.out.push({ do: "tell", event });
     }
 }
 function same(a, b) {
     return a.user === b.user && a.device === b.device;
-}
-function sizeOf(data) {
-    return typeof data === "string" ? utf8(data).length : data.length;
 }
 /** What a close says by its code where no error came before it. */
 function refusalOfClose(code) {

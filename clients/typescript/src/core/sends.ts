@@ -1,0 +1,199 @@
+/** Sends: taken, written in order per chat within what the server grants, answered, written again. */
+
+import { isUser, isUuid, utf8 } from "../bytes.js";
+import { directChat } from "../ids.js";
+import type { Change, Identity, StoredSend } from "../store/store.js";
+import { BadFrame, type Codec, type Entry, type Grant, type Refusal, type ServerFrame } from "../wire.js";
+import { Outbox, Pace, type Pending } from "./outbox.js";
+import { type ClientEvent, type Config, type Env, type Failure, type NewSend, SendError } from "./types.js";
+
+/** What a send needs beside its body and id, at most, bytes; JSON's escapes are counted when it is written. */
+const SEND_OVERHEAD_BYTES = 192;
+const CLIENT_MSG_ID_BYTES = 64;
+
+/** What {@link Sends} asks of its core. */
+export interface Sender {
+  tell(event: ClientEvent): void;
+  persist(change: Change): void;
+  write(data: string | Uint8Array<ArrayBuffer>): void;
+  /** An own send has its place in the chat. */
+  own(chat: string, seq: number): void;
+  /** How long to wait before the attempt of this number, ms. */
+  backoff(attempt: number, askedMs: number): number;
+}
+
+/** All sends without outcome, and the rules by which they go. */
+export class Sends {
+  private readonly outbox = new Outbox();
+  private readonly pace = new Pace();
+  private order = 0;
+  private lastAnswer = 0;
+  private pausedUntil = 0;
+
+  constructor(
+    private readonly sender: Sender,
+    private readonly config: Config,
+    private readonly codec: Codec,
+    private readonly env: Env,
+    restored: readonly StoredSend[],
+  ) {
+    for (const send of restored) {
+      this.outbox.add(send, true);
+      this.order = Math.max(this.order, send.order);
+    }
+  }
+
+  /** Sends without outcome. */
+  get size(): number {
+    return this.outbox.size;
+  }
+
+  /** Takes a send. Returns its chat; throws {@link SendError}. */
+  take(send: NewSend, me: Identity | null, grant: Grant, cursor: (chat: string) => number): string {
+    const chat = chatOf(send, me);
+    this.check(send, grant.frameLimitBytes);
+    const { clientMsgId, target, body } = send;
+    const createdMs = this.env.wall();
+    const stored: StoredSend = { clientMsgId, chat, target, body, afterSeq: cursor(chat), createdMs, order: ++this.order };
+    this.sender.persist({ type: "queued", send: stored });
+    this.outbox.add(stored, false);
+    return chat;
+  }
+
+  /** Whether this is an own send whose outcome is still to come: it needs no handing over. */
+  isOwnPending(entry: Entry, me: Identity | null): boolean {
+    if (entry.clientMsgId === null || entry.sender !== me?.user) return false;
+    return this.outbox.get(entry.clientMsgId)?.send.chat === entry.chat;
+  }
+
+  /** A session stands: too old sends fail. */
+  resume(grant: Grant): void {
+    this.pace.grant(grant.sendsPerSecond, grant.burst);
+    const oldest = this.env.wall() - this.config.sendExpiryMs;
+    for (const pending of [...this.outbox.all()]) {
+      if (pending.retry && pending.send.createdMs < oldest) this.fail(pending, { why: "expired" });
+    }
+  }
+
+  /** The connection is gone: nothing flies, nothing is blocked. */
+  lost(): void {
+    this.outbox.rewindAll();
+  }
+
+  /** Ends the waits that are over. */
+  tick(now: number): void {
+    this.outbox.release(now);
+  }
+
+  /** When {@link tick} or {@link pump} has something to do, ms. */
+  due(grant: Grant): number {
+    const waits = this.outbox.due();
+    if (this.outbox.flying >= grant.window || !this.outbox.next()) return waits;
+    return Math.min(waits, Math.max(this.pausedUntil, this.pace.readyAt()));
+  }
+
+  /** Whether the server has owed an answer for so long. */
+  isOwed(now: number, forMs: number): boolean {
+    return this.outbox.flying > 0 && now > this.lastAnswer + forMs;
+  }
+
+  /** Writes sends while the window and the rate allow, chats in turn. */
+  pump(grant: Grant): void {
+    for (;;) {
+      const now = this.env.mono();
+      if (this.outbox.flying >= grant.window || now < Math.max(this.pausedUntil, this.pace.readyAt())) return;
+      const pending = this.outbox.next();
+      if (!pending) return;
+      const { clientMsgId, target, body, afterSeq } = pending.send;
+      const data = this.codec.encode({ type: "send", clientMsgId, target, body, afterSeq, retry: pending.retry });
+      if ((typeof data === "string" ? utf8(data) : data).length > grant.frameLimitBytes) {
+        // Writing it would end the session for good.
+        this.fail(pending, { why: "too_large", limitBytes: grant.frameLimitBytes });
+        continue;
+      }
+      if (this.outbox.flying === 0) this.lastAnswer = now;
+      this.outbox.written(pending);
+      this.pace.spend(now);
+      this.sender.write(data);
+    }
+  }
+
+  /** A send is durable at the server. */
+  sent(frame: Extract<ServerFrame, { type: "sent" }>): void {
+    const pending = this.answered(frame.clientMsgId);
+    if (!pending) return;
+    if (pending.send.chat !== frame.chat) throw new BadFrame("fields", "an ack of another chat than was sent to");
+    this.outbox.settle(pending, true);
+    // The event first: a crash between the two tells the outcome again rather than never.
+    this.sender.tell(frame);
+    this.sender.persist({ type: "settled", clientMsgId: frame.clientMsgId });
+    this.sender.own(frame.chat, frame.seq);
+    this.plan(frame.chat);
+  }
+
+  /** The server keeps a send in its spool. */
+  spooled(clientMsgId: string): void {
+    const pending = this.answered(clientMsgId);
+    if (!pending) return;
+    this.outbox.spooled(pending);
+    this.sender.tell({ type: "spooled", clientMsgId });
+    this.plan(pending.send.chat);
+  }
+
+  /** A send was refused. */
+  refused(refusal: Refusal, clientMsgId: string): void {
+    const pending = this.answered(clientMsgId);
+    if (!pending) return;
+    if (refusal.retry === "never") return this.fail(pending, { why: "refused", refusal });
+    if (refusal.code === "rate_limited" || refusal.code === "window_exceeded") {
+      // These concern every chat of the session.
+      const until = this.env.mono() + Math.min(refusal.retryAfterMs, this.config.backoffMs[1]);
+      this.pausedUntil = Math.max(this.pausedUntil, until);
+    }
+    this.outbox.refuse(pending, refusal.retryAfterMs, refusal.retry === "same");
+    this.sender.tell({ type: "postponed", clientMsgId, refusal });
+    this.plan(pending.send.chat);
+  }
+
+  private check({ clientMsgId, body }: NewSend, limit: number): void {
+    const idBytes = utf8(clientMsgId).length;
+    if (idBytes < 1 || idBytes > CLIENT_MSG_ID_BYTES) {
+      throw new SendError("invalid_id", `a client_msg_id has 1 to 64 bytes, not ${idBytes}`);
+    }
+    if (this.outbox.get(clientMsgId)) throw new SendError("duplicate_id", "a send with this client_msg_id waits already");
+    if (body.length + idBytes + SEND_OVERHEAD_BYTES > limit) {
+      throw new SendError("too_large", `a body of ${body.length} bytes does not fit a frame of ${limit} bytes`);
+    }
+    if (this.outbox.size >= this.config.outboxSends || this.outbox.bytes + body.length > this.config.outboxBytes) {
+      throw new SendError("outbox_full", `the outbox is full (${this.outbox.size} sends, ${this.outbox.bytes} bytes wait)`);
+    }
+  }
+
+  private answered(clientMsgId: string): Pending | undefined {
+    this.lastAnswer = this.env.mono();
+    return this.outbox.get(clientMsgId);
+  }
+
+  private fail(pending: Pending, failure: Failure): void {
+    const { clientMsgId, chat } = pending.send;
+    this.outbox.settle(pending, false);
+    this.sender.tell({ type: "failed", clientMsgId, chat, failure });
+    this.sender.persist({ type: "settled", clientMsgId });
+    this.plan(chat);
+  }
+
+  private plan(chat: string): void {
+    const longest = this.config.backoffMs[1];
+    this.outbox.plan(chat, this.env.mono(), (attempt, asked) => this.sender.backoff(attempt, Math.min(asked, longest)));
+  }
+}
+
+function chatOf({ target }: NewSend, me: Identity | null): string {
+  if ("chat" in target) {
+    if (!isUuid(target.chat)) throw new SendError("invalid_target", "chat must be a hyphenated UUID");
+    return target.chat;
+  }
+  if (!isUser(target.to)) throw new SendError("invalid_target", "to must be a user id: a decimal number above 0");
+  if (me) return directChat(me.user, target.to);
+  throw new SendError("no_identity", "the own user id is not known before the first session: send by chat, or give `identity`");
+}

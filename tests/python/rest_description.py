@@ -1,0 +1,40 @@
+"""Asks REST everything its description allows, and much it does not: schemathesis against /openapi.json.
+
+usage: rest_description.py http://HOST:PORT TOKEN CHAT_ID   (the token's user is 7; the chat is one of theirs)
+"""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+# Ids that exist, so that more than refusals is seen; everything else is made up.
+CONFIG = """
+[[operations]]
+include-operation-id = "direct_messages"
+parameters = { user1 = "7" }
+
+[[operations]]
+include-operation-id = "chat_messages"
+parameters = { chat_id = "CHAT" }
+"""
+
+
+def main() -> int:
+    base, token, chat = sys.argv[1:]
+    program = pathlib.Path(sys.executable).parent / "schemathesis"
+    with tempfile.TemporaryDirectory() as folder:
+        config = pathlib.Path(folder) / "schemathesis.toml"
+        config.write_text(CONFIG.replace("CHAT", chat))
+        run = [program, "--config-file", config, "run", f"{base}/openapi.json"]
+        run += ["-H", f"Authorization: Bearer {token}", "--checks", "all", "--max-examples", "60", "--seed", "1"]
+        run += ["--generation-database", "none", "--no-color"]
+        done = subprocess.run(run, cwd=folder, capture_output=True, text=True)
+    if done.returncode != 0 or "5 selected / 5 total" not in done.stdout:
+        print(done.stdout, done.stderr, file=sys.stderr)
+        return 1
+    print("ok")
+    return 0
+
+
+sys.exit(main())

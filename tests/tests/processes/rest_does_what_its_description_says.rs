@@ -1,0 +1,22 @@
+//! Schemathesis, from the description alone: what it allows is taken, what it does not is refused, and every answer has the
+//! shape it says.
+
+use schema::ids::{ChatId, UserId};
+use shardwire_tests::process::{Native, Options, Server, python};
+
+#[test]
+fn schemathesis_finds_nothing() {
+    let config = "[http]\nsends_per_second_per_user = 0\nreads_per_second_per_user = 0\n\
+                  tokens_per_second_per_address = 0\nrefused_tokens_per_second_per_address = 0\n";
+    let mut server = Server::start(Options { config: config.to_owned(), ..Options::default() });
+    let (seven, nine) = (UserId::new(7).unwrap(), UserId::new(9).unwrap());
+    let mut session = Native::login(server.native(), &server.token(7, 2)).expect("lets user 7 in");
+    for n in 0..5 {
+        session.send(&format!("m{n}"), nine, b"something to read").expect("acknowledged");
+    }
+    let (base, chat) = (format!("http://{}", server.http()), ChatId::direct(seven, nine).to_string());
+    assert_eq!(python("rest_description.py", &[&base, &server.token(7, 1), &chat]), "ok\n");
+    assert!(server.metric("http_sends_total") > 0 && server.metric("http_pages_total") > 0, "it reached the owners");
+    assert_eq!(server.metric("http_expired_total"), 0);
+    server.terminate();
+}
