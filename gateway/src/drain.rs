@@ -1,7 +1,7 @@
 //! The end of a gateway shard: nobody new, every session told when to come back, owed answers first.
 //!
 //! A session without sends under way is told to go at once. One that has some is read no further and told to go when its
-//! owners have answered, or after [`ANSWERS_MS`]: whatever is unanswered then its client sends again. What must stay
+//! owners have answered, or after [`DRAIN_ANSWERS_MS`]: whatever is unanswered then its client sends again. What must stay
 //! true: every connection is told, and the waits they are told are spread.
 
 use fabric::core::ConnId;
@@ -13,7 +13,7 @@ use crate::conn::{PAUSE_DRAIN, Phase};
 use crate::shard::Shard;
 
 /// How long owners may take to answer sends before their sessions end without, ms.
-pub const ANSWERS_MS: u64 = 2_000;
+pub const DRAIN_ANSWERS_MS: u64 = 2_000;
 
 /// A shard that has been told to stop.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Shard {
                 _ => self.send_away(now, index, egress),
             }
         }
-        self.drain = Some(Drain { waiting, until_ns: now.mono_ns + ANSWERS_MS * 1_000_000 });
+        self.drain = Some(Drain { waiting, until_ns: now.mono_ns + DRAIN_ANSWERS_MS * 1_000_000 });
     }
 
     /// Sends away who has been answered meanwhile, and everybody once the time is up.

@@ -20,6 +20,7 @@ pub mod wire;
 
 pub use change::{Change, Settings};
 pub use config::{Epochs, Limits, ShardConfig};
+pub use drain::DRAIN_ANSWERS_MS;
 pub use metrics::GatewayMetrics;
 pub use rates::{UserRate, UserRates};
 pub use shard::Shard;

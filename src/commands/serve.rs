@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fabric::core::Protocol;
 use fabric::disk::FileDisk;
@@ -37,6 +38,9 @@ use crate::state::{Addresses, Parts, Phase, ServerState};
 use crate::tls::Certificates;
 use crate::{admin, auth, http, logging};
 
+/// How often a stop looks whether HTTP's requests have been answered.
+const ANSWERS_POLL: Duration = Duration::from_millis(5);
+
 /// Serves until told to stop.
 ///
 /// # Errors
@@ -55,9 +59,10 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
     let Node { shards, state, trust, names, office, .. } = node;
     let served = runtime.block_on(async {
-        let served = attend(&config, http::Parts { state: state.clone(), office, trust, names }, operator).await;
+        let parts = http::Parts { state: state.clone(), office: office.clone(), trust, names };
+        let served = attend(&config, parts, operator).await;
         state.set_phase(Phase::Stopping);
-        drain(shards).await;
+        drain(shards, &office).await;
         served
     });
     admin::remove(&config.server.data);
@@ -298,8 +303,16 @@ fn development_tokens(config: &Config, parts: &http::Parts) -> Result<Option<htt
     Ok(dev)
 }
 
-/// Stops the shards and waits for their end; HTTP goes on saying so meanwhile.
-async fn drain(shards: Shards) {
+/// Stops the shards and waits for their end; HTTP goes on saying so meanwhile. What came by HTTP is answered first, while
+/// there are owners to answer it.
+async fn drain(shards: Shards, office: &Office) {
+    let answered = async {
+        while office.in_flight() > 0 {
+            tokio::time::sleep(ANSWERS_POLL).await;
+        }
+    };
+    // Who has no answer by then has none; its request ends with the process, and may come again under its id.
+    let _ = tokio::time::timeout(Duration::from_millis(gateway::DRAIN_ANSWERS_MS), answered).await;
     shards.stopper().stop();
     // A panic on a shard has ended the process already.
     let _ = tokio::task::spawn_blocking(move || shards.join()).await;

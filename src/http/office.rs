@@ -57,6 +57,11 @@ impl Office {
         self.0.counter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Requests that wait for an owner.
+    pub fn in_flight(&self) -> usize {
+        self.counter().desk.in_flight()
+    }
+
     /// Sends a message and waits until it is durable.
     ///
     /// # Errors

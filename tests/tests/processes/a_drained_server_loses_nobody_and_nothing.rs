@@ -233,3 +233,65 @@ fn listeners_close_first_health_says_so_and_every_protocol_hears_it_in_its_words
     server.start_again();
     assert_eq!(server.native(), native, "the same port, at once");
 }
+
+/// What HTTP said to a message.
+struct Posted {
+    status: u16,
+    /// Message id and seq, when it was taken.
+    place: Option<(String, u64)>,
+    head: String,
+}
+
+/// Sends a message by HTTP.
+fn post(http: std::net::SocketAddr, token: &str, id: &str) -> std::io::Result<Posted> {
+    let body = format!(r#"{{"senderId":"1","receiverId":"2","message":"{id}","client_msg_id":"{id}"}}"#);
+    let request = format!(
+        "POST /api/v1/messages HTTP/1.1\r\nHost: {http}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = Answer::ask(http, request.as_bytes())?;
+    let json: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    let place = json["message_id"].as_str().map(|id| (id.to_owned(), json["seq"].as_u64().expect("a seq")));
+    Ok(Posted { status: answer.status, place, head: answer.head })
+}
+
+#[test]
+fn http_is_answered_or_told_to_come_back_and_a_repeat_stores_nothing_twice() {
+    let mut server =
+        Server::start(Options { config: options().config + "[http]\nsends_per_second_per_user = 0\n", ..options() });
+    let (http, token) = (server.http(), server.token(1, 1));
+    let (posted, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let first = std::thread::scope(|scope| {
+        let poster = scope.spawn(|| {
+            let mut first = Vec::new();
+            while !over.load(Ordering::SeqCst) {
+                first.push(post(http, &token, &format!("r{}", first.len())));
+                posted.fetch_add(1, Ordering::SeqCst);
+            }
+            first
+        });
+        let busy = || posted.load(Ordering::SeqCst) >= 100;
+        assert!(Deadline::after_s(60).wait_until(busy), "HTTP takes messages\n{}", server.log());
+        server.terminate();
+        over.store(true, Ordering::SeqCst);
+        poster.join().expect("no panic")
+    });
+    server.start_again();
+    let mut seqs = Vec::new();
+    for (number, before) in first.iter().enumerate() {
+        let again = post(http, &token, &format!("r{number}")).expect("an answer");
+        let again = again.place.unwrap_or_else(|| panic!("taken now: {}", again.status));
+        match before {
+            Ok(Posted { status: 200, place, .. }) => assert_eq!(place.as_ref(), Some(&again), "the same answer"),
+            Ok(Posted { status, head, .. }) => {
+                assert!(*status == 503 && head.to_lowercase().contains("retry-after: "), "{status} {head}");
+            }
+            // Nobody listened any more, or the process ended before it had read the request.
+            Err(_) => {}
+        }
+        seqs.push(again.1);
+    }
+    seqs.sort_unstable();
+    assert!(seqs.iter().copied().eq(1..=first.len() as u64), "each once, without a hole: {seqs:?}");
+}
