@@ -60,8 +60,9 @@ pub fn run(args: &Args) -> Result<()> {
 /// When a file is stale or a test fails.
 pub fn test() -> Result<()> {
     run(&Args { check: true })?;
-    let place = compile_tests()?;
-    tsc(&place, Path::new(PAGES))?;
+    // Where the check has just built client and pages.
+    let place = tools::node_packages(&shell::root().join(CLIENT))?;
+    tsc(&place, &Path::new(CLIENT).join("test/tsconfig.json"))?;
     let tests = [&format!("{CLIENT}/dist-test/test/units/"), "tests/browser/numbers.test.mjs"];
     let mut node = shell::command("node", &["--test", "--test-reporter=dot"]);
     node.args(tests).env("SHARDWIRE_VECTORS", shell::root().join("schema/vectors"));
