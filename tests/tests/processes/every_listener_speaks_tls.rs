@@ -181,11 +181,8 @@ fn a_certificate_is_replaced_whole_or_not_at_all_while_connections_live() {
     let token = server.token(1, 1);
     let to = UserId::new(2).unwrap();
     let shown = |address, protocol| Tls::connect(address, &authority.file(), protocol).unwrap().certificate();
-    let listeners = [
-        (server.native(), Protocol::Native),
-        (server.ws(), Protocol::WebSocket),
-        (server.http(), Protocol::WebSocket),
-    ];
+    let listeners =
+        [(server.native(), Protocol::Native), (server.ws(), Protocol::WebSocket), (server.http(), Protocol::WebSocket)];
     let first = shown(server.native(), Protocol::Native);
     let mut native = Native::login_tls(server.native(), &authority.file(), &token).unwrap();
     native.send("before", to, b"x").unwrap();
