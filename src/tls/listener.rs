@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 
 /// A handshake that takes longer is given up.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes under way at once; further connections wait in the kernel.
+/// Handshakes under way, and connections that wait to be served, at once; further connections wait in the kernel.
 const HANDSHAKES: usize = 256;
 
 /// Connections whose handshake is over. Dropping it closes the listener.
@@ -77,9 +77,9 @@ async fn accept(
         let (stream, peer) = Listener::accept(&mut listener).await;
         let (acceptor, done) = (acceptor.clone(), done.clone());
         tokio::spawn(async move {
-            let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
-            drop(place);
-            match shaken {
+            // Held until it is taken: who is served late is accepted late.
+            let _place = place;
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => drop(done.send((stream, peer)).await),
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake for HTTP failed"),
                 Err(_) => tracing::debug!("a TLS handshake for HTTP took too long"),
