@@ -4,6 +4,9 @@
 //! its host and came from one of its own pages, if from a page, and through no proxy. Otherwise the path does not exist, or
 //! the request is refused.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -14,8 +17,6 @@ use gateway::auth::Minter;
 use gateway::websocket::Hosts;
 use schema::errors::ErrorCode;
 use schema::ids::DeviceId;
-use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::accept::Peer;
 use super::input::{Object, idempotency_key};

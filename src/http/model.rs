@@ -18,7 +18,7 @@ pub struct NewMessage {
     #[schema(pattern = "USER", example = "9")]
     pub receiverId: String,
     /// The text. With everything around it, it must fit the server's frame limit (64 KiB by default).
-    #[schema(example = "hello", max_length = 60000)]
+    #[schema(example = "hello")]
     pub message: String,
     /// The sender's id for it: the same id gets the same answer and stores nothing twice, for 24 hours. `Idempotency-Key` does the
     /// same.

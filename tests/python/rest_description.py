@@ -1,9 +1,10 @@
 """Asks REST everything its description allows, and much it does not: schemathesis against /openapi.json.
 
-usage: rest_description.py http://HOST:PORT TOKEN CHAT_ID   (the token's user is 7; the chat is one of theirs)
+usage: rest_description.py http://HOST:PORT TOKEN CHAT_ID   (an operator's token of user 7; a chat of theirs)
 """
 
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,10 +28,10 @@ def main() -> int:
         config = pathlib.Path(folder) / "schemathesis.toml"
         config.write_text(CONFIG.replace("CHAT", chat))
         run = [program, "--config-file", config, "run", f"{base}/openapi.json"]
-        run += ["-H", f"Authorization: Bearer {token}", "--checks", "all", "--max-examples", "60", "--seed", "1"]
+        run += ["-H", f"Authorization: Bearer {token}", "--checks", "all", "--max-examples", "30", "--seed", "1"]
         run += ["--generation-database", "none", "--no-color"]
         done = subprocess.run(run, cwd=folder, capture_output=True, text=True)
-    if done.returncode != 0 or "5 selected / 5 total" not in done.stdout:
+    if done.returncode != 0 or not re.search(r"(\d+) selected / \1 total", done.stdout):
         print(done.stdout, done.stderr, file=sys.stderr)
         return 1
     print("ok")

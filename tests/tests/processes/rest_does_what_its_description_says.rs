@@ -15,7 +15,9 @@ fn schemathesis_finds_nothing() {
         session.send(&format!("m{n}"), nine, b"something to read").expect("acknowledged");
     }
     let (base, chat) = (format!("http://{}", server.http()), ChatId::direct(seven, nine).to_string());
-    assert_eq!(python("rest_description.py", &[&base, &server.token(7, 1), &chat]), "ok\n");
+    let printed = server.cli("token", &["--user", "7", "--device", "1", "--admin"].map(str::to_owned));
+    let token = String::from_utf8_lossy(&printed.stdout).trim_end().to_owned();
+    assert_eq!(python("rest_description.py", &[&base, &token, &chat]), "ok\n");
     assert!(server.metric("http_sends_total") > 0 && server.metric("http_pages_total") > 0, "it reached the owners");
     assert_eq!(server.metric("http_expired_total"), 0);
     server.terminate();
