@@ -26,7 +26,8 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve (the default). Prints one line on stdout when ready; logs go to stderr. SIGTERM or Ctrl-C stops it cleanly.
+    /// Serve (the default). Prints one line on stdout when ready; logs go to stderr. SIGTERM or Ctrl-C stops it cleanly,
+    /// SIGHUP reloads its configuration.
     Serve(ServeArgs),
     /// Print a token (JWT) for one device, and nothing else.
     Token(TokenArgs),

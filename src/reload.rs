@@ -14,7 +14,7 @@ use crate::cli::ServeArgs;
 use crate::config::{self, Config, ConfigError};
 
 pub use keys::Changed;
-pub use parts::{AuthPart, LogPart, SettingsPart, TlsPart};
+pub use parts::{AuthPart, HttpPart, LogPart, SettingsPart, TlsPart};
 
 /// A part of the server that takes a new configuration without a restart.
 pub trait Reloadable: Send + Sync {
@@ -100,5 +100,59 @@ impl Reloader {
         }
         configs.current = config;
         Ok(Reloaded { changed, restart, read })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    /// Notes the level it was given; refuses `error`.
+    struct Level(Arc<Mutex<Vec<String>>>, bool);
+
+    impl Reloadable for Level {
+        fn prepare(&self, config: &Config) -> Result<Prepared, String> {
+            let (seen, level) = (self.0.clone(), config.log.level.clone());
+            if self.1 && level == "error" {
+                return Err("not this one".to_owned());
+            }
+            let apply = Box::new(move || seen.lock().unwrap().push(level));
+            Ok(Prepared { read: vec!["a file".to_owned()], apply })
+        }
+    }
+
+    #[test]
+    fn all_parts_take_a_configuration_or_none_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("shardwire.toml");
+        let write = |level: &str, shards: u16| {
+            std::fs::write(&file, format!("[log]\nlevel = \"{level}\"\n[server]\nshards = {shards}\n")).unwrap();
+        };
+        write("info", 1);
+        let args = Cli::try_parse_from(["shardwire", "--config", file.to_str().unwrap()]).unwrap().serve;
+        let started = config::load(Some(&file), args.layer()).unwrap();
+        let seen = Arc::<Mutex<Vec<String>>>::default();
+        let part = |fussy| Box::new(Level(seen.clone(), fussy)) as Box<dyn Reloadable>;
+        let reloader = Reloader::new(args, started, vec![part(false), part(true)]);
+
+        write("debug", 2);
+        let reloaded = reloader.reload().unwrap();
+        assert_eq!(*seen.lock().unwrap(), ["debug", "debug"]);
+        assert_eq!(reloaded.read, ["a file", "a file"]);
+        assert_eq!((&reloaded.changed[0].key[..], &reloaded.restart[0].key[..]), ("log.level", "server.shards"));
+        write("error", 2);
+        assert!(matches!(reloader.reload(), Err(ReloadError::Part(why)) if why == "not this one"));
+        write("loud", 2);
+        assert!(matches!(reloader.reload(), Err(ReloadError::Config(_))));
+        assert_eq!(seen.lock().unwrap().len(), 2, "the first part was not given what the second refused");
+        write("debug", 2);
+        let reloaded = reloader.reload().unwrap();
+        assert!(reloaded.changed.is_empty(), "as it was before the refused ones");
+        assert_eq!(reloaded.restart.len(), 1, "still waiting for a restart");
     }
 }

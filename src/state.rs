@@ -92,7 +92,12 @@ impl ServerState {
         self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn phase(&self) -> MutexGuard<'_, Phase> {
+    /// Where the start or stop has come to.
+    pub fn phase(&self) -> Phase {
+        *self.phase_lock()
+    }
+
+    fn phase_lock(&self) -> MutexGuard<'_, Phase> {
         self.0.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -118,7 +123,7 @@ impl ServerState {
 
     /// Notes where the start or stop has come to.
     pub fn set_phase(&self, phase: Phase) {
-        *self.phase() = phase;
+        *self.phase_lock() = phase;
     }
 
     /// `Ok` while new work is taken, else why not.
@@ -126,7 +131,7 @@ impl ServerState {
     /// # Errors
     /// For people: starting, stopping, or which partitions cannot store.
     pub fn readiness(&self) -> Result<(), String> {
-        match *self.phase() {
+        match self.phase() {
             Phase::Starting => return Err("starting".to_owned()),
             Phase::Stopping => return Err("stopping".to_owned()),
             Phase::Serving => {}

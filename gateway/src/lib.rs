@@ -9,6 +9,7 @@ pub mod config;
 mod conn;
 mod deliver;
 mod drain;
+pub mod http;
 pub mod json;
 pub mod metrics;
 pub mod rates;

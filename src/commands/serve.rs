@@ -28,10 +28,11 @@ use tokio::net::TcpListener;
 
 use crate::cli::ServeArgs;
 use crate::config::{self, Config};
+use crate::http::Office;
 use crate::logging::LogLevel;
-use crate::node::{Board, CREDITS_PER_PARTITION, Inbox, NodeConfig, ShardParts, Topology, assemble, lanes};
+use crate::node::{Board, CREDITS_PER_PARTITION, HttpParts, Inbox, NodeConfig, ShardParts, Topology, assemble, lanes};
 use crate::operator::Operator;
-use crate::reload::{AuthPart, LogPart, Reloadable, Reloader, SettingsPart, TlsPart};
+use crate::reload::{AuthPart, HttpPart, LogPart, Reloadable, Reloader, SettingsPart, TlsPart};
 use crate::state::{Addresses, Parts, Phase, ServerState};
 use crate::tls::Certificates;
 use crate::{admin, auth, http, logging};
@@ -52,9 +53,9 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     let node = start_node(&config, &folder, topology, &cores, storage)?;
     let operator = node.operator(args, &config, log);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
-    let Node { shards, state, .. } = node;
+    let Node { shards, state, trust, names, office, .. } = node;
     let served = runtime.block_on(async {
-        let served = attend(&config, state.clone(), operator).await;
+        let served = attend(&config, http::Parts { state: state.clone(), office, trust, names }, operator).await;
         state.set_phase(Phase::Stopping);
         drain(shards).await;
         served
@@ -79,7 +80,7 @@ impl Storage {
         let disk =
             FileDisk::open(folder.journal_path()).into_diagnostic().wrap_err("the journal folder cannot be used")?;
         let metrics: Vec<StorageMetrics> = (0..topology.partitions).map(|_| StorageMetrics::new()).collect();
-        let credits = CREDITS_PER_PARTITION as usize * usize::from(topology.shards);
+        let credits = CREDITS_PER_PARTITION as usize * usize::from(topology.gateways());
         let partition = PartitionConfig {
             freeze_bytes: config.storage.memory_table_bytes as usize,
             waiting_sends: credits,
@@ -100,13 +101,15 @@ impl Storage {
     }
 }
 
-/// The shards, serving.
+/// The shards, serving, and what HTTP serves with.
 struct Node {
     shards: Shards,
     state: ServerState,
     trust: Arc<Trust>,
     inboxes: Vec<Inbox>,
     rates: Arc<UserRates>,
+    names: Arc<http::Names>,
+    office: Office,
 }
 
 impl Node {
@@ -115,6 +118,7 @@ impl Node {
         let parts: Vec<Box<dyn Reloadable>> = vec![
             Box::new(AuthPart(self.trust.clone())),
             Box::new(SettingsPart { inboxes, rates }),
+            Box::new(HttpPart(self.names.clone())),
             Box::new(LogPart(log)),
             Box::new(TlsPart(self.state.certificates().cloned())),
         ];
@@ -150,14 +154,15 @@ fn start_node(
     }
     let keys: Arc<dyn gateway::auth::TokenVerifier> = trust.clone();
     let board = Board::default();
-    let parts = assemble(&node_config, storage.opened.partitions, ports, &keys, &mut OsEntropy, &board, &mut registry);
+    let (parts, http) =
+        assemble(&node_config, storage.opened.partitions, ports, &keys, &mut OsEntropy, &board, &mut registry);
     let gateways = parts.iter().map(ShardParts::gateway_metrics).collect();
     let inboxes = parts.iter().map(ShardParts::inbox).collect();
     let rates = parts.first().map(ShardParts::rates).ok_or_else(|| miette::miette!("there is no shard"))?;
     let (store, disk) = (storage.store, storage.disk);
     let runner = move |job| partition::run_job(job, &*store, &disk);
     let shards = spawn_shards(
-        &options(config, certificates.as_ref()),
+        &options(config, certificates.as_ref(), &http),
         specs(parts, topology, cores, &folder.journal_path()),
         runner,
     );
@@ -182,7 +187,7 @@ fn start_node(
         board,
         certificates,
     });
-    Ok(Node { shards, state, trust, inboxes, rates })
+    Ok(Node { shards, state, trust, inboxes, rates, names: Arc::default(), office: Office::new(http) })
 }
 
 /// What this start found; it does not change until the next.
@@ -223,11 +228,13 @@ fn node_config(config: &Config, topology: Topology) -> NodeConfig {
     }
 }
 
-fn options(config: &Config, certificates: Option<&Certificates>) -> Options {
+fn options(config: &Config, certificates: Option<&Certificates>, http: &HttpParts) -> Options {
     Options {
         listeners: vec![(Protocol::Native, config.server.native), (Protocol::WebSocket, config.server.ws)],
         tls: certificates.map(|certificates| certificates.server().clone()),
         own_descriptors: true,
+        // Shards wake HTTP, which is no shard of theirs.
+        keep: vec![http.waker().raw_fd()],
         ..Options::default()
     }
 }
@@ -247,15 +254,18 @@ fn specs(parts: Vec<ShardParts>, topology: Topology, cores: &[usize], journal: &
 }
 
 /// Serves HTTP and the admin socket, says `ready`, and returns when the process is told to stop.
-async fn attend(config: &Config, state: ServerState, operator: Operator) -> Result<()> {
+async fn attend(config: &Config, parts: http::Parts, operator: Operator) -> Result<()> {
     let http = bind(config.server.http).await?;
     let metrics = match config.server.metrics {
         Some(address) => Some(bind(address).await?),
         None => None,
     };
     let http_address = http.local_addr().into_diagnostic()?;
+    let state = parts.state.clone();
     state.set_http(http_address);
-    let served = tokio::spawn(http::serve(http, metrics, state.clone()));
+    let dev = development_tokens(config, &parts)?;
+    let app = http::App::new(config, parts, dev);
+    let served = tokio::spawn(http::serve(http, metrics, app, config.limits.frame_bytes));
     let data = config.server.data.clone();
     let (admin_state, admin_operator) = (state.clone(), operator.clone());
     let admin = tokio::spawn(async move { admin::serve(&data, admin_state, admin_operator).await });
@@ -268,6 +278,24 @@ async fn attend(config: &Config, state: ServerState, operator: Operator) -> Resu
         ended = admin => tracing::error!(?ended, "the admin socket ended"),
     }
     Ok(())
+}
+
+/// What hands out development tokens, where they may be had; said loudly.
+fn development_tokens(config: &Config, parts: &http::Parts) -> Result<Option<http::Dev>> {
+    if !parts.trust.trusted().development {
+        return Ok(None);
+    }
+    let Addresses { native, ws, http } = parts.state.addresses();
+    let listeners: Vec<SocketAddr> = [http, native, ws].into_iter().chain(config.server.metrics).collect();
+    let minters = (auth::minter(config)?, auth::minter(config)?.for_admins(true));
+    let dev = http::Dev::new(minters, &listeners);
+    if dev.is_some() {
+        tracing::warn!(
+            "DEVELOPMENT: whoever can reach http://{http} from this machine gets a token for any user, operators' too; set \
+             auth.* to end that"
+        );
+    }
+    Ok(dev)
 }
 
 /// Stops the shards and waits for their end; HTTP goes on saying so meanwhile.

@@ -142,6 +142,18 @@ pub struct Http {
     /// Host names that a WebSocket's Host and Origin may carry besides the listeners' own. Names without port. (reloadable)
     #[config(default = [])]
     pub allowed_hosts: Vec<String>,
+    /// Messages a user may send by HTTP in a second; bursts are twice that. 0 = unlimited. (restart)
+    #[config(default = 100)]
+    pub sends_per_second_per_user: u32,
+    /// Pages a user may read by HTTP in a second; bursts are twice that. 0 = unlimited. (restart)
+    #[config(default = 50)]
+    pub reads_per_second_per_user: u32,
+    /// Development tokens one address may ask for in a second; bursts are twice that. 0 = unlimited. (restart)
+    #[config(default = 10)]
+    pub tokens_per_second_per_address: u32,
+    /// Refused tokens by HTTP one address may bring in a second; bursts are twice that. 0 = unlimited. (restart)
+    #[config(default = 20)]
+    pub refused_tokens_per_second_per_address: u32,
 }
 
 /// TLS, on every listener or on none.

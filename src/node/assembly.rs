@@ -6,6 +6,7 @@ use fabric::entropy::Entropy;
 use fabric::lane::{Capacities, Mesh, Port};
 use fabric::wake::Waker;
 use gateway::auth::TokenVerifier;
+use gateway::http::{Desk, DeskConfig, DeskMetrics};
 use gateway::{Epochs, GatewayMetrics, Limits, ShardConfig, UserRates};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -21,6 +22,12 @@ use super::topology::Topology;
 
 /// Sends a gateway shard may have unanswered at one owner partition.
 pub const CREDITS_PER_PARTITION: u32 = 8_192;
+/// Requests HTTP may have in flight; each is small until its page comes.
+const HTTP_IN_FLIGHT: u32 = 1_024;
+/// How long HTTP waits for an owner, ms.
+const HTTP_DEADLINE_MS: u32 = 5_000;
+/// Slots of each lane's ring to and from HTTP, by class.
+const HTTP_RING: usize = 256;
 /// Control and sync envelopes that may wait for a lane: a few for every connection of a large host. Touched as used.
 const REQUESTS_WAITING: usize = 1 << 20;
 /// Marks and other answers that may wait besides the acks of credits.
@@ -94,15 +101,44 @@ impl ShardParts {
     }
 }
 
-/// Lanes between all shards, with room for every send and ack that credits allow.
+/// HTTP's end, put together but for what waits at its desk.
+pub struct HttpParts {
+    config: DeskConfig,
+    rates: Arc<UserRates>,
+    metrics: DeskMetrics,
+    hub: Hub,
+    waker: Waker,
+}
+
+impl HttpParts {
+    /// Its hand-offs, what wakes it, and its desk.
+    pub fn into_desk<W>(self) -> (Hub, Waker, Desk<W>) {
+        (self.hub, self.waker, Desk::new(self.config, self.rates, self.metrics))
+    }
+
+    /// Wakes it. Shards' threads must keep its descriptor.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// What its desk counts.
+    pub fn metrics(&self) -> DeskMetrics {
+        self.metrics.clone()
+    }
+}
+
+/// Lanes between all shards, with room for every send and ack that credits allow. The last port is HTTP's.
 ///
 /// # Errors
 /// What `eventfd(2)` says.
 pub fn lanes(config: &NodeConfig, incarnation: u64) -> std::io::Result<Vec<Port>> {
     let topology = config.topology;
     let credits = |shard| topology.partitions_of(shard).count() * config.credits_per_partition as usize;
-    Mesh::with(topology.shards, incarnation, |source, destination| {
+    Mesh::with(topology.gateways(), incarnation, |source, destination| {
         let mut capacities = config.capacities;
+        if source == topology.http() || destination == topology.http() {
+            capacities.ring = capacities.ring.map(|slots| slots.min(HTTP_RING));
+        }
         capacities.overflow[Class::Send as usize] = credits(destination);
         capacities.overflow[Class::Ack as usize] = credits(source) + ANSWERS_WAITING;
         capacities.overflow[Class::Control as usize] = REQUESTS_WAITING;
@@ -111,16 +147,20 @@ pub fn lanes(config: &NodeConfig, incarnation: u64) -> std::io::Result<Vec<Port>
     })
 }
 
-/// Puts every shard together. `partitions`: all of the process, by number; `ports`: of [`lanes`]; metrics go into `registry`.
+/// Puts every shard together, and HTTP. `partitions`: all of the process, by number; `ports`: of [`lanes`]; metrics go into
+/// `registry`.
+///
+/// # Panics
+/// When `ports` are not those of [`lanes`].
 pub fn assemble(
     config: &NodeConfig,
     partitions: Vec<Partition>,
-    ports: Vec<Port>,
+    mut ports: Vec<Port>,
     auth: &Arc<dyn TokenVerifier>,
     entropy: &mut dyn Entropy,
     board: &Board,
     registry: &mut Registry,
-) -> Vec<ShardParts> {
+) -> (Vec<ShardParts>, HttpParts) {
     let topology = config.topology;
     let limits = &config.limits;
     let incarnation = entropy.next_u64() | 1;
@@ -130,6 +170,7 @@ pub fn assemble(
     let directory = MemoryDirectory::new(hash_seed);
     let sessions = Gauge::default();
     registry.register("router_sessions", "Sessions in the directory", sessions.clone());
+    let http = http_parts(config, incarnation, ports.pop().expect("HTTP has the last port"), &rates, registry);
     let open_gateways = OpenGateways::new(topology.shards);
     let mut by_shard: Vec<Vec<Partition>> = (0..topology.shards).map(|_| Vec::new()).collect();
     for partition in partitions {
@@ -170,5 +211,36 @@ pub fn assemble(
             open_gateways: open_gateways.clone(),
         }
     };
-    shards.map(build).collect()
+    (shards.map(build).collect(), http)
+}
+
+fn http_parts(
+    config: &NodeConfig,
+    incarnation: u64,
+    port: Port,
+    rates: &Arc<UserRates>,
+    registry: &mut Registry,
+) -> HttpParts {
+    let topology = config.topology;
+    assert_eq!(port.shard(), topology.http(), "one port a shard, and HTTP's");
+    let (hub_metrics, metrics) = (HubMetrics::default(), DeskMetrics::default());
+    let registry = registry.sub_registry_with_label(("shard".into(), "http".into()));
+    hub_metrics.register(registry);
+    port.metrics().register(registry);
+    metrics.register(registry);
+    HttpParts {
+        config: DeskConfig {
+            shard: topology.http(),
+            incarnation,
+            partitions: topology.partitions,
+            credits_per_partition: config.credits_per_partition,
+            in_flight: HTTP_IN_FLIGHT,
+            deadline_ms: HTTP_DEADLINE_MS,
+            frame_limit_bytes: config.limits.frame_limit_bytes,
+        },
+        rates: Arc::clone(rates),
+        metrics,
+        waker: port.waker(),
+        hub: Hub::new(topology.http(), topology, port, hub_metrics),
+    }
 }

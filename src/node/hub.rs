@@ -57,7 +57,7 @@ pub struct Hub {
 impl Hub {
     /// A hub over the shard's lanes.
     pub fn new(shard: u16, topology: Topology, port: Port, metrics: HubMetrics) -> Self {
-        Self { shard, topology, port, local: VecDeque::new(), gaps: Gaps::new(topology.shards), metrics }
+        Self { shard, topology, port, local: VecDeque::new(), gaps: Gaps::new(topology.gateways()), metrics }
     }
 
     /// The next hand-off for a part of this shard.
@@ -194,12 +194,13 @@ impl Egress for Hub {
 
     fn to_gateway(&mut self, address: Address, envelope: Envelope) {
         // An address of nobody, or of a gateway that had more shards: there is no session to tell.
-        if address != Address::NOBODY && address.shard < self.topology.shards {
+        if address != Address::NOBODY && address.shard < self.topology.gateways() {
             self.hand_over(address.shard, envelope);
         }
     }
 
     fn to_all_gateways(&mut self, envelope: Envelope) {
+        // HTTP has no sessions that could miss something.
         for shard in 0..self.topology.shards {
             self.hand_over(shard, envelope.clone());
         }
@@ -217,7 +218,7 @@ mod tests {
     use super::*;
 
     fn hubs(topology: Topology, slots: usize) -> Vec<Hub> {
-        let ports = Mesh::new(topology.shards, 1, Capacities::uniform(slots)).unwrap();
+        let ports = Mesh::new(topology.gateways(), 1, Capacities::uniform(slots)).unwrap();
         let hub = |port: Port| Hub::new(port.shard(), topology, port, HubMetrics::default());
         ports.into_iter().map(hub).collect()
     }
@@ -278,6 +279,8 @@ mod tests {
         let mut hubs = hubs(Topology::new(1, 1, 1), 4);
         hubs[0].to_gateway(Address::NOBODY, deliver());
         hubs[0].to_gateway(address(9), deliver());
+        hubs[0].to_all_gateways(deliver());
+        assert!(matches!(hubs[0].next_local(), Some((Part::Gateway, _))), "one shard has sessions");
         assert!(hubs[0].next_local().is_none());
     }
 }

@@ -9,7 +9,7 @@ mod handoff;
 mod hub;
 mod topology;
 
-pub use assembly::{CREDITS_PER_PARTITION, NodeConfig, ShardParts, assemble, lanes};
+pub use assembly::{CREDITS_PER_PARTITION, HttpParts, NodeConfig, ShardParts, assemble, lanes};
 pub use board::Board;
 pub use changes::Inbox;
 pub use core::{OpenGateways, ShardCore};

@@ -1,7 +1,8 @@
 //! Which shard holds what: gateway shards, router partitions and owner partitions over the threads of one process.
 //!
-//! Every thread is a gateway shard with a router partition. With more shards than cores, owner partitions live on the first
-//! shard of each core (a *host* shard): shard i runs on core i mod cores, so the hosts are the first min(shards, cores) shards.
+//! Every connection thread is a gateway shard with a router partition; HTTP is one more gateway shard, without sockets, and its
+//! number comes after theirs. With more shards than cores, owner partitions live on the first shard of each core (a *host*
+//! shard): shard i runs on core i mod cores, so the hosts are the first min(shards, cores) shards.
 
 use schema::ids::{SLOT_COUNT, Slot};
 
@@ -33,6 +34,16 @@ impl Topology {
         let cores = cores.max(1);
         let or_cores = |n: u16| if n == 0 { cores } else { n };
         Self { shards: or_cores(shards), partitions: or_cores(partitions).min(SLOT_COUNT), cores }
+    }
+
+    /// HTTP's number among the gateway shards.
+    pub fn http(&self) -> u16 {
+        self.shards
+    }
+
+    /// Gateway shards: the connection threads and HTTP.
+    pub fn gateways(&self) -> u16 {
+        self.shards + 1
     }
 
     /// Shards that hold owner partitions: `0..host_count`.

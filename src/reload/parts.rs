@@ -8,6 +8,7 @@ use gateway::{Change, Settings, UserRates};
 use super::{Prepared, Reloadable};
 use crate::auth;
 use crate::config::Config;
+use crate::http::Names;
 use crate::logging::LogLevel;
 use crate::node::Inbox;
 use crate::tls::{self, Certificates};
@@ -57,6 +58,17 @@ impl Reloadable for SettingsPart {
             inboxes.iter().for_each(|inbox| inbox.put(Change::Settings(settings.clone())));
         };
         Ok(Prepared { read: Vec::new(), apply: Box::new(apply) })
+    }
+}
+
+/// The names HTTP goes by.
+#[derive(Debug)]
+pub struct HttpPart(pub Arc<Names>);
+
+impl Reloadable for HttpPart {
+    fn prepare(&self, config: &Config) -> Result<Prepared, String> {
+        let (names, allowed) = (self.0.clone(), config.http.allowed_hosts.clone());
+        Ok(Prepared { read: Vec::new(), apply: Box::new(move || names.allow(&allowed)) })
     }
 }
 

@@ -13,3 +13,10 @@ mod text;
 
 pub use decode::decode;
 pub use encode::encode;
+
+/// A time as events show it: RFC 3339, UTC, with milliseconds. `ms` since 1970.
+pub fn timestamp(ms: u64) -> String {
+    let mut out = Vec::with_capacity(24);
+    text::time(&mut out, ms);
+    String::from_utf8_lossy(&out).into_owned()
+}

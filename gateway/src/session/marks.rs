@@ -88,7 +88,8 @@ impl Shard {
         self.schedule(index, until);
         let limit_entries = if limit == 0 { PAGE_ENTRIES } else { limit.min(PAGE_ENTRIES_MAX) };
         let limit_bytes = self.config.limits.frame_limit_bytes;
-        let body = Body::PageRequest { chat, user, after_seq, limit_entries, limit_bytes };
+        let body =
+            Body::PageRequest { chat, user, after_seq, before_seq: 0, newest: false, limit_entries, limit_bytes };
         let mut envelope = Envelope::new(Class::Sync, body).reply_to(self.address(index));
         envelope.header.slot = chat.slot();
         envelope.header.request_id = request;

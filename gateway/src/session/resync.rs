@@ -131,8 +131,15 @@ impl Shard {
         self.schedule(index, until);
         self.metrics.sync_pages.inc();
         let (user, _) = self.user(index);
-        let body =
-            Body::PageRequest { chat, user, after_seq, limit_entries: PAGE_ENTRIES, limit_bytes: SYNC_PAGE_BYTES };
+        let body = Body::PageRequest {
+            chat,
+            user,
+            after_seq,
+            before_seq: 0,
+            newest: false,
+            limit_entries: PAGE_ENTRIES,
+            limit_bytes: SYNC_PAGE_BYTES,
+        };
         let mut envelope = Envelope::new(Class::Sync, body).reply_to(self.address(index));
         envelope.header.slot = chat.slot();
         envelope.header.request_id = request;

@@ -260,6 +260,10 @@ pub enum Body {
         user: UserId,
         /// Entries above this.
         after_seq: u64,
+        /// Entries below this; 0 = up to the head.
+        before_seq: u64,
+        /// When not all of them fit, the newest ones are wanted, not the oldest.
+        newest: bool,
         /// At most so many.
         limit_entries: u32,
         /// At most so many bytes of entries (one entry always fits).

@@ -2457,6 +2457,8 @@ impl<'a> PageRequest<'a> {
   pub const VT_AFTER_SEQ: ::flatbuffers::VOffsetT = 8;
   pub const VT_LIMIT_ENTRIES: ::flatbuffers::VOffsetT = 10;
   pub const VT_LIMIT_BYTES: ::flatbuffers::VOffsetT = 12;
+  pub const VT_BEFORE_SEQ: ::flatbuffers::VOffsetT = 14;
+  pub const VT_NEWEST: ::flatbuffers::VOffsetT = 16;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2468,11 +2470,13 @@ impl<'a> PageRequest<'a> {
     args: &'args PageRequestArgs<'args>
   ) -> ::flatbuffers::WIPOffset<PageRequest<'bldr>> {
     let mut builder = PageRequestBuilder::new(_fbb);
+    builder.add_before_seq(args.before_seq);
     builder.add_after_seq(args.after_seq);
     builder.add_user(args.user);
     builder.add_limit_bytes(args.limit_bytes);
     builder.add_limit_entries(args.limit_entries);
     if let Some(x) = args.chat { builder.add_chat(x); }
+    builder.add_newest(args.newest);
     builder.finish()
   }
 
@@ -2512,6 +2516,20 @@ impl<'a> PageRequest<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u32>(PageRequest::VT_LIMIT_BYTES, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn before_seq(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(PageRequest::VT_BEFORE_SEQ, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn newest(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(PageRequest::VT_NEWEST, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for PageRequest<'_> {
@@ -2525,6 +2543,8 @@ impl ::flatbuffers::Verifiable for PageRequest<'_> {
      .visit_field::<u64>("after_seq", Self::VT_AFTER_SEQ, false)?
      .visit_field::<u32>("limit_entries", Self::VT_LIMIT_ENTRIES, false)?
      .visit_field::<u32>("limit_bytes", Self::VT_LIMIT_BYTES, false)?
+     .visit_field::<u64>("before_seq", Self::VT_BEFORE_SEQ, false)?
+     .visit_field::<bool>("newest", Self::VT_NEWEST, false)?
      .finish();
     Ok(())
   }
@@ -2535,6 +2555,8 @@ pub struct PageRequestArgs<'a> {
     pub after_seq: u64,
     pub limit_entries: u32,
     pub limit_bytes: u32,
+    pub before_seq: u64,
+    pub newest: bool,
 }
 impl<'a> Default for PageRequestArgs<'a> {
   #[inline]
@@ -2545,6 +2567,8 @@ impl<'a> Default for PageRequestArgs<'a> {
       after_seq: 0,
       limit_entries: 0,
       limit_bytes: 0,
+      before_seq: 0,
+      newest: false,
     }
   }
 }
@@ -2575,6 +2599,14 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PageRequestBuilder<'a, 'b, A>
     self.fbb_.push_slot::<u32>(PageRequest::VT_LIMIT_BYTES, limit_bytes, 0);
   }
   #[inline]
+  pub fn add_before_seq(&mut self, before_seq: u64) {
+    self.fbb_.push_slot::<u64>(PageRequest::VT_BEFORE_SEQ, before_seq, 0);
+  }
+  #[inline]
+  pub fn add_newest(&mut self, newest: bool) {
+    self.fbb_.push_slot::<bool>(PageRequest::VT_NEWEST, newest, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> PageRequestBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     PageRequestBuilder {
@@ -2598,6 +2630,8 @@ impl ::core::fmt::Debug for PageRequest<'_> {
       ds.field("after_seq", &self.after_seq());
       ds.field("limit_entries", &self.limit_entries());
       ds.field("limit_bytes", &self.limit_bytes());
+      ds.field("before_seq", &self.before_seq());
+      ds.field("newest", &self.newest());
       ds.finish()
   }
 }

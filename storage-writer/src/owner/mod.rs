@@ -29,7 +29,7 @@ pub(crate) use memory::Memory;
 pub use memory::ReplayError;
 pub(crate) use merges::Merges;
 pub(crate) use nudges::Nudges;
-pub(crate) use pages::PendingPage;
+pub(crate) use pages::{PendingPage, Wanted};
 pub(crate) use refusals::Refusals;
 pub(crate) use sends::Parked;
 pub(crate) use tables::Tables;

@@ -10,19 +10,79 @@ use schema::limits::{PAGE_ENTRIES, PAGE_ENTRIES_MAX};
 use crate::partition::{Partition, PendingRead, ReadWork};
 use crate::store::{HistoryRange, StoreError, StoredEntry};
 
+/// What a page is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// Entries above this,
+    pub after: u64,
+    /// and below this; 0 = up to the head.
+    pub before: u64,
+    /// When not all of them fit: the newest, not the oldest.
+    pub newest: bool,
+    /// 0 = the default.
+    pub limit_entries: u32,
+    pub limit_bytes: u32,
+}
+
 /// A page whose older part the store must say.
 #[derive(Debug)]
 pub(crate) struct PendingPage {
     reply: (Address, u64),
     chat: ChatId,
-    after: u64,
     head: u64,
-    limit_entries: usize,
-    limit_bytes: usize,
-    /// Memory's lowest seq when the page was asked for: the store is read up to below it.
-    from_memory: u64,
+    window: Window,
+    /// Up to here the store is read: the window's end, or what is below memory's lowest seq when the page was asked for.
+    store_end: u64,
     /// What follows from memory, cut at the time of the request: a flush in between opens no hole.
     newer: Cut,
+}
+
+/// Seqs above `after`, up to `end`, and how much of them.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    after: u64,
+    end: u64,
+    newest: bool,
+    limit_entries: usize,
+    limit_bytes: usize,
+}
+
+impl Window {
+    fn of(wanted: Wanted, head: u64) -> Self {
+        let limit_entries = match wanted.limit_entries {
+            0 => PAGE_ENTRIES,
+            limit => limit.min(PAGE_ENTRIES_MAX),
+        } as usize;
+        let end = if wanted.before == 0 { head } else { head.min(wanted.before - 1) };
+        // Seqs have no holes: the newest so many begin here, or later where some have expired.
+        let newest_after = if wanted.newest { end.saturating_sub(limit_entries as u64) } else { 0 };
+        Self {
+            after: wanted.after.max(newest_after),
+            end,
+            newest: wanted.newest,
+            limit_entries,
+            limit_bytes: wanted.limit_bytes as usize,
+        }
+    }
+
+    /// What may be gathered. Of the newest all entries are, and what is too much goes from the front.
+    fn gather_bytes(&self) -> usize {
+        if self.newest { usize::MAX } else { self.limit_bytes }
+    }
+
+    /// The range that gathered entries speak for.
+    fn covers(&self, cut: &mut Cut) -> (u64, u64) {
+        if !self.newest {
+            return (self.after + 1, if cut.full { cut.entries.last().map_or(self.after, |e| e.0) } else { self.end });
+        }
+        let mut too_much = 0;
+        while cut.bytes > self.limit_bytes && too_much + 1 < cut.entries.len() {
+            cut.bytes -= cut.entries[too_much].1.len();
+            too_much += 1;
+        }
+        cut.entries.drain(..too_much);
+        (if too_much == 0 { self.after + 1 } else { cut.entries[0].0 }, self.end)
+    }
 }
 
 /// Entries within a page's limits.
@@ -36,9 +96,10 @@ struct Cut {
 
 impl Cut {
     /// Whether an entry of `len` bytes has room; if not, the cut is full.
-    fn admits(&mut self, len: usize, (limit_entries, limit_bytes): (usize, usize)) -> bool {
+    fn admits(&mut self, len: usize, window: &Window) -> bool {
         let first = self.entries.is_empty();
-        self.full |= self.entries.len() >= limit_entries || (!first && self.bytes + len > limit_bytes);
+        let bytes = self.bytes.saturating_add(len);
+        self.full |= self.entries.len() >= window.limit_entries || (!first && bytes > window.gather_bytes());
         !self.full
     }
 
@@ -54,8 +115,8 @@ impl Partition {
         &mut self,
         header: &Header,
         chat: ChatId,
-        (user, after): (UserId, u64),
-        (limit_entries, limit_bytes): (u32, u32),
+        user: UserId,
+        wanted: Wanted,
         egress: &mut dyn Egress,
     ) {
         let reply = (header.reply, header.request_id);
@@ -67,33 +128,40 @@ impl Partition {
             return self.refuse_read(Class::Sync, reply, chat, ErrorCode::UnknownChat, egress);
         };
         let head = self.memory.chats.get(index).head.seq;
-        let limit_entries =
-            if limit_entries == 0 { PAGE_ENTRIES } else { limit_entries.min(PAGE_ENTRIES_MAX) } as usize;
-        let limit_bytes = limit_bytes as usize;
-        if after >= head {
+        let window = Window::of(wanted, head);
+        let after = window.after;
+        if after >= window.end {
             self.metrics.pages_memory.inc();
-            return send_page(egress, reply, chat, (after + 1, after), head, Vec::new());
+            return send_page(egress, reply, chat, (after.saturating_add(1), after), head, Vec::new());
         }
         let from_memory = self.memory.lowest(index, true).unwrap_or(head + 1);
         let mut newer = Cut::default();
         let start = after.max(from_memory - 1);
-        self.memory.entries_above(index, start, |seq, frame| {
-            let admitted = newer.admits(frame.len(), (limit_entries, limit_bytes));
-            if admitted {
-                newer.take(seq, Bytes::copy_from_slice(frame));
-            }
-            admitted
-        });
+        if start < window.end {
+            self.memory.entries_above(index, start, |seq, frame| {
+                let admitted = seq <= window.end && newer.admits(frame.len(), &window);
+                if admitted {
+                    newer.take(seq, Bytes::copy_from_slice(frame));
+                }
+                admitted
+            });
+        }
         if after + 1 >= from_memory {
             self.metrics.pages_memory.inc();
             if self.memory.lowest(index, false).is_none_or(|lowest| after + 1 < lowest) {
                 self.metrics.hot_tail_hits.inc();
             }
-            let last = if newer.full { newer.entries.last().map_or(after, |e| e.0) } else { head };
-            return send_page(egress, reply, chat, (after + 1, last), head, newer.entries);
+            let covers = window.covers(&mut newer);
+            return send_page(egress, reply, chat, covers, head, newer.entries);
         }
-        let page = PendingPage { reply, chat, after, head, limit_entries, limit_bytes, from_memory, newer };
-        let range = HistoryRange { after_seq: after, up_to_seq: from_memory - 1, limit_entries, limit_bytes };
+        let store_end = window.end.min(from_memory - 1);
+        let page = PendingPage { reply, chat, head, window, store_end, newer };
+        let range = HistoryRange {
+            after_seq: after,
+            up_to_seq: store_end,
+            limit_entries: window.limit_entries,
+            limit_bytes: window.gather_bytes(),
+        };
         if self.start_read(PendingRead::Page(Box::new(page)), ReadWork::History { chat, range }).is_none() {
             return self.refuse_read(Class::Sync, reply, chat, ErrorCode::Overloaded, egress);
         }
@@ -111,28 +179,29 @@ impl Partition {
             self.metrics.read_failures.inc();
             return self.refuse_read(Class::Sync, page.reply, page.chat, ErrorCode::StorageUnavailable, egress);
         };
+        let window = page.window;
         let mut cut = Cut::default();
-        let limits = (page.limit_entries, page.limit_bytes);
         for entry in stored {
-            debug_assert!(entry.seq > page.after && entry.seq < page.from_memory);
-            if !cut.admits(entry.frame.len(), limits) {
+            debug_assert!(entry.seq > window.after && entry.seq <= page.store_end);
+            if !cut.admits(entry.frame.len(), &window) {
                 break;
             }
             cut.take(entry.seq, entry.frame);
         }
-        // The store does not say why it stopped: at a limit, or because the rest has expired. The next page finds out.
-        cut.full |= cut.entries.last().is_some_and(|last| last.0 + 1 != page.from_memory);
+        // The store does not say why it stopped: at a limit, or because the rest has expired. The next page finds out. Of the
+        // newest it gave all there are: their number is the window's.
+        cut.full |= !window.newest && cut.entries.last().is_some_and(|last| last.0 != page.store_end);
         if !cut.full {
             for (seq, frame) in page.newer.entries {
-                if !cut.admits(frame.len(), limits) {
+                if !cut.admits(frame.len(), &window) {
                     break;
                 }
                 cut.take(seq, frame);
             }
             cut.full |= page.newer.full;
         }
-        let last = if cut.full { cut.entries.last().map_or(page.after, |e| e.0) } else { page.head };
-        send_page(egress, page.reply, page.chat, (page.after + 1, last), page.head, cut.entries);
+        let covers = window.covers(&mut cut);
+        send_page(egress, page.reply, page.chat, covers, page.head, cut.entries);
     }
 }
 

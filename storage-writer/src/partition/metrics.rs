@@ -173,7 +173,7 @@ impl StorageMetrics {
 
     /// How often `code` was answered.
     pub fn refused_count(&self, code: ErrorCode) -> u64 {
-        self.refused.get_or_create(&RefusalLabels { code: code.info().name }).get()
+        self.refused.get(&RefusalLabels { code: code.info().name }).map_or(0, |counter| counter.get())
     }
 
     /// Makes them visible in `registry`, under names that start with `storage_`.

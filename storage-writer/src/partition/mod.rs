@@ -28,7 +28,7 @@ use schema::errors::ErrorCode;
 use schema::timeuuid::Generator;
 
 use crate::journal::{Journal, Lsn, SegmentDone, WriteOutcome};
-use crate::owner::{Batch, MarkAnswer, Memory, Merges, Nudges, Parked, PendingMark, PendingPage, Refusals};
+use crate::owner::{Batch, MarkAnswer, Memory, Merges, Nudges, Parked, PendingMark, PendingPage, Refusals, Wanted};
 use crate::store::StoreError;
 
 pub use config::PartitionConfig;
@@ -119,8 +119,9 @@ impl Partition {
             Body::SyncRequest { user, device, before } => {
                 self.handle_sync(now, &header, (user, device), before, egress);
             }
-            Body::PageRequest { chat, user, after_seq, limit_entries, limit_bytes } => {
-                self.handle_page(&header, chat, (user, after_seq), (limit_entries, limit_bytes), egress);
+            Body::PageRequest { chat, user, after_seq, before_seq, newest, limit_entries, limit_bytes } => {
+                let wanted = Wanted { after: after_seq, before: before_seq, newest, limit_entries, limit_bytes };
+                self.handle_page(&header, chat, user, wanted, egress);
             }
             Body::SyncProbe { user, device, before, partition } => {
                 self.handle_probe(&header, (user, device), before, partition, egress);

@@ -1,4 +1,4 @@
-//! A GET over a socket, plain or in TLS.
+//! HTTP over a socket, plain or in TLS: what goes out is exactly what a test says.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -26,6 +26,41 @@ impl Answer {
     /// When it cannot be reached, takes too long, or does not answer in HTTP.
     pub fn get(address: SocketAddr, path: &str) -> std::io::Result<Self> {
         Self::ask(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())
+    }
+
+    /// A request with headers and a body; Host, Content-Length and Connection are added unless they are among `headers`.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn request(
+        address: SocketAddr,
+        (method, path): (&str, &str),
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<Self> {
+        let mut head = format!("{method} {path} HTTP/1.1\r\n");
+        let (host, length) = (address.to_string(), body.len().to_string());
+        let own = [("Host", host.as_str()), ("Connection", "close"), ("Content-Length", length.as_str())];
+        let given = |name: &str| headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+        for (name, value) in own.iter().filter(|(name, _)| !given(name)).chain(headers) {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        Self::ask(address, &[head.as_bytes(), body].concat())
+    }
+
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let fields = self.head.lines().filter_map(|line| line.split_once(':'));
+        fields.into_iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// Sends bytes and reads to the end, as an answer of HTTP; at most 10 s between bytes.

@@ -7,7 +7,8 @@ use fabric::time::{Clock as _, SystemClock};
 use gateway::auth::mint::PemPair;
 use gateway::auth::{KeyKind, Minter};
 use schema::ids::{DeviceId, UserId};
-use shardwire_tests::process::{Answer, Deadline, Native, Options, Server, Signal};
+use schema::wire::Body;
+use shardwire_tests::process::{Answer, Authority, Deadline, Native, Options, Server, Signal};
 
 /// A server with a JWKS file beside its configuration.
 struct Rig {
@@ -148,4 +149,43 @@ fn what_can_change_changes_what_cannot_is_named_and_a_mistake_changes_nothing() 
     let error = rig.reload().unwrap_err();
     assert!(error.contains("does not fall back to the development key"), "{error}");
     assert_eq!(upgrade(&rig.server, "chat.example"), 101, "as it was");
+}
+
+#[test]
+fn a_certificate_follows_another_half_a_pair_does_not_and_sessions_stay() {
+    let (before, after) = (Authority::new("before"), Authority::new("after"));
+    let files = before.issue("server", |_| {});
+    let next = after.issue("server", |_| {});
+    let [certificate, key] = files.each_ref().map(|file| file.display().to_string());
+    let arguments = ["--tls-cert", &certificate, "--tls-key", &key].map(str::to_owned).to_vec();
+    let mut server = Server::start(Options { arguments, authority: Some(before.file()), ..Options::default() });
+    let login = |server: &Server, device, authority: &Authority| {
+        Native::login_tls(server.native(), &authority.file(), &server.token(7, device))
+    };
+    let mut session = login(&server, 1, &before).unwrap();
+
+    std::fs::copy(&next[0], &files[0]).unwrap();
+    let output = server.cli("reload", &[]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && error.contains("nothing is reloaded"),
+        "a certificate without its key: {error}"
+    );
+    assert!(login(&server, 2, &before).is_ok(), "as it was");
+
+    std::fs::copy(&next[1], &files[1]).unwrap();
+    let output = server.cli("reload", &[]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(login(&server, 3, &after).is_ok() && login(&server, 4, &before).is_err());
+    session.send("m1", UserId::new(8).unwrap(), b"over the old one").unwrap();
+
+    // And a stop says goodbye through TLS as it does without.
+    server.signal(Signal::TERM);
+    let mut kinds = Vec::new();
+    while let Some(got) = session.next(30).expect("a clean end") {
+        kinds.push(got.kind());
+    }
+    assert_eq!(kinds.last(), Some(&Body::Goodbye));
+    drop(session);
+    server.wait_for_the_end();
 }

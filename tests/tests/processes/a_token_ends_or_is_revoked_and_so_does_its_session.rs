@@ -31,7 +31,7 @@ fn words(text: &str) -> Vec<String> {
 #[test]
 fn a_session_ends_when_its_token_does() {
     let server = Server::start(Options::default());
-    let output = server.cli("token", &words("--user 7 --device 1 --ttl 3s"));
+    let output = server.cli("token", &words("--user 7 --device 1 --ttl 6s"));
     let token = String::from_utf8(output.stdout).unwrap();
     let mut stays = Native::login(server.native(), &server.token(8, 1)).unwrap();
     let mut session = Native::login(server.native(), token.trim_end()).unwrap();

@@ -17,6 +17,7 @@ mod bad_input_hurts_only_its_sender;
 mod every_listener_speaks_tls;
 mod independent_clients_chat;
 mod remote_workers_share_a_run;
+mod rest_sends_and_reads_what_sessions_do;
 mod the_command_line_keeps_its_promises;
 mod the_doctor_says_what_a_host_lacks;
 mod two_people_chat_in_terminals;

@@ -149,7 +149,7 @@ fn core(now: Now) -> ShardCore {
     };
     let ports = lanes(&node, entropy.next_u64() | 1).expect("eventfds");
     let auth: Arc<dyn TokenVerifier> = Arc::new(Numbers);
-    let parts =
+    let (parts, _) =
         assemble(&node, opened.partitions, ports, &auth, &mut entropy, &Board::default(), &mut Registry::default());
     parts.into_iter().next().expect("one shard").into_core()
 }

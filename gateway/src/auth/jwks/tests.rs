@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use proptest::prelude::*;
 use schema::ids::{DeviceId, UserId};
 
 use super::*;
@@ -117,4 +118,25 @@ fn a_set_with_one_damaged_key_is_refused_whole_and_the_key_named() {
     }
     let error = keys(&[whole.clone(), whole]).expect_err("twice the same").to_string();
     assert!(error.contains("jwks.json: key 2 (\"good\")"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn any_file_is_a_set_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(read(&bytes).is_err());
+        let body = base64::engine::general_purpose::STANDARD.encode(&bytes);
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n");
+        prop_assert!(rsa::public(pem.as_bytes()).is_none());
+    }
+
+    #[test]
+    fn a_set_cut_or_changed_anywhere_is_refused_or_its_keys_are_whole(at in any::<proptest::sample::Index>(), byte in any::<u8>()) {
+        let mut set = format!(r#"{{"keys":[{}]}}"#, rsa_jwk("a")).into_bytes();
+        let at = at.index(set.len());
+        prop_assert!(read(&set[..at]).is_err());
+        set[at] = byte;
+        if let Ok(keys) = read(&set) {
+            prop_assert_eq!(keys.len(), 1);
+        }
+    }
 }

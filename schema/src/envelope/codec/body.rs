@@ -56,7 +56,7 @@ fn encode_to_owner(fbb: &mut Builder, body: &Body) -> Union {
                 }
             )
         }
-        Body::PageRequest { chat, user, after_seq, limit_entries, limit_bytes } => {
+        Body::PageRequest { chat, user, after_seq, before_seq, newest, limit_entries, limit_bytes } => {
             union!(
                 fbb,
                 PageRequest,
@@ -66,6 +66,8 @@ fn encode_to_owner(fbb: &mut Builder, body: &Body) -> Union {
                     after_seq: *after_seq,
                     limit_entries: *limit_entries,
                     limit_bytes: *limit_bytes,
+                    before_seq: *before_seq,
+                    newest: *newest,
                 }
             )
         }
@@ -284,6 +286,8 @@ fn decode_to_owner(bytes: &Bytes, root: &link::Envelope<'_>) -> Result<Body, Env
                 chat: ChatId(b.chat().0),
                 user: user(b.user())?,
                 after_seq: b.after_seq(),
+                before_seq: b.before_seq(),
+                newest: b.newest(),
                 limit_entries: b.limit_entries(),
                 limit_bytes: b.limit_bytes(),
             }

@@ -129,6 +129,8 @@ fn a_body() -> impl Strategy<Value = Body> {
             chat: ChatId(chat),
             user,
             after_seq: n.0,
+            before_seq: n.1,
+            newest: n.2 % 2 == 0,
             limit_entries: n.3,
             limit_bytes: n.4
         }),

@@ -133,8 +133,10 @@ impl Model {
     }
 }
 
-fn page(world: &mut World, chat: ChatId, user: UserId, after_seq: u64, limit: u32) {
-    let body = Body::PageRequest { chat, user, after_seq, limit_entries: limit, limit_bytes: 4_000 };
+fn page(world: &mut World, chat: ChatId, user: UserId, (after_seq, before_seq): (u64, u64), limit: u32) {
+    let newest = before_seq % 2 == 1;
+    let body =
+        Body::PageRequest { chat, user, after_seq, before_seq, newest, limit_entries: limit, limit_bytes: 4_000 };
     world.chat(chat, Address { incarnation: 9, ..Address::default() }, body);
 }
 
@@ -162,7 +164,8 @@ fn step(world: &mut World, model: &mut Model) {
         }
         78..86 => {
             let (after, limit) = (world.random(30), 1 + world.random(20) as u32);
-            page(world, chat, from, after, limit);
+            let before = if world.random(2) == 0 { 0 } else { world.random(40) };
+            page(world, chat, from, (after, before), limit);
         }
         86..90 => {
             let account = ChatId::account(from);
@@ -226,7 +229,7 @@ fn audit(world: &mut World, model: &mut Model) {
         let mut after = 0;
         let mut keys = Vec::new();
         loop {
-            page(world, chat, member, after, 7);
+            page(world, chat, member, (after, 0), 7);
             world.settle();
             let (covers, head_seq, entries) = world
                 .out

@@ -96,7 +96,9 @@ impl Server {
         };
         let ports = lanes(&node, entropy.next_u64() | 1).expect("eventfds");
         let auth: Arc<dyn TokenVerifier> = Arc::new(SimTokens);
-        let parts = assemble(&node, opened.partitions, ports, &auth, &mut entropy, &Board::default(), &mut registry);
+        let board = Board::default();
+        // HTTP needs a runtime of its own; its port stays unused here.
+        let (parts, _) = assemble(&node, opened.partitions, ports, &auth, &mut entropy, &board, &mut registry);
         let due_ns = env.ns();
         let shard = |parts: ShardParts| ShardSim {
             waker: parts.waker(),

@@ -1,0 +1,11 @@
+//! HTTP as a gateway shard without sockets: requests become envelopes, answers find their request again.
+//!
+//! [`Desk`] is sans-IO and knows nothing of HTTP's text; whoever serves it brings requests and carries answers away. What
+//! must stay true: requests in flight are bounded, each is answered or given up at its deadline, a send takes a credit of
+//! its owner's partition as any session's does, and no owner's memory is touched from here.
+
+mod desk;
+#[cfg(test)]
+mod tests;
+
+pub use desk::{Answer, Desk, DeskConfig, DeskMetrics, PageAsk, Post, Refusal};

@@ -1,0 +1,203 @@
+//! The desk: bounds, deadlines, credits, and whose answer is whose.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fabric::tier::Egress;
+use fabric::time::Now;
+use schema::envelope::{Address, Body, Class, Envelope};
+use schema::errors::ErrorCode;
+use schema::ids::{ChatId, DeviceId, MessageId, Slot, UserId};
+
+use super::{Answer, Desk, DeskConfig, DeskMetrics, PageAsk, Post, Refusal};
+use crate::auth::Identity;
+use crate::rates::UserRates;
+
+#[derive(Default)]
+struct Owners(Vec<Envelope>);
+
+impl Egress for Owners {
+    fn to_owner(&mut self, slot: Slot, envelope: Envelope) {
+        assert_eq!(slot, envelope.header.slot);
+        self.0.push(envelope);
+    }
+    fn to_partition(&mut self, _: u16, _: Envelope) {
+        unreachable!("a gateway knows no partitions");
+    }
+    fn to_router(&mut self, _: UserId, _: Envelope) {
+        unreachable!("HTTP registers nobody");
+    }
+    fn to_gateway(&mut self, _: Address, _: Envelope) {
+        unreachable!("nothing goes to sessions");
+    }
+    fn to_all_gateways(&mut self, _: Envelope) {
+        unreachable!("nothing goes to sessions");
+    }
+}
+
+fn user(id: u64) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+fn at(ms: u64) -> Now {
+    Now { mono_ns: ms * 1_000_000, wall_ticks: 0 }
+}
+
+fn desk(in_flight: u32, credits: u32) -> Desk<u32> {
+    let config = DeskConfig {
+        shard: 4,
+        incarnation: 77,
+        partitions: 2,
+        credits_per_partition: credits,
+        in_flight,
+        deadline_ms: 5_000,
+        frame_limit_bytes: 1_024,
+    };
+    Desk::new(config, Arc::new(UserRates::new(0, 0, 1)), DeskMetrics::default())
+}
+
+fn post<'a>(body: &'a [u8], id: &'a [u8]) -> Post<'a> {
+    let from = Identity::of(user(7), DeviceId(1));
+    Post { from, to: user(9), body, client_msg_id: id, retry: true }
+}
+
+fn page() -> PageAsk {
+    let chat = ChatId::direct(user(7), user(9));
+    let (after_seq, before_seq, newest) = (0, 0, true);
+    PageAsk { user: user(7), chat, after_seq, before_seq, newest, limit_entries: 50, limit_bytes: 1 << 20 }
+}
+
+fn refusal(code: ErrorCode) -> Refusal {
+    code.into()
+}
+
+fn sent(asked: &Envelope) -> Envelope {
+    let Body::Send { frame, chat, .. } = &asked.body else { panic!("{asked:?}") };
+    let client_msg_id = frame.share(frame.root().body_as_send().unwrap().client_msg_id().unwrap().bytes());
+    let body = Body::Sent { client_msg_id, chat: *chat, message: MessageId([3; 16]), seq: 5, timestamp_ms: 6 };
+    Envelope::new(Class::Ack, body).reply_to(asked.header.reply)
+}
+
+fn refused(asked: &Envelope, code: ErrorCode) -> Envelope {
+    let (client_msg_id, chat) = match &asked.body {
+        Body::Send { chat, .. } => (Bytes::from_static(b"id"), *chat),
+        Body::PageRequest { chat, .. } => (Bytes::new(), *chat),
+        other => panic!("{other:?}"),
+    };
+    let body = Body::Refused { client_msg_id, chat, code, retry_after_ms: 250 };
+    Envelope::new(Class::Ack, body).reply_to(asked.header.reply)
+}
+
+#[test]
+fn an_answer_finds_the_request_it_is_for() {
+    let (mut desk, mut owners) = (desk(10, 10), Owners::default());
+    desk.post(at(0), &post(b"hello", b"a"), 1, &mut owners).unwrap();
+    desk.page(at(0), page(), 2, &mut owners).unwrap();
+    desk.post(at(0), &post(b"again", b"b"), 3, &mut owners).unwrap();
+    let [first, asked, second] = &owners.0[..] else { panic!("{owners:?}", owners = owners.0) };
+    let Body::Send { frame, retry: true, to: Some(to), .. } = &first.body else { panic!("{first:?}") };
+    assert_eq!((*to, frame.root().body_as_send().unwrap().body().unwrap().bytes()), (user(9), &b"hello"[..]));
+    assert!(matches!(asked.body, Body::PageRequest { newest: true, limit_entries: 50, .. }));
+    assert_eq!(first.header.deadline_ns, 5_000_000_000);
+    let (second, asked, first) = (sent(second), refused(asked, ErrorCode::UnknownChat), sent(first));
+    let mut none = Owners::default();
+    let chat = ChatId::direct(user(7), user(9));
+    let answer = Answer::Sent { chat, message: MessageId([3; 16]), seq: 5, timestamp_ms: 6 };
+    assert_eq!(desk.handle(second, &mut none), Some((3, Ok(answer.clone()))));
+    let unknown = Refusal { code: ErrorCode::UnknownChat, retry_after_ms: 250 };
+    assert_eq!(desk.handle(asked, &mut none), Some((2, Err(unknown))));
+    assert_eq!(desk.handle(first.clone(), &mut none), Some((1, Ok(answer))));
+    assert_eq!((desk.in_flight(), none.0.len()), (0, 0));
+    // A place that is used again is another request's.
+    desk.page(at(1), page(), 9, &mut owners).unwrap();
+    let mut again = first;
+    again.body = Body::Page { chat, covers_first: 1, covers_last: 0, head_seq: 0, entries: Vec::new() };
+    assert_eq!(desk.handle(again, &mut none), None);
+    assert_eq!((desk.metrics().late.get(), desk.in_flight()), (1, 1));
+}
+
+#[test]
+fn requests_in_flight_are_bounded() {
+    let (mut desk, mut owners) = (desk(3, 2), Owners::default());
+    desk.post(at(0), &post(b"x", b"a"), 1, &mut owners).unwrap();
+    desk.post(at(0), &post(b"x", b"b"), 2, &mut owners).unwrap();
+    assert_eq!(desk.post(at(0), &post(b"x", b"c"), 3, &mut owners), Err(refusal(ErrorCode::Overloaded)));
+    assert_eq!(desk.metrics().refused_no_credit.get(), 1);
+    desk.page(at(0), page(), 4, &mut owners).unwrap();
+    assert_eq!(desk.page(at(0), page(), 5, &mut owners), Err(refusal(ErrorCode::Overloaded)));
+    assert_eq!((desk.metrics().refused_full.get(), owners.0.len()), (1, 3));
+    let answer = sent(&owners.0[0]);
+    assert!(desk.handle(answer, &mut owners).is_some());
+    desk.post(at(0), &post(b"x", b"c"), 6, &mut owners).unwrap();
+}
+
+#[test]
+fn what_is_not_answered_in_time_is_given_up_and_its_credit_comes_back_later() {
+    let (mut desk, mut owners) = (desk(10, 1), Owners::default());
+    desk.post(at(0), &post(b"x", b"a"), 1, &mut owners).unwrap();
+    desk.page(at(1_000), page(), 2, &mut owners).unwrap();
+    assert_eq!(desk.next_deadline_ns(), Some(5_000_000_000));
+    assert_eq!(desk.expire(at(4_999)), []);
+    assert_eq!(desk.expire(at(5_000)), [(1, refusal(ErrorCode::Overloaded))]);
+    assert_eq!(desk.next_deadline_ns(), Some(6_000_000_000));
+    assert_eq!(desk.post(at(5_000), &post(b"x", b"a"), 3, &mut owners), Err(refusal(ErrorCode::Overloaded)));
+    let late = sent(&owners.0[0]);
+    assert_eq!(desk.handle(late, &mut owners), None);
+    assert_eq!((desk.metrics().late.get(), desk.metrics().expired.get()), (1, 1));
+    desk.post(at(5_001), &post(b"x", b"a"), 4, &mut owners).unwrap();
+    assert_eq!(desk.expire(at(60_000)).len(), 2);
+    assert_eq!((desk.next_deadline_ns(), desk.in_flight()), (None, 0));
+}
+
+#[test]
+fn an_owner_forgets_what_it_refused() {
+    let (mut desk, mut owners) = (desk(10, 1), Owners::default());
+    for (code, told) in [(ErrorCode::StorageUnavailable, 1), (ErrorCode::InvalidField, 0)] {
+        desk.post(at(0), &post(b"x", b"a"), 1, &mut owners).unwrap();
+        let answer = refused(&owners.0.pop().unwrap(), code);
+        let reply = answer.header.reply;
+        let got = desk.handle(answer, &mut owners);
+        assert_eq!(got, Some((1, Err(Refusal { code, retry_after_ms: 250 }))));
+        assert_eq!(owners.0.len(), told, "{code}");
+        if let Some(Envelope { header, body }) = owners.0.pop() {
+            assert_eq!((header.reply, body), (reply, Body::ForgetRefusals { chat: ChatId::direct(user(7), user(9)) }));
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_a_message_is_refused_here() {
+    let (mut desk, mut owners) = (desk(10, 1), Owners::default());
+    let mut post = |body: &[u8], id: &[u8]| desk.post(at(0), &post(body, id), 1, &mut owners);
+    assert_eq!(post(b"x", b""), Err(refusal(ErrorCode::InvalidClientMsgId)));
+    assert_eq!(post(b"x", &[b'x'; 65]), Err(refusal(ErrorCode::InvalidClientMsgId)));
+    assert_eq!(post(&[b'x'; 1_024], b"id"), Err(refusal(ErrorCode::FrameTooLarge)));
+    assert_eq!(post(&[b'x'; 2_000], b"id"), Err(refusal(ErrorCode::FrameTooLarge)));
+    assert_eq!(post(&[b'x'; 800], &[b'x'; 64]), Ok(()));
+}
+
+#[test]
+fn a_user_is_held_to_one_rate_with_their_sessions() {
+    let config = DeskConfig { in_flight: 100, ..desk(1, 100).config().clone() };
+    let rates = Arc::new(UserRates::new(10, 2, 1));
+    let mut desk = Desk::new(config, Arc::clone(&rates), DeskMetrics::default());
+    let mut owners = Owners::default();
+    rates.take(&rates.of(user(7), 0), 0).unwrap();
+    desk.post(at(0), &post(b"x", b"a"), 1, &mut owners).unwrap();
+    let refused = desk.post(at(0), &post(b"x", b"b"), 2, &mut owners).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::RateLimited);
+    assert!((1..=100).contains(&refused.retry_after_ms), "{refused:?}");
+}
+
+#[test]
+fn strangers_mail_is_counted_and_dropped() {
+    let (mut desk, mut owners) = (desk(10, 1), Owners::default());
+    desk.page(at(0), page(), 1, &mut owners).unwrap();
+    let mut other = refused(&owners.0[0], ErrorCode::UnknownChat);
+    other.header.reply.incarnation += 1;
+    assert_eq!(desk.handle(other, &mut owners), None);
+    let mut unfit = refused(&owners.0[0], ErrorCode::UnknownChat);
+    unfit.body = Body::Registered { epoch: 1 };
+    assert_eq!(desk.handle(unfit, &mut owners), None);
+    assert_eq!((desk.metrics().foreign.get(), desk.in_flight()), (2, 1));
+}
