@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use schema::ids::{DeviceId, UserId};
 
-use crate::config::Layer;
+use crate::config::{self, Config, ConfigError, Layer};
 
 /// A sharded, durable messaging backend.
 ///
@@ -104,15 +104,40 @@ impl ServeArgs {
     }
 }
 
-/// Options of `shardwire token`.
+/// Options that say which server's settings hold.
 #[derive(Debug, Args)]
-pub struct TokenArgs {
-    /// Data folder whose development key signs [default: ./shardwire-data]
+pub struct ServerArgs {
+    /// Data folder of the server, made already or not [default: ./shardwire-data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Configuration file of the server
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    /// The options given, as a configuration layer.
+    pub fn layer(&self) -> Layer {
+        let mut layer = <Layer as confique::Layer>::empty();
+        layer.server.data = self.data.clone();
+        layer
+    }
+
+    /// The server's configuration. Blocks.
+    ///
+    /// # Errors
+    /// What [`config::load`] says of the file.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        config::load(self.config.as_deref(), self.layer())
+    }
+}
+
+/// Options of `shardwire token`.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// Whose settings hold.
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// User id, a decimal number from 1
     #[arg(long, value_name = "U")]
     pub user: UserId,
@@ -130,12 +155,9 @@ pub struct TokenArgs {
 /// Options of `shardwire revoke`.
 #[derive(Debug, Args)]
 pub struct RevokeArgs {
-    /// Data folder of the server [default: ./shardwire-data]
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// Configuration file of the server
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// Whose settings hold.
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// User id, a decimal number from 1
     #[arg(long, value_name = "U")]
     pub user: UserId,
@@ -168,12 +190,9 @@ pub struct ChatArgs {
     /// Speak TLS, and trust the authorities in this PEM file instead of this host's
     #[arg(long, value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
-    /// Data folder whose development key signs [default: ./shardwire-data]
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// Configuration file of the server
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// Whose settings hold.
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// Folder for unsent messages and positions [default: in the state folder, by server, user and device]
     #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
@@ -204,12 +223,9 @@ pub struct ManArgs {
 /// Options of `shardwire status` and `shardwire reload`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Data folder of the server [default: ./shardwire-data]
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// Configuration file of the server
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// Whose settings hold.
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// Print JSON instead of text
     #[arg(long)]
     pub json: bool,
@@ -221,12 +237,9 @@ pub struct DoctorArgs {
     /// Connections the host is to hold at once
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub connections: u64,
-    /// Data folder of the server, made already or not [default: ./shardwire-data]
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// Configuration file of the server
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// Whose settings hold.
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// Connection threads the connections are spread over [default: one a core]
     #[arg(long, value_name = "N")]
     pub shards: Option<u16>,
@@ -238,17 +251,10 @@ pub struct DoctorArgs {
 impl DoctorArgs {
     /// The options given, as a configuration layer.
     pub fn layer(&self) -> Layer {
-        let mut layer = data_layer(self.data.as_ref());
+        let mut layer = self.server.layer();
         layer.server.shards = self.shards;
         layer
     }
-}
-
-/// A layer that sets the data folder only.
-pub fn data_layer(data: Option<&PathBuf>) -> Layer {
-    let mut layer = <Layer as confique::Layer>::empty();
-    layer.server.data = data.cloned();
-    layer
 }
 
 fn parse_ttl(text: &str) -> Result<Duration, String> {

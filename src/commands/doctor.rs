@@ -24,7 +24,7 @@ const WRONG_USE: u8 = 2;
 /// # Errors
 /// When stdout cannot be written to.
 pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
-    let config = match config::load(args.config.as_deref(), args.layer()) {
+    let config = match config::load(args.server.config.as_deref(), args.layer()) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("Error: {:?}", miette::Report::from(error));

@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use miette::{IntoDiagnostic, Result};
 
 use crate::admin;
-use crate::cli::{StatusArgs, data_layer};
-use crate::config;
+use crate::cli::StatusArgs;
 use crate::reload::{Changed, Reloaded};
 
 /// Prints on stdout what changed and what waits for a restart.
@@ -14,7 +13,7 @@ use crate::reload::{Changed, Reloaded};
 /// # Errors
 /// When no server answers, or when it could not take the configuration: then it goes on as it was.
 pub fn run(args: &StatusArgs) -> Result<()> {
-    let config = config::load(args.config.as_deref(), data_layer(args.data.as_ref()))?;
+    let config = args.server.load()?;
     let reloaded: Reloaded = admin::ask(&config.server.data, "reload")?;
     if args.json {
         return super::token::print(&format!("{}\n", serde_json::to_string_pretty(&reloaded).into_diagnostic()?));

@@ -4,15 +4,14 @@ use gateway::auth::revoked::Revocation;
 use miette::Result;
 
 use crate::admin;
-use crate::cli::{RevokeArgs, data_layer};
-use crate::config;
+use crate::cli::RevokeArgs;
 
 /// Revokes, and says on stdout what is refused from now on.
 ///
 /// # Errors
 /// When no server answers, or when it could not write the revocation down: then nothing is revoked.
 pub fn run(args: &RevokeArgs) -> Result<()> {
-    let config = config::load(args.config.as_deref(), data_layer(args.data.as_ref()))?;
+    let config = args.server.load()?;
     let request = match args.device {
         Some(device) => format!("revoke {} {}", args.user, device.0),
         None => format!("revoke {}", args.user),

@@ -6,8 +6,7 @@ use gateway::auth::revoked::Revocation;
 use miette::{IntoDiagnostic, Result};
 
 use crate::admin;
-use crate::cli::{StatusArgs, data_layer};
-use crate::config;
+use crate::cli::StatusArgs;
 use crate::status::Status;
 
 /// Prints the status on stdout.
@@ -15,7 +14,7 @@ use crate::status::Status;
 /// # Errors
 /// When no server answers.
 pub fn run(args: &StatusArgs) -> Result<()> {
-    let config = config::load(args.config.as_deref(), data_layer(args.data.as_ref()))?;
+    let config = args.server.load()?;
     let status = admin::ask_status(&config.server.data)?;
     if args.json {
         return super::token::print(&format!("{}\n", serde_json::to_string_pretty(&status).into_diagnostic()?));

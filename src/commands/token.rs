@@ -5,15 +5,15 @@ use std::io::Write as _;
 use fabric::time::{Clock as _, SystemClock};
 use miette::{IntoDiagnostic, Result, WrapErr};
 
-use crate::cli::{TokenArgs, data_layer};
-use crate::{auth, config};
+use crate::auth;
+use crate::cli::TokenArgs;
 
 /// Prints the token on stdout.
 ///
 /// # Errors
 /// When the configuration or its key cannot be used.
 pub fn run(args: &TokenArgs) -> Result<()> {
-    let config = config::load(args.config.as_deref(), data_layer(args.data.as_ref()))?;
+    let config = args.server.load()?;
     let minter = auth::minter(&config)?.for_admins(args.admin);
     let token = minter.mint(args.user, args.device, SystemClock.now().wall_ms(), args.ttl);
     print(&format!("{}\n", token.into_diagnostic()?))

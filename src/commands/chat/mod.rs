@@ -22,8 +22,8 @@ use schema::encode::SendTarget;
 use schema::ids::UserId;
 
 use self::talk::{Change, Talk};
-use crate::cli::{ChatArgs, data_layer};
-use crate::{auth, config};
+use crate::auth;
+use crate::cli::ChatArgs;
 
 /// How long the first session may take.
 const CONNECT_TIMEOUT_MS: u64 = 10_000;
@@ -56,7 +56,7 @@ async fn chat(args: &ChatArgs) -> Result<()> {
 }
 
 async fn connect(args: &ChatArgs) -> Result<Client> {
-    let config = config::load(args.config.as_deref(), data_layer(args.data.as_ref()))?;
+    let config = args.server.load()?;
     let address = args.address.clone().unwrap_or_else(|| config.server.native.to_string());
     let mut builder = Client::builder().connect_timeout_ms(CONNECT_TIMEOUT_MS);
     builder = builder.config(ClientConfig {

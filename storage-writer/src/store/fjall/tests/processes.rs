@@ -91,7 +91,8 @@ fn a_store_out_of_room_refuses_and_recovers() {
         };
         assert!(refused.is_transient(), "{refused}");
         assert_eq!(all(&store, chat(1)).len() as u64, taken);
-        assert!(store.stats().reopened >= 2, "{:?}", store.stats());
+        // At the change after the first refusal. Whether a merge failed before the last one did is the scheduler's choice.
+        assert!(store.stats().reopened >= 1, "{:?}", store.stats());
         println!("\ntaken {taken}");
         return;
     }
