@@ -105,7 +105,6 @@ pub const REQUIRED: &[&str] = &[
     "storage_read_failures",
     "storage_refused.after_refused",
     "storage_refused.clock_behind",
-    "storage_refused.going_away",
     "storage_refused.overloaded",
     "storage_refused.storage_unavailable",
     "storage_segment_failures",
