@@ -3,7 +3,7 @@
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic};
-use rustls::{CommonState, HandshakeKind};
+use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 
 use super::ClientSession;
 
@@ -113,6 +113,12 @@ impl<S: Side> Session<S> {
     /// The peer said that nothing follows: the stream's end, when it comes, is no truncation.
     pub const fn has_ended(&self) -> bool {
         self.ended
+    }
+
+    /// Whether what [`Self::receive`] gave to send at the handshake's end may wait for the first output: TLS 1.3 leaves only
+    /// session tickets then, which no client waits for; in 1.2 it is what ends the handshake.
+    pub fn may_wait(&self) -> bool {
+        self.side.protocol_version() == Some(ProtocolVersion::TLSv1_3)
     }
 
     /// Whether the handshake took up an earlier session.

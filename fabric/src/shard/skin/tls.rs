@@ -131,7 +131,8 @@ impl<C: Core + 'static> Skin<C> {
             }
             return self.read_ended(conn);
         }
-        if heard.opened || !live.waiting.is_empty() {
+        // A ticket leaves with the first output: a send of its own would cost as much as that.
+        if !live.waiting.is_empty() && !(heard.opened && live.session.may_wait()) {
             self.list(conn);
         }
     }
