@@ -37,7 +37,7 @@ enum Place {
 
 struct Live {
     session: ServerSession,
-    /// Records of the handshake, or of its end, that the next flush sends.
+    /// Records of the handshake, or of its end, that the next flush sends; a ticket waits for one that has output.
     waiting: Vec<u8>,
 }
 
@@ -132,7 +132,8 @@ impl<C: Core + 'static> Skin<C> {
             return self.read_ended(conn);
         }
         // A ticket leaves with the first output: a send of its own would cost as much as that.
-        if !live.waiting.is_empty() && !(heard.opened && live.session.may_wait()) {
+        let may_wait = heard.opened && live.session.may_wait();
+        if !may_wait && !live.waiting.is_empty() {
             self.list(conn);
         }
     }
