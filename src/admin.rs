@@ -15,7 +15,6 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::operator::Operator;
 use crate::state::ServerState;
-use crate::status::Status;
 
 /// The socket's name in the data folder.
 pub const SOCKET_FILE: &str = "admin.sock";
@@ -116,14 +115,6 @@ pub enum AskError {
         /// What was wrong.
         detail: String,
     },
-}
-
-/// Asks a running server for its status. Blocks, at most 5 s.
-///
-/// # Errors
-/// [`AskError`].
-pub fn ask_status(folder: &Path) -> Result<Status, AskError> {
-    ask(folder, "status")
 }
 
 /// Has a running server do what the one-line `request` says. Blocks, at most 5 s.

@@ -5,12 +5,10 @@
     python docs/examples/native.py --user 7 --to 9 hello there  sends, then prints what comes
 
 It comes back by itself when the server goes away, and sends again what has no answer, under its old client_msg_id: nothing is
-lost and nothing doubled. `swc1.py` (cuts and verifies frames) and `generated.py` (runs flatc) beside it may be copied.
+lost and nothing doubled. `frames.py` (writes and reads frames), `swc1.py` (cuts and verifies them) and `generated.py` (runs flatc) beside it may be copied.
 """
 
 import argparse
-import importlib
-import pathlib
 import random
 import select
 import socket
@@ -19,26 +17,13 @@ import sys
 import time
 import uuid
 
-import flatbuffers
-
 import swc1
-from generated import generated
+from frames import frame, id_of, octets, opened
 
-SCHEMA = pathlib.Path(__file__).resolve().parents[2] / "schema" / "fbs" / "client.fbs"
 PING_S = 20
 NEVER = 0  # an error's `retry`: it will not work
 DELIVERED, READ = 0, 1
 WORDS = {DELIVERED: "delivered", READ: "read"}
-
-sys.path.insert(0, str(generated(SCHEMA)))
-
-
-def module(name):
-    return importlib.import_module(f"shardwire.client.{name}")
-
-
-KINDS = {name: number for name, number in vars(module("Body").Body).items() if not name.startswith("_")}
-NAMES = {number: name for name, number in KINDS.items()}
 
 
 class Gone(Exception):
@@ -47,36 +32,6 @@ class Gone(Exception):
     def __init__(self, why, wait_s=0.5):
         super().__init__(why)
         self.wait_s = wait_s
-
-
-def frame(kind, **fields):
-    """One frame. bytes become [ubyte], tuples of 16 numbers UUIDs."""
-    builder = flatbuffers.Builder(256)
-    vectors = {name: builder.CreateByteVector(value) for name, value in fields.items() if isinstance(value, bytes)}
-    table = module(kind)
-    table.Start(builder)
-    for name, value in fields.items():
-        add = getattr(table, "Add" + "".join(part.capitalize() for part in name.split("_")))
-        if isinstance(value, tuple):
-            value = module("Uuid").CreateUuid(builder, value)
-        add(builder, vectors.get(name, value))
-    body = table.End(builder)
-    root = module("Frame")
-    root.Start(builder)
-    root.AddBodyType(builder, KINDS[kind])
-    root.AddBody(builder, body)
-    builder.FinishSizePrefixed(root.End(builder), file_identifier=swc1.IDENTIFIER)
-    return bytes(builder.Output())
-
-
-def octets(table, field):
-    """A [ubyte] field."""
-    item, length = getattr(table, field), getattr(table, field + "Length")
-    return bytes(item(i) for i in range(length()))
-
-
-def id_of(struct):
-    return tuple(struct.Bytes(i) for i in range(16))
 
 
 class Connection:
@@ -104,14 +59,10 @@ class Connection:
             length = swc1.frame_length(self.input)
             if length is not None and length <= len(self.input):
                 data, self.input = self.input[:length], self.input[length:]
-                # Nothing is read from a frame that has not been verified.
-                kind = swc1.verify(data, from_server=True)
-                if kind not in NAMES:
-                    continue
-                body = module("Frame").Frame.GetRootAs(data, swc1.PREFIX_BYTES).Body()
-                table = getattr(module(NAMES[kind]), NAMES[kind])()
-                table.Init(body.Bytes, body.Pos)
-                return NAMES[kind], table
+                heard = opened(data)
+                if heard:
+                    return heard
+                continue
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self.socket], [], [], left)[0]:
                 return None

@@ -2,7 +2,7 @@
 
 mod toy;
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use fabric::disk::Block;
 use fabric::shard::{Driver, DriverChoice, Options, ShardContext, ShardSpec, Shards, spawn_shards};
 use fabric::wake::Waker;
-use toy::{DRIVERS, Toy};
+use toy::{DRIVERS, Talk, Toy};
 
 /// A folder that is removed at the end, on the disk that holds the build (a memory file system may refuse O_DIRECT).
 struct Folder(PathBuf);
@@ -33,27 +33,8 @@ fn start(driver: DriverChoice, shards: u16, journal: Option<&Path>) -> Shards {
     toy::start(driver, shards, journal, None)
 }
 
-struct Talk(BufReader<TcpStream>);
-
-impl Talk {
-    fn to(shards: &Shards) -> Self {
-        Self(BufReader::new(TcpStream::connect(shards.addresses()[0].1).unwrap()))
-    }
-
-    fn tell(&mut self, text: &str) {
-        self.0.get_mut().write_all(text.as_bytes()).unwrap();
-    }
-
-    fn hear(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
-    }
-
-    fn ask(&mut self, text: &str) -> String {
-        self.tell(&format!("{text}\n"));
-        self.hear()
-    }
+fn talk(shards: &Shards) -> Talk<TcpStream> {
+    Talk::over(TcpStream::connect(shards.addresses()[0].1).unwrap())
 }
 
 #[test]
@@ -68,7 +49,7 @@ fn the_driver_in_use_is_reported() {
 fn many_connections_are_echoed_on_every_driver() {
     for driver in DRIVERS {
         let shards = start(driver, 2, None);
-        let mut talks: Vec<Talk> = (0..200).map(|_| Talk::to(&shards)).collect();
+        let mut talks: Vec<Talk<_>> = (0..200).map(|_| talk(&shards)).collect();
         let mut seen = [false; 2];
         for talk in &mut talks {
             seen[talk.ask("shard").parse::<usize>().unwrap()] = true;
@@ -93,7 +74,7 @@ fn many_connections_are_echoed_on_every_driver() {
 fn a_paused_connection_is_not_read_until_it_is_resumed() {
     for driver in DRIVERS {
         let shards = start(driver, 1, None);
-        let (mut paused, mut other) = (Talk::to(&shards), Talk::to(&shards));
+        let (mut paused, mut other) = (talk(&shards), talk(&shards));
         assert_eq!(paused.ask("pause"), "paused");
         paused.tell("echo later\n");
         assert_eq!(other.ask("echo now"), "now");
@@ -107,7 +88,7 @@ fn a_paused_connection_is_not_read_until_it_is_resumed() {
 fn a_closed_connection_gets_all_its_output_first() {
     for driver in DRIVERS {
         let shards = start(driver, 1, None);
-        let mut talk = Talk::to(&shards);
+        let mut talk = talk(&shards);
         talk.tell("flood 4000\nclose\n");
         let mut all = Vec::new();
         talk.0.read_to_end(&mut all).unwrap();
@@ -122,9 +103,9 @@ fn a_closed_connection_gets_all_its_output_first() {
 fn a_reader_that_does_not_read_holds_up_nobody() {
     for driver in DRIVERS {
         let shards = start(driver, 1, None);
-        let mut stuck = Talk::to(&shards);
+        let mut stuck = talk(&shards);
         stuck.tell("flood 40000\n");
-        let mut other = Talk::to(&shards);
+        let mut other = talk(&shards);
         for number in 0..100 {
             assert_eq!(other.ask(&format!("echo {number}")), number.to_string());
         }
@@ -154,7 +135,7 @@ fn a_connection_that_always_has_data_starves_neither_others_nor_the_journal() {
                 }
                 busy.shutdown(std::net::Shutdown::Both).unwrap();
             });
-            let mut other = Talk::to(&shards);
+            let mut other = talk(&shards);
             for number in 0..20 {
                 assert_eq!(other.ask(&format!("echo {number}")), number.to_string());
                 assert_eq!(other.ask("write segment text"), "durable");
@@ -172,7 +153,7 @@ fn journal_blocks_are_on_disk_when_they_are_reported() {
         let folder = Folder::new(&format!("journal-{driver:?}"));
         std::fs::write(folder.0.join("segment"), vec![0; 8 * Block::ALIGN]).unwrap();
         let shards = start(driver, 1, Some(&folder.0));
-        let mut talk = Talk::to(&shards);
+        let mut talk = talk(&shards);
         for text in ["one", "two", "three"] {
             assert_eq!(talk.ask(&format!("write segment {text}")), "durable");
         }
@@ -191,7 +172,7 @@ fn journal_blocks_are_on_disk_when_they_are_reported() {
 fn jobs_run_on_other_threads_and_come_back() {
     for driver in DRIVERS {
         let shards = start(driver, 2, None);
-        let mut talks: Vec<Talk> = (0..20).map(|_| Talk::to(&shards)).collect();
+        let mut talks: Vec<Talk<_>> = (0..20).map(|_| talk(&shards)).collect();
         for (number, talk) in talks.iter_mut().enumerate() {
             talk.tell(&format!("job {number}\n"));
         }
@@ -208,7 +189,7 @@ fn a_stopped_shard_closes_its_sockets_and_its_port() {
     for driver in DRIVERS {
         let shards = start(driver, 2, None);
         let address = shards.addresses()[0].1;
-        let mut talk = Talk::to(&shards);
+        let mut talk = talk(&shards);
         assert_eq!(talk.ask("echo on"), "on");
         shards.stopper().stop();
         shards.join();
@@ -241,7 +222,7 @@ fn a_panic_on_a_shard_ends_the_process() {
     const CHILD: &str = "SHARDWIRE_TEST_PANIC";
     if std::env::var_os(CHILD).is_some() {
         let shards = start(DriverChoice::Auto, 2, None);
-        Talk::to(&shards).tell("panic\n");
+        talk(&shards).tell("panic\n");
         std::thread::sleep(Duration::from_secs(60));
         unreachable!("the process has ended");
     }
@@ -259,7 +240,7 @@ fn a_panic_on_a_shard_ends_the_process() {
 fn who_is_told_of_a_stop_hears_it_however_much_it_was_saying() {
     for driver in DRIVERS {
         let shards = start(driver, 2, None);
-        let mut talks: Vec<Talk> = (0..20).map(|_| Talk::to(&shards)).collect();
+        let mut talks: Vec<Talk<_>> = (0..20).map(|_| talk(&shards)).collect();
         talks.iter_mut().for_each(|talk| assert_eq!(talk.ask("tell\necho here"), "here"));
         let stopper = shards.stopper();
         std::thread::scope(|scope| {
@@ -284,7 +265,7 @@ fn a_stopping_shard_listens_no_more_and_its_port_is_free() {
     for driver in DRIVERS {
         let shards = start(driver, 1, None);
         let address = shards.addresses()[0].1;
-        let mut talk = Talk::to(&shards);
+        let mut talk = talk(&shards);
         assert_eq!(talk.ask("tell\necho here"), "here");
         shards.stopper().stop();
         assert_eq!(talk.hear(), "stopping");

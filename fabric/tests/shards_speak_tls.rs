@@ -2,7 +2,7 @@
 
 mod toy;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use fabric::core::Protocol;
@@ -10,7 +10,7 @@ use fabric::net::tls::{Client, Identity, Server, Trust};
 use fabric::shard::{DriverChoice, Shards};
 use fabric::time::{Clock as _, SystemClock};
 use rustls::{ClientConnection, StreamOwned};
-use toy::DRIVERS;
+use toy::{DRIVERS, Talk};
 
 /// A server that vouches for itself, and a client that believes it.
 fn pair() -> (Server, Client) {
@@ -23,29 +23,9 @@ fn pair() -> (Server, Client) {
     (Server::new(identity).unwrap(), Client::new(&Trust::File(certificate), Protocol::Native, true).unwrap())
 }
 
-struct Talk(BufReader<StreamOwned<ClientConnection, TcpStream>>);
-
-impl Talk {
-    fn to(shards: &Shards, client: &Client) -> Self {
-        let session = ClientConnection::new(client.config(), Client::name("localhost").unwrap()).unwrap();
-        let socket = TcpStream::connect(shards.addresses()[0].1).unwrap();
-        Self(BufReader::new(StreamOwned::new(session, socket)))
-    }
-
-    fn tell(&mut self, text: &str) {
-        self.0.get_mut().write_all(text.as_bytes()).unwrap();
-    }
-
-    fn hear(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
-    }
-
-    fn ask(&mut self, text: &str) -> String {
-        self.tell(&format!("{text}\n"));
-        self.hear()
-    }
+fn talk(shards: &Shards, client: &Client) -> Talk<StreamOwned<ClientConnection, TcpStream>> {
+    let session = ClientConnection::new(client.config(), Client::name("localhost").unwrap()).unwrap();
+    Talk::over(StreamOwned::new(session, TcpStream::connect(shards.addresses()[0].1).unwrap()))
 }
 
 fn start(driver: DriverChoice, shards: u16) -> (Shards, Client) {
@@ -57,7 +37,7 @@ fn start(driver: DriverChoice, shards: u16) -> (Shards, Client) {
 fn many_connections_are_echoed() {
     for driver in DRIVERS {
         let (shards, client) = start(driver, 2);
-        let mut talks: Vec<Talk> = (0..40).map(|_| Talk::to(&shards, &client)).collect();
+        let mut talks: Vec<Talk<_>> = (0..40).map(|_| talk(&shards, &client)).collect();
         for round in 0..5 {
             for (number, talk) in talks.iter_mut().enumerate() {
                 talk.tell(&format!("echo {round} {number}\necho again\n"));
@@ -76,7 +56,7 @@ fn many_connections_are_echoed() {
 fn a_paused_connection_is_not_read_until_it_is_resumed() {
     for driver in DRIVERS {
         let (shards, client) = start(driver, 1);
-        let (mut paused, mut other) = (Talk::to(&shards, &client), Talk::to(&shards, &client));
+        let (mut paused, mut other) = (talk(&shards, &client), talk(&shards, &client));
         assert_eq!(paused.ask("pause"), "paused");
         paused.tell("echo later\n");
         assert_eq!(other.ask("echo now"), "now");
@@ -90,7 +70,7 @@ fn a_paused_connection_is_not_read_until_it_is_resumed() {
 fn a_closed_connection_gets_all_its_output_and_a_close_notify() {
     for driver in DRIVERS {
         let (shards, client) = start(driver, 1);
-        let mut talk = Talk::to(&shards, &client);
+        let mut talk = talk(&shards, &client);
         talk.tell("flood 4000\nclose\n");
         let mut all = Vec::new();
         // Without a close notify this is an error.
@@ -106,9 +86,9 @@ fn a_closed_connection_gets_all_its_output_and_a_close_notify() {
 fn a_reader_that_does_not_read_holds_up_nobody_and_a_changed_key_no_order() {
     for driver in DRIVERS {
         let (shards, client) = start(driver, 1);
-        let mut stuck = Talk::to(&shards, &client);
+        let mut stuck = talk(&shards, &client);
         stuck.tell("flood 40000\n");
-        let mut other = Talk::to(&shards, &client);
+        let mut other = talk(&shards, &client);
         for number in 0..100 {
             assert_eq!(other.ask(&format!("echo {number}")), number.to_string());
             if number == 50 {
@@ -136,7 +116,7 @@ fn bytes_that_are_no_tls_never_reach_the_core() {
         plain.write_all(b"panic\n").unwrap();
         let mut said = Vec::new();
         assert_eq!(plain.read_to_end(&mut said).unwrap(), 0);
-        assert_eq!(Talk::to(&shards, &client).ask("echo on"), "on");
+        assert_eq!(talk(&shards, &client).ask("echo on"), "on");
         let counts = shards.metrics()[0].clone();
         shards.stopper().stop();
         shards.join();

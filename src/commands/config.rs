@@ -7,5 +7,5 @@ use miette::Result;
 /// # Errors
 /// When stdout is closed.
 pub fn run() -> Result<()> {
-    super::token::print(&crate::config::template())
+    super::print(&crate::config::template())
 }

@@ -39,7 +39,7 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
     } else {
         text::verdict(&verdict, colour())
     };
-    super::token::print(&shown)?;
+    super::print(&shown)?;
     Ok(if verdict.fit { ExitCode::SUCCESS } else { ExitCode::from(NOT_FIT) })
 }
 

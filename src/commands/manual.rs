@@ -6,7 +6,7 @@ use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 use miette::{IntoDiagnostic, Result, WrapErr};
 
-use super::token::print;
+use super::print;
 use crate::cli::{Cli, CompletionsArgs, ManArgs};
 
 /// Prints a shell's completions on stdout.

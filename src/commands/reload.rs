@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use miette::{IntoDiagnostic, Result};
+use miette::Result;
 
 use crate::admin;
 use crate::cli::StatusArgs;
@@ -15,10 +15,7 @@ use crate::reload::{Changed, Reloaded};
 pub fn run(args: &StatusArgs) -> Result<()> {
     let config = args.server.load()?;
     let reloaded: Reloaded = admin::ask(&config.server.data, "reload")?;
-    if args.json {
-        return super::token::print(&format!("{}\n", serde_json::to_string_pretty(&reloaded).into_diagnostic()?));
-    }
-    super::token::print(&text(&reloaded))
+    super::print_answer(&reloaded, args.json, text)
 }
 
 fn text(reloaded: &Reloaded) -> String {

@@ -18,7 +18,7 @@ pub fn run(args: &RevokeArgs) -> Result<()> {
     };
     let Revocation { user, device, at_s } = admin::ask(&config.server.data, &request)?;
     let whose = device.map_or("every device".to_owned(), |device| format!("device {device}"));
-    super::token::print(&format!(
+    super::print(&format!(
         "revoked: tokens of user {user}, {whose}, issued until now ({at_s} s since 1970) are refused; its sessions end\n"
     ))
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use gateway::auth::revoked::Revocation;
-use miette::{IntoDiagnostic, Result};
+use miette::Result;
 
 use crate::admin;
 use crate::cli::StatusArgs;
@@ -15,11 +15,8 @@ use crate::status::Status;
 /// When no server answers.
 pub fn run(args: &StatusArgs) -> Result<()> {
     let config = args.server.load()?;
-    let status = admin::ask_status(&config.server.data)?;
-    if args.json {
-        return super::token::print(&format!("{}\n", serde_json::to_string_pretty(&status).into_diagnostic()?));
-    }
-    super::token::print(&text(&status))
+    let status: Status = admin::ask(&config.server.data, "status")?;
+    super::print_answer(&status, args.json, text)
 }
 
 /// Revocations shown as text.

@@ -5,57 +5,16 @@
 With `tls://` before the address it goes through TLS; SSL_CERT_FILE names the authorities to trust.
 """
 
-import importlib
 import pathlib
 import socket
 import ssl
 import sys
 
-import flatbuffers
-
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "docs" / "examples"))
 import swc1  # noqa: E402
-from generated import generated  # noqa: E402
+from frames import NAMES, frame, id_of, octets, opened  # noqa: E402
 
 PATIENCE_S = 20
-sys.path.insert(0, str(generated(pathlib.Path(__file__).resolve().parents[2] / "schema" / "fbs" / "client.fbs")))
-
-
-def module(name):
-    return importlib.import_module(f"shardwire.client.{name}")
-
-
-KINDS = {name: number for name, number in vars(module("Body").Body).items() if not name.startswith("_")}
-NAMES = {number: name for name, number in KINDS.items()}
-
-
-def frame(kind, **fields):
-    """A frame; bytes become [ubyte], 16-byte `Uuid` tuples structs."""
-    builder = flatbuffers.Builder(256)
-    vectors = {name: builder.CreateByteVector(value) for name, value in fields.items() if isinstance(value, bytes)}
-    table = module(kind)
-    table.Start(builder)
-    for name, value in fields.items():
-        add = getattr(table, "Add" + "".join(part.capitalize() for part in name.split("_")))
-        if isinstance(value, tuple):
-            value = module("Uuid").CreateUuid(builder, value)
-        add(builder, vectors.get(name, value))
-    body = table.End(builder)
-    root = module("Frame")
-    root.Start(builder)
-    root.AddBodyType(builder, KINDS[kind])
-    root.AddBody(builder, body)
-    builder.FinishSizePrefixed(root.End(builder), file_identifier=swc1.IDENTIFIER)
-    return bytes(builder.Output())
-
-
-def octets(table, field):
-    item, length = getattr(table, field), getattr(table, field + "Length")
-    return bytes(item(i) for i in range(length()))
-
-
-def uuid(struct):
-    return tuple(struct.Bytes(i) for i in range(16))
 
 
 class Session:
@@ -80,13 +39,10 @@ class Session:
             length = swc1.frame_length(self.input)
             if length is not None and length <= len(self.input):
                 data, self.input = self.input[:length], self.input[length:]
-                kind = swc1.verify(data, from_server=True)
-                body = module("Frame").Frame.GetRootAs(data, swc1.PREFIX_BYTES).Body()
-                if kind not in NAMES:
-                    continue
-                table = getattr(module(NAMES[kind]), NAMES[kind])()
-                table.Init(body.Bytes, body.Pos)
-                return NAMES[kind], table
+                heard = opened(data)
+                if heard:
+                    return heard
+                continue
             more = self.socket.recv(65536)
             assert more, "the server ended the connection"
             self.input += more
@@ -106,7 +62,7 @@ class Session:
 
 def ack_of(session, client_msg_id):
     ack = session.expect("SendAck", lambda table: octets(table, "ClientMsgId") == client_msg_id)
-    return uuid(ack.ChatId()), uuid(ack.MessageId()), ack.Seq(), ack.TimestampMs()
+    return id_of(ack.ChatId()), id_of(ack.MessageId()), ack.Seq(), ack.TimestampMs()
 
 
 def main(address, *tokens):
@@ -115,14 +71,14 @@ def main(address, *tokens):
     second.expect("Synced")
     first.say("Send", client_msg_id=b"n1", to=second.user, body=b"\x00\xff body")
     sent = ack_of(first, b"n1")
-    entry = second.expect("Entry", lambda table: uuid(table.MessageId()) == sent[1])
-    assert (uuid(entry.ChatId()), entry.Seq(), entry.TimestampMs()) == (sent[0], sent[2], sent[3])
+    entry = second.expect("Entry", lambda table: id_of(table.MessageId()) == sent[1])
+    assert (id_of(entry.ChatId()), entry.Seq(), entry.TimestampMs()) == (sent[0], sent[2], sent[3])
     assert octets(entry, "Body") == b"\x00\xff body" and octets(entry, "ClientMsgId") == b"n1"
     assert entry.SenderId() == first.user and entry.Kind() == 0
     for status in (0, 1):
         second.say("Mark", chat_id=sent[0], seq=sent[2], status=status)
         receipt = first.expect("Receipt", lambda table: table.Status() == status)
-        assert uuid(receipt.ChatId()) == sent[0] and receipt.Seq() == sent[2] and receipt.UserId() == second.user
+        assert id_of(receipt.ChatId()) == sent[0] and receipt.Seq() == sent[2] and receipt.UserId() == second.user
     first.say("Ping", nonce=77)
     assert first.expect("Pong").Nonce() == 77
     first.socket.close()

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
@@ -220,3 +220,27 @@ pub fn start(driver: DriverChoice, shards: u16, journal: Option<&Path>, tls: Opt
 
 /// Every driver there is.
 pub const DRIVERS: [DriverChoice; 3] = [DriverChoice::Auto, DriverChoice::PlainRing, DriverChoice::Epoll];
+
+/// A client's conversation with a core, line by line.
+pub struct Talk<S>(pub BufReader<S>);
+
+impl<S: Read + Write> Talk<S> {
+    pub fn over(stream: S) -> Self {
+        Self(BufReader::new(stream))
+    }
+
+    pub fn tell(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    pub fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    pub fn ask(&mut self, text: &str) -> String {
+        self.tell(&format!("{text}\n"));
+        self.hear()
+    }
+}
