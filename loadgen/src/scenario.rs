@@ -270,6 +270,10 @@ pub struct Load {
     /// What the throwaway server's tokens are signed with.
     #[serde(default)]
     pub token: TokenKind,
+    /// Mode `connect`: a user comes again with the token it had, as devices do, and the server may know it; without it each
+    /// connect brings a token that nobody has seen.
+    #[serde(default)]
+    pub keep_tokens: bool,
 }
 
 /// What must hold; absent = not judged. The audit is always judged.

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use ring::hmac;
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -95,8 +95,7 @@ impl Minter {
         let failed = |_| Failure::Tokens("a P-256 key could not be made".to_owned());
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
             .map_err(|_| Failure::Tokens("a P-256 key could not be made".to_owned()))?;
-        let pair =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).map_err(failed)?;
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).map_err(failed)?;
         let mut der = P256_SPKI_PREFIX.to_vec();
         der.extend_from_slice(pair.public_key().as_ref());
         let public = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", wrap(&STANDARD.encode(der)));
@@ -122,7 +121,7 @@ impl Minter {
         let body: String = text.lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
         let der = STANDARD.decode(body).map_err(|_| "not a PEM file")?;
         let random = SystemRandom::new();
-        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der, &random) {
+        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der) {
             return Ok(Self { key: Key::Es256(pair), random });
         }
         match Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der) {
@@ -283,7 +282,7 @@ fn wrap(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
     fn parts(token: &str) -> (String, Vec<u8>, String) {
         let (signed, signature) = token.rsplit_once('.').unwrap();

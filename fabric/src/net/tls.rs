@@ -32,10 +32,10 @@ pub const ALPN_HTTP: &[u8] = b"http/1.1";
 /// served, one that names others is not.
 pub const ALPN_NATIVE: &[u8] = b"shardwire";
 
-/// ring's, with AES-128 first where the choice is ours: its key schedule runs on SHA-256, which makes a handshake a sixth
+/// aws-lc's, with AES-128 first where the choice is ours: its key schedule runs on SHA-256, which makes a handshake a sixth
 /// cheaper than with AES-256 and SHA-384. What a client prefers goes before what a server does.
 fn provider() -> CryptoProvider {
-    let mut provider = rustls::crypto::ring::default_provider();
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
     provider
 }

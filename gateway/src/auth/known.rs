@@ -5,8 +5,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use fabric::hash::{Map, map};
-use ring::digest::{SHA256, digest};
 use schema::ids::{DeviceId, UserId};
 
 use super::{AuthError, Identity};

@@ -2,11 +2,11 @@
 
 use core::time::Duration;
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
 use schema::ids::{DeviceId, UserId};
 use serde::Serialize;
 
@@ -180,8 +180,7 @@ impl PemPair {
             KeyKind::Es256 => {
                 let signing = &ECDSA_P256_SHA256_FIXED_SIGNING;
                 let pkcs8 = EcdsaKeyPair::generate_pkcs8(signing, &random).map_err(|_| MintError::Signing)?;
-                let pair =
-                    EcdsaKeyPair::from_pkcs8(signing, pkcs8.as_ref(), &random).map_err(|_| MintError::Signing)?;
+                let pair = EcdsaKeyPair::from_pkcs8(signing, pkcs8.as_ref()).map_err(|_| MintError::Signing)?;
                 (pkcs8, P256, pair.public_key().as_ref().to_vec())
             }
         };

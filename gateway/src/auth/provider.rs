@@ -1,14 +1,14 @@
-//! The cryptography behind `jsonwebtoken`: `ring`, which TLS uses too and which needs only a C compiler.
+//! The cryptography behind `jsonwebtoken`: `aws-lc-rs`, which TLS uses too and which needs only a C compiler.
 
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents, VerificationAlgorithm,
+};
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, EncodingKey};
-use ring::rand::SystemRandom;
-use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair,
-    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents, VerificationAlgorithm,
-};
-use ring::{hmac, signature as ring_signature};
 use signature::{Error, Signer, Verifier};
 
 static PROVIDER: CryptoProvider =
@@ -42,7 +42,7 @@ impl Signer<Vec<u8>> for Signing {
                 .map(|signature| signature.as_ref().to_vec())
                 .map_err(|_| Error::new()),
             SigningKey::Rsa(key) => {
-                let mut signature = vec![0; key.public().modulus_len()];
+                let mut signature = vec![0; key.public_modulus_len()];
                 key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).map_err(|_| Error::new())?;
                 Ok(signature)
             }
@@ -68,7 +68,7 @@ fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>
             SigningKey::Ed(Ed25519KeyPair::from_pkcs8_maybe_unchecked(bytes).map_err(|_| ErrorKind::InvalidEddsaKey)?)
         }
         Algorithm::ES256 => SigningKey::Ec(
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, bytes, &SystemRandom::new())
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, bytes)
                 .map_err(|_| ErrorKind::InvalidEcdsaKey)?,
         ),
         Algorithm::RS256 => {
@@ -86,7 +86,7 @@ struct Verifying {
 
 enum VerifyingKey {
     Hmac(hmac::Key),
-    Public(&'static dyn VerificationAlgorithm, Vec<u8>),
+    Public(ParsedPublicKey),
     Rsa(RsaPublicKeyComponents<Vec<u8>>),
 }
 
@@ -94,9 +94,7 @@ impl Verifier<Vec<u8>> for Verifying {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> std::result::Result<(), Error> {
         match &self.key {
             VerifyingKey::Hmac(key) => hmac::verify(key, message, signature).map_err(|_| Error::new()),
-            VerifyingKey::Public(algorithm, key) => ring_signature::UnparsedPublicKey::new(*algorithm, key)
-                .verify(message, signature)
-                .map_err(|_| Error::new()),
+            VerifyingKey::Public(key) => key.verify_sig(message, signature).map_err(|_| Error::new()),
             VerifyingKey::Rsa(key) => {
                 key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).map_err(|_| Error::new())
             }
@@ -110,6 +108,10 @@ impl JwtVerifier for Verifying {
     }
 }
 
+fn parsed(algorithm: &'static dyn VerificationAlgorithm, bytes: &[u8]) -> Result<ParsedPublicKey> {
+    ParsedPublicKey::new(algorithm, bytes).map_err(|_| ErrorKind::InvalidKeyFormat.into())
+}
+
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
     if key.family() != algorithm.family() {
         return Err(ErrorKind::InvalidKeyFormat.into());
@@ -121,8 +123,8 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
     let bytes = key.try_get_as_bytes()?;
     let key = match algorithm {
         Algorithm::HS256 => VerifyingKey::Hmac(hmac::Key::new(hmac::HMAC_SHA256, bytes)),
-        Algorithm::EdDSA => VerifyingKey::Public(&ED25519, bytes.to_vec()),
-        Algorithm::ES256 => VerifyingKey::Public(&ECDSA_P256_SHA256_FIXED, bytes.to_vec()),
+        Algorithm::EdDSA => VerifyingKey::Public(parsed(&ED25519, bytes)?),
+        Algorithm::ES256 => VerifyingKey::Public(parsed(&ECDSA_P256_SHA256_FIXED, bytes)?),
         _ => return Err(ErrorKind::UnsupportedAlgorithm.into()),
     };
     Ok(Box::new(Verifying { algorithm: *algorithm, key }))

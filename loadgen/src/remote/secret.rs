@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ring::hmac;
+use aws_lc_rs::hmac;
 
 use crate::fail::Failure;
 

@@ -95,6 +95,11 @@ impl Load {
         if self.messages.is_some() && !self.sends() {
             return Err("load.messages is for load.mode = \"open\" or \"closed\" only".to_owned());
         }
+        if self.keep_tokens && self.mode != Mode::Connect {
+            return Err(
+                "load.keep_tokens is for load.mode = \"connect\" only: elsewhere users always keep theirs".to_owned()
+            );
+        }
         match self.mode {
             Mode::Open => {
                 if !self.steps.is_empty() {

@@ -124,8 +124,8 @@ impl Worker {
         let config = Arc::new(connect::client_config(&plan));
         let id = |place: u32| plan.load.first_user + u64::from(place);
         let users = places.clone().map(|place| User::new(connect::new_core(&config, id(place)))).collect();
-        // Connects are measured as first ones: a server that knew their tokens would not verify them.
-        let again = plan.load.mode != Mode::Connect;
+        // Connects are measured as first ones unless the scenario says else: a server that knows a token does not verify it.
+        let again = plan.load.keep_tokens || plan.load.mode != Mode::Connect;
         let tokens = Tokens::new(tokens, id(places.start), places.len(), now.wall_ms(), again);
         let seed = plan.load.seed ^ (u64::from(index) << 48);
         let streams = if plan.load.sends() { places.len() * plan.load.peers as usize } else { 0 };

@@ -43,7 +43,7 @@ impl Server {
     /// `Protocol` when the operating system gives no randomness.
     pub fn new(identity: Identity) -> Result<Self, TlsError> {
         let current = Arc::new(Current(RwLock::new(identity)));
-        let tickets = rustls::crypto::ring::Ticketer::new()?;
+        let tickets = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         let config = |protocol: &[u8]| -> Result<Arc<ServerConfig>, TlsError> {
             let builder =
                 ServerConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?;
