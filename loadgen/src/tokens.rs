@@ -68,7 +68,7 @@ fn claims(algorithm: Algorithm, user: u64, device: u32, issued_s: u64) -> String
 }
 
 enum Key {
-    Hs256(hmac::Key),
+    Hs256(Box<hmac::Key>),
     Es256(EcdsaKeyPair),
     EdDsa(Ed25519KeyPair),
 }
@@ -76,7 +76,7 @@ enum Key {
 impl Minter {
     /// HS256 with these bytes as the secret.
     pub fn hs256(secret: &[u8]) -> Self {
-        Self { key: Key::Hs256(hmac::Key::new(hmac::HMAC_SHA256, secret)), random: SystemRandom::new() }
+        Self { key: Key::Hs256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret))), random: SystemRandom::new() }
     }
 
     /// HS256 with a new secret; the second value is what the server's secret file holds.

@@ -26,7 +26,7 @@ struct Signing {
 }
 
 enum SigningKey {
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Ed(Ed25519KeyPair),
     Ec(EcdsaKeyPair),
     Rsa(RsaKeyPair),
@@ -62,7 +62,7 @@ fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>
     }
     let bytes = key.as_bytes();
     let key = match algorithm {
-        Algorithm::HS256 => SigningKey::Hmac(hmac::Key::new(hmac::HMAC_SHA256, bytes)),
+        Algorithm::HS256 => SigningKey::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, bytes))),
         // "maybe unchecked": openssl writes Ed25519 keys without their public half.
         Algorithm::EdDSA => {
             SigningKey::Ed(Ed25519KeyPair::from_pkcs8_maybe_unchecked(bytes).map_err(|_| ErrorKind::InvalidEddsaKey)?)
@@ -85,7 +85,7 @@ struct Verifying {
 }
 
 enum VerifyingKey {
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Public(ParsedPublicKey),
     Rsa(RsaPublicKeyComponents<Vec<u8>>),
 }
@@ -122,7 +122,7 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
     }
     let bytes = key.try_get_as_bytes()?;
     let key = match algorithm {
-        Algorithm::HS256 => VerifyingKey::Hmac(hmac::Key::new(hmac::HMAC_SHA256, bytes)),
+        Algorithm::HS256 => VerifyingKey::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, bytes))),
         Algorithm::EdDSA => VerifyingKey::Public(parsed(&ED25519, bytes)?),
         Algorithm::ES256 => VerifyingKey::Public(parsed(&ECDSA_P256_SHA256_FIXED, bytes)?),
         _ => return Err(ErrorKind::UnsupportedAlgorithm.into()),
