@@ -3,17 +3,20 @@
 //! An [`Encoder`] keeps its builder's memory; each thread has its own. What [`Encoder::new`] returns is an exact copy, so
 //! that a frame kept for long does not keep a larger buffer alive.
 
+mod chats;
 mod template;
 
 use bytes::{Bytes, BytesMut};
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, Vector, WIPOffset};
 use template::{Acks, Entries};
 
+pub use chats::{ChangeFields, ChatInfoFields, MemberFields, StatusFields};
+
 use crate::arena::Arena;
 use crate::errors::ErrorCode;
 use crate::frame::{FILE_IDENTIFIER, FrameRef};
 use crate::ids::{ChatId, DeviceId, MessageId, UserId};
-use crate::wire::{self, Body, EntryKind, MarkStatus, SendStatus};
+use crate::wire::{self, Body, EntryKind, MarkStatus, Role, SendStatus};
 
 /// The fields of an entry frame.
 #[derive(Clone, Copy, Debug)]
@@ -119,11 +122,15 @@ fn put_together(arena: &mut Option<Arena>, len_bytes: usize, write: impl FnOnce(
     out.freeze()
 }
 
+/// An entry that changes no group.
+const NO_CHANGE: (Option<WIPOffset<Vector<'static, u64>>>, Role) = (None, Role::member);
+
 /// An entry's table, before a `body` that is there already.
 fn create_entry<'b>(
     fbb: &mut FlatBufferBuilder<'b>,
     e: &EntryFields<'_>,
     body: WIPOffset<Vector<'b, u8>>,
+    (users, role): (Option<WIPOffset<Vector<'b, u64>>>, Role),
 ) -> WIPOffset<wire::Entry<'b>> {
     let client_msg_id = fbb.create_vector(e.client_msg_id);
     let refers_to = e.refers_to.map(wire::Uuid::from);
@@ -140,6 +147,8 @@ fn create_entry<'b>(
         refers_to: refers_to.as_ref(),
         after_seq: e.after_seq,
         timestamp_ms: e.timestamp_ms,
+        users,
+        role,
     };
     wire::Entry::create(fbb, &fields)
 }
@@ -193,7 +202,7 @@ impl Encoder {
             Some(frame) => put_together(&mut self.arena, frame.len(), |out| frame.write(out)),
             None => {
                 let body = self.fbb.create_vector(e.body);
-                let entry = create_entry(&mut self.fbb, e, body);
+                let entry = create_entry(&mut self.fbb, e, body, NO_CHANGE);
                 self.finish(Body::Entry, entry.as_union_value())
             }
         }
@@ -236,6 +245,8 @@ impl Encoder {
                 refers_to: refers_to.as_ref(),
                 after_seq: s.after_seq,
                 retry: s.retry,
+                users: None,
+                role: Role::member,
             },
         );
         self.finish(Body::Send, send.as_union_value())

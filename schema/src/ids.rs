@@ -20,7 +20,7 @@ pub struct UserId(NonZeroU64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct DeviceId(pub u32);
 
-/// A chat: 16 bytes, a UUIDv8 for direct and self chats, a UUIDv7 for groups.
+/// A chat: 16 bytes, a UUIDv8 derived from whom it is for, or from what made it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChatId(pub [u8; 16]);
 
@@ -80,11 +80,18 @@ impl ChatId {
         Self::derived(ChatKind::Account, user, user)
     }
 
+    /// The group that a user's `created` with this client_msg_id makes, however often it is sent (docs/decisions/groups.md).
+    pub fn group(creator: UserId, client_msg_id: &[u8]) -> Self {
+        Self::hashed(&[&[ChatKind::Group as u8], &creator.get().to_be_bytes(), client_msg_id])
+    }
+
     fn derived(kind: ChatKind, min: UserId, max: UserId) -> Self {
+        Self::hashed(&[&[kind as u8], &min.get().to_be_bytes(), &max.get().to_be_bytes()])
+    }
+
+    fn hashed(parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
-        hash.update([kind as u8]);
-        hash.update(min.get().to_be_bytes());
-        hash.update(max.get().to_be_bytes());
+        parts.iter().for_each(|part| hash.update(part));
         let digest = hash.finalize();
         let mut id = [0u8; 16];
         id.copy_from_slice(&digest[..16]);

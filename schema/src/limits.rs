@@ -30,3 +30,15 @@ pub const PAGE_ENTRIES: u32 = 100;
 pub const PAGE_ENTRIES_MAX: u32 = 1_000;
 /// Chats on a sync page.
 pub const SYNC_PAGE_CHATS: usize = 64;
+/// Members of a group, by default.
+pub const GROUP_MEMBERS: u32 = 500;
+/// Members that a group can be allowed to have.
+pub const GROUP_MEMBERS_MAX: u32 = 10_000;
+/// Longest name of a group, bytes.
+pub const GROUP_NAME_BYTES: usize = 256;
+/// Members on a page, by default and at most.
+pub const PAGE_MEMBERS: u32 = 1_000;
+/// Chats on a page that a client asks for, by default.
+pub const PAGE_CHATS: u32 = 50;
+/// Most chats on such a page.
+pub const PAGE_CHATS_MAX: u32 = 100;

@@ -130,7 +130,8 @@ impl Entries {
         let head = self.0[fields_of(e)].get_or_insert_with(|| {
             Box::new(Head::new(Body::Entry, 2, |fbb| {
                 let body = fbb.create_vector::<u8>(&[]);
-                super::create_entry(fbb, &EntryFields { client_msg_id: &[], ..*e }, body).as_union_value()
+                super::create_entry(fbb, &EntryFields { client_msg_id: &[], ..*e }, body, super::NO_CHANGE)
+                    .as_union_value()
             }))
         });
         Some(EntryFrame { head, fields: e })
@@ -277,7 +278,7 @@ mod tests {
             };
             let by_builder = built(|encoder| {
                 let body = encoder.fbb.create_vector(fields.body);
-                let entry = create_entry(&mut encoder.fbb, &fields, body);
+                let entry = create_entry(&mut encoder.fbb, &fields, body, crate::encode::NO_CHANGE);
                 encoder.finish(Body::Entry, entry.as_union_value())
             });
             for mut encoder in [Encoder::new(), Encoder::in_arena()] {

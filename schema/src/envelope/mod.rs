@@ -4,8 +4,10 @@
 //! it. A [`Body`] carries client frames as verified bytes: nobody parses them again on the way.
 
 mod codec;
+mod parts;
 
 pub use codec::{EnvelopeError, decode, encode};
+pub use parts::{ChangedChat, GapScope, ListedChat, Recipient, Recipients, SyncCursor, Target};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -145,65 +147,6 @@ impl Envelope {
     }
 }
 
-/// A user a push is for and how far one of their devices has acknowledged the chat. A user has one for each device the
-/// owner knows, one after the other, or a single one without a device. A device that is not listed is at 0.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Recipient {
-    /// Whose sessions get it.
-    pub user: UserId,
-    /// `None` = the owner knows no device of theirs.
-    pub device: Option<DeviceId>,
-    /// Everything up to here is on the device. 0 = nothing.
-    pub acked_seq: u64,
-}
-
-/// What a push or nudge is for; two users with a device each stay in place.
-pub type Recipients = SmallVec<[Recipient; 2]>;
-
-/// One session a push is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Target {
-    /// The connection's place in the shard's table.
-    pub connection: u32,
-    /// How often that place has been used before.
-    pub generation: u32,
-    /// What the owner knew of the session's device: acknowledged up to here.
-    pub acked_seq: u64,
-}
-
-/// A chat that has more than a device has acknowledged, as a sync page names it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ChangedChat {
-    /// Which chat.
-    pub chat: ChatId,
-    /// Its committed head.
-    pub head_seq: u64,
-    /// What the asking device has acknowledged.
-    pub acked_seq: u64,
-    /// Wall time of the head, ms since 1970: pages come newest first.
-    pub last_ms: u64,
-}
-
-/// Where a sync page ended: the next page holds chats strictly older than this, in (last_ms, chat) order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
-pub struct SyncCursor {
-    /// `last_ms` of the page's last chat.
-    pub last_ms: u64,
-    /// The page's last chat.
-    pub chat: ChatId,
-}
-
-/// Which sessions a gap concerns.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum GapScope {
-    /// Every session of the receiving gateway shard (or of all, when a router gets it).
-    All,
-    /// The sessions of these users (owner -> router).
-    Users(Vec<UserId>),
-    /// These sessions: (connection, generation) (router -> gateway shard).
-    Sessions(Vec<(u32, u32)>),
-}
-
 /// What is said.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Body {
@@ -270,6 +213,43 @@ pub enum Body {
         limit_bytes: u32,
     },
 
+    /// What is this chat, and who is in it? Answered by `Answer` with a ChatInfo frame, or `Refused`.
+    ChatRequest {
+        /// Which chat.
+        chat: ChatId,
+        /// Who asks.
+        user: UserId,
+        /// The client's own number for it, for the frame.
+        client_request: u64,
+        /// Members above this user; 0 = from the first.
+        after_user: u64,
+        /// Members at most; 0 = the default.
+        limit: u32,
+    },
+    /// Who has this message? Answered by `Answer` with a MessageStatus frame, or `Refused`.
+    StatusRequest {
+        /// Which chat.
+        chat: ChatId,
+        /// Who asks.
+        user: UserId,
+        /// The client's own number for it, for the frame.
+        client_request: u64,
+        /// Which message.
+        message: MessageId,
+    },
+    /// A page of the user's chats, newest first. Sent to the owner of the user's account log, answered by `Answer` with a
+    /// Chats frame.
+    ChatsRequest {
+        /// Whose.
+        user: UserId,
+        /// The client's own number for it, for the frame.
+        client_request: u64,
+        /// Where the page before ended.
+        before: Option<SyncCursor>,
+        /// At most; 0 = the default.
+        limit: u32,
+    },
+
     // ---- owner -> owner (one process) -------------------------------------------------------------------------------
     /// Asks a sibling partition for its part of a sync page; `partition` gets the answer.
     SyncProbe {
@@ -286,6 +266,27 @@ pub enum Body {
     SyncPart {
         /// Newest first.
         chats: Vec<ChangedChat>,
+        /// Older ones exist.
+        more: bool,
+        /// Who answers.
+        partition: u16,
+    },
+
+    /// Asks a sibling partition for its part of a page of chats; `partition` gets the answer.
+    ChatsProbe {
+        /// Whose.
+        user: UserId,
+        /// Where the page before ended.
+        before: Option<SyncCursor>,
+        /// At most.
+        limit: u32,
+        /// Who asks.
+        partition: u16,
+    },
+    /// A sibling's part: its newest chats below the cursor, newest first, and whether it has more.
+    ChatsPart {
+        /// Newest first.
+        chats: Vec<ListedChat>,
         /// Older ones exist.
         more: bool,
         /// Who answers.
@@ -336,6 +337,12 @@ pub enum Body {
         head_seq: u64,
         /// (seq, Entry frame), ascending.
         entries: Vec<(u64, Bytes)>,
+    },
+
+    /// What a client asked, as the frame it gets.
+    Answer {
+        /// A frame of the client protocol, encoded by the owner.
+        frame: Bytes,
     },
 
     // ---- owner -> router --------------------------------------------------------------------------------------------

@@ -13,30 +13,61 @@ pub mod client {
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_ENTRY_KIND: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_ENTRY_KIND: u8 = 0;
+pub const ENUM_MAX_ENTRY_KIND: u8 = 21;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_ENTRY_KIND: [EntryKind; 1] = [
+pub const ENUM_VALUES_ENTRY_KIND: [EntryKind; 7] = [
   EntryKind::message,
+  EntryKind::created,
+  EntryKind::added,
+  EntryKind::removed,
+  EntryKind::left,
+  EntryKind::role,
+  EntryKind::renamed,
 ];
 
 /// What a log entry is. Clients move their cursor over kinds they do not know.
+/// From 16 on they change a group; `users`, `role` and `body` (the name) say how.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(transparent)]
 pub struct EntryKind(pub u8);
 #[allow(non_upper_case_globals)]
 impl EntryKind {
   pub const message: Self = Self(0);
+  /// The group's first entry: `users` are its members, the sender is its admin, `body` its name.
+  pub const created: Self = Self(16);
+  /// `users` became members.
+  pub const added: Self = Self(17);
+  /// `users` are members no more; an admin did it.
+  pub const removed: Self = Self(18);
+  /// The sender is a member no more.
+  pub const left: Self = Self(19);
+  /// `users` have `role` now.
+  pub const role: Self = Self(20);
+  /// `body` is the name now.
+  pub const renamed: Self = Self(21);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 0;
+  pub const ENUM_MAX: u8 = 21;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::message,
+    Self::created,
+    Self::added,
+    Self::removed,
+    Self::left,
+    Self::role,
+    Self::renamed,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
     match self {
       Self::message => Some("message"),
+      Self::created => Some("created"),
+      Self::added => Some("added"),
+      Self::removed => Some("removed"),
+      Self::left => Some("left"),
+      Self::role => Some("role"),
+      Self::renamed => Some("renamed"),
       _ => None,
     }
   }
@@ -91,6 +122,180 @@ impl<'a> ::flatbuffers::Verifiable for EntryKind {
 }
 
 impl ::flatbuffers::SimpleToVerifyInSlice for EntryKind {}
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MIN_ROLE: u8 = 0;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MAX_ROLE: u8 = 1;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+#[allow(non_camel_case_types)]
+pub const ENUM_VALUES_ROLE: [Role; 2] = [
+  Role::member,
+  Role::admin,
+];
+
+/// What a member of a group may do: admins change it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct Role(pub u8);
+#[allow(non_upper_case_globals)]
+impl Role {
+  pub const member: Self = Self(0);
+  pub const admin: Self = Self(1);
+
+  pub const ENUM_MIN: u8 = 0;
+  pub const ENUM_MAX: u8 = 1;
+  pub const ENUM_VALUES: &'static [Self] = &[
+    Self::member,
+    Self::admin,
+  ];
+  /// Returns the variant's name or "" if unknown.
+  pub fn variant_name(self) -> Option<&'static str> {
+    match self {
+      Self::member => Some("member"),
+      Self::admin => Some("admin"),
+      _ => None,
+    }
+  }
+}
+impl ::core::fmt::Debug for Role {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    if let Some(name) = self.variant_name() {
+      f.write_str(name)
+    } else {
+      f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+    }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for Role {
+  type Inner = Self;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    let b = unsafe { ::flatbuffers::read_scalar_at::<u8>(buf, loc) };
+    Self(b)
+  }
+}
+
+impl ::flatbuffers::Push for Role {
+    type Output = Role;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        unsafe { ::flatbuffers::emplace_scalar::<u8>(dst, self.0) };
+    }
+}
+
+impl ::flatbuffers::EndianScalar for Role {
+  type Scalar = u8;
+  #[inline]
+  fn to_little_endian(self) -> u8 {
+    self.0.to_le()
+  }
+  #[inline]
+  #[allow(clippy::wrong_self_convention)]
+  fn from_little_endian(v: u8) -> Self {
+    let b = u8::from_le(v);
+    Self(b)
+  }
+}
+
+impl<'a> ::flatbuffers::Verifiable for Role {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    u8::run_verifier(v, pos)
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for Role {}
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MIN_CHAT_KIND: u8 = 1;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MAX_CHAT_KIND: u8 = 3;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+#[allow(non_camel_case_types)]
+pub const ENUM_VALUES_CHAT_KIND: [ChatKind; 3] = [
+  ChatKind::direct,
+  ChatKind::account,
+  ChatKind::group,
+];
+
+/// What a chat is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct ChatKind(pub u8);
+#[allow(non_upper_case_globals)]
+impl ChatKind {
+  pub const direct: Self = Self(1);
+  pub const account: Self = Self(2);
+  pub const group: Self = Self(3);
+
+  pub const ENUM_MIN: u8 = 1;
+  pub const ENUM_MAX: u8 = 3;
+  pub const ENUM_VALUES: &'static [Self] = &[
+    Self::direct,
+    Self::account,
+    Self::group,
+  ];
+  /// Returns the variant's name or "" if unknown.
+  pub fn variant_name(self) -> Option<&'static str> {
+    match self {
+      Self::direct => Some("direct"),
+      Self::account => Some("account"),
+      Self::group => Some("group"),
+      _ => None,
+    }
+  }
+}
+impl ::core::fmt::Debug for ChatKind {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    if let Some(name) = self.variant_name() {
+      f.write_str(name)
+    } else {
+      f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+    }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for ChatKind {
+  type Inner = Self;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    let b = unsafe { ::flatbuffers::read_scalar_at::<u8>(buf, loc) };
+    Self(b)
+  }
+}
+
+impl ::flatbuffers::Push for ChatKind {
+    type Output = ChatKind;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        unsafe { ::flatbuffers::emplace_scalar::<u8>(dst, self.0) };
+    }
+}
+
+impl ::flatbuffers::EndianScalar for ChatKind {
+  type Scalar = u8;
+  #[inline]
+  fn to_little_endian(self) -> u8 {
+    self.0.to_le()
+  }
+  #[inline]
+  #[allow(clippy::wrong_self_convention)]
+  fn from_little_endian(v: u8) -> Self {
+    let b = u8::from_le(v);
+    Self(b)
+  }
+}
+
+impl<'a> ::flatbuffers::Verifiable for ChatKind {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    u8::run_verifier(v, pos)
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for ChatKind {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_SEND_STATUS: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
@@ -264,10 +469,10 @@ impl ::flatbuffers::SimpleToVerifyInSlice for MarkStatus {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_BODY: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_BODY: u8 = 16;
+pub const ENUM_MAX_BODY: u8 = 22;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_BODY: [Body; 17] = [
+pub const ENUM_VALUES_BODY: [Body; 23] = [
   Body::NONE,
   Body::Hello,
   Body::Welcome,
@@ -285,6 +490,12 @@ pub const ENUM_VALUES_BODY: [Body; 17] = [
   Body::HistoryPage,
   Body::Window,
   Body::Goodbye,
+  Body::ChatRequest,
+  Body::ChatInfo,
+  Body::ChatsRequest,
+  Body::Chats,
+  Body::StatusRequest,
+  Body::MessageStatus,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -309,9 +520,15 @@ impl Body {
   pub const HistoryPage: Self = Self(14);
   pub const Window: Self = Self(15);
   pub const Goodbye: Self = Self(16);
+  pub const ChatRequest: Self = Self(17);
+  pub const ChatInfo: Self = Self(18);
+  pub const ChatsRequest: Self = Self(19);
+  pub const Chats: Self = Self(20);
+  pub const StatusRequest: Self = Self(21);
+  pub const MessageStatus: Self = Self(22);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 16;
+  pub const ENUM_MAX: u8 = 22;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::NONE,
     Self::Hello,
@@ -330,6 +547,12 @@ impl Body {
     Self::HistoryPage,
     Self::Window,
     Self::Goodbye,
+    Self::ChatRequest,
+    Self::ChatInfo,
+    Self::ChatsRequest,
+    Self::Chats,
+    Self::StatusRequest,
+    Self::MessageStatus,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -351,6 +574,12 @@ impl Body {
       Self::HistoryPage => Some("HistoryPage"),
       Self::Window => Some("Window"),
       Self::Goodbye => Some("Goodbye"),
+      Self::ChatRequest => Some("ChatRequest"),
+      Self::ChatInfo => Some("ChatInfo"),
+      Self::ChatsRequest => Some("ChatsRequest"),
+      Self::Chats => Some("Chats"),
+      Self::StatusRequest => Some("StatusRequest"),
+      Self::MessageStatus => Some("MessageStatus"),
       _ => None,
     }
   }
@@ -485,6 +714,198 @@ impl<'a> Uuid {
     // Created from a valid Table for this object
     // Which contains a valid array in this slot
     unsafe { ::flatbuffers::emplace_scalar_array(&mut self.0, 0, items) };
+  }
+
+}
+
+/// A member, and how far they are.
+// struct Member, aligned to 8
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq)]
+pub struct Member(pub [u8; 32]);
+impl Default for Member { 
+  fn default() -> Self { 
+    Self([0; 32])
+  }
+}
+impl ::core::fmt::Debug for Member {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    f.debug_struct("Member")
+      .field("user_id", &self.user_id())
+      .field("delivered_seq", &self.delivered_seq())
+      .field("read_seq", &self.read_seq())
+      .field("role", &self.role())
+      .finish()
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for Member {}
+impl<'a> ::flatbuffers::Follow<'a> for Member {
+  type Inner = &'a Member;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    unsafe { <&'a Member>::follow(buf, loc) }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for &'a Member {
+  type Inner = &'a Member;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    unsafe { ::flatbuffers::follow_cast_ref::<Member>(buf, loc) }
+  }
+}
+impl<'b> ::flatbuffers::Push for Member {
+    type Output = Member;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        let src = unsafe { ::core::slice::from_raw_parts(self as *const Member as *const u8, <Self as ::flatbuffers::Push>::size()) };
+        dst.copy_from_slice(src);
+    }
+    #[inline]
+    fn alignment() -> ::flatbuffers::PushAlignment {
+        ::flatbuffers::PushAlignment::new(8)
+    }
+}
+
+impl<'a> ::flatbuffers::Verifiable for Member {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.in_buffer::<Self>(pos)
+  }
+}
+
+impl<'a> Member {
+  #[allow(clippy::too_many_arguments)]
+  pub fn new(
+    user_id: u64,
+    delivered_seq: u64,
+    read_seq: u64,
+    role: Role,
+  ) -> Self {
+    let mut s = Self([0; 32]);
+    s.set_user_id(user_id);
+    s.set_delivered_seq(delivered_seq);
+    s.set_read_seq(read_seq);
+    s.set_role(role);
+    s
+  }
+
+  pub fn user_id(&self) -> u64 {
+    let mut mem = ::core::mem::MaybeUninit::<<u64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[0..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_user_id(&mut self, x: u64) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[0..].as_mut_ptr(),
+        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  pub fn delivered_seq(&self) -> u64 {
+    let mut mem = ::core::mem::MaybeUninit::<<u64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[8..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_delivered_seq(&mut self, x: u64) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[8..].as_mut_ptr(),
+        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  pub fn read_seq(&self) -> u64 {
+    let mut mem = ::core::mem::MaybeUninit::<<u64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[16..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_read_seq(&mut self, x: u64) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[16..].as_mut_ptr(),
+        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  pub fn role(&self) -> Role {
+    let mut mem = ::core::mem::MaybeUninit::<<Role as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[24..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<Role as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_role(&mut self, x: Role) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[24..].as_mut_ptr(),
+        ::core::mem::size_of::<<Role as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
   }
 
 }
@@ -963,7 +1384,8 @@ impl ::core::fmt::Debug for Welcome<'_> {
 pub enum SendOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
-/// client -> server: append an entry to a chat. Exactly one of `chat_id` and `to` is set.
+/// client -> server: append an entry to a chat. Exactly one of `chat_id` and `to` is set, but neither with kind `created`: the
+/// new group's id follows from sender and client_msg_id.
 pub struct Send<'a> {
   pub _tab: ::flatbuffers::Table<'a>,
 }
@@ -986,6 +1408,8 @@ impl<'a> Send<'a> {
   pub const VT_REFERS_TO: ::flatbuffers::VOffsetT = 16;
   pub const VT_AFTER_SEQ: ::flatbuffers::VOffsetT = 18;
   pub const VT_RETRY: ::flatbuffers::VOffsetT = 20;
+  pub const VT_USERS: ::flatbuffers::VOffsetT = 22;
+  pub const VT_ROLE: ::flatbuffers::VOffsetT = 24;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -999,10 +1423,12 @@ impl<'a> Send<'a> {
     let mut builder = SendBuilder::new(_fbb);
     builder.add_after_seq(args.after_seq);
     builder.add_to(args.to);
+    if let Some(x) = args.users { builder.add_users(x); }
     if let Some(x) = args.refers_to { builder.add_refers_to(x); }
     if let Some(x) = args.body { builder.add_body(x); }
     if let Some(x) = args.chat_id { builder.add_chat_id(x); }
     if let Some(x) = args.client_msg_id { builder.add_client_msg_id(x); }
+    builder.add_role(args.role);
     builder.add_retry(args.retry);
     builder.add_content_type(args.content_type);
     builder.add_kind(args.kind);
@@ -1075,6 +1501,22 @@ impl<'a> Send<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<bool>(Send::VT_RETRY, Some(false)).unwrap()}
   }
+  /// Kinds created, added, removed and role: whom it concerns.
+  #[inline]
+  pub fn users(&self) -> Option<::flatbuffers::Vector<'a, u64>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u64>>>(Send::VT_USERS, None)}
+  }
+  /// Kind role.
+  #[inline]
+  pub fn role(&self) -> Role {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Role>(Send::VT_ROLE, Some(Role::member)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Send<'_> {
@@ -1092,6 +1534,8 @@ impl ::flatbuffers::Verifiable for Send<'_> {
      .visit_field::<Uuid>("refers_to", Self::VT_REFERS_TO, false)?
      .visit_field::<u64>("after_seq", Self::VT_AFTER_SEQ, false)?
      .visit_field::<bool>("retry", Self::VT_RETRY, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u64>>>("users", Self::VT_USERS, false)?
+     .visit_field::<Role>("role", Self::VT_ROLE, false)?
      .finish();
     Ok(())
   }
@@ -1106,6 +1550,8 @@ pub struct SendArgs<'a> {
     pub refers_to: Option<&'a Uuid>,
     pub after_seq: u64,
     pub retry: bool,
+    pub users: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u64>>>,
+    pub role: Role,
 }
 impl<'a> Default for SendArgs<'a> {
   #[inline]
@@ -1120,6 +1566,8 @@ impl<'a> Default for SendArgs<'a> {
       refers_to: None,
       after_seq: 0,
       retry: false,
+      users: None,
+      role: Role::member,
     }
   }
 }
@@ -1166,6 +1614,14 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> SendBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<bool>(Send::VT_RETRY, retry, false);
   }
   #[inline]
+  pub fn add_users(&mut self, users: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u64>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Send::VT_USERS, users);
+  }
+  #[inline]
+  pub fn add_role(&mut self, role: Role) {
+    self.fbb_.push_slot::<Role>(Send::VT_ROLE, role, Role::member);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> SendBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     SendBuilder {
@@ -1192,6 +1648,8 @@ impl ::core::fmt::Debug for Send<'_> {
       ds.field("refers_to", &self.refers_to());
       ds.field("after_seq", &self.after_seq());
       ds.field("retry", &self.retry());
+      ds.field("users", &self.users());
+      ds.field("role", &self.role());
       ds.finish()
   }
 }
@@ -1406,6 +1864,8 @@ impl<'a> Entry<'a> {
   pub const VT_REFERS_TO: ::flatbuffers::VOffsetT = 22;
   pub const VT_AFTER_SEQ: ::flatbuffers::VOffsetT = 24;
   pub const VT_TIMESTAMP_MS: ::flatbuffers::VOffsetT = 26;
+  pub const VT_USERS: ::flatbuffers::VOffsetT = 28;
+  pub const VT_ROLE: ::flatbuffers::VOffsetT = 30;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1421,12 +1881,14 @@ impl<'a> Entry<'a> {
     builder.add_after_seq(args.after_seq);
     builder.add_sender_id(args.sender_id);
     builder.add_seq(args.seq);
+    if let Some(x) = args.users { builder.add_users(x); }
     if let Some(x) = args.refers_to { builder.add_refers_to(x); }
     if let Some(x) = args.client_msg_id { builder.add_client_msg_id(x); }
     if let Some(x) = args.body { builder.add_body(x); }
     builder.add_sender_device(args.sender_device);
     if let Some(x) = args.message_id { builder.add_message_id(x); }
     if let Some(x) = args.chat_id { builder.add_chat_id(x); }
+    builder.add_role(args.role);
     builder.add_content_type(args.content_type);
     builder.add_kind(args.kind);
     builder.finish()
@@ -1517,6 +1979,20 @@ impl<'a> Entry<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u64>(Entry::VT_TIMESTAMP_MS, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn users(&self) -> Option<::flatbuffers::Vector<'a, u64>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u64>>>(Entry::VT_USERS, None)}
+  }
+  #[inline]
+  pub fn role(&self) -> Role {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Role>(Entry::VT_ROLE, Some(Role::member)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Entry<'_> {
@@ -1537,6 +2013,8 @@ impl ::flatbuffers::Verifiable for Entry<'_> {
      .visit_field::<Uuid>("refers_to", Self::VT_REFERS_TO, false)?
      .visit_field::<u64>("after_seq", Self::VT_AFTER_SEQ, false)?
      .visit_field::<u64>("timestamp_ms", Self::VT_TIMESTAMP_MS, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u64>>>("users", Self::VT_USERS, false)?
+     .visit_field::<Role>("role", Self::VT_ROLE, false)?
      .finish();
     Ok(())
   }
@@ -1554,6 +2032,8 @@ pub struct EntryArgs<'a> {
     pub refers_to: Option<&'a Uuid>,
     pub after_seq: u64,
     pub timestamp_ms: u64,
+    pub users: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u64>>>,
+    pub role: Role,
 }
 impl<'a> Default for EntryArgs<'a> {
   #[inline]
@@ -1571,6 +2051,8 @@ impl<'a> Default for EntryArgs<'a> {
       refers_to: None,
       after_seq: 0,
       timestamp_ms: 0,
+      users: None,
+      role: Role::member,
     }
   }
 }
@@ -1629,6 +2111,14 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> EntryBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<u64>(Entry::VT_TIMESTAMP_MS, timestamp_ms, 0);
   }
   #[inline]
+  pub fn add_users(&mut self, users: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u64>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Entry::VT_USERS, users);
+  }
+  #[inline]
+  pub fn add_role(&mut self, role: Role) {
+    self.fbb_.push_slot::<Role>(Entry::VT_ROLE, role, Role::member);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> EntryBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     EntryBuilder {
@@ -1658,6 +2148,8 @@ impl ::core::fmt::Debug for Entry<'_> {
       ds.field("refers_to", &self.refers_to());
       ds.field("after_seq", &self.after_seq());
       ds.field("timestamp_ms", &self.timestamp_ms());
+      ds.field("users", &self.users());
+      ds.field("role", &self.role());
       ds.finish()
   }
 }
@@ -3021,6 +3513,1210 @@ impl ::core::fmt::Debug for EntryBytes<'_> {
       ds.finish()
   }
 }
+pub enum ChatRequestOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// client -> server: what a chat is and who is in it; answered by ChatInfo.
+pub struct ChatRequest<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for ChatRequest<'a> {
+  type Inner = ChatRequest<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> ChatRequest<'a> {
+  pub const VT_REQUEST_ID: ::flatbuffers::VOffsetT = 4;
+  pub const VT_CHAT_ID: ::flatbuffers::VOffsetT = 6;
+  pub const VT_AFTER_USER: ::flatbuffers::VOffsetT = 8;
+  pub const VT_LIMIT: ::flatbuffers::VOffsetT = 10;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    ChatRequest { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ChatRequestArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<ChatRequest<'bldr>> {
+    let mut builder = ChatRequestBuilder::new(_fbb);
+    builder.add_after_user(args.after_user);
+    builder.add_request_id(args.request_id);
+    builder.add_limit(args.limit);
+    if let Some(x) = args.chat_id { builder.add_chat_id(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn request_id(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ChatRequest::VT_REQUEST_ID, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn chat_id(&self) -> Option<&'a Uuid> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Uuid>(ChatRequest::VT_CHAT_ID, None)}
+  }
+  /// Members above this user; 0 = from the first.
+  #[inline]
+  pub fn after_user(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ChatRequest::VT_AFTER_USER, Some(0)).unwrap()}
+  }
+  /// Members at most; 0 = the default.
+  #[inline]
+  pub fn limit(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(ChatRequest::VT_LIMIT, Some(0)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for ChatRequest<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u64>("request_id", Self::VT_REQUEST_ID, false)?
+     .visit_field::<Uuid>("chat_id", Self::VT_CHAT_ID, false)?
+     .visit_field::<u64>("after_user", Self::VT_AFTER_USER, false)?
+     .visit_field::<u32>("limit", Self::VT_LIMIT, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ChatRequestArgs<'a> {
+    pub request_id: u64,
+    pub chat_id: Option<&'a Uuid>,
+    pub after_user: u64,
+    pub limit: u32,
+}
+impl<'a> Default for ChatRequestArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    ChatRequestArgs {
+      request_id: 0,
+      chat_id: None,
+      after_user: 0,
+      limit: 0,
+    }
+  }
+}
+
+pub struct ChatRequestBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ChatRequestBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_request_id(&mut self, request_id: u64) {
+    self.fbb_.push_slot::<u64>(ChatRequest::VT_REQUEST_ID, request_id, 0);
+  }
+  #[inline]
+  pub fn add_chat_id(&mut self, chat_id: &Uuid) {
+    self.fbb_.push_slot_always::<&Uuid>(ChatRequest::VT_CHAT_ID, chat_id);
+  }
+  #[inline]
+  pub fn add_after_user(&mut self, after_user: u64) {
+    self.fbb_.push_slot::<u64>(ChatRequest::VT_AFTER_USER, after_user, 0);
+  }
+  #[inline]
+  pub fn add_limit(&mut self, limit: u32) {
+    self.fbb_.push_slot::<u32>(ChatRequest::VT_LIMIT, limit, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ChatRequestBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ChatRequestBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<ChatRequest<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for ChatRequest<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("ChatRequest");
+      ds.field("request_id", &self.request_id());
+      ds.field("chat_id", &self.chat_id());
+      ds.field("after_user", &self.after_user());
+      ds.field("limit", &self.limit());
+      ds.finish()
+  }
+}
+pub enum ChatInfoOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// server -> client: a chat as the asker sees it.
+pub struct ChatInfo<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for ChatInfo<'a> {
+  type Inner = ChatInfo<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> ChatInfo<'a> {
+  pub const VT_REQUEST_ID: ::flatbuffers::VOffsetT = 4;
+  pub const VT_CHAT_ID: ::flatbuffers::VOffsetT = 6;
+  pub const VT_KIND: ::flatbuffers::VOffsetT = 8;
+  pub const VT_NAME: ::flatbuffers::VOffsetT = 10;
+  pub const VT_CREATED_BY: ::flatbuffers::VOffsetT = 12;
+  pub const VT_MEMBERS: ::flatbuffers::VOffsetT = 14;
+  pub const VT_MEMBER_COUNT: ::flatbuffers::VOffsetT = 16;
+  pub const VT_NEXT_USER: ::flatbuffers::VOffsetT = 18;
+  pub const VT_HEAD_SEQ: ::flatbuffers::VOffsetT = 20;
+  pub const VT_LAST_MS: ::flatbuffers::VOffsetT = 22;
+  pub const VT_READ_SEQ: ::flatbuffers::VOffsetT = 24;
+  pub const VT_UNREAD: ::flatbuffers::VOffsetT = 26;
+  pub const VT_PRESENT: ::flatbuffers::VOffsetT = 28;
+  pub const VT_LAST_ENTRY: ::flatbuffers::VOffsetT = 30;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    ChatInfo { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ChatInfoArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<ChatInfo<'bldr>> {
+    let mut builder = ChatInfoBuilder::new(_fbb);
+    builder.add_read_seq(args.read_seq);
+    builder.add_last_ms(args.last_ms);
+    builder.add_head_seq(args.head_seq);
+    builder.add_next_user(args.next_user);
+    builder.add_created_by(args.created_by);
+    builder.add_request_id(args.request_id);
+    if let Some(x) = args.last_entry { builder.add_last_entry(x); }
+    builder.add_unread(args.unread);
+    builder.add_member_count(args.member_count);
+    if let Some(x) = args.members { builder.add_members(x); }
+    if let Some(x) = args.name { builder.add_name(x); }
+    if let Some(x) = args.chat_id { builder.add_chat_id(x); }
+    builder.add_present(args.present);
+    builder.add_kind(args.kind);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn request_id(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ChatInfo::VT_REQUEST_ID, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn chat_id(&self) -> Option<&'a Uuid> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Uuid>(ChatInfo::VT_CHAT_ID, None)}
+  }
+  #[inline]
+  pub fn kind(&self) -> ChatKind {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<ChatKind>(ChatInfo::VT_KIND, Some(ChatKind::direct)).unwrap()}
+  }
+  /// Groups only.
+  #[inline]
+  pub fn name(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(ChatInfo::VT_NAME, None)}
+  }
+  #[inline]
+  pub fn created_by(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ChatInfo::VT_CREATED_BY, Some(0)).unwrap()}
+  }
+  /// Present members, ascending by user: a page of them.
+  #[inline]
+  pub fn members(&self) -> Option<::flatbuffers::Vector<'a, Member>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, Member>>>(ChatInfo::VT_MEMBERS, None)}
+  }
+  /// Of all pages.
+  #[inline]
+  pub fn member_count(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(ChatInfo::VT_MEMBER_COUNT, Some(0)).unwrap()}
+  }
+  /// Ask on with this as after_user; 0 = that was all.
+  #[inline]
+  pub fn next_user(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ChatInfo::VT_NEXT_USER, Some(0)).unwrap()}
+  }
+  /// The last seq the asker may see.
+  #[inline]
+  pub fn head_seq(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ChatInfo::VT_HEAD_SEQ, Some(0)).unwrap()}
+  }
+  /// Wall time of that entry, ms since 1970.
+  #[inline]
+  pub fn last_ms(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ChatInfo::VT_LAST_MS, Some(0)).unwrap()}
+  }
+  /// What the asker has read up to.
+  #[inline]
+  pub fn read_seq(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ChatInfo::VT_READ_SEQ, Some(0)).unwrap()}
+  }
+  /// Messages of others above read_seq.
+  #[inline]
+  pub fn unread(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(ChatInfo::VT_UNREAD, Some(0)).unwrap()}
+  }
+  /// The asker is a member (else only a past one).
+  #[inline]
+  pub fn present(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(ChatInfo::VT_PRESENT, Some(false)).unwrap()}
+  }
+  /// In a list: the last entry, as an Entry frame.
+  #[inline]
+  pub fn last_entry(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(ChatInfo::VT_LAST_ENTRY, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for ChatInfo<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u64>("request_id", Self::VT_REQUEST_ID, false)?
+     .visit_field::<Uuid>("chat_id", Self::VT_CHAT_ID, false)?
+     .visit_field::<ChatKind>("kind", Self::VT_KIND, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("name", Self::VT_NAME, false)?
+     .visit_field::<u64>("created_by", Self::VT_CREATED_BY, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, Member>>>("members", Self::VT_MEMBERS, false)?
+     .visit_field::<u32>("member_count", Self::VT_MEMBER_COUNT, false)?
+     .visit_field::<u64>("next_user", Self::VT_NEXT_USER, false)?
+     .visit_field::<u64>("head_seq", Self::VT_HEAD_SEQ, false)?
+     .visit_field::<u64>("last_ms", Self::VT_LAST_MS, false)?
+     .visit_field::<u64>("read_seq", Self::VT_READ_SEQ, false)?
+     .visit_field::<u32>("unread", Self::VT_UNREAD, false)?
+     .visit_field::<bool>("present", Self::VT_PRESENT, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("last_entry", Self::VT_LAST_ENTRY, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ChatInfoArgs<'a> {
+    pub request_id: u64,
+    pub chat_id: Option<&'a Uuid>,
+    pub kind: ChatKind,
+    pub name: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+    pub created_by: u64,
+    pub members: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, Member>>>,
+    pub member_count: u32,
+    pub next_user: u64,
+    pub head_seq: u64,
+    pub last_ms: u64,
+    pub read_seq: u64,
+    pub unread: u32,
+    pub present: bool,
+    pub last_entry: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+}
+impl<'a> Default for ChatInfoArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    ChatInfoArgs {
+      request_id: 0,
+      chat_id: None,
+      kind: ChatKind::direct,
+      name: None,
+      created_by: 0,
+      members: None,
+      member_count: 0,
+      next_user: 0,
+      head_seq: 0,
+      last_ms: 0,
+      read_seq: 0,
+      unread: 0,
+      present: false,
+      last_entry: None,
+    }
+  }
+}
+
+pub struct ChatInfoBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ChatInfoBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_request_id(&mut self, request_id: u64) {
+    self.fbb_.push_slot::<u64>(ChatInfo::VT_REQUEST_ID, request_id, 0);
+  }
+  #[inline]
+  pub fn add_chat_id(&mut self, chat_id: &Uuid) {
+    self.fbb_.push_slot_always::<&Uuid>(ChatInfo::VT_CHAT_ID, chat_id);
+  }
+  #[inline]
+  pub fn add_kind(&mut self, kind: ChatKind) {
+    self.fbb_.push_slot::<ChatKind>(ChatInfo::VT_KIND, kind, ChatKind::direct);
+  }
+  #[inline]
+  pub fn add_name(&mut self, name: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(ChatInfo::VT_NAME, name);
+  }
+  #[inline]
+  pub fn add_created_by(&mut self, created_by: u64) {
+    self.fbb_.push_slot::<u64>(ChatInfo::VT_CREATED_BY, created_by, 0);
+  }
+  #[inline]
+  pub fn add_members(&mut self, members: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , Member>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(ChatInfo::VT_MEMBERS, members);
+  }
+  #[inline]
+  pub fn add_member_count(&mut self, member_count: u32) {
+    self.fbb_.push_slot::<u32>(ChatInfo::VT_MEMBER_COUNT, member_count, 0);
+  }
+  #[inline]
+  pub fn add_next_user(&mut self, next_user: u64) {
+    self.fbb_.push_slot::<u64>(ChatInfo::VT_NEXT_USER, next_user, 0);
+  }
+  #[inline]
+  pub fn add_head_seq(&mut self, head_seq: u64) {
+    self.fbb_.push_slot::<u64>(ChatInfo::VT_HEAD_SEQ, head_seq, 0);
+  }
+  #[inline]
+  pub fn add_last_ms(&mut self, last_ms: u64) {
+    self.fbb_.push_slot::<u64>(ChatInfo::VT_LAST_MS, last_ms, 0);
+  }
+  #[inline]
+  pub fn add_read_seq(&mut self, read_seq: u64) {
+    self.fbb_.push_slot::<u64>(ChatInfo::VT_READ_SEQ, read_seq, 0);
+  }
+  #[inline]
+  pub fn add_unread(&mut self, unread: u32) {
+    self.fbb_.push_slot::<u32>(ChatInfo::VT_UNREAD, unread, 0);
+  }
+  #[inline]
+  pub fn add_present(&mut self, present: bool) {
+    self.fbb_.push_slot::<bool>(ChatInfo::VT_PRESENT, present, false);
+  }
+  #[inline]
+  pub fn add_last_entry(&mut self, last_entry: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(ChatInfo::VT_LAST_ENTRY, last_entry);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ChatInfoBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ChatInfoBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<ChatInfo<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for ChatInfo<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("ChatInfo");
+      ds.field("request_id", &self.request_id());
+      ds.field("chat_id", &self.chat_id());
+      ds.field("kind", &self.kind());
+      ds.field("name", &self.name());
+      ds.field("created_by", &self.created_by());
+      ds.field("members", &self.members());
+      ds.field("member_count", &self.member_count());
+      ds.field("next_user", &self.next_user());
+      ds.field("head_seq", &self.head_seq());
+      ds.field("last_ms", &self.last_ms());
+      ds.field("read_seq", &self.read_seq());
+      ds.field("unread", &self.unread());
+      ds.field("present", &self.present());
+      ds.field("last_entry", &self.last_entry());
+      ds.finish()
+  }
+}
+pub enum ChatsRequestOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// client -> server: a page of the user's chats, newest first; answered by Chats.
+pub struct ChatsRequest<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for ChatsRequest<'a> {
+  type Inner = ChatsRequest<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> ChatsRequest<'a> {
+  pub const VT_REQUEST_ID: ::flatbuffers::VOffsetT = 4;
+  pub const VT_BEFORE_MS: ::flatbuffers::VOffsetT = 6;
+  pub const VT_BEFORE_CHAT: ::flatbuffers::VOffsetT = 8;
+  pub const VT_LIMIT: ::flatbuffers::VOffsetT = 10;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    ChatsRequest { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ChatsRequestArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<ChatsRequest<'bldr>> {
+    let mut builder = ChatsRequestBuilder::new(_fbb);
+    builder.add_before_ms(args.before_ms);
+    builder.add_request_id(args.request_id);
+    builder.add_limit(args.limit);
+    if let Some(x) = args.before_chat { builder.add_before_chat(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn request_id(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ChatsRequest::VT_REQUEST_ID, Some(0)).unwrap()}
+  }
+  /// Chats older than this one (last_ms and chat_id of the page before); 0 = from the newest.
+  #[inline]
+  pub fn before_ms(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ChatsRequest::VT_BEFORE_MS, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn before_chat(&self) -> Option<&'a Uuid> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Uuid>(ChatsRequest::VT_BEFORE_CHAT, None)}
+  }
+  /// At most; 0 = the default.
+  #[inline]
+  pub fn limit(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(ChatsRequest::VT_LIMIT, Some(0)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for ChatsRequest<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u64>("request_id", Self::VT_REQUEST_ID, false)?
+     .visit_field::<u64>("before_ms", Self::VT_BEFORE_MS, false)?
+     .visit_field::<Uuid>("before_chat", Self::VT_BEFORE_CHAT, false)?
+     .visit_field::<u32>("limit", Self::VT_LIMIT, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ChatsRequestArgs<'a> {
+    pub request_id: u64,
+    pub before_ms: u64,
+    pub before_chat: Option<&'a Uuid>,
+    pub limit: u32,
+}
+impl<'a> Default for ChatsRequestArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    ChatsRequestArgs {
+      request_id: 0,
+      before_ms: 0,
+      before_chat: None,
+      limit: 0,
+    }
+  }
+}
+
+pub struct ChatsRequestBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ChatsRequestBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_request_id(&mut self, request_id: u64) {
+    self.fbb_.push_slot::<u64>(ChatsRequest::VT_REQUEST_ID, request_id, 0);
+  }
+  #[inline]
+  pub fn add_before_ms(&mut self, before_ms: u64) {
+    self.fbb_.push_slot::<u64>(ChatsRequest::VT_BEFORE_MS, before_ms, 0);
+  }
+  #[inline]
+  pub fn add_before_chat(&mut self, before_chat: &Uuid) {
+    self.fbb_.push_slot_always::<&Uuid>(ChatsRequest::VT_BEFORE_CHAT, before_chat);
+  }
+  #[inline]
+  pub fn add_limit(&mut self, limit: u32) {
+    self.fbb_.push_slot::<u32>(ChatsRequest::VT_LIMIT, limit, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ChatsRequestBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ChatsRequestBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<ChatsRequest<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for ChatsRequest<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("ChatsRequest");
+      ds.field("request_id", &self.request_id());
+      ds.field("before_ms", &self.before_ms());
+      ds.field("before_chat", &self.before_chat());
+      ds.field("limit", &self.limit());
+      ds.finish()
+  }
+}
+pub enum ChatsOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// server -> client: the page.
+pub struct Chats<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Chats<'a> {
+  type Inner = Chats<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Chats<'a> {
+  pub const VT_REQUEST_ID: ::flatbuffers::VOffsetT = 4;
+  pub const VT_CHATS: ::flatbuffers::VOffsetT = 6;
+  pub const VT_HAS_MORE: ::flatbuffers::VOffsetT = 8;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Chats { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ChatsArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Chats<'bldr>> {
+    let mut builder = ChatsBuilder::new(_fbb);
+    builder.add_request_id(args.request_id);
+    if let Some(x) = args.chats { builder.add_chats(x); }
+    builder.add_has_more(args.has_more);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn request_id(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Chats::VT_REQUEST_ID, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn chats(&self) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<ChatInfoBytes<'a>>>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<ChatInfoBytes>>>>(Chats::VT_CHATS, None)}
+  }
+  #[inline]
+  pub fn has_more(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Chats::VT_HAS_MORE, Some(false)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Chats<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u64>("request_id", Self::VT_REQUEST_ID, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<ChatInfoBytes>>>>("chats", Self::VT_CHATS, false)?
+     .visit_field::<bool>("has_more", Self::VT_HAS_MORE, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ChatsArgs<'a> {
+    pub request_id: u64,
+    pub chats: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<ChatInfoBytes<'a>>>>>,
+    pub has_more: bool,
+}
+impl<'a> Default for ChatsArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    ChatsArgs {
+      request_id: 0,
+      chats: None,
+      has_more: false,
+    }
+  }
+}
+
+pub struct ChatsBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ChatsBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_request_id(&mut self, request_id: u64) {
+    self.fbb_.push_slot::<u64>(Chats::VT_REQUEST_ID, request_id, 0);
+  }
+  #[inline]
+  pub fn add_chats(&mut self, chats: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , ::flatbuffers::ForwardsUOffset<ChatInfoBytes<'b >>>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Chats::VT_CHATS, chats);
+  }
+  #[inline]
+  pub fn add_has_more(&mut self, has_more: bool) {
+    self.fbb_.push_slot::<bool>(Chats::VT_HAS_MORE, has_more, false);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ChatsBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ChatsBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Chats<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Chats<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Chats");
+      ds.field("request_id", &self.request_id());
+      ds.field("chats", &self.chats());
+      ds.field("has_more", &self.has_more());
+      ds.finish()
+  }
+}
+pub enum ChatInfoBytesOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// One size-prefixed ChatInfo frame.
+pub struct ChatInfoBytes<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for ChatInfoBytes<'a> {
+  type Inner = ChatInfoBytes<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> ChatInfoBytes<'a> {
+  pub const VT_FRAME: ::flatbuffers::VOffsetT = 4;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    ChatInfoBytes { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ChatInfoBytesArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<ChatInfoBytes<'bldr>> {
+    let mut builder = ChatInfoBytesBuilder::new(_fbb);
+    if let Some(x) = args.frame { builder.add_frame(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn frame(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(ChatInfoBytes::VT_FRAME, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for ChatInfoBytes<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("frame", Self::VT_FRAME, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ChatInfoBytesArgs<'a> {
+    pub frame: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+}
+impl<'a> Default for ChatInfoBytesArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    ChatInfoBytesArgs {
+      frame: None,
+    }
+  }
+}
+
+pub struct ChatInfoBytesBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ChatInfoBytesBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_frame(&mut self, frame: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(ChatInfoBytes::VT_FRAME, frame);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ChatInfoBytesBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ChatInfoBytesBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<ChatInfoBytes<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for ChatInfoBytes<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("ChatInfoBytes");
+      ds.field("frame", &self.frame());
+      ds.finish()
+  }
+}
+pub enum StatusRequestOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// client -> server: who has a message; answered by MessageStatus.
+pub struct StatusRequest<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for StatusRequest<'a> {
+  type Inner = StatusRequest<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> StatusRequest<'a> {
+  pub const VT_REQUEST_ID: ::flatbuffers::VOffsetT = 4;
+  pub const VT_CHAT_ID: ::flatbuffers::VOffsetT = 6;
+  pub const VT_MESSAGE_ID: ::flatbuffers::VOffsetT = 8;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    StatusRequest { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args StatusRequestArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<StatusRequest<'bldr>> {
+    let mut builder = StatusRequestBuilder::new(_fbb);
+    builder.add_request_id(args.request_id);
+    if let Some(x) = args.message_id { builder.add_message_id(x); }
+    if let Some(x) = args.chat_id { builder.add_chat_id(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn request_id(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(StatusRequest::VT_REQUEST_ID, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn chat_id(&self) -> Option<&'a Uuid> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Uuid>(StatusRequest::VT_CHAT_ID, None)}
+  }
+  #[inline]
+  pub fn message_id(&self) -> Option<&'a Uuid> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Uuid>(StatusRequest::VT_MESSAGE_ID, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for StatusRequest<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u64>("request_id", Self::VT_REQUEST_ID, false)?
+     .visit_field::<Uuid>("chat_id", Self::VT_CHAT_ID, false)?
+     .visit_field::<Uuid>("message_id", Self::VT_MESSAGE_ID, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct StatusRequestArgs<'a> {
+    pub request_id: u64,
+    pub chat_id: Option<&'a Uuid>,
+    pub message_id: Option<&'a Uuid>,
+}
+impl<'a> Default for StatusRequestArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    StatusRequestArgs {
+      request_id: 0,
+      chat_id: None,
+      message_id: None,
+    }
+  }
+}
+
+pub struct StatusRequestBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> StatusRequestBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_request_id(&mut self, request_id: u64) {
+    self.fbb_.push_slot::<u64>(StatusRequest::VT_REQUEST_ID, request_id, 0);
+  }
+  #[inline]
+  pub fn add_chat_id(&mut self, chat_id: &Uuid) {
+    self.fbb_.push_slot_always::<&Uuid>(StatusRequest::VT_CHAT_ID, chat_id);
+  }
+  #[inline]
+  pub fn add_message_id(&mut self, message_id: &Uuid) {
+    self.fbb_.push_slot_always::<&Uuid>(StatusRequest::VT_MESSAGE_ID, message_id);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> StatusRequestBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    StatusRequestBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<StatusRequest<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for StatusRequest<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("StatusRequest");
+      ds.field("request_id", &self.request_id());
+      ds.field("chat_id", &self.chat_id());
+      ds.field("message_id", &self.message_id());
+      ds.finish()
+  }
+}
+pub enum MessageStatusOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// server -> client: a message's state, its sender not counted. delivered does not count who has read it.
+pub struct MessageStatus<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for MessageStatus<'a> {
+  type Inner = MessageStatus<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> MessageStatus<'a> {
+  pub const VT_REQUEST_ID: ::flatbuffers::VOffsetT = 4;
+  pub const VT_CHAT_ID: ::flatbuffers::VOffsetT = 6;
+  pub const VT_MESSAGE_ID: ::flatbuffers::VOffsetT = 8;
+  pub const VT_SEQ: ::flatbuffers::VOffsetT = 10;
+  pub const VT_TOTAL: ::flatbuffers::VOffsetT = 12;
+  pub const VT_DELIVERED: ::flatbuffers::VOffsetT = 14;
+  pub const VT_READ: ::flatbuffers::VOffsetT = 16;
+  pub const VT_MEMBERS: ::flatbuffers::VOffsetT = 18;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    MessageStatus { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args MessageStatusArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<MessageStatus<'bldr>> {
+    let mut builder = MessageStatusBuilder::new(_fbb);
+    builder.add_seq(args.seq);
+    builder.add_request_id(args.request_id);
+    if let Some(x) = args.members { builder.add_members(x); }
+    builder.add_read(args.read);
+    builder.add_delivered(args.delivered);
+    builder.add_total(args.total);
+    if let Some(x) = args.message_id { builder.add_message_id(x); }
+    if let Some(x) = args.chat_id { builder.add_chat_id(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn request_id(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(MessageStatus::VT_REQUEST_ID, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn chat_id(&self) -> Option<&'a Uuid> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Uuid>(MessageStatus::VT_CHAT_ID, None)}
+  }
+  #[inline]
+  pub fn message_id(&self) -> Option<&'a Uuid> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Uuid>(MessageStatus::VT_MESSAGE_ID, None)}
+  }
+  #[inline]
+  pub fn seq(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(MessageStatus::VT_SEQ, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn total(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(MessageStatus::VT_TOTAL, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn delivered(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(MessageStatus::VT_DELIVERED, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn read(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(MessageStatus::VT_READ, Some(0)).unwrap()}
+  }
+  /// Who was a member when it was sent, ascending by user; the first thousand.
+  #[inline]
+  pub fn members(&self) -> Option<::flatbuffers::Vector<'a, Member>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, Member>>>(MessageStatus::VT_MEMBERS, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for MessageStatus<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u64>("request_id", Self::VT_REQUEST_ID, false)?
+     .visit_field::<Uuid>("chat_id", Self::VT_CHAT_ID, false)?
+     .visit_field::<Uuid>("message_id", Self::VT_MESSAGE_ID, false)?
+     .visit_field::<u64>("seq", Self::VT_SEQ, false)?
+     .visit_field::<u32>("total", Self::VT_TOTAL, false)?
+     .visit_field::<u32>("delivered", Self::VT_DELIVERED, false)?
+     .visit_field::<u32>("read", Self::VT_READ, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, Member>>>("members", Self::VT_MEMBERS, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct MessageStatusArgs<'a> {
+    pub request_id: u64,
+    pub chat_id: Option<&'a Uuid>,
+    pub message_id: Option<&'a Uuid>,
+    pub seq: u64,
+    pub total: u32,
+    pub delivered: u32,
+    pub read: u32,
+    pub members: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, Member>>>,
+}
+impl<'a> Default for MessageStatusArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    MessageStatusArgs {
+      request_id: 0,
+      chat_id: None,
+      message_id: None,
+      seq: 0,
+      total: 0,
+      delivered: 0,
+      read: 0,
+      members: None,
+    }
+  }
+}
+
+pub struct MessageStatusBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> MessageStatusBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_request_id(&mut self, request_id: u64) {
+    self.fbb_.push_slot::<u64>(MessageStatus::VT_REQUEST_ID, request_id, 0);
+  }
+  #[inline]
+  pub fn add_chat_id(&mut self, chat_id: &Uuid) {
+    self.fbb_.push_slot_always::<&Uuid>(MessageStatus::VT_CHAT_ID, chat_id);
+  }
+  #[inline]
+  pub fn add_message_id(&mut self, message_id: &Uuid) {
+    self.fbb_.push_slot_always::<&Uuid>(MessageStatus::VT_MESSAGE_ID, message_id);
+  }
+  #[inline]
+  pub fn add_seq(&mut self, seq: u64) {
+    self.fbb_.push_slot::<u64>(MessageStatus::VT_SEQ, seq, 0);
+  }
+  #[inline]
+  pub fn add_total(&mut self, total: u32) {
+    self.fbb_.push_slot::<u32>(MessageStatus::VT_TOTAL, total, 0);
+  }
+  #[inline]
+  pub fn add_delivered(&mut self, delivered: u32) {
+    self.fbb_.push_slot::<u32>(MessageStatus::VT_DELIVERED, delivered, 0);
+  }
+  #[inline]
+  pub fn add_read(&mut self, read: u32) {
+    self.fbb_.push_slot::<u32>(MessageStatus::VT_READ, read, 0);
+  }
+  #[inline]
+  pub fn add_members(&mut self, members: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , Member>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(MessageStatus::VT_MEMBERS, members);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> MessageStatusBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    MessageStatusBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<MessageStatus<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for MessageStatus<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("MessageStatus");
+      ds.field("request_id", &self.request_id());
+      ds.field("chat_id", &self.chat_id());
+      ds.field("message_id", &self.message_id());
+      ds.field("seq", &self.seq());
+      ds.field("total", &self.total());
+      ds.field("delivered", &self.delivered());
+      ds.field("read", &self.read());
+      ds.field("members", &self.members());
+      ds.finish()
+  }
+}
 pub enum WindowOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -3556,6 +5252,90 @@ impl<'a> Frame<'a> {
     }
   }
 
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_chat_request(&self) -> Option<ChatRequest<'a>> {
+    if self.body_type() == Body::ChatRequest {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { ChatRequest::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_chat_info(&self) -> Option<ChatInfo<'a>> {
+    if self.body_type() == Body::ChatInfo {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { ChatInfo::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_chats_request(&self) -> Option<ChatsRequest<'a>> {
+    if self.body_type() == Body::ChatsRequest {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { ChatsRequest::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_chats(&self) -> Option<Chats<'a>> {
+    if self.body_type() == Body::Chats {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Chats::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_status_request(&self) -> Option<StatusRequest<'a>> {
+    if self.body_type() == Body::StatusRequest {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { StatusRequest::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_message_status(&self) -> Option<MessageStatus<'a>> {
+    if self.body_type() == Body::MessageStatus {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { MessageStatus::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
 }
 
 impl ::flatbuffers::Verifiable for Frame<'_> {
@@ -3582,6 +5362,12 @@ impl ::flatbuffers::Verifiable for Frame<'_> {
           Body::HistoryPage => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<HistoryPage>>("Body::HistoryPage", pos),
           Body::Window => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Window>>("Body::Window", pos),
           Body::Goodbye => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Goodbye>>("Body::Goodbye", pos),
+          Body::ChatRequest => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<ChatRequest>>("Body::ChatRequest", pos),
+          Body::ChatInfo => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<ChatInfo>>("Body::ChatInfo", pos),
+          Body::ChatsRequest => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<ChatsRequest>>("Body::ChatsRequest", pos),
+          Body::Chats => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Chats>>("Body::Chats", pos),
+          Body::StatusRequest => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<StatusRequest>>("Body::StatusRequest", pos),
+          Body::MessageStatus => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<MessageStatus>>("Body::MessageStatus", pos),
           _ => Ok(()),
         }
      })?
@@ -3744,6 +5530,48 @@ impl ::core::fmt::Debug for Frame<'_> {
         },
         Body::Goodbye => {
           if let Some(x) = self.body_as_goodbye() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::ChatRequest => {
+          if let Some(x) = self.body_as_chat_request() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::ChatInfo => {
+          if let Some(x) = self.body_as_chat_info() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::ChatsRequest => {
+          if let Some(x) = self.body_as_chats_request() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::Chats => {
+          if let Some(x) = self.body_as_chats() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::StatusRequest => {
+          if let Some(x) = self.body_as_status_request() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::MessageStatus => {
+          if let Some(x) = self.body_as_message_status() {
             ds.field("body", &x)
           } else {
             ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")

@@ -13,10 +13,10 @@ pub mod envelope {
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_BODY: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_BODY: u8 = 24;
+pub const ENUM_MAX_BODY: u8 = 30;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_BODY: [Body; 25] = [
+pub const ENUM_VALUES_BODY: [Body; 31] = [
   Body::NONE,
   Body::Send,
   Body::ForgetRefusals,
@@ -42,6 +42,12 @@ pub const ENUM_VALUES_BODY: [Body; 25] = [
   Body::GapAll,
   Body::GapUsers,
   Body::GapSessions,
+  Body::ChatRequest,
+  Body::StatusRequest,
+  Body::ChatsRequest,
+  Body::ChatsProbe,
+  Body::ChatsPart,
+  Body::Answer,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -74,9 +80,15 @@ impl Body {
   pub const GapAll: Self = Self(22);
   pub const GapUsers: Self = Self(23);
   pub const GapSessions: Self = Self(24);
+  pub const ChatRequest: Self = Self(25);
+  pub const StatusRequest: Self = Self(26);
+  pub const ChatsRequest: Self = Self(27);
+  pub const ChatsProbe: Self = Self(28);
+  pub const ChatsPart: Self = Self(29);
+  pub const Answer: Self = Self(30);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 24;
+  pub const ENUM_MAX: u8 = 30;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::NONE,
     Self::Send,
@@ -103,6 +115,12 @@ impl Body {
     Self::GapAll,
     Self::GapUsers,
     Self::GapSessions,
+    Self::ChatRequest,
+    Self::StatusRequest,
+    Self::ChatsRequest,
+    Self::ChatsProbe,
+    Self::ChatsPart,
+    Self::Answer,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -132,6 +150,12 @@ impl Body {
       Self::GapAll => Some("GapAll"),
       Self::GapUsers => Some("GapUsers"),
       Self::GapSessions => Some("GapSessions"),
+      Self::ChatRequest => Some("ChatRequest"),
+      Self::StatusRequest => Some("StatusRequest"),
+      Self::ChatsRequest => Some("ChatsRequest"),
+      Self::ChatsProbe => Some("ChatsProbe"),
+      Self::ChatsPart => Some("ChatsPart"),
+      Self::Answer => Some("Answer"),
       _ => None,
     }
   }
@@ -2632,6 +2656,956 @@ impl ::core::fmt::Debug for PageRequest<'_> {
       ds.field("limit_bytes", &self.limit_bytes());
       ds.field("before_seq", &self.before_seq());
       ds.field("newest", &self.newest());
+      ds.finish()
+  }
+}
+pub enum ChatRequestOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct ChatRequest<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for ChatRequest<'a> {
+  type Inner = ChatRequest<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> ChatRequest<'a> {
+  pub const VT_CHAT: ::flatbuffers::VOffsetT = 4;
+  pub const VT_USER: ::flatbuffers::VOffsetT = 6;
+  pub const VT_CLIENT_REQUEST: ::flatbuffers::VOffsetT = 8;
+  pub const VT_AFTER_USER: ::flatbuffers::VOffsetT = 10;
+  pub const VT_LIMIT: ::flatbuffers::VOffsetT = 12;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    ChatRequest { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ChatRequestArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<ChatRequest<'bldr>> {
+    let mut builder = ChatRequestBuilder::new(_fbb);
+    builder.add_after_user(args.after_user);
+    builder.add_client_request(args.client_request);
+    builder.add_user(args.user);
+    builder.add_limit(args.limit);
+    if let Some(x) = args.chat { builder.add_chat(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn chat(&self) -> &'a Id {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Id>(ChatRequest::VT_CHAT, None).unwrap()}
+  }
+  #[inline]
+  pub fn user(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ChatRequest::VT_USER, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn client_request(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ChatRequest::VT_CLIENT_REQUEST, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn after_user(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ChatRequest::VT_AFTER_USER, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn limit(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(ChatRequest::VT_LIMIT, Some(0)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for ChatRequest<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<Id>("chat", Self::VT_CHAT, true)?
+     .visit_field::<u64>("user", Self::VT_USER, false)?
+     .visit_field::<u64>("client_request", Self::VT_CLIENT_REQUEST, false)?
+     .visit_field::<u64>("after_user", Self::VT_AFTER_USER, false)?
+     .visit_field::<u32>("limit", Self::VT_LIMIT, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ChatRequestArgs<'a> {
+    pub chat: Option<&'a Id>,
+    pub user: u64,
+    pub client_request: u64,
+    pub after_user: u64,
+    pub limit: u32,
+}
+impl<'a> Default for ChatRequestArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    ChatRequestArgs {
+      chat: None, // required field
+      user: 0,
+      client_request: 0,
+      after_user: 0,
+      limit: 0,
+    }
+  }
+}
+
+pub struct ChatRequestBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ChatRequestBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_chat(&mut self, chat: &Id) {
+    self.fbb_.push_slot_always::<&Id>(ChatRequest::VT_CHAT, chat);
+  }
+  #[inline]
+  pub fn add_user(&mut self, user: u64) {
+    self.fbb_.push_slot::<u64>(ChatRequest::VT_USER, user, 0);
+  }
+  #[inline]
+  pub fn add_client_request(&mut self, client_request: u64) {
+    self.fbb_.push_slot::<u64>(ChatRequest::VT_CLIENT_REQUEST, client_request, 0);
+  }
+  #[inline]
+  pub fn add_after_user(&mut self, after_user: u64) {
+    self.fbb_.push_slot::<u64>(ChatRequest::VT_AFTER_USER, after_user, 0);
+  }
+  #[inline]
+  pub fn add_limit(&mut self, limit: u32) {
+    self.fbb_.push_slot::<u32>(ChatRequest::VT_LIMIT, limit, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ChatRequestBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ChatRequestBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<ChatRequest<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, ChatRequest::VT_CHAT,"chat");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for ChatRequest<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("ChatRequest");
+      ds.field("chat", &self.chat());
+      ds.field("user", &self.user());
+      ds.field("client_request", &self.client_request());
+      ds.field("after_user", &self.after_user());
+      ds.field("limit", &self.limit());
+      ds.finish()
+  }
+}
+pub enum StatusRequestOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct StatusRequest<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for StatusRequest<'a> {
+  type Inner = StatusRequest<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> StatusRequest<'a> {
+  pub const VT_CHAT: ::flatbuffers::VOffsetT = 4;
+  pub const VT_USER: ::flatbuffers::VOffsetT = 6;
+  pub const VT_CLIENT_REQUEST: ::flatbuffers::VOffsetT = 8;
+  pub const VT_MESSAGE: ::flatbuffers::VOffsetT = 10;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    StatusRequest { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args StatusRequestArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<StatusRequest<'bldr>> {
+    let mut builder = StatusRequestBuilder::new(_fbb);
+    builder.add_client_request(args.client_request);
+    builder.add_user(args.user);
+    if let Some(x) = args.message { builder.add_message(x); }
+    if let Some(x) = args.chat { builder.add_chat(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn chat(&self) -> &'a Id {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Id>(StatusRequest::VT_CHAT, None).unwrap()}
+  }
+  #[inline]
+  pub fn user(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(StatusRequest::VT_USER, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn client_request(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(StatusRequest::VT_CLIENT_REQUEST, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn message(&self) -> &'a Id {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Id>(StatusRequest::VT_MESSAGE, None).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for StatusRequest<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<Id>("chat", Self::VT_CHAT, true)?
+     .visit_field::<u64>("user", Self::VT_USER, false)?
+     .visit_field::<u64>("client_request", Self::VT_CLIENT_REQUEST, false)?
+     .visit_field::<Id>("message", Self::VT_MESSAGE, true)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct StatusRequestArgs<'a> {
+    pub chat: Option<&'a Id>,
+    pub user: u64,
+    pub client_request: u64,
+    pub message: Option<&'a Id>,
+}
+impl<'a> Default for StatusRequestArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    StatusRequestArgs {
+      chat: None, // required field
+      user: 0,
+      client_request: 0,
+      message: None, // required field
+    }
+  }
+}
+
+pub struct StatusRequestBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> StatusRequestBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_chat(&mut self, chat: &Id) {
+    self.fbb_.push_slot_always::<&Id>(StatusRequest::VT_CHAT, chat);
+  }
+  #[inline]
+  pub fn add_user(&mut self, user: u64) {
+    self.fbb_.push_slot::<u64>(StatusRequest::VT_USER, user, 0);
+  }
+  #[inline]
+  pub fn add_client_request(&mut self, client_request: u64) {
+    self.fbb_.push_slot::<u64>(StatusRequest::VT_CLIENT_REQUEST, client_request, 0);
+  }
+  #[inline]
+  pub fn add_message(&mut self, message: &Id) {
+    self.fbb_.push_slot_always::<&Id>(StatusRequest::VT_MESSAGE, message);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> StatusRequestBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    StatusRequestBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<StatusRequest<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, StatusRequest::VT_CHAT,"chat");
+    self.fbb_.required(o, StatusRequest::VT_MESSAGE,"message");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for StatusRequest<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("StatusRequest");
+      ds.field("chat", &self.chat());
+      ds.field("user", &self.user());
+      ds.field("client_request", &self.client_request());
+      ds.field("message", &self.message());
+      ds.finish()
+  }
+}
+pub enum ChatsRequestOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct ChatsRequest<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for ChatsRequest<'a> {
+  type Inner = ChatsRequest<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> ChatsRequest<'a> {
+  pub const VT_USER: ::flatbuffers::VOffsetT = 4;
+  pub const VT_CLIENT_REQUEST: ::flatbuffers::VOffsetT = 6;
+  pub const VT_BEFORE: ::flatbuffers::VOffsetT = 8;
+  pub const VT_LIMIT: ::flatbuffers::VOffsetT = 10;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    ChatsRequest { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ChatsRequestArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<ChatsRequest<'bldr>> {
+    let mut builder = ChatsRequestBuilder::new(_fbb);
+    builder.add_client_request(args.client_request);
+    builder.add_user(args.user);
+    builder.add_limit(args.limit);
+    if let Some(x) = args.before { builder.add_before(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn user(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ChatsRequest::VT_USER, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn client_request(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ChatsRequest::VT_CLIENT_REQUEST, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn before(&self) -> Option<&'a SyncCursor> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<SyncCursor>(ChatsRequest::VT_BEFORE, None)}
+  }
+  #[inline]
+  pub fn limit(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(ChatsRequest::VT_LIMIT, Some(0)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for ChatsRequest<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u64>("user", Self::VT_USER, false)?
+     .visit_field::<u64>("client_request", Self::VT_CLIENT_REQUEST, false)?
+     .visit_field::<SyncCursor>("before", Self::VT_BEFORE, false)?
+     .visit_field::<u32>("limit", Self::VT_LIMIT, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ChatsRequestArgs<'a> {
+    pub user: u64,
+    pub client_request: u64,
+    pub before: Option<&'a SyncCursor>,
+    pub limit: u32,
+}
+impl<'a> Default for ChatsRequestArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    ChatsRequestArgs {
+      user: 0,
+      client_request: 0,
+      before: None,
+      limit: 0,
+    }
+  }
+}
+
+pub struct ChatsRequestBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ChatsRequestBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_user(&mut self, user: u64) {
+    self.fbb_.push_slot::<u64>(ChatsRequest::VT_USER, user, 0);
+  }
+  #[inline]
+  pub fn add_client_request(&mut self, client_request: u64) {
+    self.fbb_.push_slot::<u64>(ChatsRequest::VT_CLIENT_REQUEST, client_request, 0);
+  }
+  #[inline]
+  pub fn add_before(&mut self, before: &SyncCursor) {
+    self.fbb_.push_slot_always::<&SyncCursor>(ChatsRequest::VT_BEFORE, before);
+  }
+  #[inline]
+  pub fn add_limit(&mut self, limit: u32) {
+    self.fbb_.push_slot::<u32>(ChatsRequest::VT_LIMIT, limit, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ChatsRequestBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ChatsRequestBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<ChatsRequest<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for ChatsRequest<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("ChatsRequest");
+      ds.field("user", &self.user());
+      ds.field("client_request", &self.client_request());
+      ds.field("before", &self.before());
+      ds.field("limit", &self.limit());
+      ds.finish()
+  }
+}
+pub enum ChatsProbeOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct ChatsProbe<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for ChatsProbe<'a> {
+  type Inner = ChatsProbe<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> ChatsProbe<'a> {
+  pub const VT_USER: ::flatbuffers::VOffsetT = 4;
+  pub const VT_BEFORE: ::flatbuffers::VOffsetT = 6;
+  pub const VT_LIMIT: ::flatbuffers::VOffsetT = 8;
+  pub const VT_PARTITION: ::flatbuffers::VOffsetT = 10;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    ChatsProbe { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ChatsProbeArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<ChatsProbe<'bldr>> {
+    let mut builder = ChatsProbeBuilder::new(_fbb);
+    builder.add_user(args.user);
+    builder.add_limit(args.limit);
+    if let Some(x) = args.before { builder.add_before(x); }
+    builder.add_partition(args.partition);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn user(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ChatsProbe::VT_USER, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn before(&self) -> Option<&'a SyncCursor> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<SyncCursor>(ChatsProbe::VT_BEFORE, None)}
+  }
+  #[inline]
+  pub fn limit(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(ChatsProbe::VT_LIMIT, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn partition(&self) -> u16 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u16>(ChatsProbe::VT_PARTITION, Some(0)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for ChatsProbe<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u64>("user", Self::VT_USER, false)?
+     .visit_field::<SyncCursor>("before", Self::VT_BEFORE, false)?
+     .visit_field::<u32>("limit", Self::VT_LIMIT, false)?
+     .visit_field::<u16>("partition", Self::VT_PARTITION, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ChatsProbeArgs<'a> {
+    pub user: u64,
+    pub before: Option<&'a SyncCursor>,
+    pub limit: u32,
+    pub partition: u16,
+}
+impl<'a> Default for ChatsProbeArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    ChatsProbeArgs {
+      user: 0,
+      before: None,
+      limit: 0,
+      partition: 0,
+    }
+  }
+}
+
+pub struct ChatsProbeBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ChatsProbeBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_user(&mut self, user: u64) {
+    self.fbb_.push_slot::<u64>(ChatsProbe::VT_USER, user, 0);
+  }
+  #[inline]
+  pub fn add_before(&mut self, before: &SyncCursor) {
+    self.fbb_.push_slot_always::<&SyncCursor>(ChatsProbe::VT_BEFORE, before);
+  }
+  #[inline]
+  pub fn add_limit(&mut self, limit: u32) {
+    self.fbb_.push_slot::<u32>(ChatsProbe::VT_LIMIT, limit, 0);
+  }
+  #[inline]
+  pub fn add_partition(&mut self, partition: u16) {
+    self.fbb_.push_slot::<u16>(ChatsProbe::VT_PARTITION, partition, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ChatsProbeBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ChatsProbeBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<ChatsProbe<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for ChatsProbe<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("ChatsProbe");
+      ds.field("user", &self.user());
+      ds.field("before", &self.before());
+      ds.field("limit", &self.limit());
+      ds.field("partition", &self.partition());
+      ds.finish()
+  }
+}
+pub enum ListedChatOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct ListedChat<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for ListedChat<'a> {
+  type Inner = ListedChat<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> ListedChat<'a> {
+  pub const VT_AT: ::flatbuffers::VOffsetT = 4;
+  pub const VT_FRAME: ::flatbuffers::VOffsetT = 6;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    ListedChat { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ListedChatArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<ListedChat<'bldr>> {
+    let mut builder = ListedChatBuilder::new(_fbb);
+    if let Some(x) = args.frame { builder.add_frame(x); }
+    if let Some(x) = args.at { builder.add_at(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn at(&self) -> &'a SyncCursor {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<SyncCursor>(ListedChat::VT_AT, None).unwrap()}
+  }
+  #[inline]
+  pub fn frame(&self) -> ::flatbuffers::Vector<'a, u8> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(ListedChat::VT_FRAME, None).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for ListedChat<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<SyncCursor>("at", Self::VT_AT, true)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("frame", Self::VT_FRAME, true)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ListedChatArgs<'a> {
+    pub at: Option<&'a SyncCursor>,
+    pub frame: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+}
+impl<'a> Default for ListedChatArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    ListedChatArgs {
+      at: None, // required field
+      frame: None, // required field
+    }
+  }
+}
+
+pub struct ListedChatBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ListedChatBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_at(&mut self, at: &SyncCursor) {
+    self.fbb_.push_slot_always::<&SyncCursor>(ListedChat::VT_AT, at);
+  }
+  #[inline]
+  pub fn add_frame(&mut self, frame: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(ListedChat::VT_FRAME, frame);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ListedChatBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ListedChatBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<ListedChat<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, ListedChat::VT_AT,"at");
+    self.fbb_.required(o, ListedChat::VT_FRAME,"frame");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for ListedChat<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("ListedChat");
+      ds.field("at", &self.at());
+      ds.field("frame", &self.frame());
+      ds.finish()
+  }
+}
+pub enum ChatsPartOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct ChatsPart<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for ChatsPart<'a> {
+  type Inner = ChatsPart<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> ChatsPart<'a> {
+  pub const VT_CHATS: ::flatbuffers::VOffsetT = 4;
+  pub const VT_MORE: ::flatbuffers::VOffsetT = 6;
+  pub const VT_PARTITION: ::flatbuffers::VOffsetT = 8;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    ChatsPart { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ChatsPartArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<ChatsPart<'bldr>> {
+    let mut builder = ChatsPartBuilder::new(_fbb);
+    if let Some(x) = args.chats { builder.add_chats(x); }
+    builder.add_partition(args.partition);
+    builder.add_more(args.more);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn chats(&self) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<ListedChat<'a>>>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<ListedChat>>>>(ChatsPart::VT_CHATS, None)}
+  }
+  #[inline]
+  pub fn more(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(ChatsPart::VT_MORE, Some(false)).unwrap()}
+  }
+  #[inline]
+  pub fn partition(&self) -> u16 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u16>(ChatsPart::VT_PARTITION, Some(0)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for ChatsPart<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<ListedChat>>>>("chats", Self::VT_CHATS, false)?
+     .visit_field::<bool>("more", Self::VT_MORE, false)?
+     .visit_field::<u16>("partition", Self::VT_PARTITION, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ChatsPartArgs<'a> {
+    pub chats: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<ListedChat<'a>>>>>,
+    pub more: bool,
+    pub partition: u16,
+}
+impl<'a> Default for ChatsPartArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    ChatsPartArgs {
+      chats: None,
+      more: false,
+      partition: 0,
+    }
+  }
+}
+
+pub struct ChatsPartBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ChatsPartBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_chats(&mut self, chats: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , ::flatbuffers::ForwardsUOffset<ListedChat<'b >>>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(ChatsPart::VT_CHATS, chats);
+  }
+  #[inline]
+  pub fn add_more(&mut self, more: bool) {
+    self.fbb_.push_slot::<bool>(ChatsPart::VT_MORE, more, false);
+  }
+  #[inline]
+  pub fn add_partition(&mut self, partition: u16) {
+    self.fbb_.push_slot::<u16>(ChatsPart::VT_PARTITION, partition, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ChatsPartBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ChatsPartBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<ChatsPart<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for ChatsPart<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("ChatsPart");
+      ds.field("chats", &self.chats());
+      ds.field("more", &self.more());
+      ds.field("partition", &self.partition());
+      ds.finish()
+  }
+}
+pub enum AnswerOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Answer<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Answer<'a> {
+  type Inner = Answer<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Answer<'a> {
+  pub const VT_FRAME: ::flatbuffers::VOffsetT = 4;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Answer { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args AnswerArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Answer<'bldr>> {
+    let mut builder = AnswerBuilder::new(_fbb);
+    if let Some(x) = args.frame { builder.add_frame(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn frame(&self) -> ::flatbuffers::Vector<'a, u8> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Answer::VT_FRAME, None).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Answer<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("frame", Self::VT_FRAME, true)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct AnswerArgs<'a> {
+    pub frame: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+}
+impl<'a> Default for AnswerArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    AnswerArgs {
+      frame: None, // required field
+    }
+  }
+}
+
+pub struct AnswerBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> AnswerBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_frame(&mut self, frame: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Answer::VT_FRAME, frame);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> AnswerBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    AnswerBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Answer<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, Answer::VT_FRAME,"frame");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Answer<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Answer");
+      ds.field("frame", &self.frame());
       ds.finish()
   }
 }
@@ -5524,6 +6498,90 @@ impl<'a> Envelope<'a> {
     }
   }
 
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_chat_request(&self) -> Option<ChatRequest<'a>> {
+    if self.body_type() == Body::ChatRequest {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { ChatRequest::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_status_request(&self) -> Option<StatusRequest<'a>> {
+    if self.body_type() == Body::StatusRequest {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { StatusRequest::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_chats_request(&self) -> Option<ChatsRequest<'a>> {
+    if self.body_type() == Body::ChatsRequest {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { ChatsRequest::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_chats_probe(&self) -> Option<ChatsProbe<'a>> {
+    if self.body_type() == Body::ChatsProbe {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { ChatsProbe::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_chats_part(&self) -> Option<ChatsPart<'a>> {
+    if self.body_type() == Body::ChatsPart {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { ChatsPart::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_answer(&self) -> Option<Answer<'a>> {
+    if self.body_type() == Body::Answer {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Answer::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
 }
 
 impl ::flatbuffers::Verifiable for Envelope<'_> {
@@ -5559,6 +6617,12 @@ impl ::flatbuffers::Verifiable for Envelope<'_> {
           Body::GapAll => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<GapAll>>("Body::GapAll", pos),
           Body::GapUsers => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<GapUsers>>("Body::GapUsers", pos),
           Body::GapSessions => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<GapSessions>>("Body::GapSessions", pos),
+          Body::ChatRequest => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<ChatRequest>>("Body::ChatRequest", pos),
+          Body::StatusRequest => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<StatusRequest>>("Body::StatusRequest", pos),
+          Body::ChatsRequest => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<ChatsRequest>>("Body::ChatsRequest", pos),
+          Body::ChatsProbe => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<ChatsProbe>>("Body::ChatsProbe", pos),
+          Body::ChatsPart => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<ChatsPart>>("Body::ChatsPart", pos),
+          Body::Answer => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Answer>>("Body::Answer", pos),
           _ => Ok(()),
         }
      })?
@@ -5785,6 +6849,48 @@ impl ::core::fmt::Debug for Envelope<'_> {
         },
         Body::GapSessions => {
           if let Some(x) = self.body_as_gap_sessions() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::ChatRequest => {
+          if let Some(x) = self.body_as_chat_request() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::StatusRequest => {
+          if let Some(x) = self.body_as_status_request() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::ChatsRequest => {
+          if let Some(x) = self.body_as_chats_request() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::ChatsProbe => {
+          if let Some(x) = self.body_as_chats_probe() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::ChatsPart => {
+          if let Some(x) = self.body_as_chats_part() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::Answer => {
+          if let Some(x) = self.body_as_answer() {
             ds.field("body", &x)
           } else {
             ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")

@@ -64,6 +64,18 @@ pub enum ErrorCode {
     Internal = 28,
     /// the token has been revoked
     TokenRevoked = 29,
+    /// this user is not a member of the group
+    NotAMember = 30,
+    /// only an admin of the group may do this
+    NotAnAdmin = 31,
+    /// the group would have more members than allowed
+    TooManyMembers = 32,
+    /// a user named is not a member of the group
+    UnknownMember = 33,
+    /// a group's name has 1 to 256 bytes of UTF-8
+    InvalidName = 34,
+    /// that is so already
+    NoChange = 35,
 }
 
 /// Every row, in the order of the table.
@@ -386,5 +398,71 @@ pub const TABLE: &[ErrorInfo] = &[
         close_code: 4401,
         retry_after_ms: 0,
         text: "the token has been revoked",
+    },
+    ErrorInfo {
+        code: ErrorCode::NotAMember,
+        name: "not_a_member",
+        fault: Fault::Auth,
+        retry: Retry::Never,
+        scope: Scope::Request,
+        http_status: 403,
+        close_code: 1008,
+        retry_after_ms: 0,
+        text: "this user is not a member of the group",
+    },
+    ErrorInfo {
+        code: ErrorCode::NotAnAdmin,
+        name: "not_an_admin",
+        fault: Fault::Auth,
+        retry: Retry::Never,
+        scope: Scope::Request,
+        http_status: 403,
+        close_code: 1008,
+        retry_after_ms: 0,
+        text: "only an admin of the group may do this",
+    },
+    ErrorInfo {
+        code: ErrorCode::TooManyMembers,
+        name: "too_many_members",
+        fault: Fault::Limit,
+        retry: Retry::Never,
+        scope: Scope::Request,
+        http_status: 422,
+        close_code: 1008,
+        retry_after_ms: 0,
+        text: "the group would have more members than allowed",
+    },
+    ErrorInfo {
+        code: ErrorCode::UnknownMember,
+        name: "unknown_member",
+        fault: Fault::Client,
+        retry: Retry::Never,
+        scope: Scope::Request,
+        http_status: 404,
+        close_code: 1008,
+        retry_after_ms: 0,
+        text: "a user named is not a member of the group",
+    },
+    ErrorInfo {
+        code: ErrorCode::InvalidName,
+        name: "invalid_name",
+        fault: Fault::Client,
+        retry: Retry::Never,
+        scope: Scope::Request,
+        http_status: 422,
+        close_code: 1008,
+        retry_after_ms: 0,
+        text: "a group's name has 1 to 256 bytes of UTF-8",
+    },
+    ErrorInfo {
+        code: ErrorCode::NoChange,
+        name: "no_change",
+        fault: Fault::Conflict,
+        retry: Retry::Never,
+        scope: Scope::Request,
+        http_status: 409,
+        close_code: 1008,
+        retry_after_ms: 0,
+        text: "that is so already",
     },
 ];

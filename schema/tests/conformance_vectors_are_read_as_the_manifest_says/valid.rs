@@ -98,6 +98,7 @@ fn send_with_everything() -> Vec<u8> {
             refers_to: Some(&id(101)),
             after_seq: 1 << 40,
             retry: true,
+            ..wire::SendArgs::default()
         };
         create!(fbb, Send, args)
     })
@@ -134,6 +135,7 @@ fn entry() -> Vec<u8> {
             refers_to: Some(&id(101)),
             after_seq: 11,
             timestamp_ms: 1_767_225_600_123,
+            ..wire::EntryArgs::default()
         };
         create!(fbb, Entry, args)
     })

@@ -9,6 +9,16 @@ macro_rules! union {
     }};
 }
 
+/// The union's member; the verifier has made sure that it is there.
+macro_rules! member {
+    ($root:expr, $as:ident) => {
+        $root.$as().ok_or_else(|| EnvelopeError::Malformed("a body is missing".to_owned()))?
+    };
+}
+
+mod question;
+use question::{decode_question, encode_question};
+
 pub(super) fn encode_body(fbb: &mut Builder, body: &Body) -> Union {
     match body {
         Body::Send { .. } | Body::ForgetRefusals { .. } | Body::Mark { .. } | Body::PageRequest { .. } => {
@@ -18,6 +28,12 @@ pub(super) fn encode_body(fbb: &mut Builder, body: &Body) -> Union {
             encode_sync(fbb, body)
         }
         Body::Sent { .. } | Body::Refused { .. } | Body::Page { .. } => encode_answer(fbb, body),
+        Body::ChatRequest { .. }
+        | Body::StatusRequest { .. }
+        | Body::ChatsRequest { .. }
+        | Body::ChatsProbe { .. }
+        | Body::ChatsPart { .. }
+        | Body::Answer { .. } => encode_question(fbb, body),
         Body::Push { .. } | Body::Notify { .. } | Body::Nudge { .. } | Body::Gap(_) => encode_to_router(fbb, body),
         Body::Register { .. } | Body::Unregister { .. } | Body::Registered { .. } | Body::Superseded { .. } => {
             encode_registration(fbb, body)
@@ -225,19 +241,18 @@ fn encode_delivery(fbb: &mut Builder, body: &Body) -> Union {
     }
 }
 
-/// The union's member; the verifier has made sure that it is there.
-macro_rules! member {
-    ($root:expr, $as:ident) => {
-        $root.$as().ok_or_else(|| EnvelopeError::Malformed("a body is missing".to_owned()))?
-    };
-}
-
 pub(super) fn decode_body(bytes: &Bytes, root: &link::Envelope<'_>) -> Result<Body, EnvelopeError> {
     use link::Body as Kind;
     match root.body_type() {
         Kind::Send | Kind::ForgetRefusals | Kind::Mark | Kind::PageRequest => decode_to_owner(bytes, root),
         Kind::SyncRequest | Kind::SyncProbe | Kind::SyncPart | Kind::SyncPage => decode_sync(root),
         Kind::Sent | Kind::Refused | Kind::Page => decode_answer(bytes, root),
+        Kind::ChatRequest
+        | Kind::StatusRequest
+        | Kind::ChatsRequest
+        | Kind::ChatsProbe
+        | Kind::ChatsPart
+        | Kind::Answer => decode_question(bytes, root),
         Kind::Push | Kind::Notify | Kind::Nudge | Kind::GapAll | Kind::GapUsers | Kind::GapSessions => {
             decode_to_router(bytes, root)
         }

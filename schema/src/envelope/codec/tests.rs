@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 
 use super::*;
 use crate::encode::{Encoder, SendFields, SendTarget};
+use crate::envelope::ListedChat;
 use crate::errors::TABLE;
 use crate::wire::EntryKind;
 
@@ -181,6 +182,36 @@ fn a_body() -> impl Strategy<Value = Body> {
             head_seq,
             targets
         }),
+        (id16(), a_user(), numbers()).prop_map(|(chat, user, n)| Body::ChatRequest {
+            chat: ChatId(chat),
+            user,
+            client_request: n.0,
+            after_user: n.1,
+            limit: n.3
+        }),
+        (id16(), a_user(), any::<u64>(), id16()).prop_map(|(chat, user, client_request, message)| {
+            Body::StatusRequest { chat: ChatId(chat), user, client_request, message: MessageId(message) }
+        }),
+        (a_user(), numbers(), cursor()).prop_map(|(user, n, before)| Body::ChatsRequest {
+            user,
+            client_request: n.0,
+            before,
+            limit: n.3
+        }),
+        (a_user(), any::<(u32, u16)>(), cursor()).prop_map(|(user, (limit, partition), before)| Body::ChatsProbe {
+            user,
+            before,
+            limit,
+            partition
+        }),
+        (prop::collection::vec((any::<u64>(), id16(), bytes(99)), 0..5), any::<(bool, u16)>()).prop_map(
+            |(chats, (more, partition))| {
+                let listed =
+                    |(last_ms, chat, frame)| ListedChat { at: SyncCursor { last_ms, chat: ChatId(chat) }, frame };
+                Body::ChatsPart { chats: chats.into_iter().map(listed).collect(), more, partition }
+            }
+        ),
+        bytes(300).prop_map(|frame| Body::Answer { frame }),
         Just(Body::Gap(GapScope::All)),
         prop::collection::vec(a_user(), 0..5).prop_map(|users| Body::Gap(GapScope::Users(users))),
         prop::collection::vec(any::<(u32, u32)>(), 0..5).prop_map(|list| Body::Gap(GapScope::Sessions(list))),

@@ -2,6 +2,10 @@
 
 /* eslint-disable @typescript-eslint/no-unused-vars, @typescript-eslint/no-explicit-any, @typescript-eslint/no-non-null-assertion */
 
+import { ChatInfo } from '../../shardwire/client/chat-info.js';
+import { ChatRequest } from '../../shardwire/client/chat-request.js';
+import { Chats } from '../../shardwire/client/chats.js';
+import { ChatsRequest } from '../../shardwire/client/chats-request.js';
 import { Covered } from '../../shardwire/client/covered.js';
 import { Entry } from '../../shardwire/client/entry.js';
 import { Error } from '../../shardwire/client/error.js';
@@ -10,11 +14,13 @@ import { Hello } from '../../shardwire/client/hello.js';
 import { HistoryPage } from '../../shardwire/client/history-page.js';
 import { HistoryRequest } from '../../shardwire/client/history-request.js';
 import { Mark } from '../../shardwire/client/mark.js';
+import { MessageStatus } from '../../shardwire/client/message-status.js';
 import { Ping } from '../../shardwire/client/ping.js';
 import { Pong } from '../../shardwire/client/pong.js';
 import { Receipt } from '../../shardwire/client/receipt.js';
 import { Send } from '../../shardwire/client/send.js';
 import { SendAck } from '../../shardwire/client/send-ack.js';
+import { StatusRequest } from '../../shardwire/client/status-request.js';
 import { Synced } from '../../shardwire/client/synced.js';
 import { Welcome } from '../../shardwire/client/welcome.js';
 import { Window } from '../../shardwire/client/window.js';
@@ -37,13 +43,19 @@ export enum Body {
   HistoryRequest = 13,
   HistoryPage = 14,
   Window = 15,
-  Goodbye = 16
+  Goodbye = 16,
+  ChatRequest = 17,
+  ChatInfo = 18,
+  ChatsRequest = 19,
+  Chats = 20,
+  StatusRequest = 21,
+  MessageStatus = 22
 }
 
 export function unionToBody(
   type: Body,
-  accessor: (obj:Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|Ping|Pong|Receipt|Send|SendAck|Synced|Welcome|Window) => Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|Ping|Pong|Receipt|Send|SendAck|Synced|Welcome|Window|null
-): Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|Ping|Pong|Receipt|Send|SendAck|Synced|Welcome|Window|null {
+  accessor: (obj:ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Welcome|Window) => ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Welcome|Window|null
+): ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Welcome|Window|null {
   switch(Body[type]) {
     case 'NONE': return null; 
     case 'Hello': return accessor(new Hello())! as Hello;
@@ -62,15 +74,21 @@ export function unionToBody(
     case 'HistoryPage': return accessor(new HistoryPage())! as HistoryPage;
     case 'Window': return accessor(new Window())! as Window;
     case 'Goodbye': return accessor(new Goodbye())! as Goodbye;
+    case 'ChatRequest': return accessor(new ChatRequest())! as ChatRequest;
+    case 'ChatInfo': return accessor(new ChatInfo())! as ChatInfo;
+    case 'ChatsRequest': return accessor(new ChatsRequest())! as ChatsRequest;
+    case 'Chats': return accessor(new Chats())! as Chats;
+    case 'StatusRequest': return accessor(new StatusRequest())! as StatusRequest;
+    case 'MessageStatus': return accessor(new MessageStatus())! as MessageStatus;
     default: return null;
   }
 }
 
 export function unionListToBody(
   type: Body, 
-  accessor: (index: number, obj:Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|Ping|Pong|Receipt|Send|SendAck|Synced|Welcome|Window) => Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|Ping|Pong|Receipt|Send|SendAck|Synced|Welcome|Window|null, 
+  accessor: (index: number, obj:ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Welcome|Window) => ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Welcome|Window|null, 
   index: number
-): Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|Ping|Pong|Receipt|Send|SendAck|Synced|Welcome|Window|null {
+): ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Welcome|Window|null {
   switch(Body[type]) {
     case 'NONE': return null; 
     case 'Hello': return accessor(index, new Hello())! as Hello;
@@ -89,6 +107,12 @@ export function unionListToBody(
     case 'HistoryPage': return accessor(index, new HistoryPage())! as HistoryPage;
     case 'Window': return accessor(index, new Window())! as Window;
     case 'Goodbye': return accessor(index, new Goodbye())! as Goodbye;
+    case 'ChatRequest': return accessor(index, new ChatRequest())! as ChatRequest;
+    case 'ChatInfo': return accessor(index, new ChatInfo())! as ChatInfo;
+    case 'ChatsRequest': return accessor(index, new ChatsRequest())! as ChatsRequest;
+    case 'Chats': return accessor(index, new Chats())! as Chats;
+    case 'StatusRequest': return accessor(index, new StatusRequest())! as StatusRequest;
+    case 'MessageStatus': return accessor(index, new MessageStatus())! as MessageStatus;
     default: return null;
   }
 }

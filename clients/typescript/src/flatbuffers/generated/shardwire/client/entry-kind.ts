@@ -4,7 +4,38 @@
 
 /**
  * What a log entry is. Clients move their cursor over kinds they do not know.
+ * From 16 on they change a group; `users`, `role` and `body` (the name) say how.
  */
 export enum EntryKind {
-  message = 0
+  message = 0,
+
+  /**
+   * The group's first entry: `users` are its members, the sender is its admin, `body` its name.
+   */
+  created = 16,
+
+  /**
+   * `users` became members.
+   */
+  added = 17,
+
+  /**
+   * `users` are members no more; an admin did it.
+   */
+  removed = 18,
+
+  /**
+   * The sender is a member no more.
+   */
+  left = 19,
+
+  /**
+   * `users` have `role` now.
+   */
+  role = 20,
+
+  /**
+   * `body` is the name now.
+   */
+  renamed = 21
 }

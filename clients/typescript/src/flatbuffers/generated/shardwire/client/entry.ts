@@ -5,6 +5,7 @@
 import * as flatbuffers from 'flatbuffers';
 
 import { EntryKind } from '../../shardwire/client/entry-kind.js';
+import { Role } from '../../shardwire/client/role.js';
 import { Uuid } from '../../shardwire/client/uuid.js';
 
 
@@ -109,8 +110,23 @@ timestampMs():bigint {
   return offset ? this.bb!.readUint64(this.bb_pos + offset) : BigInt('0');
 }
 
+users(index: number):bigint|null {
+  const offset = this.bb!.__offset(this.bb_pos, 28);
+  return offset ? this.bb!.readUint64(this.bb!.__vector(this.bb_pos + offset) + index * 8) : BigInt(0);
+}
+
+usersLength():number {
+  const offset = this.bb!.__offset(this.bb_pos, 28);
+  return offset ? this.bb!.__vector_len(this.bb_pos + offset) : 0;
+}
+
+role():Role {
+  const offset = this.bb!.__offset(this.bb_pos, 30);
+  return offset ? this.bb!.readUint8(this.bb_pos + offset) : Role.member;
+}
+
 static startEntry(builder:flatbuffers.Builder) {
-  builder.startObject(12);
+  builder.startObject(14);
 }
 
 static addChatId(builder:flatbuffers.Builder, chatIdOffset:flatbuffers.Offset) {
@@ -183,6 +199,26 @@ static addAfterSeq(builder:flatbuffers.Builder, afterSeq:bigint) {
 
 static addTimestampMs(builder:flatbuffers.Builder, timestampMs:bigint) {
   builder.addFieldInt64(11, timestampMs, BigInt('0'));
+}
+
+static addUsers(builder:flatbuffers.Builder, usersOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(12, usersOffset, 0);
+}
+
+static createUsersVector(builder:flatbuffers.Builder, data:bigint[]):flatbuffers.Offset {
+  builder.startVector(8, data.length, 8);
+  for (let i = data.length - 1; i >= 0; i--) {
+    builder.addInt64(data[i]!);
+  }
+  return builder.endVector();
+}
+
+static startUsersVector(builder:flatbuffers.Builder, numElems:number) {
+  builder.startVector(8, numElems, 8);
+}
+
+static addRole(builder:flatbuffers.Builder, role:Role) {
+  builder.addFieldInt8(13, role, Role.member);
 }
 
 static endEntry(builder:flatbuffers.Builder):flatbuffers.Offset {

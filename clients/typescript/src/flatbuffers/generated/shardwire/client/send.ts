@@ -5,11 +5,13 @@
 import * as flatbuffers from 'flatbuffers';
 
 import { EntryKind } from '../../shardwire/client/entry-kind.js';
+import { Role } from '../../shardwire/client/role.js';
 import { Uuid } from '../../shardwire/client/uuid.js';
 
 
 /**
- * client -> server: append an entry to a chat. Exactly one of `chat_id` and `to` is set.
+ * client -> server: append an entry to a chat. Exactly one of `chat_id` and `to` is set, but neither with kind `created`: the
+ * new group's id follows from sender and client_msg_id.
  */
 export class Send {
   bb: flatbuffers.ByteBuffer|null = null;
@@ -100,8 +102,29 @@ retry():boolean {
   return offset ? !!this.bb!.readInt8(this.bb_pos + offset) : false;
 }
 
+/**
+ * Kinds created, added, removed and role: whom it concerns.
+ */
+users(index: number):bigint|null {
+  const offset = this.bb!.__offset(this.bb_pos, 22);
+  return offset ? this.bb!.readUint64(this.bb!.__vector(this.bb_pos + offset) + index * 8) : BigInt(0);
+}
+
+usersLength():number {
+  const offset = this.bb!.__offset(this.bb_pos, 22);
+  return offset ? this.bb!.__vector_len(this.bb_pos + offset) : 0;
+}
+
+/**
+ * Kind role.
+ */
+role():Role {
+  const offset = this.bb!.__offset(this.bb_pos, 24);
+  return offset ? this.bb!.readUint8(this.bb_pos + offset) : Role.member;
+}
+
 static startSend(builder:flatbuffers.Builder) {
-  builder.startObject(9);
+  builder.startObject(11);
 }
 
 static addClientMsgId(builder:flatbuffers.Builder, clientMsgIdOffset:flatbuffers.Offset) {
@@ -162,6 +185,26 @@ static addAfterSeq(builder:flatbuffers.Builder, afterSeq:bigint) {
 
 static addRetry(builder:flatbuffers.Builder, retry:boolean) {
   builder.addFieldInt8(8, +retry, +false);
+}
+
+static addUsers(builder:flatbuffers.Builder, usersOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(9, usersOffset, 0);
+}
+
+static createUsersVector(builder:flatbuffers.Builder, data:bigint[]):flatbuffers.Offset {
+  builder.startVector(8, data.length, 8);
+  for (let i = data.length - 1; i >= 0; i--) {
+    builder.addInt64(data[i]!);
+  }
+  return builder.endVector();
+}
+
+static startUsersVector(builder:flatbuffers.Builder, numElems:number) {
+  builder.startVector(8, numElems, 8);
+}
+
+static addRole(builder:flatbuffers.Builder, role:Role) {
+  builder.addFieldInt8(10, role, Role.member);
 }
 
 static endSend(builder:flatbuffers.Builder):flatbuffers.Offset {

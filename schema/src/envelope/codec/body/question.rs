@@ -1,0 +1,112 @@
+//! What clients ask of owners besides pages, what owners ask each other for it, and the answer.
+
+use super::*;
+use crate::envelope::ListedChat;
+
+pub(super) fn encode_question(fbb: &mut Builder, body: &Body) -> Union {
+    match body {
+        &Body::ChatRequest { chat, user, client_request, after_user, limit } => {
+            let (chat, user) = (id(chat.0), user.get());
+            let chat = Some(&chat);
+            union!(
+                fbb,
+                ChatRequest,
+                ChatRequestArgs {
+                    chat: chat,
+                    user: user,
+                    client_request: client_request,
+                    after_user: after_user,
+                    limit: limit
+                }
+            )
+        }
+        &Body::StatusRequest { chat, user, client_request, message } => {
+            let (chat, user, message) = (id(chat.0), user.get(), id(message.0));
+            let (chat, message) = (Some(&chat), Some(&message));
+            union!(
+                fbb,
+                StatusRequest,
+                StatusRequestArgs { chat: chat, user: user, client_request: client_request, message: message }
+            )
+        }
+        &Body::ChatsRequest { user, client_request, before, limit } => {
+            let before = before.map(encode_cursor);
+            union!(
+                fbb,
+                ChatsRequest,
+                ChatsRequestArgs {
+                    user: user.get(),
+                    client_request: client_request,
+                    before: before.as_ref(),
+                    limit: limit,
+                }
+            )
+        }
+        &Body::ChatsProbe { user, before, limit, partition } => {
+            let before = before.map(encode_cursor);
+            union!(
+                fbb,
+                ChatsProbe,
+                ChatsProbeArgs { user: user.get(), before: before.as_ref(), limit: limit, partition: partition }
+            )
+        }
+        Body::ChatsPart { chats, more, partition } => {
+            let mut offsets = Vec::with_capacity(chats.len());
+            for ListedChat { at, frame } in chats {
+                let frame = Some(fbb.create_vector(frame));
+                let at = encode_cursor(*at);
+                offsets.push(link::ListedChat::create(fbb, &link::ListedChatArgs { at: Some(&at), frame }));
+            }
+            let chats = Some(fbb.create_vector(&offsets));
+            union!(fbb, ChatsPart, ChatsPartArgs { chats: chats, more: *more, partition: *partition })
+        }
+        Body::Answer { frame } => {
+            let frame = Some(fbb.create_vector(frame));
+            union!(fbb, Answer, AnswerArgs { frame: frame })
+        }
+        _ => unreachable!("encode_body sends no other kind here"),
+    }
+}
+
+pub(super) fn decode_question(bytes: &Bytes, root: &link::Envelope<'_>) -> Result<Body, EnvelopeError> {
+    Ok(match root.body_type() {
+        link::Body::ChatRequest => {
+            let b = member!(root, body_as_chat_request);
+            Body::ChatRequest {
+                chat: ChatId(b.chat().0),
+                user: user(b.user())?,
+                client_request: b.client_request(),
+                after_user: b.after_user(),
+                limit: b.limit(),
+            }
+        }
+        link::Body::StatusRequest => {
+            let b = member!(root, body_as_status_request);
+            Body::StatusRequest {
+                chat: ChatId(b.chat().0),
+                user: user(b.user())?,
+                client_request: b.client_request(),
+                message: MessageId(b.message().0),
+            }
+        }
+        link::Body::ChatsRequest => {
+            let b = member!(root, body_as_chats_request);
+            let before = b.before().map(decode_cursor);
+            let (client_request, limit) = (b.client_request(), b.limit());
+            Body::ChatsRequest { user: user(b.user())?, client_request, before, limit }
+        }
+        link::Body::ChatsProbe => {
+            let b = member!(root, body_as_chats_probe);
+            let before = b.before().map(decode_cursor);
+            Body::ChatsProbe { user: user(b.user())?, before, limit: b.limit(), partition: b.partition() }
+        }
+        link::Body::ChatsPart => {
+            let b = member!(root, body_as_chats_part);
+            let chat =
+                |c: link::ListedChat<'_>| ListedChat { at: decode_cursor(c.at()), frame: share(bytes, c.frame()) };
+            let chats = b.chats().map(|list| list.iter().map(chat).collect()).unwrap_or_default();
+            Body::ChatsPart { chats, more: b.more(), partition: b.partition() }
+        }
+        _ => Body::Answer { frame: share(bytes, member!(root, body_as_answer).frame()) },
+    })
+}

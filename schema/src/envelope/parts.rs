@@ -1,0 +1,74 @@
+//! What bodies are made of.
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::ids::{ChatId, DeviceId, UserId};
+
+/// A user a push is for and how far one of their devices has acknowledged the chat. A user has one for each device the
+/// owner knows, one after the other, or a single one without a device. A device that is not listed is at 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Recipient {
+    /// Whose sessions get it.
+    pub user: UserId,
+    /// `None` = the owner knows no device of theirs.
+    pub device: Option<DeviceId>,
+    /// Everything up to here is on the device. 0 = nothing.
+    pub acked_seq: u64,
+}
+
+/// What a push or nudge is for; two users with a device each stay in place.
+pub type Recipients = SmallVec<[Recipient; 2]>;
+
+/// One session a push is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// The connection's place in the shard's table.
+    pub connection: u32,
+    /// How often that place has been used before.
+    pub generation: u32,
+    /// What the owner knew of the session's device: acknowledged up to here.
+    pub acked_seq: u64,
+}
+
+/// A chat that has more than a device has acknowledged, as a sync page names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChangedChat {
+    /// Which chat.
+    pub chat: ChatId,
+    /// Its committed head.
+    pub head_seq: u64,
+    /// What the asking device has acknowledged.
+    pub acked_seq: u64,
+    /// Wall time of the head, ms since 1970: pages come newest first.
+    pub last_ms: u64,
+}
+
+/// Where a sync page ended: the next page holds chats strictly older than this, in (last_ms, chat) order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+pub struct SyncCursor {
+    /// `last_ms` of the page's last chat.
+    pub last_ms: u64,
+    /// The page's last chat.
+    pub chat: ChatId,
+}
+
+/// A chat as a page of chats names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListedChat {
+    /// Its place among the user's chats.
+    pub at: SyncCursor,
+    /// Its ChatInfo frame.
+    pub frame: Bytes,
+}
+
+/// Which sessions a gap concerns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GapScope {
+    /// Every session of the receiving gateway shard (or of all, when a router gets it).
+    All,
+    /// The sessions of these users (owner -> router).
+    Users(Vec<UserId>),
+    /// These sessions: (connection, generation) (router -> gateway shard).
+    Sessions(Vec<(u32, u32)>),
+}
