@@ -35,9 +35,9 @@ pub struct Config {
     pub held_entries: usize,
     /// How long a gap may stand before the missing entries are asked for, ms.
     pub gap_patience_ms: u32,
-    /// History requests that may wait, the running one included.
+    /// Requests (for history, chats, a message's status) that may wait, the running one included.
     pub history_requests: usize,
-    /// A history request or a handshake without an answer fails after this, ms.
+    /// A request or a handshake without an answer fails after this, ms.
     pub answer_timeout_ms: u32,
     /// First and longest wait before a reconnect or a resend, ms; doubles between them, jittered.
     pub backoff_ms: (u32, u32),

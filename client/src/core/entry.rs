@@ -2,7 +2,7 @@
 
 use schema::frame::{FrameRef, VerifiedFrame};
 use schema::ids::{ChatId, DeviceId, MessageId, UserId};
-use schema::wire::EntryKind;
+use schema::wire::{EntryKind, Role};
 
 /// One entry of a chat's log: the frame as it came, read in place.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Entry {
     pub fn content_type(&self) -> u8 {
         self.wire().content_type()
     }
-    /// The payload.
+    /// The payload; in entries of kinds `created` and `renamed` the name.
     pub fn body(&self) -> &[u8] {
         self.wire().body().map_or(&[], |b| b.bytes())
     }
@@ -75,6 +75,14 @@ impl Entry {
     /// Wall time of the server, ms since 1970.
     pub fn timestamp_ms(&self) -> u64 {
         self.wire().timestamp_ms()
+    }
+    /// Whom it concerns, in entries that change a group.
+    pub fn users(&self) -> impl Iterator<Item = UserId> {
+        self.wire().users().into_iter().flatten().filter_map(UserId::new)
+    }
+    /// The role it gives, in entries of kind `role`.
+    pub fn role(&self) -> Role {
+        self.wire().role()
     }
     /// The whole frame.
     pub const fn frame(&self) -> &VerifiedFrame {

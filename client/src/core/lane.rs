@@ -7,8 +7,11 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use fabric::hash::{self, Map};
+use schema::encode::{ChangeFields, Encoder, SendFields};
 use schema::ids::ChatId;
+use schema::wire::{EntryKind, Role};
 
+use super::is_group_change;
 use crate::store::StoredSend;
 
 /// Where a send is.
@@ -116,7 +119,7 @@ impl Outbox {
     }
 
     pub fn insert(&mut self, pending: Pending) -> u32 {
-        self.bytes += pending.send.body.len();
+        self.bytes += pending.send.bytes();
         let id = pending.send.client_msg_id.clone();
         let at = match self.free.pop() {
             Some(at) => {
@@ -138,7 +141,7 @@ impl Outbox {
         let pending = self.slots[at as usize].take().expect("a place in use");
         self.free.push(at);
         self.index.remove(&pending.send.client_msg_id);
-        self.bytes -= pending.send.body.len();
+        self.bytes -= pending.send.bytes();
         let place = lane.queue.iter().position(|&queued| queued == at).expect("a send is in its lane");
         lane.queue.remove(place);
         if place < lane.sent {
@@ -215,19 +218,33 @@ impl Pace {
     }
 }
 
-/// The fields of a send frame.
-pub(super) fn fields(send: &StoredSend, retry: bool) -> schema::encode::SendFields<'_> {
-    let StoredSend { client_msg_id, target, kind, content_type, body, refers_to, after_seq, .. } = send;
-    schema::encode::SendFields {
+/// A send as its frame.
+pub(super) fn frame(encoder: &mut Encoder, send: &StoredSend, retry: bool) -> Bytes {
+    let StoredSend { client_msg_id, chat, target, kind, content_type, body, refers_to, after_seq, users, role, .. } =
+        send;
+    let kind = EntryKind(*kind);
+    if is_group_change(kind) {
+        let chat = (kind != EntryKind::created).then_some(*chat);
+        return encoder.change(&ChangeFields {
+            client_msg_id,
+            chat,
+            kind,
+            name: body,
+            users,
+            role: Role(*role),
+            retry,
+        });
+    }
+    encoder.send(&SendFields {
         client_msg_id,
         target: *target,
-        kind: schema::wire::EntryKind(*kind),
+        kind,
         content_type: *content_type,
         body,
         refers_to: *refers_to,
         after_seq: *after_seq,
         retry,
-    }
+    })
 }
 
 /// What a send's frame needs beside its body and client_msg_id, at most, bytes.

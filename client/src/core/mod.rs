@@ -2,9 +2,11 @@
 //!
 //! A [`Core`] is one device's session over any number of connections. It is told what happens ([`Input`] and the methods),
 //! and says what to do ([`Output`]). It reads no clock and draws no randomness itself. One thread owns it.
+mod asks;
 mod chat;
 mod config;
 mod entry;
+mod groups;
 mod lane;
 mod receive;
 mod sends;
@@ -15,6 +17,7 @@ mod types;
 
 pub use config::*;
 pub use entry::Entry;
+pub use groups::*;
 pub use sends::BODY_BYTES;
 pub use types::*;
 
@@ -58,13 +61,11 @@ struct Gap {
     due_ns: u64,
 }
 
-/// A history request.
-#[derive(Debug)]
+/// A request.
+#[derive(Clone, Copy, Debug)]
 struct Ask {
     request: u64,
-    chat: ChatId,
-    after: u64,
-    limit: u32,
+    question: Question,
 }
 
 /// What few cores need at a time.
@@ -187,27 +188,6 @@ impl Core {
         self.settle(cx);
     }
 
-    /// Asks for entries of `chat` after seq `after`, at most `limit` (1 to 1,000). Returns the request's number; the answer is
-    /// [`Event::History`] or [`Event::HistoryFailed`]. Requests run one after another and survive reconnects.
-    ///
-    /// # Errors
-    /// Nothing was asked: see [`HistoryError`].
-    pub fn history(&mut self, cx: &mut Cx<'_>, chat: ChatId, after: u64, limit: u32) -> Result<u64, HistoryError> {
-        if self.phase == Phase::Ended {
-            return Err(HistoryError::Ended);
-        }
-        let bound = self.config.history_requests;
-        let extra = self.extra.get_or_insert_default();
-        if extra.asks.len() >= bound {
-            return Err(HistoryError::TooMany(extra.asks.len()));
-        }
-        self.next_request += 1;
-        let request = self.next_request;
-        extra.asks.push_back(Ask { request, chat, after, limit: limit.clamp(1, limits::PAGE_ENTRIES_MAX) });
-        self.settle(cx);
-        Ok(request)
-    }
-
     /// Ends: pending marks are written, the connection is closed, [`Event::Ended`] comes. Sends without outcome stay stored.
     pub fn close(&mut self, cx: &mut Cx<'_>) {
         if self.phase != Phase::Ended {
@@ -309,7 +289,7 @@ impl Core {
             self.flush(cx);
         }
         self.pump(cx);
-        self.ask(cx);
+        self.write_ask(cx);
     }
 
     /// Stores positions, then marks them (the store comes first: a mark lets the server forget this device's need).

@@ -2,22 +2,11 @@
 
 use schema::frame::FrameRef;
 use schema::ids::{ChatId, MessageId, UserId};
-use schema::limits::PAGE_ENTRIES;
 use schema::wire;
 
+use super::asks::is_fill;
 use super::chat::Verdict;
-use super::{
-    Ask, Core, Cx, Entry, Event, Gap, Handling, HistoryFailure, HistoryPage, NS_PER_MS, Output, Phase, Refusal,
-};
-
-/// Marks the numbers of requests made to fill a gap.
-const FILL: u64 = 1 << 63;
-
-impl Ask {
-    pub(super) const fn is_fill(&self) -> bool {
-        self.request & FILL != 0
-    }
-}
+use super::{Core, Cx, Entry, Event, Gap, Handling, HistoryPage, NS_PER_MS, Output, Question};
 
 impl Core {
     pub(super) fn entry(&mut self, cx: &mut Cx<'_>, frame: FrameRef<'_>) {
@@ -143,50 +132,6 @@ impl Core {
         }
     }
 
-    /// Writes the next history request, if none runs.
-    pub(super) fn ask(&mut self, cx: &mut Cx<'_>) {
-        let due_ns = cx.now.mono_ns + u64::from(self.config.answer_timeout_ms) * NS_PER_MS;
-        let Some(extra) = self.extra.as_deref_mut().filter(|extra| !extra.asked) else { return };
-        if self.phase != Phase::Ready {
-            return;
-        }
-        if let Some(ask) = extra.asks.front() {
-            let frame = cx.encoder.history_request(ask.request, ask.chat, ask.after, ask.limit);
-            (extra.asked, extra.ask_due_ns) = (true, due_ns);
-            cx.out.push(Output::Write(frame));
-        }
-    }
-
-    pub(super) fn ask_for_gap(&mut self, cx: &mut Cx<'_>, chat: ChatId) {
-        let Some(after) = self.cursor(chat) else { return };
-        cx.counters.gap_fills += 1;
-        self.next_request += 1;
-        let ask = Ask { request: self.next_request | FILL, chat, after, limit: PAGE_ENTRIES };
-        self.extra.get_or_insert_default().asks.push_back(ask);
-    }
-
-    /// An answer without an address is taken for the running request's. Returns whether one ran.
-    pub(super) fn ask_refused(&mut self, cx: &mut Cx<'_>, why: Refusal) -> bool {
-        self.ask_failed(cx, HistoryFailure::Refused(why))
-    }
-
-    pub(super) fn ask_timed_out(&mut self, cx: &mut Cx<'_>) {
-        self.ask_failed(cx, HistoryFailure::Timeout);
-    }
-
-    fn ask_failed(&mut self, cx: &mut Cx<'_>, failure: HistoryFailure) -> bool {
-        let again_ns = cx.now.mono_ns + u64::from(self.config.answer_timeout_ms) * NS_PER_MS;
-        let Some(extra) = self.extra.as_deref_mut().filter(|extra| extra.asked) else { return false };
-        let Some(ask) = extra.asks.pop_front() else { return false };
-        extra.asked = false;
-        if !ask.is_fill() {
-            cx.out.push(Output::Event(Event::HistoryFailed { request: ask.request, failure }));
-        } else if let Some(gap) = extra.gaps.iter_mut().find(|gap| gap.chat == ask.chat) {
-            gap.due_ns = again_ns;
-        }
-        true
-    }
-
     pub(super) fn page(&mut self, cx: &mut Cx<'_>, page: wire::HistoryPage<'_>) {
         let Some(chat) = page.chat_id().map(ChatId::from) else { return self.bad_frame(cx) };
         let covers = (page.covers_first_seq(), page.covers_last_seq());
@@ -200,14 +145,9 @@ impl Core {
             }
         }
         let request = page.request_id();
-        if let Some(extra) = self.extra.as_deref_mut()
-            && extra.asked
-            && extra.asks.front().is_some_and(|ask| ask.request == request)
-        {
-            extra.asks.pop_front();
-            extra.asked = false;
-        }
-        if request & FILL != 0 {
+        // A long answer comes as several pages; the first lets the next request run.
+        self.ask_answered(request, |question| matches!(question, Question::History { .. }));
+        if is_fill(request) {
             return self.fill(cx, chat, covers, entries);
         }
         let head_seq = page.head_seq();

@@ -7,9 +7,10 @@ use schema::ids::{ChatId, MessageId, UserId};
 use schema::limits::{CLIENT_MSG_ID_BYTES, FRAME_LIMIT_BYTES};
 use schema::wire::{self, SendStatus};
 
+use super::groups::Parts;
 use super::lane::{self, Lane, Outbox, Pending, SEND_OVERHEAD_BYTES, State};
 use super::session::backoff_ms;
-use super::{Cause, Core, Cx, Event, Failure, NS_PER_MS, NewSend, Output, Phase, Refusal, SendError};
+use super::{Cause, Core, Cx, Event, Failure, GroupChange, NS_PER_MS, NewSend, Output, Phase, Refusal, SendError};
 use crate::store::{Change, StoredSend};
 
 impl Core {
@@ -18,15 +19,17 @@ impl Core {
     /// # Errors
     /// Nothing was taken: see [`SendError`].
     pub fn send(&mut self, cx: &mut Cx<'_>, send: NewSend) -> Result<ChatId, SendError> {
-        self.check(&send)?;
+        if super::is_group_change(send.kind) {
+            return Err(SendError::GroupKind(send.kind.0));
+        }
+        self.check(&send.client_msg_id, send.body.len())?;
         let at = match send.target {
             SendTarget::Chat(chat) => self.find_or_add(chat),
             SendTarget::User(user) => self.direct_chat(user).ok_or(SendError::NoIdentity)?,
         };
-        let chat = self.chats[at].id;
         let stored = StoredSend {
             client_msg_id: send.client_msg_id,
-            chat,
+            chat: self.chats[at].id,
             target: send.target,
             kind: send.kind.0,
             content_type: send.content_type,
@@ -34,29 +37,66 @@ impl Core {
             refers_to: send.refers_to,
             after_seq: self.chats[at].cursor,
             created_ms: cx.now.wall_ms(),
+            users: Box::default(),
+            role: 0,
         };
+        Ok(self.take_up(cx, at, stored))
+    }
+
+    /// Takes a change of a group, which goes the way of a send: in order with the sends to the group, one outcome,
+    /// [`Event::Sent`] or [`Event::Failed`]. Returns the group.
+    ///
+    /// # Errors
+    /// Nothing was taken: see [`SendError`].
+    pub fn change(&mut self, cx: &mut Cx<'_>, client_msg_id: Bytes, change: GroupChange) -> Result<ChatId, SendError> {
+        let Parts { group, kind, name, users, role } = change.into_parts();
+        self.check(&client_msg_id, name.len() + users.len() * size_of::<UserId>())?;
+        let chat = match group {
+            Some(group) => group,
+            None => ChatId::group(self.me.ok_or(SendError::NoIdentity)?.0, &client_msg_id),
+        };
+        let at = self.find_or_add(chat);
+        let stored = StoredSend {
+            client_msg_id,
+            chat,
+            target: SendTarget::Chat(chat),
+            kind: kind.0,
+            content_type: 0,
+            body: name,
+            refers_to: None,
+            after_seq: self.chats[at].cursor,
+            created_ms: cx.now.wall_ms(),
+            users: users.into(),
+            role: role.0,
+        };
+        Ok(self.take_up(cx, at, stored))
+    }
+
+    /// Stores a send, puts it into its lane and writes what may be written. Returns its chat.
+    fn take_up(&mut self, cx: &mut Cx<'_>, at: usize, stored: StoredSend) -> ChatId {
+        let chat = stored.chat;
         if self.config.durable {
             cx.out.push(Output::Persist(Change::Queued(stored.clone())));
         }
         self.enqueue(at, stored, false);
         self.settle(cx);
-        Ok(chat)
+        chat
     }
 
-    fn check(&self, send: &NewSend) -> Result<(), SendError> {
+    fn check(&self, client_msg_id: &[u8], body_bytes: usize) -> Result<(), SendError> {
         if self.phase == Phase::Ended {
             return Err(SendError::Ended);
         }
-        let id_bytes = send.client_msg_id.len();
+        let id_bytes = client_msg_id.len();
         if !CLIENT_MSG_ID_BYTES.contains(&id_bytes) {
             return Err(SendError::InvalidId(id_bytes));
         }
-        let (body_bytes, limit_bytes) = (send.body.len(), self.frame_limit_bytes as usize);
+        let limit_bytes = self.frame_limit_bytes as usize;
         if body_bytes + id_bytes + SEND_OVERHEAD_BYTES > limit_bytes {
             return Err(SendError::TooLarge { body_bytes, limit_bytes });
         }
         if let Some(outbox) = &self.outbox {
-            if outbox.contains(&send.client_msg_id) {
+            if outbox.contains(client_msg_id) {
                 return Err(SendError::DuplicateId);
             }
             if outbox.len() >= self.config.outbox_sends || outbox.bytes + body_bytes > self.config.outbox_bytes {
@@ -114,7 +154,7 @@ impl Core {
             }
             let place = lane.queue[lane.sent];
             let pending = outbox.get(place);
-            let frame = cx.encoder.send(&lane::fields(&pending.send, pending.retry));
+            let frame = lane::frame(cx.encoder, &pending.send, pending.retry);
             if frame.len() > self.frame_limit_bytes as usize {
                 // Writing it would end the session for good.
                 let limit = self.frame_limit_bytes;

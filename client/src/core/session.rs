@@ -8,6 +8,7 @@ use schema::ids::{DeviceId, UserId};
 use schema::limits::PROTOCOL_VERSIONS;
 use schema::wire::{self, Body};
 
+use super::asks::is_fill;
 use super::{Cause, Core, Cx, End, Event, Gap, NS_PER_MS, Output, Phase, Refusal};
 use crate::store::Change;
 
@@ -111,6 +112,9 @@ impl Core {
             Body::Receipt => root.body_as_receipt().map(|receipt| self.receipt(cx, receipt)),
             Body::Covered => root.body_as_covered().map(|covered| self.covered(cx, covered)),
             Body::HistoryPage => root.body_as_history_page().map(|page| self.page(cx, page)),
+            Body::ChatInfo => root.body_as_chat_info().map(|info| self.chat_told(cx, info)),
+            Body::Chats => root.body_as_chats().map(|page| self.chats_told(cx, page)),
+            Body::MessageStatus => root.body_as_message_status().map(|status| self.status_told(cx, status)),
             Body::Synced => root.body_as_synced().map(|synced| {
                 self.attempt = 0;
                 cx.out.push(Output::Event(Event::Synced { server_time_ms: synced.server_time_ms() }));
@@ -259,7 +263,7 @@ impl Core {
         if let Some(extra) = &mut self.extra {
             extra.held = Vec::new();
             extra.gaps = Vec::new();
-            extra.asks.retain(|ask| !ask.is_fill());
+            extra.asks.retain(|ask| !is_fill(ask.request));
             extra.asked = false;
         }
         self.retry_later(cx, cause, asked_ms);

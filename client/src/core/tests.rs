@@ -4,7 +4,7 @@ use schema::encode::{EntryFields, SendTarget, WelcomeFields};
 use schema::errors::ErrorCode;
 use schema::frame::VerifiedFrame;
 use schema::ids::MessageId;
-use schema::wire::{Body, EntryKind};
+use schema::wire::{self, Body, EntryKind};
 
 use super::*;
 
@@ -275,4 +275,102 @@ fn the_largest_body_fits_a_frame() {
     send.refers_to = Some(message(1));
     bench.tell(|core, cx| core.send(cx, send)).unwrap();
     assert_eq!(bench.written(), [Body::Send]);
+}
+
+fn user(id: u64) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+#[test]
+fn a_new_group_is_known_before_its_answer_and_is_the_same_when_it_is_sent_again() {
+    let create = || GroupChange::Created { name: Bytes::from_static(b"Hiking"), users: vec![user(2), user(3)] };
+    let mut bench = Bench::new(Config::default());
+    bench.tell(|core, cx| core.handle(cx, Input::Start));
+    let unknown = bench.tell(|core, cx| core.change(cx, Bytes::from_static(b"g"), create()));
+    assert_eq!(unknown, Err(SendError::NoIdentity), "the id follows from the own user");
+    bench.join(10);
+    let group = bench.tell(|core, cx| core.change(cx, Bytes::from_static(b"g"), create())).unwrap();
+    assert_eq!(group, ChatId::group(user(1), b"g"));
+    bench.send("first", group).unwrap();
+    bench.tell(|core, cx| core.handle(cx, Input::Disconnected));
+    bench.join(10);
+    assert_eq!(bench.sends(), owned(&[("g", true), ("first", true)]), "in order with the sends to it");
+    let frames = bench.frames();
+    let made = frames[0].root().body_as_send().unwrap();
+    assert_eq!((made.kind(), made.chat_id(), made.to()), (EntryKind::created, None, 0));
+    assert_eq!(made.body().unwrap().bytes(), b"Hiking");
+    assert_eq!(made.users().unwrap().iter().collect::<Vec<_>>(), [2, 3]);
+    let ack = bench.encoder.sent(b"g", group, message(1), 1, 1);
+    bench.bytes(&ack);
+    assert!(matches!(bench.out[0], Output::Event(Event::Sent { seq: 1, .. })), "{:?}", bench.out);
+    assert_eq!(bench.core.cursor(group), Some(1));
+}
+
+#[test]
+fn a_change_says_whom_it_concerns_and_a_send_does_not_pass_for_one() {
+    let mut bench = Bench::ready(Config::default(), 10);
+    let change = GroupChange::Role { group: chat(1), users: vec![user(9)], role: wire::Role::admin };
+    bench.tell(|core, cx| core.change(cx, Bytes::from_static(b"r"), change)).unwrap();
+    let frames = bench.frames();
+    let made = frames[0].root().body_as_send().unwrap();
+    assert_eq!((made.kind(), made.role(), made.users().unwrap().len()), (EntryKind::role, wire::Role::admin, 1));
+    assert_eq!(made.chat_id().map(ChatId::from), Some(chat(1)));
+    bench.refuse(ErrorCode::NotAnAdmin, "r");
+    assert!(matches!(bench.out[0], Output::Event(Event::Failed { .. })));
+    let target = SendTarget::Chat(chat(1));
+    let mut left = NewSend::message(Bytes::from_static(b"l"), target, Bytes::new());
+    left.kind = EntryKind::left;
+    assert_eq!(bench.tell(|core, cx| core.send(cx, left)), Err(SendError::GroupKind(19)));
+    let users = vec![user(9); 9_000];
+    let many = GroupChange::Added { group: chat(1), users };
+    let refused = bench.tell(|core, cx| core.change(cx, Bytes::from_static(b"m"), many));
+    assert!(matches!(refused, Err(SendError::TooLarge { body_bytes: 72_000, .. })), "{refused:?}");
+}
+
+#[test]
+fn questions_are_asked_in_turn_and_each_gets_its_own_answer() {
+    let mut bench = Bench::ready(Config::default(), 10);
+    let of = bench.tell(|core, cx| core.ask(cx, Question::Chat { chat: chat(1), after_user: None, limit: 7 })).unwrap();
+    let asked = bench.frames()[0].root().body_as_chat_request().map(|ask| (ask.request_id(), ask.limit()));
+    assert_eq!(asked, Some((of, 7)));
+    let list = bench.tell(|core, cx| core.ask(cx, Question::Chats { before: Some((5, chat(3))), limit: 0 })).unwrap();
+    assert_eq!(bench.written(), [], "one at a time");
+    let member = Member { user: user(2), delivered_seq: 4, read_seq: 3, role: wire::Role::admin };
+    let last = bench.entry(chat(1), 4, 0);
+    let fields = schema::encode::ChatInfoFields {
+        request_id: of,
+        chat: chat(1),
+        kind: wire::ChatKind::group,
+        name: b"Hiking",
+        created_by: 2,
+        members: &[member],
+        member_count: 1,
+        next_user: 0,
+        head_seq: 4,
+        last_ms: 1,
+        read_seq: 3,
+        unread: 1,
+        present: true,
+        last_entry: Some(&last),
+    };
+    let info = bench.encoder.chat_info(&fields);
+    bench.bytes(&info);
+    let [Output::Event(Event::Chat(told)), Output::Write(_)] = &bench.out[..] else { panic!("{:?}", bench.out) };
+    assert_eq!((told.request, &told.members[..], &told.name[..]), (of, &[member][..], &b"Hiking"[..]));
+    assert_eq!(told.last_entry.as_ref().map(Entry::seq), Some(4));
+    assert_eq!(bench.written(), [Body::ChatsRequest]);
+    bench.bytes(&info);
+    assert!(bench.out.is_empty(), "an answer nobody waits for");
+    let listed = bench.encoder.chat_info(&schema::encode::ChatInfoFields { request_id: 0, ..fields });
+    let page = bench.encoder.chats(list, [&listed[..]].into_iter(), true);
+    bench.bytes(&page);
+    let [Output::Event(Event::Chats(page))] = &bench.out[..] else { panic!("{:?}", bench.out) };
+    assert_eq!((page.chats.len(), page.has_more), (1, true));
+    let status = Question::Status { chat: chat(1), message: message(4) };
+    let request = bench.tell(|core, cx| core.ask(cx, status)).unwrap();
+    bench.refuse(ErrorCode::UnknownMessage, "");
+    let [Output::Event(Event::AskFailed { request: failed, failure: AskFailure::Refused(_) })] = bench.out[..] else {
+        panic!("{:?}", bench.out)
+    };
+    assert_eq!(failed, request);
 }

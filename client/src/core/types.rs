@@ -9,6 +9,7 @@ use schema::ids::{ChatId, DeviceId, MessageId, UserId};
 use schema::wire::{EntryKind, MarkStatus};
 
 use super::Entry;
+use super::groups::{ChatInfo, ChatsPage, MessageStatus};
 use crate::store::Change;
 
 /// What every call of a core needs. One per thread, shared by all its cores.
@@ -136,14 +137,20 @@ pub enum Event {
     /// A page asked for with [`Core::history`](super::Core::history). A request may be answered by several pages; ask on
     /// after `covers.1` while it is below `head_seq`.
     History(Box<HistoryPage>),
-    /// A history request failed.
-    HistoryFailed {
-        /// What [`Core::history`](super::Core::history) returned.
+    /// What a chat is and who is in it, asked for with [`Core::ask`](super::Core::ask).
+    Chat(Box<ChatInfo>),
+    /// A page of the own chats, asked for with [`Core::ask`](super::Core::ask).
+    Chats(Box<ChatsPage>),
+    /// Who has a message, asked for with [`Core::ask`](super::Core::ask).
+    Status(Box<MessageStatus>),
+    /// A request failed.
+    AskFailed {
+        /// What [`Core::ask`](super::Core::ask) returned.
         request: u64,
         /// Why.
-        failure: HistoryFailure,
+        failure: AskFailure,
     },
-    /// The server complains about something that was neither a send nor a history request.
+    /// The server complains about something that was neither a send nor a request.
     Complaint(Refusal),
     /// The session ended; the core reconnects by itself.
     Disconnected {
@@ -206,9 +213,9 @@ pub enum Failure {
     Expired,
 }
 
-/// Why a history request failed.
+/// Why a request failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum HistoryFailure {
+pub enum AskFailure {
     /// The server refused.
     #[error("refused: {0}")]
     Refused(Refusal),
@@ -234,7 +241,7 @@ pub enum SendError {
     /// This client_msg_id waits already.
     #[error("a send with this client_msg_id waits already")]
     DuplicateId,
-    /// Larger than the frame limit allows, bytes.
+    /// Larger than the frame limit allows, bytes (the users of a change count 8 bytes each).
     #[error("a body of {body_bytes} bytes does not fit a frame of {limit_bytes} bytes")]
     TooLarge {
         /// The body's bytes.
@@ -242,19 +249,22 @@ pub enum SendError {
         /// The limit for the whole frame.
         limit_bytes: usize,
     },
-    /// Sends to a user need this client's own user id, known from the store or the first Welcome.
-    #[error("the own user id is not known before the first session: send by chat id")]
+    /// Sends to a user and new groups need this client's own user id, known from the store or the first Welcome.
+    #[error("the own user id is not known before the first session: send by chat id, or wait for it")]
     NoIdentity,
+    /// Kinds that change a group have more to them than a body.
+    #[error("kind {0} changes a group: make it a change, not a send")]
+    GroupKind(u8),
     /// The client has ended.
     #[error("the client has ended")]
     Ended,
 }
 
-/// Why a history request was not taken.
+/// Why a request was not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum HistoryError {
+pub enum AskError {
     /// Too many wait.
-    #[error("{0} history requests wait already")]
+    #[error("{0} requests wait already")]
     TooMany(usize),
     /// The client has ended.
     #[error("the client has ended")]

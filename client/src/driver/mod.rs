@@ -3,6 +3,7 @@
 //! One task owns the core, the store and the connection; a [`Client`] is a handle to it. The store is synced on that task, on
 //! a blocking thread, before anything it must precede is written.
 
+mod groups;
 mod link;
 mod task;
 
@@ -14,7 +15,7 @@ use schema::encode::{SendTarget, WelcomeFields};
 use schema::ids::{ChatId, DeviceId, MessageId, UserId};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::core::{Config, End, Event, Failure, HistoryError, HistoryFailure, HistoryPage, NewSend, SendError};
+use crate::core::{AskError, AskFailure, Config, End, Event, Failure, HistoryPage, NewSend, Question, SendError};
 use crate::store::{ClientStore, MemoryStore, StoreError};
 
 use self::link::Dialer;
@@ -48,12 +49,12 @@ pub enum ClientError {
     /// The send failed for good.
     #[error("the message was not stored: {0}")]
     Failed(#[from] Failure),
-    /// The history request was not taken.
+    /// The request was not taken.
     #[error(transparent)]
-    History(#[from] HistoryError),
-    /// The history request failed.
-    #[error("no history: {0}")]
-    HistoryFailed(#[from] HistoryFailure),
+    Ask(#[from] AskError),
+    /// The request failed.
+    #[error("no answer: {0}")]
+    AskFailed(#[from] AskFailure),
     /// The client has ended.
     #[error("the client has ended: {0}")]
     Ended(End),
@@ -284,9 +285,12 @@ impl Client {
     /// Entries of `chat` after seq `after`, at most `limit`; a page may be shorter: ask on after `covers.1`.
     ///
     /// # Errors
-    /// `History`, `HistoryFailed`, `Stopped`.
+    /// `Ask`, `AskFailed`, `Stopped`.
     pub async fn history(&self, chat: ChatId, after: u64, limit: u32) -> Result<HistoryPage, ClientError> {
-        Ok(*self.call(|answer| Command::History(chat, after, limit, answer)).await??)
+        match self.ask(Question::History { chat, after, limit }).await? {
+            Event::History(page) => Ok(*page),
+            other => unreachable!("the core matches answers with their questions: {other:?}"),
+        }
     }
 
     /// Writes what is pending and ends.

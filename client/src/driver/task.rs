@@ -17,21 +17,26 @@ use tokio::time::{Instant, sleep_until};
 
 use super::link::{CONNECT_TIMEOUT, Dialer, Halves, closed};
 use super::{ClientError, Place, TokenSource};
-use crate::core::{Config, Core, Counters, Cx, End, Event, Failure, HistoryPage, Input, NewSend, Output, SendError};
+use crate::core::{
+    Config, Core, Counters, Cx, End, Event, Failure, GroupChange, Input, NewSend, Output, Question, SendError,
+};
 use crate::store::{Change, ClientStore, Image, StoreError};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 16 << 10;
 
 type Outcome = oneshot::Sender<Result<Place, Failure>>;
-type HistoryAnswer = oneshot::Sender<Result<Box<HistoryPage>, ClientError>>;
+type Answer = oneshot::Sender<Result<Event, ClientError>>;
+type Taken = oneshot::Sender<Result<ChatId, SendError>>;
 
 /// What a handle asks of the task.
 pub(super) enum Command {
-    Send(NewSend, Outcome, oneshot::Sender<Result<ChatId, SendError>>),
+    Send(NewSend, Outcome, Taken),
+    Change(Bytes, GroupChange, Outcome, Taken),
     Handled(ChatId, u64, oneshot::Sender<()>),
     Read(ChatId, u64, oneshot::Sender<()>),
-    History(ChatId, u64, u32, HistoryAnswer),
+    /// Answered by the event that is the answer.
+    Ask(Question, Answer),
     Close(oneshot::Sender<()>),
 }
 
@@ -67,7 +72,7 @@ pub(super) struct Task {
     counters: Counters,
     outputs: Vec<Output>,
     outcomes: Map<Bytes, Outcome>,
-    histories: Map<u64, HistoryAnswer>,
+    answers: Map<u64, Answer>,
     buffer: Vec<u8>,
     ended: bool,
     /// Who waits for the end.
@@ -98,7 +103,7 @@ impl Task {
             counters: Counters::default(),
             outputs: Vec::new(),
             outcomes: hash::map(seed),
-            histories: hash::map(seed),
+            answers: hash::map(seed),
             buffer: vec![0; READ_BYTES],
             ended: false,
             closing: None,
@@ -205,12 +210,11 @@ impl Task {
             Command::Send(send, outcome, answer) => {
                 let id = send.client_msg_id.clone();
                 let taken = self.tell(|core, cx| core.send(cx, send));
-                if taken.is_ok() {
-                    self.outcomes.insert(id, outcome);
-                }
-                if self.harden().await.is_ok() {
-                    let _ = answer.send(taken);
-                }
+                self.taken(id, taken, outcome, answer).await;
+            }
+            Command::Change(id, change, outcome, answer) => {
+                let taken = self.tell(|core, cx| core.change(cx, id.clone(), change));
+                self.taken(id, taken, outcome, answer).await;
             }
             Command::Handled(chat, seq, answer) => {
                 self.tell(|core, cx| core.handled(cx, chat, seq));
@@ -224,16 +228,23 @@ impl Task {
                     let _ = answer.send(());
                 }
             }
-            Command::History(chat, after, limit, answer) => {
-                match self.tell(|core, cx| core.history(cx, chat, after, limit)) {
-                    Ok(request) => drop(self.histories.insert(request, answer)),
-                    Err(error) => drop(answer.send(Err(error.into()))),
-                }
-            }
+            Command::Ask(question, answer) => match self.tell(|core, cx| core.ask(cx, question)) {
+                Ok(request) => drop(self.answers.insert(request, answer)),
+                Err(error) => drop(answer.send(Err(error.into()))),
+            },
             Command::Close(answer) => {
                 self.tell(Core::close);
                 self.closing = Some(answer);
             }
+        }
+    }
+
+    async fn taken(&mut self, id: Bytes, taken: Result<ChatId, SendError>, outcome: Outcome, answer: Taken) {
+        if taken.is_ok() {
+            self.outcomes.insert(id, outcome);
+        }
+        if self.harden().await.is_ok() {
+            let _ = answer.send(taken);
         }
     }
 
@@ -318,15 +329,9 @@ impl Task {
                 self.outcome(client_msg_id, Ok(place));
             }
             Event::Failed { client_msg_id, failure } => self.outcome(client_msg_id, Err(*failure)),
-            Event::HistoryFailed { request, failure } => {
-                if let Some(answer) = self.histories.remove(request) {
-                    drop(answer.send(Err((*failure).into())));
-                }
-                return;
-            }
             Event::Ended(end) => {
                 self.ended = true;
-                for (_, answer) in self.histories.drain() {
+                for (_, answer) in self.answers.drain() {
                     drop(answer.send(Err(ClientError::Ended(*end))));
                 }
                 if *end == End::Closed {
@@ -335,13 +340,16 @@ impl Task {
             }
             _ => {}
         }
-        match event {
-            Event::History(page) => {
-                if let Some(answer) = self.histories.remove(&page.request) {
-                    drop(answer.send(Ok(page)));
-                }
-            }
-            event => self.backlog.push_back(event),
+        let (request, answer) = match event {
+            Event::AskFailed { request, failure } => (request, Err(failure.into())),
+            Event::History(ref page) => (page.request, Ok(event)),
+            Event::Chat(ref info) => (info.request, Ok(event)),
+            Event::Chats(ref page) => (page.request, Ok(event)),
+            Event::Status(ref status) => (status.request, Ok(event)),
+            event => return self.backlog.push_back(event),
+        };
+        if let Some(waiting) = self.answers.remove(&request) {
+            drop(waiting.send(answer));
         }
     }
 

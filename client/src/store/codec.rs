@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use schema::encode::SendTarget;
 use schema::ids::{ChatId, DeviceId, MessageId, UserId};
+use schema::wire::EntryKind;
 
 use super::{Change, Image, StoredSend};
+use crate::core::is_group_change;
 
 const IDENTITY: u8 = 1;
 const QUEUED: u8 = 2;
@@ -14,6 +16,8 @@ const HANDLED: u8 = 5;
 const READ: u8 = 6;
 /// Only in snapshots: a range that needs no handling.
 const HAD: u8 = 7;
+/// A queued send that changes a group: role and users follow.
+const CHANGE: u8 = 8;
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
@@ -49,7 +53,8 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
 }
 
 fn encode_send(send: &StoredSend, out: &mut Vec<u8>) {
-    out.push(QUEUED);
+    let is_change = is_group_change(EntryKind(send.kind));
+    out.push(if is_change { CHANGE } else { QUEUED });
     out.extend_from_slice(&send.chat.0);
     let to = match send.target {
         SendTarget::Chat(_) => 0,
@@ -63,6 +68,11 @@ fn encode_send(send: &StoredSend, out: &mut Vec<u8>) {
     put_bytes(out, send.refers_to.as_ref().map_or(&[][..], |id| &id.0));
     put_bytes(out, &send.client_msg_id);
     put_bytes(out, &send.body);
+    if is_change {
+        out.push(send.role);
+        out.extend_from_slice(&(send.users.len() as u32).to_le_bytes());
+        send.users.iter().for_each(|user| out.extend_from_slice(&user.get().to_le_bytes()));
+    }
 }
 
 /// Reads fields off the front; `None` when they are not there.
@@ -97,6 +107,11 @@ impl<'a> Reader<'a> {
                 Change::Identity { user, device: DeviceId(u32::from_le_bytes(self.array()?)) }
             }
             QUEUED => Change::Queued(self.send()?),
+            CHANGE => {
+                let mut send = self.send()?;
+                (send.role, send.users) = (self.byte()?, self.users()?);
+                Change::Queued(send)
+            }
             SENT => {
                 let (chat, seq) = (self.chat()?, self.number()?);
                 Change::Sent { chat, seq, client_msg_id: Bytes::copy_from_slice(self.bytes()?) }
@@ -119,7 +134,24 @@ impl<'a> Reader<'a> {
         };
         let client_msg_id = Bytes::copy_from_slice(self.bytes()?);
         let body = Bytes::copy_from_slice(self.bytes()?);
-        Some(StoredSend { client_msg_id, chat, target, kind, content_type, body, refers_to, after_seq, created_ms })
+        Some(StoredSend {
+            client_msg_id,
+            chat,
+            target,
+            kind,
+            content_type,
+            body,
+            refers_to,
+            after_seq,
+            created_ms,
+            users: Box::default(),
+            role: 0,
+        })
+    }
+
+    fn users(&mut self) -> Option<Box<[UserId]>> {
+        let count = u32::from_le_bytes(self.array()?);
+        (0..count).map(|_| self.number().and_then(UserId::new)).collect()
     }
 }
 

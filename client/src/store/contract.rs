@@ -17,7 +17,15 @@ fn send(n: u8, to_user: bool) -> StoredSend {
         refers_to: to_user.then_some(MessageId([n; 16])),
         after_seq: u64::from(n),
         created_ms: 1_000 + u64::from(n),
+        users: Box::default(),
+        role: 0,
     }
+}
+
+fn group_change(n: u8) -> StoredSend {
+    let users = [UserId::new(70).unwrap(), UserId::new(u64::MAX).unwrap()].into();
+    let refers_to = None;
+    StoredSend { kind: schema::wire::EntryKind::role.0, users, role: 1, refers_to, ..send(n, false) }
 }
 
 fn changes() -> Vec<Change> {
@@ -27,6 +35,7 @@ fn changes() -> Vec<Change> {
         Change::Queued(send(1, true)),
         Change::Queued(send(2, false)),
         Change::Queued(send(3, true)),
+        Change::Queued(group_change(4)),
         Change::Handled { chat, seq: 4 },
         Change::Sent { client_msg_id: Bytes::from_static(b"m\x02"), chat, seq: 6 },
         Change::Dropped { client_msg_id: Bytes::from_static(b"m\x01") },
@@ -47,7 +56,7 @@ fn contract<S: ClientStore>(mut open: impl FnMut() -> S, mut crash: impl FnMut(S
     let mut store = crash(store);
     let image = store.load().unwrap();
     assert_eq!(image, expected, "what was synced survives");
-    assert_eq!(image.outbox.len(), 1);
+    assert_eq!(image.outbox.len(), 2);
     let chat = &image.chats[&ChatId([1; 16])];
     assert_eq!((chat.handled, chat.read, chat.had.clone()), (Some(4), 3, vec![(6, 6)]));
 
@@ -57,7 +66,7 @@ fn contract<S: ClientStore>(mut open: impl FnMut() -> S, mut crash: impl FnMut(S
     let mut store = crash(store);
     let image = store.load().unwrap();
     assert_eq!(image.chats[&ChatId([1; 16])].handled, Some(6), "a position steps over own sends");
-    assert!(image.outbox.len() <= 2 && image.outbox[0].client_msg_id[..] == b"m\x03"[..], "a prefix survives");
+    assert!(image.outbox.len() <= 3 && image.outbox[0].client_msg_id[..] == b"m\x03"[..], "a prefix survives");
 }
 
 #[test]

@@ -42,6 +42,17 @@ pub struct StoredSend {
     pub after_seq: u64,
     /// Wall time when it was made, ms since 1970.
     pub created_ms: u64,
+    /// Changes of a group: whom it concerns.
+    pub users: Box<[UserId]>,
+    /// [`schema::wire::Role`]'s number.
+    pub role: u8,
+}
+
+impl StoredSend {
+    /// What it takes of an outbox: bytes of body and users.
+    pub fn bytes(&self) -> usize {
+        self.body.len() + size_of_val(&*self.users)
+    }
 }
 
 impl core::fmt::Debug for StoredSend {

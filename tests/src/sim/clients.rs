@@ -161,10 +161,10 @@ impl World {
             }
             Event::Synced { .. } => device.synced = true,
             Event::History(page) => self.history_page(at, &page),
-            Event::HistoryFailed { request, failure } => {
+            Event::AskFailed { request, failure } => {
                 device.app.histories.remove(&request);
                 self.env.counts.add("client_history_failed", 1);
-                let refusal = matches!(failure, client::core::HistoryFailure::Refused(refusal)
+                let refusal = matches!(failure, client::core::AskFailure::Refused(refusal)
                     if refusal.known() == Some(ErrorCode::UnknownChat));
                 assert!(!refusal, "invariant durable: a chat with entries is unknown");
             }
