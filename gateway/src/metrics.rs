@@ -136,6 +136,7 @@ counters! {
     sync_overflows: "Sync sets that were full, so that the sync starts again",
     pages_stale: "Pages that came too late or did not fit",
     history_requests: "History pages asked for by clients",
+    asks: "Questions of clients about chats and messages",
     history_refused: "History pages refused because too many were asked for",
     stale_addresses: "Envelopes for connections that are gone",
     foreign_addresses: "Envelopes for another incarnation or shard",

@@ -228,6 +228,7 @@ impl Shard {
                 let page = Page { chat, covers_first, covers_last, head_seq, entries };
                 self.page(now, index, request, &page, egress);
             }
+            Body::Answer { frame } => self.answered(now, index, request, &frame),
             Body::Refused { chat, code, retry_after_ms, .. } => {
                 if request == 0 {
                     self.error(now, index, code, &[], retry_after_ms); // a mark

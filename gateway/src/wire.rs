@@ -78,10 +78,45 @@ pub enum ClientEvent<'a> {
         /// At most so many; 0 = the default.
         limit: u32,
     },
+    /// A question to an owner.
+    Ask {
+        /// The client's own; comes back with the answer.
+        request_id: u64,
+        /// What is asked.
+        ask: Ask,
+    },
     /// An event of a type this server does not know: answered `unsupported`, the session goes on.
     Unknown {
         /// Its client_msg_id, if it had a readable one; else empty.
         client_msg_id: Cow<'a, [u8]>,
+    },
+}
+
+/// What a client may ask besides pages of a log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ask {
+    /// What a chat is and who is in it.
+    Chat {
+        /// Which.
+        chat: ChatId,
+        /// Members above this user; 0 = from the first.
+        after_user: u64,
+        /// Members at most; 0 = the default.
+        limit: u32,
+    },
+    /// The user's chats, newest first.
+    Chats {
+        /// Where the page before ended: its last chat's time, ms since 1970, and id.
+        before: Option<(u64, ChatId)>,
+        /// At most; 0 = the default.
+        limit: u32,
+    },
+    /// Who has a message.
+    Status {
+        /// Its chat.
+        chat: ChatId,
+        /// Which.
+        message: MessageId,
     },
 }
 
@@ -196,6 +231,11 @@ pub enum ServerEvent<'a> {
         /// (seq, Entry frame), ascending.
         entries: &'a [(u64, Bytes)],
     },
+    /// An answer to an [`Ask`], as the owner encoded it: a ChatInfo, Chats or MessageStatus frame.
+    Answer {
+        /// Size prefix included.
+        frame: &'a Bytes,
+    },
     /// The send window from now on.
     Window {
         /// Sends that may be unanswered.
@@ -224,6 +264,7 @@ impl fmt::Debug for ClientEvent<'_> {
             Self::Ping { .. } => "Ping",
             Self::Pong => "Pong",
             Self::History { .. } => "History",
+            Self::Ask { .. } => "Ask",
             Self::Unknown { .. } => "Unknown",
         })
     }

@@ -9,7 +9,7 @@ use schema::frame::FrameRef;
 use schema::ids::{ChatId, MessageId};
 use schema::wire::{Body, MarkStatus};
 
-use crate::wire::{ClientEvent, EventError, ServerEvent};
+use crate::wire::{Ask, ClientEvent, EventError, ServerEvent};
 
 /// Reads a verified frame's event.
 pub(crate) fn decode(frame: FrameRef<'_>) -> Result<ClientEvent<'_>, EventError> {
@@ -43,6 +43,20 @@ pub(crate) fn decode(frame: FrameRef<'_>) -> Result<ClientEvent<'_>, EventError>
                 limit: request.limit(),
             })
         }),
+        Body::ChatRequest => root.body_as_chat_request().and_then(|request| {
+            let (after_user, limit) = (request.after_user(), request.limit());
+            let ask = Ask::Chat { chat: request.chat_id()?.into(), after_user, limit };
+            Some(ClientEvent::Ask { request_id: request.request_id(), ask })
+        }),
+        Body::ChatsRequest => root.body_as_chats_request().map(|request| {
+            let before = request.before_chat().map(|chat| (request.before_ms(), ChatId::from(chat)));
+            let ask = Ask::Chats { before, limit: request.limit() };
+            ClientEvent::Ask { request_id: request.request_id(), ask }
+        }),
+        Body::StatusRequest => root.body_as_status_request().and_then(|request| {
+            let ask = Ask::Status { chat: request.chat_id()?.into(), message: request.message_id()?.into() };
+            Some(ClientEvent::Ask { request_id: request.request_id(), ask })
+        }),
         // What a server sends, and bodies of a newer protocol.
         _ => Some(ClientEvent::Unknown { client_msg_id: Cow::Borrowed(&[]) }),
     };
@@ -56,7 +70,7 @@ pub(crate) fn encode(encoder: &mut Encoder, event: &ServerEvent<'_>) -> Bytes {
         ServerEvent::Sent { client_msg_id, chat, message, seq, timestamp_ms } => {
             encoder.sent(client_msg_id, chat, message, seq, timestamp_ms)
         }
-        ServerEvent::Entry { frame } | ServerEvent::Receipt { frame } => frame.clone(),
+        ServerEvent::Entry { frame } | ServerEvent::Receipt { frame } | ServerEvent::Answer { frame } => frame.clone(),
         ServerEvent::Synced { server_time_ms } => encoder.synced(server_time_ms),
         ServerEvent::Covered { chat, first_seq, last_seq } => encoder.covered(chat, first_seq, last_seq),
         ServerEvent::Pong { nonce } => encoder.pong(nonce),

@@ -71,6 +71,7 @@ fn append(event: &ServerEvent<'_>, out: &mut Vec<u8>) -> Result<(), FrameError> 
             }
             out.push(b']');
         }
+        ServerEvent::Answer { .. } => return Err(other_body("answer")),
         ServerEvent::Window { window } => {
             number_field(out, "{\"type\":\"window\",\"window\":", u64::from(*window));
         }

@@ -14,7 +14,7 @@ use schema::envelope::{Stages, Trace};
 use schema::errors::{ErrorCode, Retry};
 use schema::frame::{FrameRef, VerifiedFrame};
 use schema::ids::{ChatId, UserId};
-use schema::limits::CLIENT_MSG_ID_BYTES;
+use schema::limits::{CLIENT_MSG_ID_BYTES, GROUP_MEMBERS_MAX, GROUP_NAME_BYTES};
 use schema::wire::{EntryKind, Send};
 
 use super::KeptSend;
@@ -31,20 +31,62 @@ const RETRY_TICKS: u32 = (60_000 / TICK_MS) as u32;
 /// One in so many sends carries stage times.
 const SAMPLE: u32 = 64;
 
+/// Where a send goes, if its fields are right.
+enum Target {
+    To(SendTarget),
+    /// To the group that it makes.
+    NewGroup,
+}
+
 /// The fields that a send's frame must have right.
-fn checked(send: &Send<'_>) -> Result<SendTarget, ErrorCode> {
+fn checked(send: &Send<'_>) -> Result<Target, ErrorCode> {
     let id_bytes = send.client_msg_id().map_or(0, |id| id.len());
     if !CLIENT_MSG_ID_BYTES.contains(&id_bytes) {
         return Err(ErrorCode::InvalidClientMsgId);
     }
-    if send.kind() != EntryKind::message {
-        return Err(ErrorCode::Unsupported);
+    if send.kind() == EntryKind::message {
+        if send.users().is_some() {
+            return Err(ErrorCode::InvalidField);
+        }
+    } else {
+        checked_change(send)?;
     }
     match (send.chat_id(), UserId::new(send.to())) {
-        (Some(chat), None) => Ok(SendTarget::Chat(chat.into())),
-        (None, Some(user)) => Ok(SendTarget::User(user)),
+        (None, None) if send.kind() == EntryKind::created => Ok(Target::NewGroup),
+        (Some(_), None) if send.kind() == EntryKind::created => Err(ErrorCode::InvalidField),
+        (Some(chat), None) => Ok(Target::To(SendTarget::Chat(chat.into()))),
+        (None, Some(user)) if send.kind() == EntryKind::message => Ok(Target::To(SendTarget::User(user))),
         (None, None) => Err(ErrorCode::InvalidUser),
-        (Some(_), Some(_)) => Err(ErrorCode::InvalidField),
+        _ => Err(ErrorCode::InvalidField),
+    }
+}
+
+/// The fields of a send that changes a group.
+fn checked_change(send: &Send<'_>) -> Result<(), ErrorCode> {
+    let (named, concerns) = match send.kind() {
+        EntryKind::created => (true, None),
+        EntryKind::renamed => (true, Some(false)),
+        EntryKind::left => (false, Some(false)),
+        EntryKind::added | EntryKind::removed | EntryKind::role => (false, Some(true)),
+        _ => return Err(ErrorCode::Unsupported),
+    };
+    let users = send.users().map_or(0, |users| users.len());
+    if concerns.is_some_and(|concerns| concerns != (users > 0)) || send.role().variant_name().is_none() {
+        return Err(ErrorCode::InvalidField);
+    }
+    if users > GROUP_MEMBERS_MAX as usize {
+        return Err(ErrorCode::TooManyMembers);
+    }
+    if send.users().is_some_and(|users| users.iter().any(|user| user == 0)) {
+        return Err(ErrorCode::InvalidUser);
+    }
+    let name = send.body().map_or(&[][..], |body| body.bytes());
+    match named {
+        true if !(1..=GROUP_NAME_BYTES).contains(&name.len()) || core::str::from_utf8(name).is_err() => {
+            Err(ErrorCode::InvalidName)
+        }
+        false if !name.is_empty() => Err(ErrorCode::InvalidField),
+        _ => Ok(()),
     }
 }
 
@@ -68,7 +110,7 @@ impl Shard {
                 return self.error(now, index, code, id, 0);
             }
         };
-        let (chat, to) = self.resolve(index, target);
+        let (chat, to) = self.resolve(index, target, id);
         if let Err((code, retry_after_ms)) = self.admit(now, index, chat, id) {
             return self.refuse(now, index, chat, id, code, retry_after_ms, egress);
         }
@@ -85,12 +127,13 @@ impl Shard {
         }
     }
 
-    fn resolve(&mut self, index: u32, target: SendTarget) -> (ChatId, Option<UserId>) {
-        let to = match target {
-            SendTarget::Chat(chat) => return (chat, None),
-            SendTarget::User(to) => to,
-        };
+    fn resolve(&mut self, index: u32, target: Target, id: &[u8]) -> (ChatId, Option<UserId>) {
         let (user, _) = self.user(index);
+        let to = match target {
+            Target::NewGroup => return (ChatId::group(user, id), None),
+            Target::To(SendTarget::Chat(chat)) => return (chat, None),
+            Target::To(SendTarget::User(to)) => to,
+        };
         let active = self.conns[index].active();
         if let Some((last, chat)) = active.last_to
             && last == to

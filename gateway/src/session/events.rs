@@ -28,6 +28,7 @@ impl Shard {
             ClientEvent::History { request_id, chat, after_seq, limit } => {
                 self.history(now, index, (request_id, chat, after_seq, limit), egress);
             }
+            ClientEvent::Ask { request_id, ask } => self.ask(now, index, request_id, ask, egress),
             ClientEvent::Hello { .. } | ClientEvent::Auth { .. } => {
                 self.metrics.unsupported_events.inc();
                 self.error(now, index, ErrorCode::Unsupported, &[], 0);

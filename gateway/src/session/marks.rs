@@ -8,9 +8,6 @@ use schema::ids::{ChatId, MessageId};
 use schema::limits::{PAGE_ENTRIES, PAGE_ENTRIES_MAX};
 use schema::wire::MarkStatus;
 
-use super::sync::ANSWER_TICKS;
-use super::{HISTORY_IN_FLIGHT, HistoryAsk};
-use crate::conn::FLAG_SLOW;
 use crate::conn::wheel::tick_of;
 use crate::shard::Shard;
 use crate::wire::ServerEvent;
@@ -75,17 +72,9 @@ impl Shard {
         (client_request, chat, after_seq, limit): (u64, ChatId, u64, u32),
         egress: &mut dyn Egress,
     ) {
-        let (user, _) = self.user(index);
-        let full = self.conns[index].active().history.len() >= HISTORY_IN_FLIGHT;
-        if full || self.conns[index].has(FLAG_SLOW) {
-            self.metrics.history_refused.inc();
-            return self.error(now, index, ErrorCode::WindowExceeded, &[], 0);
-        }
+        let Some(request) = self.begin_ask(now, index, client_request) else { return };
         self.metrics.history_requests.inc();
-        let request = self.next_request();
-        let until = tick_of(now) + ANSWER_TICKS;
-        self.conns[index].active().history.push(HistoryAsk { request, client_request, until });
-        self.schedule(index, until);
+        let (user, _) = self.user(index);
         let limit_entries = if limit == 0 { PAGE_ENTRIES } else { limit.min(PAGE_ENTRIES_MAX) };
         let limit_bytes = self.config.limits.frame_limit_bytes;
         let body =

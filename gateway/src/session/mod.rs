@@ -5,6 +5,7 @@
 //! nothing going on keeps nothing here.
 
 pub(crate) mod admit;
+pub(crate) mod asks;
 pub(crate) mod blocked;
 pub(crate) mod cursors;
 pub(crate) mod events;
@@ -27,7 +28,7 @@ use cursors::Cursors;
 use recent::Recent;
 use sync::Sync;
 
-/// History pages a session may have asked for at a time.
+/// Questions, history pages among them, that a session may have unanswered.
 pub(crate) const HISTORY_IN_FLIGHT: usize = 4;
 
 /// A send that waits for a credit.
@@ -41,7 +42,7 @@ pub(crate) struct KeptSend {
     pub(crate) accepted_ns: u64,
 }
 
-/// A history page on its way.
+/// An answer on its way: a history page, or what an [`crate::wire::Ask`] asked.
 #[derive(Clone, Copy)]
 pub(crate) struct HistoryAsk {
     /// The gateway's number for it.
