@@ -1,0 +1,65 @@
+//! Questions of clients to owners: pages of history, and what a chat is.
+//!
+//! The owner answers with the frame that the client gets. What must stay true: a session has few questions unanswered,
+//! and none is taken while it does not read.
+
+use bytes::Bytes;
+use fabric::tier::Egress;
+use fabric::time::Now;
+use schema::envelope::{Body, Class, Envelope, SyncCursor};
+use schema::errors::ErrorCode;
+use schema::ids::ChatId;
+
+use super::sync::ANSWER_TICKS;
+use super::{HISTORY_IN_FLIGHT, HistoryAsk};
+use crate::conn::FLAG_SLOW;
+use crate::conn::wheel::tick_of;
+use crate::shard::Shard;
+use crate::wire::{Ask, ServerEvent};
+
+impl Shard {
+    /// Notes one more question; `None` when the session has too many, which it has been told.
+    pub(crate) fn begin_ask(&mut self, now: Now, index: u32, client_request: u64) -> Option<u64> {
+        let full = self.conns[index].active().history.len() >= HISTORY_IN_FLIGHT;
+        if full || self.conns[index].has(FLAG_SLOW) {
+            self.metrics.history_refused.inc();
+            self.error(now, index, ErrorCode::WindowExceeded, &[], 0);
+            return None;
+        }
+        let request = self.next_request();
+        let until = tick_of(now) + ANSWER_TICKS;
+        self.conns[index].active().history.push(HistoryAsk { request, client_request, until });
+        self.schedule(index, until);
+        Some(request)
+    }
+
+    /// Passes a question to who can answer it.
+    pub(crate) fn ask(&mut self, now: Now, index: u32, client_request: u64, ask: Ask, egress: &mut dyn Egress) {
+        let Some(request) = self.begin_ask(now, index, client_request) else { return };
+        self.metrics.asks.inc();
+        let (user, _) = self.user(index);
+        let (chat, body) = match ask {
+            Ask::Chat { chat, after_user, limit } => {
+                (chat, Body::ChatRequest { chat, user, client_request, after_user, limit })
+            }
+            Ask::Status { chat, message } => (chat, Body::StatusRequest { chat, user, client_request, message }),
+            Ask::Chats { before, limit } => {
+                let before = before.map(|(last_ms, chat)| SyncCursor { last_ms, chat });
+                (ChatId::account(user), Body::ChatsRequest { user, client_request, before, limit })
+            }
+        };
+        let mut envelope = Envelope::new(Class::Sync, body).reply_to(self.address(index));
+        envelope.header.slot = chat.slot();
+        envelope.header.request_id = request;
+        egress.to_owner(chat.slot(), envelope);
+    }
+
+    /// An owner's answer to a question.
+    pub(crate) fn answered(&mut self, now: Now, index: u32, request: u64, frame: &Bytes) {
+        if self.take_history(index, request).is_some() {
+            self.emit(now, index, &ServerEvent::Answer { frame });
+        } else {
+            self.metrics.pages_stale.inc();
+        }
+    }
+}
