@@ -173,6 +173,13 @@ fn create_ack<'b>(
     wire::SendAck::create(fbb, &fields)
 }
 
+/// Where the client_msg_id of an Entry frame begins.
+fn client_msg_id_at(bytes: &[u8]) -> usize {
+    let frame = FrameRef::verify(bytes).expect("what the encoder wrote is a frame");
+    let id = frame.root().body_as_entry().and_then(|entry| entry.client_msg_id());
+    id.map_or(0, |id| id.bytes().as_ptr() as usize - bytes.as_ptr() as usize)
+}
+
 impl Encoder {
     /// An encoder with its own buffer of 1 KiB, growing as needed.
     pub fn new() -> Self {
@@ -218,9 +225,7 @@ impl Encoder {
             return (put_together(&mut self.arena, frame.len(), |out| frame.write(out)), at);
         }
         let bytes = self.entry(e);
-        let frame = FrameRef::verify(&bytes).expect("what the encoder wrote is a frame");
-        let id = frame.root().body_as_entry().and_then(|entry| entry.client_msg_id());
-        let at = id.map_or(0, |id| id.bytes().as_ptr() as usize - bytes.as_ptr() as usize);
+        let at = client_msg_id_at(&bytes);
         (bytes, at)
     }
 

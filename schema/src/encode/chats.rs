@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Encoder, EntryFields, create_entry};
+use super::{Encoder, EntryFields, client_msg_id_at, create_entry};
 use crate::ids::{ChatId, MessageId, UserId};
 use crate::wire::{self, Body, ChatKind, EntryKind, Role};
 
@@ -101,6 +101,13 @@ impl Encoder {
         };
         let send = wire::Send::create(&mut self.fbb, &fields);
         self.finish(Body::Send, send.as_union_value())
+    }
+
+    /// An Entry frame of a group change, with where its client_msg_id begins in it.
+    pub fn changed_with_id(&mut self, e: &EntryFields<'_>, users: &[UserId], role: Role) -> (Bytes, usize) {
+        let bytes = self.changed(e, users, role);
+        let at = client_msg_id_at(&bytes);
+        (bytes, at)
     }
 
     /// An Entry frame of a group change.

@@ -9,6 +9,7 @@ use fabric::hash::{self, Hasher};
 use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
 use smallvec::SmallVec;
 
+use super::roster::Group;
 use super::sharded::Sharded;
 use crate::memtable::{PLACES, Place};
 use crate::store::{ChatState, DeviceState, MemberState};
@@ -132,7 +133,10 @@ pub(crate) struct Chat {
     pub head: Head,
     /// Given out, perhaps not yet durable.
     pub ordered: Head,
+    /// Everybody who is or was in it; a group's in the order of its seats.
     pub members: SmallVec<[Member; 2]>,
+    /// Of a group.
+    pub group: Option<Box<Group>>,
     /// Where it is in the memory tables, by epoch modulo [`PLACES`].
     pub places: [Place; PLACES],
     pub nudge: NudgeState,
@@ -144,7 +148,51 @@ pub(crate) struct Chat {
 
 impl Chat {
     pub(crate) fn member(&self, user: UserId) -> Option<usize> {
-        self.members.iter().position(|m| m.user == user)
+        match self.group {
+            Some(_) => self.members.binary_search_by_key(&user, |m| m.user).ok(),
+            None => self.members.iter().position(|m| m.user == user),
+        }
+    }
+
+    /// The last seq that a member may see; 0 for whoever never was one.
+    pub(crate) fn visible_head(&self, user: UserId) -> u64 {
+        let head = self.head.seq;
+        match &self.group {
+            None => head,
+            Some(group) => group.state.seat(user).and_then(|seat| seat.spans.last()).map_or(0, |span| span.1.min(head)),
+        }
+    }
+
+    /// Whether a member may see the entry of this seq.
+    pub(crate) fn sees(&self, user: UserId, seq: u64) -> bool {
+        self.group.as_ref().is_none_or(|group| group.state.seat(user).is_some_and(|seat| seat.covers(seq)))
+    }
+
+    /// Members whom the entry of this seq concerns, from a place among all members on: (place, member).
+    pub(crate) fn concerned(&self, seq: u64, from: usize) -> impl Iterator<Item = (usize, &Member)> {
+        let seats = self.group.as_ref().map(|group| &group.state.seats);
+        debug_assert!(seats.is_none_or(|seats| seats.len() == self.members.len()), "a seat each");
+        let covers = move |at: usize| seats.is_none_or(|seats| seats[at].covers(seq));
+        self.members.iter().enumerate().skip(from).filter(move |&(at, _)| covers(at))
+    }
+
+    /// A group's entry of this seq is durable. Returns those who have a seat now and had none.
+    pub(crate) fn settle(&mut self, seq: u64) -> Vec<UserId> {
+        let Some(group) = &mut self.group else { return Vec::new() };
+        if !group.settle(seq) {
+            return Vec::new();
+        }
+        let mut new = Vec::new();
+        let mut before = core::mem::take(&mut self.members).into_iter().peekable();
+        for seat in &group.state.seats {
+            let member = before.next_if(|member| member.user == seat.user).unwrap_or_else(|| {
+                new.push(seat.user);
+                Member::new(seat.user)
+            });
+            self.members.push(member);
+        }
+        debug_assert!(before.next().is_none(), "seats are kept");
+        new
     }
 
     /// As it is stored.
@@ -167,6 +215,7 @@ impl Chat {
             head_message: (self.head.seq > 0).then_some(self.head.message),
             last_ms: self.last_ms(),
             members: self.members.iter().map(member).collect(),
+            group: self.group.as_ref().map(|group| Box::new(group.state.clone())),
         }
     }
 
@@ -219,6 +268,7 @@ impl Chats {
             head: Head::NONE,
             ordered: Head::NONE,
             members,
+            group: (kind == ChatKind::Group).then(Box::default),
             places: [Place::default(); PLACES],
             nudge: NudgeState::default(),
             committed_ns: 0,
@@ -236,9 +286,14 @@ impl Chats {
 
     /// Puts a chat into its members' lists. Once a chat: when its first entry is committed, or it is loaded.
     pub(crate) fn list(&mut self, index: u32) {
-        let hasher = self.hasher.clone();
         let users: SmallVec<[UserId; 2]> = self.get(index).members.iter().map(|m| m.user).collect();
-        for user in users {
+        self.list_for(index, &users);
+    }
+
+    /// Puts a chat into the lists of users who do not have it.
+    pub(crate) fn list_for(&mut self, index: u32, users: &[UserId]) {
+        let hasher = self.hasher.clone();
+        for &user in users {
             let hash = hasher.hash_one(user);
             match self.by_user.find_mut(hash, |(u, _)| *u == user) {
                 Some((_, chats)) => {
@@ -274,6 +329,9 @@ impl Chats {
         };
         let index = self.add(state.chat, state.kind, state.members.iter().map(member).collect());
         let chat = self.get_mut(index);
+        if let Some(group) = &state.group {
+            chat.group = Some(Box::new(Group::new(group.as_ref().clone())));
+        }
         if let Some(message) = state.head_message {
             chat.head = Head { seq: state.head_seq, message };
             chat.ordered = chat.head;

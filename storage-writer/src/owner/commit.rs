@@ -4,7 +4,7 @@
 //! it; a failed block leaves nothing behind.
 
 use bytes::Bytes;
-use fabric::tier::{Egress, Push};
+use fabric::tier::Egress;
 use fabric::time::Now;
 use schema::envelope::{Body, Class, Envelope, Recipient, Recipients};
 use schema::errors::{ErrorCode, Retry};
@@ -49,7 +49,10 @@ impl Partition {
                 acks += u64::from(self.answer(item, egress));
             }
             for item in items.iter_mut().filter(|item| item.what == What::Entry) {
-                self.push(now, item, egress);
+                if let Some(trace) = &mut item.trace {
+                    trace.stages.committed = now.mono_ns;
+                }
+                self.push(item.chat, (item.seq, &item.frame), (item.reply, item.trace.as_deref()), egress);
             }
         }
         for (user, envelope) in receipts {
@@ -75,36 +78,6 @@ impl Partition {
                 send_refused(egress, Class::Ack, reply, client_msg_id, chat, code);
                 false
             }
-        }
-    }
-
-    fn push(&self, now: Now, item: &mut Item, egress: &mut dyn Egress) {
-        let chat = self.memory.chats.get(item.chat);
-        if let Some(trace) = &mut item.trace {
-            trace.stages.committed = now.mono_ns;
-        }
-        let (frame, trace) = (&item.frame, item.trace.as_deref());
-        let push = Push { sender: item.reply, chat: chat.id, seq: item.seq, frame, trace };
-        let Some(first) = chat.members.first().map(|member| member.user) else { return };
-        if chat.members.iter().all(|member| egress.same_router(first, member.user)) {
-            let mut recipients = Recipients::new();
-            chat.members.iter().for_each(|member| add_recipient(&mut recipients, member));
-            return egress.push(&push, recipients);
-        }
-        let mut routers: SmallVec<[Recipients; 2]> = SmallVec::new();
-        for member in &chat.members {
-            let same = routers.iter_mut().find(|group| egress.same_router(group[0].user, member.user));
-            match same {
-                Some(group) => add_recipient(group, member),
-                None => {
-                    let mut group = Recipients::new();
-                    add_recipient(&mut group, member);
-                    routers.push(group);
-                }
-            }
-        }
-        for recipients in routers {
-            egress.push(&push, recipients);
         }
     }
 
@@ -139,14 +112,15 @@ impl Partition {
         out: &mut Vec<(UserId, Envelope)>,
     ) {
         let Some(message) = message else { return };
-        let chat = self.memory.chats.get(position.chat);
-        if chat.members.len() < 2 {
+        let senders = self.memory.senders_up_to(position.chat, seq, position.user);
+        if senders.is_empty() {
             return;
         }
-        let frame = self.encoder.receipt(chat.id, message, seq, position.user, status);
-        for member in chat.members.iter().filter(|m| m.user != position.user) {
-            let users: SmallVec<[UserId; 2]> = smallvec![member.user];
-            out.push((member.user, Envelope::new(Class::Live, Body::Notify { frame: frame.clone(), users })));
+        let chat = self.memory.chats.get(position.chat).id;
+        let frame = self.encoder.receipt(chat, message, seq, position.user, status);
+        for user in senders {
+            let users: SmallVec<[UserId; 2]> = smallvec![user];
+            out.push((user, Envelope::new(Class::Live, Body::Notify { frame: frame.clone(), users })));
             self.metrics.receipts.inc();
         }
     }
@@ -167,6 +141,9 @@ impl Partition {
             }
             let chat = self.memory.chats.get_mut(item.chat);
             chat.ordered = chat.head;
+            if let Some(group) = &mut chat.group {
+                group.forget();
+            }
         }
         for batch in batches {
             for item in batch.items {

@@ -39,15 +39,12 @@ impl Partition {
     ) {
         self.metrics.marks.inc();
         let reply = (header.reply, header.request_id);
-        let found = self.memory.chats.find(chat).filter(|&index| {
-            let chat = self.memory.chats.get(index);
-            chat.head.seq > 0 && chat.member(who.0).is_some()
-        });
-        let Some(index) = found else {
-            return self.refuse_read(Class::Ack, reply, chat, ErrorCode::UnknownChat, egress);
+        let index = match self.find_for(chat, who.0) {
+            Ok(index) => index,
+            Err(code) => return self.refuse_read(Class::Ack, reply, chat, code, egress),
         };
         let pending = PendingMark { chat: index, user: who.0, device: who.1, status: mark.2, reply };
-        let head = self.memory.chats.get(index).head.seq;
+        let head = self.memory.chats.get(index).visible_head(who.0);
         let read = match mark {
             (0, None, _) => return self.refuse_read(Class::Ack, reply, chat, ErrorCode::UnknownMessage, egress),
             (0, Some(message), _) => match self.memory.seq_of(index, message) {
@@ -71,6 +68,17 @@ impl Partition {
             return self.refuse_read(Class::Ack, reply, chat, ErrorCode::Overloaded, egress);
         }
         self.metrics.marks_looked_up.inc();
+    }
+
+    /// The chat that a user asks about: they must be, or have been, in it.
+    pub(crate) fn find_for(&self, chat: ChatId, user: UserId) -> Result<u32, ErrorCode> {
+        let index = self.memory.chats.find(chat).ok_or(ErrorCode::UnknownChat)?;
+        let chat = self.memory.chats.get(index);
+        match chat.member(user) {
+            Some(_) if chat.head.seq > 0 => Ok(index),
+            None if chat.group.is_some() && chat.head.seq > 0 => Err(ErrorCode::NotAMember),
+            _ => Err(ErrorCode::UnknownChat),
+        }
     }
 
     fn is_stale(&self, mark: &PendingMark, seq: u64) -> bool {
@@ -105,7 +113,7 @@ impl Partition {
     }
 
     fn raise(&mut self, mark: PendingMark, seq: u64, message: Option<MessageId>, egress: &mut dyn Egress) {
-        let seq = seq.min(self.memory.chats.get(mark.chat).head.seq);
+        let seq = seq.min(self.memory.chats.get(mark.chat).visible_head(mark.user));
         if self.is_stale(&mark, seq) {
             self.metrics.marks_stale.inc();
             return;

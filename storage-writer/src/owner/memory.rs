@@ -6,13 +6,15 @@ use std::collections::VecDeque;
 
 use fabric::time::Now;
 use schema::dedupe::DedupeKey;
-use schema::ids::{ChatId, DeviceId, MessageId, UserId};
+use schema::frame::FrameRef;
+use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
 use schema::timeuuid;
-use schema::wire::MarkStatus;
+use schema::wire::{EntryKind, MarkStatus};
 use smallvec::SmallVec;
 
 use super::chats::{Chats, Head, Member};
 use super::dedupe::{DedupeMemory, Known};
+use super::roster::{Change, is_change};
 use super::tables::Tables;
 use crate::journal::{AppendRecord, PositionRecord};
 use crate::memtable::{self, HotTails, MemEntry, NewEntry, PLACES};
@@ -47,12 +49,29 @@ pub enum ReplayError {
         /// The last one before it.
         head: u64,
     },
+    /// A group's change that says nothing.
+    #[error("chat {chat}: the group change of seq {seq} in the journal cannot be read")]
+    Change {
+        /// The chat.
+        chat: ChatId,
+        /// The entry.
+        seq: u64,
+    },
     /// A chat's first entry says nothing of who is in it.
     #[error("chat {chat}: its first entry in the journal names no members")]
     NoMembers {
         /// The chat.
         chat: ChatId,
     },
+}
+
+/// Entries whose senders hear of a receipt in a group. Who sent what lies before has heard of others, or asks.
+const SENDERS_LOOKED_AT: u64 = 64;
+
+/// Who wrote an entry.
+pub(crate) fn sender_of(frame: &[u8]) -> Option<UserId> {
+    let frame = FrameRef::verify(frame).ok()?;
+    UserId::new(frame.root().body_as_entry()?.sender_id())
 }
 
 /// The members of a direct chat, each once.
@@ -82,6 +101,7 @@ impl Memory {
         let table = &mut self.tables.active;
         let place = &mut chat.places[table.epoch as usize % PLACES];
         table.push(now.mono_ns, index, chat.id, place, entry);
+        let joined = chat.settle(seq);
         let absorbed = match chat.member(sender.0) {
             Some(at) => chat.members[at].own_sent(sender.1, seq),
             None => false,
@@ -90,6 +110,8 @@ impl Memory {
         if seq == 1 {
             chat.first_ms = timeuuid::unix_ms(message);
             self.chats.list(index);
+        } else if !joined.is_empty() {
+            self.chats.list_for(index, &joined);
         }
         absorbed
     }
@@ -125,12 +147,23 @@ impl Memory {
         let index = match (self.chats.find(record.chat), record.members) {
             (Some(index), _) => index,
             (None, Some([a, b])) => self.chats.add(record.chat, record.chat_kind, direct_members(a, b)),
+            (None, None) if record.entry_kind == EntryKind::created => {
+                self.chats.add(record.chat, ChatKind::Group, SmallVec::new())
+            }
             (None, None) => return Err(ReplayError::NoMembers { chat: record.chat }),
         };
         let chat = self.chats.get_mut(index);
         let head = chat.head.seq;
         if record.seq > head + 1 {
             return Err(ReplayError::Hole { chat: record.chat, seq: record.seq, head });
+        }
+        // What is at or below the head is in the state already.
+        let change = (record.seq == head + 1 && is_change(record.entry_kind))
+            .then(|| Change::of_entry(record.frame).ok_or(ReplayError::Change { chat: record.chat, seq: record.seq }));
+        let mut joined = Vec::new();
+        if let (Some(change), Some(group)) = (change.transpose()?, &mut chat.group) {
+            group.order(record.seq, change);
+            joined = chat.settle(record.seq);
         }
         let table = &mut self.tables.active;
         let entry = NewEntry { seq: record.seq, message: record.message, frame: record.frame, key: record.dedupe };
@@ -145,6 +178,8 @@ impl Memory {
         if head == 0 {
             chat.first_ms = timeuuid::unix_ms(record.message);
             self.chats.list(index);
+        } else if !joined.is_empty() {
+            self.chats.list_for(index, &joined);
         }
         let known = Known { seq: record.seq, message: record.message, chat: index };
         self.recover_answer(now, record.dedupe, known, self.tables.active.epoch);
@@ -211,6 +246,43 @@ impl Memory {
                 at = entry.seq;
             }
         }
+    }
+
+    /// Who is told that `user` has everything up to `seq`: in a direct chat the other one, in a group whoever sent one of the
+    /// last [`SENDERS_LOOKED_AT`] of it.
+    pub(crate) fn senders_up_to(&mut self, index: u32, seq: u64, user: UserId) -> SmallVec<[UserId; 2]> {
+        let chat = self.chats.get(index);
+        if chat.group.is_none() {
+            return chat.members.iter().map(|member| member.user).filter(|&other| other != user).collect();
+        }
+        let mut senders: SmallVec<[UserId; 2]> = SmallVec::new();
+        let lowest = self.lowest(index, true).unwrap_or(u64::MAX);
+        let after = seq.saturating_sub(SENDERS_LOOKED_AT).max(lowest.saturating_sub(1));
+        if after < seq {
+            self.entries_above(index, after, |at, frame| {
+                let sender = if at <= seq { sender_of(frame) } else { None };
+                senders.extend(sender.filter(|&sender| sender != user));
+                at < seq
+            });
+        }
+        senders.sort_unstable();
+        senders.dedup();
+        let group = self.chats.get(index).group.as_ref();
+        senders.retain(|sender| group.is_some_and(|group| group.state.is_present(*sender)));
+        senders
+    }
+
+    /// Who wrote the entry of `seq`, if memory has it.
+    pub(crate) fn sender_at(&mut self, index: u32, seq: u64) -> Option<UserId> {
+        if self.lowest(index, true).is_none_or(|lowest| lowest > seq) {
+            return None;
+        }
+        let mut sender = None;
+        self.entries_above(index, seq.saturating_sub(1), |at, frame| {
+            sender = sender_of(frame).filter(|_| at == seq);
+            false
+        });
+        sender
     }
 
     /// The id of `seq`, if memory has it.

@@ -1,34 +1,62 @@
-//! Sync requests whose parts are being gathered from all partitions.
+//! Pages of chats, changed ones or all, whose parts are being gathered from all partitions.
 
+use core::cmp::Reverse;
 use std::collections::VecDeque;
 
 use fabric::hash::{self, Map};
-use schema::envelope::{Address, ChangedChat, SyncCursor};
+use schema::envelope::{Address, ChangedChat, ListedChat, SyncCursor};
 use schema::ids::ChatId;
-use schema::limits::SYNC_PAGE_CHATS;
 
-/// One request.
-pub(crate) struct Merge {
+/// What such a page holds: it has a place in time.
+pub(crate) trait Dated {
+    /// Where it is; the newest come first.
+    fn at(&self) -> SyncCursor;
+}
+
+impl Dated for ChangedChat {
+    fn at(&self) -> SyncCursor {
+        SyncCursor { last_ms: self.last_ms, chat: self.chat }
+    }
+}
+
+impl Dated for ListedChat {
+    fn at(&self) -> SyncCursor {
+        self.at
+    }
+}
+
+/// What one request is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
     pub reply: Address,
     pub request_id: u64,
+    /// The client's own number for it, where it has one.
+    pub client_request: u64,
     /// The account log it was sent to.
     pub account: ChatId,
+    /// Chats at most.
+    pub limit: usize,
+}
+
+/// One request.
+struct Merge<T> {
+    asked: Asked,
     /// Which partitions have answered, a bit each.
     answered: Vec<u64>,
     missing: u16,
-    chats: Vec<ChangedChat>,
+    chats: Vec<T>,
     more: bool,
 }
 
 /// A merged page.
-pub(crate) struct Page {
-    pub chats: Vec<ChangedChat>,
+pub(crate) struct Page<T> {
+    pub chats: Vec<T>,
     pub next: Option<SyncCursor>,
 }
 
 /// All of them, oldest first. Bounded in number and in time.
-pub(crate) struct Merges {
-    by_id: Map<u64, Merge>,
+pub(crate) struct Merges<T> {
+    by_id: Map<u64, Merge<T>>,
     /// (due, ns; id).
     order: VecDeque<(u64, u64)>,
     last_id: u64,
@@ -36,29 +64,23 @@ pub(crate) struct Merges {
 }
 
 /// Newest first.
-pub(crate) fn newest_first(chats: &mut [ChangedChat]) {
-    chats.sort_unstable_by_key(|c| core::cmp::Reverse((c.last_ms, c.chat)));
+pub(crate) fn newest_first<T: Dated>(chats: &mut [T]) {
+    chats.sort_unstable_by_key(|chat| Reverse(chat.at()));
 }
 
-impl Merges {
+impl<T: Dated> Merges<T> {
     pub(crate) fn new(seed: u64, limit: usize) -> Self {
         Self { by_id: hash::map(seed), order: VecDeque::new(), last_id: 0, limit }
     }
 
     /// Starts one over `partitions` parts; `None` when there are too many.
-    pub(crate) fn start(
-        &mut self,
-        due_ns: u64,
-        partitions: u16,
-        (reply, request_id): (Address, u64),
-        account: ChatId,
-    ) -> Option<u64> {
+    pub(crate) fn start(&mut self, due_ns: u64, partitions: u16, asked: Asked) -> Option<u64> {
         if self.by_id.len() >= self.limit {
             return None;
         }
         self.last_id += 1;
         let answered = vec![0; usize::from(partitions).div_ceil(64)];
-        let merge = Merge { reply, request_id, account, answered, missing: partitions, chats: Vec::new(), more: false };
+        let merge = Merge { asked, answered, missing: partitions, chats: Vec::new(), more: false };
         self.by_id.insert(self.last_id, merge);
         self.order.push_back((due_ns, self.last_id));
         Some(self.last_id)
@@ -66,13 +88,7 @@ impl Merges {
 
     /// Takes a part. Returns the page with its request once all parts are there. A part of a request that is over, or the
     /// second of one partition, is dropped.
-    pub(crate) fn part(
-        &mut self,
-        id: u64,
-        partition: u16,
-        chats: Vec<ChangedChat>,
-        more: bool,
-    ) -> Option<(Merge, Page)> {
+    pub(crate) fn part(&mut self, id: u64, partition: u16, chats: Vec<T>, more: bool) -> Option<(Asked, Page<T>)> {
         let merge = self.by_id.get_mut(&id)?;
         let word = merge.answered.get_mut(usize::from(partition) / 64)?;
         let bit = 1 << (partition % 64);
@@ -90,14 +106,13 @@ impl Merges {
         if merge.missing > 0 {
             return None;
         }
-        let mut merge = self.by_id.remove(&id)?;
+        let Merge { asked, mut chats, more, .. } = self.by_id.remove(&id)?;
         self.drop_finished();
-        let mut chats = core::mem::take(&mut merge.chats);
         newest_first(&mut chats);
-        let more = merge.more || chats.len() > SYNC_PAGE_CHATS;
-        chats.truncate(SYNC_PAGE_CHATS);
-        let next = chats.last().filter(|_| more).map(|c| SyncCursor { last_ms: c.last_ms, chat: c.chat });
-        Some((merge, Page { chats, next }))
+        let more = more || chats.len() > asked.limit;
+        chats.truncate(asked.limit);
+        let next = chats.last().filter(|_| more).map(Dated::at);
+        Some((asked, Page { chats, next }))
     }
 
     fn drop_finished(&mut self) {
@@ -111,14 +126,14 @@ impl Merges {
     }
 
     /// A request whose time is over.
-    pub(crate) fn expired(&mut self, now_ns: u64) -> Option<Merge> {
+    pub(crate) fn expired(&mut self, now_ns: u64) -> Option<Asked> {
         self.drop_finished();
         let &(due, id) = self.order.front()?;
         if due > now_ns {
             return None;
         }
         self.order.pop_front();
-        self.by_id.remove(&id)
+        self.by_id.remove(&id).map(|merge| merge.asked)
     }
 
     /// When the next one expires, ns.
@@ -129,24 +144,29 @@ impl Merges {
 
 #[cfg(test)]
 mod tests {
+    use schema::limits::SYNC_PAGE_CHATS;
+
     use super::*;
 
     fn chat(last_ms: u64, id: u8) -> ChangedChat {
         ChangedChat { chat: ChatId([id; 16]), head_seq: 1, acked_seq: 0, last_ms }
     }
 
-    const ACCOUNT: ChatId = ChatId([9; 16]);
+    fn asked(request_id: u64) -> Asked {
+        let account = ChatId([9; 16]);
+        Asked { reply: Address::NOBODY, request_id, client_request: 0, account, limit: SYNC_PAGE_CHATS }
+    }
 
     #[test]
     fn merges_newest_first_and_says_where_the_next_page_begins() {
         let mut merges = Merges::new(1, 10);
-        let id = merges.start(100, 2, (Address::NOBODY, 7), ACCOUNT).expect("room");
+        let id = merges.start(100, 2, asked(7)).expect("room");
         let first: Vec<_> = (0..40).rev().map(|n| chat(n * 2, n as u8)).collect();
         let second: Vec<_> = (0..40).rev().map(|n| chat(n * 2 + 1, 100 + n as u8)).collect();
         assert!(merges.part(id, 0, first.clone(), false).is_none());
         assert!(merges.part(id, 0, first, false).is_none(), "counted once");
-        let (merge, page) = merges.part(id, 1, second, false).expect("complete");
-        assert_eq!(merge.request_id, 7);
+        let (answered, page) = merges.part(id, 1, second, false).expect("complete");
+        assert_eq!(answered.request_id, 7);
         assert_eq!(page.chats.len(), SYNC_PAGE_CHATS);
         assert!(page.chats.is_sorted_by(|a, b| a.last_ms > b.last_ms));
         assert_eq!(page.next, Some(SyncCursor { last_ms: 16, chat: ChatId([8; 16]) }));
@@ -156,9 +176,9 @@ mod tests {
     #[test]
     fn is_bounded_in_number_and_time() {
         let mut merges = Merges::new(1, 2);
-        let id = merges.start(100, 1, (Address::NOBODY, 1), ACCOUNT).expect("room");
-        assert!(merges.start(200, 1, (Address::NOBODY, 2), ACCOUNT).is_some());
-        assert!(merges.start(300, 1, (Address::NOBODY, 3), ACCOUNT).is_none());
+        let id = merges.start(100, 1, asked(1)).expect("room");
+        assert!(merges.start(200, 1, asked(2)).is_some());
+        assert!(merges.start(300, 1, asked(3)).is_none());
         let (_, page) = merges.part(id, 0, vec![chat(1, 1)], false).expect("complete");
         assert_eq!((page.chats.len(), page.next), (1, None));
         assert!(merges.expired(199).is_none());

@@ -2,13 +2,16 @@
 //!
 //! Each file holds one concern; those about messages are `impl Partition`, those about data stand alone.
 
+mod about;
 mod answers;
 mod ask;
 mod batch;
 mod chats;
 mod commit;
 mod dedupe;
+mod fanout;
 mod housekeeping;
+mod listing;
 mod marks;
 mod memory;
 mod merges;
@@ -16,14 +19,17 @@ mod nudges;
 mod pages;
 mod places;
 mod refusals;
+mod roster;
 mod sends;
 mod sharded;
 mod sync;
 mod tables;
 
+pub(crate) use about::PendingStatus;
 pub(crate) use batch::Batch;
 pub(crate) use chats::Chats;
 pub(crate) use dedupe::{DedupeMemory, Known};
+pub(crate) use fanout::Fanout;
 pub(crate) use marks::{MarkAnswer, PendingMark};
 pub(crate) use memory::Memory;
 pub use memory::ReplayError;

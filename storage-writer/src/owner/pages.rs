@@ -29,6 +29,8 @@ pub(crate) struct Wanted {
 pub(crate) struct PendingPage {
     reply: (Address, u64),
     chat: ChatId,
+    index: u32,
+    user: UserId,
     head: u64,
     window: Window,
     /// Up to here the store is read: the window's end, or what is below memory's lowest seq when the page was asked for.
@@ -120,14 +122,11 @@ impl Partition {
         egress: &mut dyn Egress,
     ) {
         let reply = (header.reply, header.request_id);
-        let found = self.memory.chats.find(chat).filter(|&index| {
-            let chat = self.memory.chats.get(index);
-            chat.head.seq > 0 && chat.member(user).is_some()
-        });
-        let Some(index) = found else {
-            return self.refuse_read(Class::Sync, reply, chat, ErrorCode::UnknownChat, egress);
+        let index = match self.find_for(chat, user) {
+            Ok(index) => index,
+            Err(code) => return self.refuse_read(Class::Sync, reply, chat, code, egress),
         };
-        let head = self.memory.chats.get(index).head.seq;
+        let head = self.memory.chats.get(index).visible_head(user);
         let window = Window::of(wanted, head);
         let after = window.after;
         if after >= window.end {
@@ -152,10 +151,11 @@ impl Partition {
                 self.metrics.hot_tail_hits.inc();
             }
             let covers = window.covers(&mut newer);
+            self.hide(index, user, &mut newer);
             return send_page(egress, reply, chat, covers, head, newer.entries);
         }
         let store_end = window.end.min(from_memory - 1);
-        let page = PendingPage { reply, chat, head, window, store_end, newer };
+        let page = PendingPage { reply, chat, index, user, head, window, store_end, newer };
         let range = HistoryRange {
             after_seq: after,
             up_to_seq: store_end,
@@ -166,6 +166,14 @@ impl Partition {
             return self.refuse_read(Class::Sync, reply, chat, ErrorCode::Overloaded, egress);
         }
         self.metrics.pages_store.inc();
+    }
+
+    /// Takes out what a user was not in the group for; the page covers it all the same.
+    fn hide(&self, index: u32, user: UserId, cut: &mut Cut) {
+        let chat = self.memory.chats.get(index);
+        if chat.group.is_some() {
+            cut.entries.retain(|&(seq, _)| chat.sees(user, seq));
+        }
     }
 
     /// The store's part of a page.
@@ -201,6 +209,7 @@ impl Partition {
             cut.full |= page.newer.full;
         }
         let covers = window.covers(&mut cut);
+        self.hide(page.index, page.user, &mut cut);
         send_page(egress, page.reply, page.chat, covers, page.head, cut.entries);
     }
 }

@@ -13,7 +13,8 @@ use schema::envelope::{Class, Envelope};
 use schema::errors::{ErrorCode, Retry};
 use schema::ids::{ChatId, ChatKind, MessageId, UserId};
 use schema::timeuuid;
-use schema::wire::Send;
+use schema::wire::{EntryKind, Send};
+use smallvec::SmallVec;
 
 use super::answers::{send_refused, send_sent};
 use super::ask::Ask;
@@ -21,9 +22,10 @@ use super::batch::What;
 use super::chats::Head;
 use super::dedupe::Known;
 use super::memory::direct_members;
+use super::roster::{Change, is_change};
 use crate::journal::{AppendRecord, Record};
 use crate::partition::{Partition, PendingRead, ReadWork};
-use crate::store::{DedupeHit, StoreError};
+use crate::store::{DedupeHit, GroupState, StoreError};
 
 /// Sends of a chat that wait for what the store knows of the first of them.
 pub(crate) struct Parked {
@@ -86,7 +88,7 @@ impl Partition {
         if !self.refusals.admits(ask.reply, ask.chat, &ask.key) {
             return self.refuse_send(&ask, ErrorCode::AfterRefused, egress);
         }
-        let index = match self.admit(&ask, to) {
+        let index = match self.admit(&ask, to, send.kind()) {
             Ok(index) => index,
             Err(code) => return self.refuse_send(&ask, code, egress),
         };
@@ -107,17 +109,27 @@ impl Partition {
         } else if let Some(code) = self.closed_for() {
             return self.refuse_send(&ask, code, egress);
         }
-        match self.append_entry(now, &ask, index.ok_or(to), &send) {
+        // After the answers to resends: whoever has left since gets the answer of then.
+        let appended = match self.judge(index, &ask, &send) {
+            Ok(None) => self.append_entry(now, &ask, index.ok_or(to), &send, None),
+            Ok(Some(change)) => self.append_change(now, &ask, index, &send, change),
+            Err(code) => Err(code),
+        };
+        match appended {
             Ok((index, head, frame)) => self.entry_ordered(now, (index, head), &ask, frame),
             Err(code) => self.refuse_send(&ask, code, egress),
         }
     }
 
     /// Finds the chat and checks that the sender may write there. `None`: a direct chat that its first message makes.
-    fn admit(&mut self, ask: &Ask<'_>, to: Option<UserId>) -> Result<Option<u32>, ErrorCode> {
+    fn admit(&mut self, ask: &Ask<'_>, to: Option<UserId>, kind: EntryKind) -> Result<Option<u32>, ErrorCode> {
         let Some(index) = self.memory.chats.find(ask.chat) else {
-            let Some(to) = to else { return Err(ErrorCode::UnknownChat) };
-            if ask.chat != ChatId::direct(ask.user, to) {
+            let derived = match to {
+                _ if kind == EntryKind::created => ChatId::group(ask.user, ask.client_msg_id),
+                Some(to) if !is_change(kind) => ChatId::direct(ask.user, to),
+                _ => return Err(ErrorCode::UnknownChat),
+            };
+            if ask.chat != derived {
                 return Err(ErrorCode::InvalidField);
             }
             if ask.chat.slot().partition(self.partitions) != self.number {
@@ -127,6 +139,19 @@ impl Partition {
             return Ok(None);
         };
         let chat = self.memory.chats.get(index);
+        if let Some(group) = &chat.group {
+            return match group.current().seat(ask.user) {
+                Some(_) if to.is_none() => Ok(Some(index)),
+                None if kind == EntryKind::created && ask.chat == ChatId::group(ask.user, ask.client_msg_id) => {
+                    Ok(Some(index)) // what was to make it failed
+                }
+                None => Err(ErrorCode::NotAMember),
+                Some(_) => Err(ErrorCode::InvalidField),
+            };
+        }
+        if is_change(kind) {
+            return Err(ErrorCode::Unsupported);
+        }
         let member = chat.member(ask.user).is_some();
         match to {
             // The id is derived from the two, so both being members is the same as deriving it again.
@@ -135,6 +160,36 @@ impl Partition {
             None if member && chat.ordered.seq > 0 => Ok(Some(index)),
             None => Err(ErrorCode::UnknownChat),
         }
+    }
+
+    /// Whether the sender may write this now, and what it changes of its group.
+    fn judge(&self, index: Option<u32>, ask: &Ask<'_>, send: &Send<'_>) -> Result<Option<Change>, ErrorCode> {
+        let nobody = GroupState::default();
+        let group = index.and_then(|index| self.memory.chats.get(index).group.as_ref());
+        let roster = group.map_or(&nobody, |group| group.current());
+        if is_change(send.kind()) {
+            return roster.judge(Change::of_send(ask.user, send), self.config.group_members).map(Some);
+        }
+        if group.is_some() && !roster.is_present(ask.user) {
+            return Err(ErrorCode::NotAMember);
+        }
+        Ok(None)
+    }
+
+    /// As [`Self::append_entry`] for a change, which counts from now on for what is ordered behind it.
+    fn append_change(
+        &mut self,
+        now: Now,
+        ask: &Ask<'_>,
+        index: Option<u32>,
+        send: &Send<'_>,
+        change: Change,
+    ) -> Result<(u32, Head, (Bytes, usize)), ErrorCode> {
+        let appended = self.append_entry(now, ask, index.ok_or(None), send, Some(&change))?;
+        if let Some(group) = &mut self.memory.chats.get_mut(appended.0).group {
+            group.order(appended.1.seq, change);
+        }
+        Ok(appended)
     }
 
     /// Why no new entry can be taken at the moment.
@@ -267,15 +322,17 @@ impl Partition {
         ask: &Ask<'_>,
         chat: Result<u32, Option<UserId>>,
         send: &Send<'_>,
+        change: Option<&Change>,
     ) -> Result<(u32, Head, (Bytes, usize)), ErrorCode> {
-        let (before, kind) = chat.map_or((Head::NONE, ChatKind::Direct), |index| {
+        let new_kind = if change.is_some() { ChatKind::Group } else { ChatKind::Direct };
+        let (before, kind) = chat.map_or((Head::NONE, new_kind), |index| {
             let chat = self.memory.chats.get(index);
             (chat.ordered, chat.kind)
         });
         let floor = (before.seq > 0).then_some(before.message);
         let message = self.generator.next(now.wall_ticks, floor).map_err(|_| ErrorCode::ClockBehind)?;
         let seq = before.seq + 1;
-        let (frame, id_at) = self.encoder.entry_with_id(&EntryFields {
+        let fields = EntryFields {
             chat: ask.chat,
             message,
             seq,
@@ -288,8 +345,12 @@ impl Partition {
             refers_to: send.refers_to().map(MessageId::from),
             after_seq: send.after_seq(),
             timestamp_ms: timeuuid::unix_ms(message),
-        });
-        let members = (seq == 1).then(|| {
+        };
+        let (frame, id_at) = match change {
+            None => self.encoder.entry_with_id(&fields),
+            Some(change) => self.encoder.changed_with_id(&fields, &change.users, change.role),
+        };
+        let members = (seq == 1 && kind == ChatKind::Direct).then(|| {
             let peer = match chat {
                 Ok(index) => self.memory.chats.get(index).members.iter().map(|m| m.user).find(|&user| user != ask.user),
                 Err(to) => to,
@@ -312,7 +373,11 @@ impl Partition {
         self.journal.append(&record).map_err(|error| self.append_refused(error))?;
         self.filling_bytes += len;
         let index = chat.unwrap_or_else(|to| {
-            self.memory.chats.add(ask.chat, ChatKind::Direct, direct_members(ask.user, to.unwrap_or(ask.user)))
+            let members = match kind {
+                ChatKind::Direct => direct_members(ask.user, to.unwrap_or(ask.user)),
+                _ => SmallVec::new(), // the change says who they are, once it is durable
+            };
+            self.memory.chats.add(ask.chat, kind, members)
         });
         Ok((index, Head { seq, message }, (frame, id_at)))
     }

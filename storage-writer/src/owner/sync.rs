@@ -10,7 +10,7 @@ use schema::ids::{ChatId, DeviceId, UserId};
 use schema::limits::SYNC_PAGE_CHATS;
 
 use super::commit::add_recipient;
-use super::merges::{Merge, Page, newest_first};
+use super::merges::{Asked, Page, newest_first};
 use crate::partition::Partition;
 
 /// Nudges fired in one turn; the rest follow in the next.
@@ -30,7 +30,9 @@ impl Partition {
         let account = ChatId::account(who.0);
         let reply = (header.reply, header.request_id);
         let due = now.plus(Duration::from_millis(self.config.sync_timeout_ms));
-        let Some(id) = self.merges.start(due, self.partitions, reply, account) else {
+        let (reply_to, request_id) = reply;
+        let asked = Asked { reply: reply_to, request_id, client_request: 0, account, limit: SYNC_PAGE_CHATS };
+        let Some(id) = self.merges.start(due, self.partitions, asked) else {
             return self.refuse_read(Class::Sync, reply, account, ErrorCode::Overloaded, egress);
         };
         for partition in (0..self.partitions).filter(|&p| p != self.number) {
@@ -67,18 +69,19 @@ impl Partition {
         more: bool,
         egress: &mut dyn Egress,
     ) {
-        if let Some((merge, Page { chats, next })) = self.merges.part(id, partition, chats, more) {
+        if let Some((asked, Page { chats, next })) = self.merges.part(id, partition, chats, more) {
             self.metrics.sync_pages.inc();
             let mut page = Envelope::new(Class::Sync, Body::SyncPage { chats, next });
-            page.header.reply = merge.reply;
-            page.header.request_id = merge.request_id;
-            egress.to_gateway(merge.reply, page);
+            page.header.reply = asked.reply;
+            page.header.request_id = asked.request_id;
+            egress.to_gateway(asked.reply, page);
         }
     }
 
     /// Refuses requests whose parts do not come.
     pub(crate) fn expire_merges(&mut self, now: Now, egress: &mut dyn Egress) {
-        while let Some(Merge { reply, request_id, account, .. }) = self.merges.expired(now.mono_ns) {
+        while let Some(asked) = self.merges.expired(now.mono_ns).or_else(|| self.lists.expired(now.mono_ns)) {
+            let Asked { reply, request_id, account, .. } = asked;
             self.metrics.sync_timeouts.inc();
             self.refuse_read(Class::Sync, (reply, request_id), account, ErrorCode::Overloaded, egress);
         }
@@ -95,10 +98,10 @@ impl Partition {
             let chat = self.memory.chats.get(index);
             let Some(at) = chat.member(user) else { continue };
             let acked_seq = chat.members[at].acked(device);
-            let last_ms = chat.last_ms();
+            let (last_ms, head_seq) = (chat.last_ms(), chat.visible_head(user));
             let below = before.is_none_or(|before| SyncCursor { last_ms, chat: chat.id } < before);
-            if below && chat.head.seq > acked_seq {
-                chats.push(ChangedChat { chat: chat.id, head_seq: chat.head.seq, acked_seq, last_ms });
+            if below && head_seq > acked_seq {
+                chats.push(ChangedChat { chat: chat.id, head_seq, acked_seq, last_ms });
             }
         }
         newest_first(&mut chats);
@@ -138,7 +141,8 @@ impl Partition {
                 add_recipient(&mut recipients, member);
                 recipients
             };
-            let recipients: Vec<Recipients> = chat.members.iter().filter(behind).map(one).collect();
+            let recipients: Vec<Recipients> =
+                chat.concerned(head_seq, 0).map(|(_, member)| member).filter(behind).map(one).collect();
             chat.nudge.stage = 0;
             if recipients.is_empty() {
                 continue;

@@ -36,6 +36,14 @@ pub struct PartitionConfig {
     pub refusals: usize,
     /// Watermarks waiting for a block; beyond it `overloaded`.
     pub waiting_marks: usize,
+    /// Members of a group, at most; up to [`schema::limits::GROUP_MEMBERS_MAX`].
+    pub group_members: usize,
+    /// From so many members on a group's entry is pushed in steps, after its ack.
+    pub fanout_members: usize,
+    /// Members that a turn pushes to in such steps.
+    pub fanout_step: usize,
+    /// Entries that wait to be pushed in steps; one more and its group's members read it from a page.
+    pub fanout_jobs: usize,
     /// Bytes of sends in one journal block; what is left of `max_block_bytes` is for positions.
     pub block_bytes: usize,
     /// Capacity of a journal block, bytes; a multiple of 4,096, and more than `block_bytes` and one frame.
@@ -69,6 +77,10 @@ impl Default for PartitionConfig {
             sync_timeout_ms: 5_000,
             refusals: 262_144,
             waiting_marks: 65_536,
+            group_members: schema::limits::GROUP_MEMBERS as usize,
+            fanout_members: 100,
+            fanout_step: 1_000,
+            fanout_jobs: 16_384,
             block_bytes: 768 << 10,
             max_block_bytes: 1 << 20,
             segment_bytes: 32 << 20,

@@ -59,6 +59,12 @@ pub struct StorageMetrics {
     pub marks_looked_up: Counter,
     /// Receipts sent to other members.
     pub receipts: Counter,
+    /// Answers to questions about chats and messages.
+    pub answers: Counter,
+    /// Entries that large groups' members read from a page: too many waited to be pushed.
+    pub fanout_overflows: Counter,
+    /// Entries of large groups that are being pushed.
+    pub fanout_jobs: Gauge,
     /// Positions raised because a device sent the entry itself.
     pub own_absorbed: Counter,
     /// Nudges sent.
@@ -138,6 +144,9 @@ impl StorageMetrics {
             marks_stale: Counter::default(),
             marks_looked_up: Counter::default(),
             receipts: Counter::default(),
+            answers: Counter::default(),
+            fanout_overflows: Counter::default(),
+            fanout_jobs: Gauge::default(),
             own_absorbed: Counter::default(),
             nudges: Counter::default(),
             refusals_forgotten: Counter::default(),
@@ -209,6 +218,8 @@ impl StorageMetrics {
             ("marks_stale", "Watermarks that raised nothing", &self.marks_stale),
             ("marks_looked_up", "Watermarks whose message had to be looked up in the store", &self.marks_looked_up),
             ("receipts", "Receipts sent to other members", &self.receipts),
+            ("answers", "Answers to questions about chats and messages", &self.answers),
+            ("fanout_overflows", "Entries of large groups left to be read from pages", &self.fanout_overflows),
             ("own_absorbed", "Positions raised because a device sent the entry itself", &self.own_absorbed),
             ("nudges", "Nudges sent", &self.nudges),
             ("refusals_forgotten", "Refusals forgotten because the table was full", &self.refusals_forgotten),

@@ -23,12 +23,15 @@ use fabric::tier::{Egress, Send};
 use fabric::time::Now;
 use schema::dedupe::DedupeHasher;
 use schema::encode::Encoder;
-use schema::envelope::{Body, Envelope};
+use schema::envelope::{Body, ChangedChat, Envelope, Header, ListedChat};
 use schema::errors::ErrorCode;
 use schema::timeuuid::Generator;
 
 use crate::journal::{Journal, Lsn, SegmentDone, WriteOutcome};
-use crate::owner::{Batch, MarkAnswer, Memory, Merges, Nudges, Parked, PendingMark, PendingPage, Refusals, Wanted};
+use crate::owner::{
+    Batch, Fanout, MarkAnswer, Memory, Merges, Nudges, Parked, PendingMark, PendingPage, PendingStatus, Refusals,
+    Wanted,
+};
 use crate::store::StoreError;
 
 pub use config::PartitionConfig;
@@ -49,6 +52,8 @@ pub(crate) enum PendingRead {
     Mark(PendingMark),
     /// A page.
     Page(Box<PendingPage>),
+    /// The state of a message.
+    Status(PendingStatus),
 }
 
 /// One owner partition. One thread owns it; nothing in it blocks.
@@ -79,7 +84,9 @@ pub struct Partition {
     pub(crate) parked: Map<u32, Parked>,
     pub(crate) parked_sends: usize,
     pub(crate) refusals: Refusals,
-    pub(crate) merges: Merges,
+    pub(crate) merges: Merges<ChangedChat>,
+    pub(crate) lists: Merges<ListedChat>,
+    pub(crate) fanout: Fanout,
     pub(crate) nudges: Nudges,
     pub(crate) reads: Map<u64, PendingRead>,
     pub(crate) last_read: u64,
@@ -104,8 +111,8 @@ impl Partition {
         self.number
     }
 
-    /// Takes an envelope: Send, ForgetRefusals, Mark, SyncRequest, PageRequest, SyncProbe, SyncPart. Others are counted and
-    /// dropped.
+    /// Takes an envelope: Send, ForgetRefusals, Mark, SyncRequest, PageRequest, SyncProbe, SyncPart, and questions about chats
+    /// and messages. Others are counted and dropped.
     pub fn handle(&mut self, now: Now, envelope: Envelope, egress: &mut dyn Egress) {
         if let Some(send) = Send::of(&envelope) {
             return self.take_send(now, &send, egress);
@@ -129,6 +136,28 @@ impl Partition {
             Body::SyncPart { chats, more, partition } => {
                 self.sync_part(header.request_id, partition, chats, more, egress);
             }
+            body => self.handle_question(now, &header, body, egress),
+        }
+    }
+
+    /// Questions about chats and messages.
+    fn handle_question(&mut self, now: Now, header: &Header, body: Body, egress: &mut dyn Egress) {
+        match body {
+            Body::ChatRequest { chat, user, client_request, after_user, limit } => {
+                self.handle_chat(header, (chat, user), client_request, (after_user, limit), egress);
+            }
+            Body::StatusRequest { chat, user, client_request, message } => {
+                self.handle_status(header, (chat, user), client_request, message, egress);
+            }
+            Body::ChatsRequest { user, client_request, before, limit } => {
+                self.handle_chats(now, header, user, client_request, (before, limit), egress);
+            }
+            Body::ChatsProbe { user, before, limit, partition } => {
+                self.handle_chats_probe(header, user, (before, limit), partition, egress);
+            }
+            Body::ChatsPart { chats, more, partition } => {
+                self.chats_part(header.request_id, partition, chats, more, egress);
+            }
             _ => {
                 debug_assert!(false, "not for an owner");
                 self.metrics.misrouted.inc();
@@ -144,6 +173,7 @@ impl Partition {
         self.drain_inbox(now, egress);
         self.fire_nudges(now, egress);
         self.expire_merges(now, egress);
+        self.fan_out(egress);
         self.housekeeping(now);
         if self.journal.give_up_without_segment() {
             tracing::error!(
@@ -251,6 +281,14 @@ impl Partition {
                 });
                 self.mark_answered(mark, answer, egress);
             }
+            (Some(PendingRead::Status(status)), found) => {
+                let placed = found.map(|found| match found {
+                    ReadFound::FindMessage(seq, _) => seq.map(|seq| (seq, None)),
+                    ReadFound::AtSeq(seq, entry) => entry.map(|entry| (seq, Some(entry))),
+                    _ => None,
+                });
+                self.status_found(status, placed, egress);
+            }
             (Some(PendingRead::Page(page)), found) => {
                 let stored = found.map(|found| if let ReadFound::History(page) = found { page } else { Vec::new() });
                 self.page_answered(*page, stored, egress);
@@ -272,11 +310,11 @@ impl Partition {
 
     /// When [`Self::turn`] must be called next even if nothing comes, ns of the monotonic clock; in the past = at once.
     pub fn next_deadline_ns(&self) -> Option<u64> {
-        let at_once = self.has_steps().then_some(1);
+        let at_once = (self.has_steps() || self.fanout.is_due()).then_some(1);
         let retry = (self.retry_ns > 0).then_some(self.retry_ns);
         let expire = (self.number == 0).then_some(self.expire_ns);
         let others = [self.seal_due_ns(), self.freeze_due_ns(), self.flush_retry_ns(), self.nudges.next_ns()];
-        others.into_iter().chain([at_once, retry, expire, self.merges.next_ns()]).flatten().min()
+        others.into_iter().chain([at_once, retry, expire, self.merges.next_ns(), self.lists.next_ns()]).flatten().min()
     }
 
     /// No more sends; what is ordered is written, then the journal is sealed. Go on taking writes until

@@ -19,7 +19,7 @@ use super::job::Recovered;
 use super::{Partition, PartitionConfig, RecoverySummary, StorageMetrics};
 use crate::journal::{self, Journal, JournalConfig, JournalId, Lsn, Record, RecoverError};
 use crate::memtable::HotTails;
-use crate::owner::{Batch, Chats, DedupeMemory, Known, Memory, Merges, Nudges, Refusals, ReplayError, Tables};
+use crate::owner::{Batch, Chats, DedupeMemory, Fanout, Known, Memory, Merges, Nudges, Refusals, ReplayError, Tables};
 use crate::store::{Store, StoreError};
 
 /// What all partitions of a process are opened with.
@@ -259,6 +259,8 @@ impl Partition {
             parked_sends: 0,
             refusals: Refusals::new(seed, of.refusals),
             merges: Merges::new(seed, of.sync_merges),
+            lists: Merges::new(seed, of.sync_merges),
+            fanout: Fanout::default(),
             nudges: Nudges::new(of.nudge_after_ms, of.nudges_per_head),
             reads: hash::map(seed),
             last_read: 0,

@@ -4,11 +4,14 @@
 //! bytes that are no row are an error that says why, never a panic and never content.
 
 use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
+use schema::wire::Role;
 
-use super::{ChatState, DeviceState, MemberState};
+use super::{ChatState, DeviceState, GroupState, MemberState, SeatState};
 use crate::lsn::{JournalId, Lsn};
 
 const STATE_VERSION: u8 = 1;
+/// As version 1, with a group behind it.
+const GROUP_STATE_VERSION: u8 = 2;
 const APPLIED_VERSION: u8 = 1;
 const BUCKETS_VERSION: u8 = 1;
 
@@ -102,7 +105,7 @@ pub(super) fn relative(reader: &mut Reader<'_>, base: u64) -> Result<u64, BadRow
 
 /// A chat state without its chat, which is the row's key.
 pub(super) fn put_state(out: &mut Vec<u8>, state: &ChatState) {
-    out.push(STATE_VERSION);
+    out.push(if state.group.is_some() { GROUP_STATE_VERSION } else { STATE_VERSION });
     out.push(state.kind as u8);
     put_varint(out, state.head_seq);
     debug_assert_eq!(state.head_seq == 0, state.head_message.is_none());
@@ -125,12 +128,54 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &ChatState) {
             }
         }
     }
+    if let Some(group) = &state.group {
+        put_group(out, group);
+    }
+}
+
+fn put_group(out: &mut Vec<u8>, group: &GroupState) {
+    put_varint(out, group.created_by.map_or(0, UserId::get));
+    put_varint(out, group.name.len() as u64);
+    out.extend_from_slice(&group.name);
+    put_varint(out, group.seats.len() as u64);
+    for seat in &group.seats {
+        put_varint(out, seat.user.get());
+        out.push(seat.role.0);
+        put_varint(out, seat.spans.len() as u64);
+        for &(first, last) in &seat.spans {
+            put_varint(out, first);
+            // Ends are stored as one more, so that "still there" is 0.
+            put_varint(out, last.wrapping_add(1));
+        }
+    }
+}
+
+fn group(reader: &mut Reader<'_>) -> Result<GroupState, BadRow> {
+    let created_by = UserId::new(reader.varint()?);
+    let len = reader.count(1)?;
+    let name = reader.take(len)?.to_vec();
+    let count = reader.count(3)?;
+    let seats = (0..count).map(|_| seat(reader)).collect::<Result<_, _>>()?;
+    Ok(GroupState { name, created_by, seats })
+}
+
+fn seat(reader: &mut Reader<'_>) -> Result<SeatState, BadRow> {
+    let user = UserId::new(reader.varint()?).ok_or(BadRow("a seat is user 0's"))?;
+    let role = Role(reader.byte()?);
+    role.variant_name().ok_or(BadRow("a seat's role is unknown"))?;
+    let count = reader.count(2)?;
+    let span = |reader: &mut Reader<'_>| Ok((reader.varint()?, reader.varint()?.wrapping_sub(1)));
+    let spans = (0..count).map(|_| span(reader)).collect::<Result<_, BadRow>>()?;
+    Ok(SeatState { user, role, spans })
 }
 
 /// The state of `chat`.
 pub(super) fn state(chat: ChatId, row: &[u8]) -> Result<ChatState, BadRow> {
     let mut reader = Reader::new(row);
-    reader.version(STATE_VERSION)?;
+    let version = reader.byte()?;
+    if version != STATE_VERSION && version != GROUP_STATE_VERSION {
+        return Err(BadRow("a row's version is unknown"));
+    }
     let kind = match reader.byte()? {
         1 => ChatKind::Direct,
         2 => ChatKind::Account,
@@ -142,8 +187,9 @@ pub(super) fn state(chat: ChatId, row: &[u8]) -> Result<ChatState, BadRow> {
     let last_ms = reader.varint()?;
     let count = reader.count(4)?;
     let members = (0..count).map(|_| member(&mut reader, head_seq)).collect::<Result<_, _>>()?;
+    let group = if version == GROUP_STATE_VERSION { Some(Box::new(group(&mut reader)?)) } else { None };
     reader.end()?;
-    Ok(ChatState { chat, kind, head_seq, head_message, last_ms, members })
+    Ok(ChatState { chat, kind, head_seq, head_message, last_ms, members, group })
 }
 
 fn member(reader: &mut Reader<'_>, head_seq: u64) -> Result<MemberState, BadRow> {
@@ -229,16 +275,31 @@ mod tests {
         )
     }
 
+    fn group_state() -> impl Strategy<Value = GroupState> {
+        let seat =
+            (1..=u64::MAX, 0u8..2, prop::collection::vec(any::<(u64, u64)>(), 0..3)).prop_map(|(user, role, spans)| {
+                SeatState {
+                    user: UserId::new(user).expect("at least 1"),
+                    role: Role(role),
+                    spans: SmallVec::from_vec(spans),
+                }
+            });
+        (any::<u64>(), prop::collection::vec(any::<u8>(), 0..40), prop::collection::vec(seat, 0..5))
+            .prop_map(|(creator, name, seats)| GroupState { name, created_by: UserId::new(creator), seats })
+    }
+
     proptest! {
         #[test]
         fn a_state_survives_its_row(
             chat in any::<[u8; 16]>(), head_seq in any::<u64>(), message in any::<[u8; 16]>(), last_ms in any::<u64>(),
-            members in prop::collection::vec(member_state(), 0..4), cut in any::<prop::sample::Index>(),
+            members in prop::collection::vec(member_state(), 0..4), group in prop::option::of(group_state()),
+            cut in any::<prop::sample::Index>(),
         ) {
             let chat = ChatId(chat);
             let head_message = (head_seq > 0).then_some(MessageId(message));
             let members = SmallVec::from_vec(members);
-            let written = ChatState { chat, kind: ChatKind::Direct, head_seq, head_message, last_ms, members };
+            let (kind, group) = (ChatKind::Group, group.map(Box::new));
+            let written = ChatState { chat, kind, head_seq, head_message, last_ms, members, group };
             let mut row = Vec::new();
             put_state(&mut row, &written);
             prop_assert_eq!(state(chat, &row), Ok(written));
@@ -277,6 +338,7 @@ mod tests {
             head_message: Some(MessageId([9; 16])),
             last_ms: 1_790_000_000_000,
             members: SmallVec::from_vec(vec![member(100_000), member(100_001)]),
+            group: None,
         };
         let mut row = Vec::new();
         put_state(&mut row, &written);

@@ -22,7 +22,7 @@ use schema::dedupe::DedupeKey;
 use schema::ids::{ChatId, MessageId};
 
 pub use memory::{CrashPoint, MemoryStore};
-pub use state::{ChatState, DeviceState, MemberState};
+pub use state::{ChatState, DeviceState, GroupState, MemberState, SeatState};
 
 use crate::lsn::{JournalId, Lsn};
 

@@ -1,6 +1,7 @@
 //! What is kept of a chat besides its entries: members, watermarks, device positions and the head.
 
 use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
+use schema::wire::Role;
 use smallvec::SmallVec;
 
 /// A chat's state as of a flush. The latest one of a chat replaces the ones before.
@@ -18,6 +19,30 @@ pub struct ChatState {
     pub last_ms: u64,
     /// Who is in it, in the owner's order.
     pub members: SmallVec<[MemberState; 2]>,
+    /// Of a group: its name, and who is in it when.
+    pub group: Option<Box<GroupState>>,
+}
+
+/// What a group's changes have made of it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct GroupState {
+    /// Its name, UTF-8, at most [`schema::limits::GROUP_NAME_BYTES`].
+    pub name: Vec<u8>,
+    /// Who made it; `None` before its first entry.
+    pub created_by: Option<UserId>,
+    /// Everybody who is or was in it, ascending by user.
+    pub seats: Vec<SeatState>,
+}
+
+/// One user's place in a group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SeatState {
+    /// Whose.
+    pub user: UserId,
+    /// What they may do, or might while they were in it.
+    pub role: Role,
+    /// First and last seq of each time they were in it, ascending; the last ends at `u64::MAX` while they are.
+    pub spans: SmallVec<[(u64, u64); 1]>,
 }
 
 /// One member of a chat.

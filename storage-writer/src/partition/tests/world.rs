@@ -162,6 +162,14 @@ impl World {
         self.chat(chat, reply, Body::Send { frame, user: from, device, chat, to: Some(to), retry });
     }
 
+    /// A frame that changes a group, or a message to it.
+    pub(super) fn to_group(&mut self, from: UserId, chat: ChatId, frame: impl FnOnce(&mut Encoder) -> bytes::Bytes) {
+        let frame = VerifiedFrame::verify(frame(&mut self.encoder)).expect("valid");
+        let retry = frame.root().body_as_send().is_some_and(|send| send.retry());
+        let reply = Address { incarnation: 9, shard: 0, connection: from.get() as u32, generation: 1 };
+        self.chat(chat, reply, Body::Send { frame, user: from, device: DeviceId(1), chat, to: None, retry });
+    }
+
     /// A turn of every partition: writes are submitted, jobs are kept.
     pub(super) fn turn(&mut self) {
         for number in 0..self.partitions.len() {

@@ -9,9 +9,12 @@ mod states;
 use bytes::Bytes;
 use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
 use schema::timeuuid::{UNIX_EPOCH_TICKS, from_parts};
+use schema::wire::Role;
 use smallvec::smallvec;
 
-use super::{ChatState, DeviceState, FlushEntry, FlushRun, HistoryRange, MemberState, Store, StoredEntry};
+use super::{
+    ChatState, DeviceState, FlushEntry, FlushRun, GroupState, HistoryRange, MemberState, SeatState, Store, StoredEntry,
+};
 use crate::lsn::{JournalId, Lsn};
 
 pub use entries::*;
@@ -95,7 +98,7 @@ pub fn all(store: &dyn Store, chat: ChatId) -> Vec<StoredEntry> {
     store.history(chat, range).expect("history")
 }
 
-/// A state whose watermarks follow its head.
+/// A state whose watermarks follow its head; with an odd head it is a group's.
 pub fn state(chat: ChatId, head_seq: u64) -> ChatState {
     let member = |id, own: Vec<u64>| MemberState {
         user: user(id),
@@ -103,13 +106,21 @@ pub fn state(chat: ChatId, head_seq: u64) -> ChatState {
         read: head_seq / 2,
         devices: smallvec![DeviceState { device: DeviceId(id as u32), acked: head_seq.saturating_sub(1), own }],
     };
+    let seat = |id, spans| SeatState { user: user(id), role: Role::admin, spans };
+    let group = || GroupState {
+        name: b"hiking".to_vec(),
+        created_by: Some(user(5)),
+        seats: vec![seat(5, smallvec![(1, u64::MAX)]), seat(6, smallvec![(1, 3), (head_seq, u64::MAX)])],
+    };
+    let is_group = head_seq % 2 == 1;
     ChatState {
         chat,
-        kind: ChatKind::Direct,
+        kind: if is_group { ChatKind::Group } else { ChatKind::Direct },
         head_seq,
         head_message: (head_seq > 0).then(|| message(head_seq)),
         last_ms: START_MS + head_seq,
         members: smallvec![member(5, vec![]), member(6, vec![head_seq + 1])],
+        group: is_group.then(|| Box::new(group())),
     }
 }
 

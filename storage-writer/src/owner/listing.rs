@@ -1,0 +1,99 @@
+//! A user's chats, newest first: all partitions are asked, and their parts merged.
+
+use core::time::Duration;
+
+use fabric::tier::Egress;
+use fabric::time::Now;
+use schema::envelope::{Body, Class, Envelope, Header, ListedChat, SyncCursor};
+use schema::errors::ErrorCode;
+use schema::ids::{ChatId, UserId};
+use schema::limits::{PAGE_CHATS, PAGE_CHATS_MAX};
+
+use super::merges::{Asked, Page};
+use crate::partition::Partition;
+
+/// Frames of chats in one answer, bytes; one always fits. Under any frame limit that large entries have.
+const PAGE_BYTES: usize = 48 * 1024;
+
+impl Partition {
+    /// Asks all partitions, this one included, for a page of a user's chats.
+    pub(crate) fn handle_chats(
+        &mut self,
+        now: Now,
+        header: &Header,
+        user: UserId,
+        client_request: u64,
+        (before, limit): (Option<SyncCursor>, u32),
+        egress: &mut dyn Egress,
+    ) {
+        let account = ChatId::account(user);
+        let (reply, request_id) = (header.reply, header.request_id);
+        let limit = if limit == 0 { PAGE_CHATS } else { limit.min(PAGE_CHATS_MAX) };
+        let asked = Asked { reply, request_id, client_request, account, limit: limit as usize };
+        let due = now.plus(Duration::from_millis(self.config.sync_timeout_ms));
+        let Some(id) = self.lists.start(due, self.partitions, asked) else {
+            return self.refuse_read(Class::Sync, (reply, request_id), account, ErrorCode::Overloaded, egress);
+        };
+        for partition in (0..self.partitions).filter(|&p| p != self.number) {
+            let body = Body::ChatsProbe { user, before, limit, partition: self.number };
+            let mut probe = Envelope::new(Class::Sync, body);
+            probe.header.request_id = id;
+            egress.to_partition(partition, probe);
+        }
+        let (chats, more) = self.newest_chats(user, before, limit as usize);
+        self.chats_part(id, self.number, chats, more, egress);
+    }
+
+    /// A sibling asks for this partition's part.
+    pub(crate) fn handle_chats_probe(
+        &mut self,
+        header: &Header,
+        user: UserId,
+        (before, limit): (Option<SyncCursor>, u32),
+        asker: u16,
+        egress: &mut dyn Egress,
+    ) {
+        let (chats, more) = self.newest_chats(user, before, limit.min(PAGE_CHATS_MAX) as usize);
+        let mut part = Envelope::new(Class::Sync, Body::ChatsPart { chats, more, partition: self.number });
+        part.header.request_id = header.request_id;
+        egress.to_partition(asker, part);
+    }
+
+    /// A part has come.
+    pub(crate) fn chats_part(
+        &mut self,
+        id: u64,
+        partition: u16,
+        chats: Vec<ListedChat>,
+        more: bool,
+        egress: &mut dyn Egress,
+    ) {
+        let Some((asked, Page { chats, next })) = self.lists.part(id, partition, chats, more) else { return };
+        let mut bytes = 0;
+        let fits = chats.iter().take_while(|chat| {
+            bytes += chat.frame.len();
+            bytes <= PAGE_BYTES
+        });
+        let count = fits.count().max(1).min(chats.len());
+        let more = next.is_some() || count < chats.len();
+        let frames = chats[..count].iter().map(|chat| chat.frame.as_ref());
+        let frame = self.encoder.chats(asked.client_request, frames, more);
+        self.answer_with((asked.reply, asked.request_id), frame, egress);
+    }
+
+    /// This partition's newest chats of a user below a cursor, newest first, and whether there are more.
+    fn newest_chats(&mut self, user: UserId, before: Option<SyncCursor>, limit: usize) -> (Vec<ListedChat>, bool) {
+        let place = |&index: &u32| {
+            let chat = self.memory.chats.get(index);
+            (SyncCursor { last_ms: chat.last_ms(), chat: chat.id }, index)
+        };
+        let of_user = self.memory.chats.of_user(user).iter().map(place);
+        let mut places: Vec<(SyncCursor, u32)> =
+            of_user.filter(|&(at, _)| before.is_none_or(|before| at < before)).collect();
+        places.sort_unstable_by(|one, other| other.0.cmp(&one.0));
+        let more = places.len() > limit;
+        places.truncate(limit);
+        let listed = |(at, index)| ListedChat { at, frame: self.listed_chat(index, user) };
+        (places.into_iter().map(listed).collect(), more)
+    }
+}
