@@ -12,15 +12,16 @@ IDENTIFIER = b"SWC1"
 MAX_TABLES_FROM_CLIENT = 16
 MAX_TABLES_FROM_SERVER = 1_100
 
-# Fields of each table in the order of the schema: the size of a scalar or struct in bytes, BYTES for [ubyte],
-# ENTRIES for [EntryBytes]. A struct's alignment is 1 here (it holds bytes).
-BYTES, ENTRIES, UUID = "bytes", "entries", "uuid"
+# Fields of each table in the order of the schema: the size of a scalar in bytes, BYTES for [ubyte], LONGS for [ulong], MEMBERS for
+# [Member], FRAMES for vectors of tables that hold one frame each ([EntryBytes], [ChatInfoBytes]). Structs may stand anywhere.
+BYTES, LONGS, MEMBERS, FRAMES, UUID = "bytes", "longs", "members", "frames", "uuid"
+MEMBER_BYTES = 32
 TABLES = {
     1: ("Hello", [2, 2, 8, BYTES, BYTES]),
     2: ("Welcome", [2, 8, 8, 8, 8, 4, 8, 4, 4, 4, 4, 4, 4]),
-    3: ("Send", [BYTES, UUID, 8, 1, 1, BYTES, UUID, 8, 1]),
+    3: ("Send", [BYTES, UUID, 8, 1, 1, BYTES, UUID, 8, 1, LONGS, 1]),
     4: ("SendAck", [BYTES, UUID, UUID, 8, 1, 8]),
-    5: ("Entry", [UUID, UUID, 8, 8, 4, 1, 1, BYTES, BYTES, UUID, 8, 8]),
+    5: ("Entry", [UUID, UUID, 8, 8, 4, 1, 1, BYTES, BYTES, UUID, 8, 8, LONGS, 1]),
     6: ("Mark", [UUID, UUID, 8, 1]),
     7: ("Receipt", [UUID, UUID, 8, 8, 1]),
     8: ("Synced", [8]),
@@ -29,9 +30,15 @@ TABLES = {
     11: ("Pong", [8]),
     12: ("Error", [2, 1, 1, 1, 4, BYTES, BYTES]),
     13: ("HistoryRequest", [8, UUID, 8, 4]),
-    14: ("HistoryPage", [8, UUID, 8, 8, 8, ENTRIES]),
+    14: ("HistoryPage", [8, UUID, 8, 8, 8, FRAMES]),
     15: ("Window", [4]),
     16: ("Goodbye", [2, 2, 1, 4, BYTES]),
+    17: ("ChatRequest", [8, UUID, 8, 4]),
+    18: ("ChatInfo", [8, UUID, 1, BYTES, 8, MEMBERS, 4, 8, 8, 8, 8, 4, 1, BYTES]),
+    19: ("ChatsRequest", [8, 8, UUID, 4]),
+    20: ("Chats", [8, FRAMES, 1]),
+    21: ("StatusRequest", [8, UUID, UUID]),
+    22: ("MessageStatus", [8, UUID, UUID, 8, 4, 4, 4, MEMBERS]),
 }
 
 
@@ -95,7 +102,7 @@ class _Reader:
     def vector(self, at, item, align):
         start = self.follow(at)
         count = self.number("I", start)
-        self.need(start + 4, count * item, align if count else 1)
+        self.need(start + 4, count * item, align)
         return start + 4, count
 
     def fields(self, field, kinds):
@@ -107,7 +114,11 @@ class _Reader:
                 self.need(at, 16)
             elif kind == BYTES:
                 self.vector(at, 1, 1)
-            elif kind == ENTRIES:
+            elif kind == LONGS:
+                self.vector(at, 8, 8)
+            elif kind == MEMBERS:
+                self.vector(at, MEMBER_BYTES, 1)
+            elif kind == FRAMES:
                 start, count = self.vector(at, 4, 4)
                 for place in range(start, start + 4 * count, 4):
                     self.fields(self.table(self.follow(place)), [BYTES])

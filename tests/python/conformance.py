@@ -20,9 +20,10 @@ FIELDS = {
     "Hello": "version_min version_max features token agent",
     "Welcome": "version features session_id server_incarnation user_id device_id server_time_ms frame_limit_bytes window "
     "sends_per_second burst ping_interval_ms idle_timeout_ms",
-    "Send": "client_msg_id chat_id to kind content_type body refers_to after_seq retry",
+    "Send": "client_msg_id chat_id to kind content_type body refers_to after_seq retry users role",
     "SendAck": "client_msg_id chat_id message_id seq status timestamp_ms",
-    "Entry": "chat_id message_id seq sender_id sender_device kind content_type body client_msg_id refers_to after_seq timestamp_ms",
+    "Entry": "chat_id message_id seq sender_id sender_device kind content_type body client_msg_id refers_to after_seq timestamp_ms "
+    "users role",
     "Mark": "chat_id message_id seq status",
     "Receipt": "chat_id message_id seq user_id status",
     "Synced": "server_time_ms",
@@ -34,12 +35,22 @@ FIELDS = {
     "HistoryPage": "request_id chat_id covers_first_seq covers_last_seq head_seq entries",
     "Window": "window",
     "Goodbye": "code close_code retry retry_after_ms text",
+    "ChatRequest": "request_id chat_id after_user limit",
+    "ChatInfo": "request_id chat_id kind name created_by members member_count next_user head_seq last_ms read_seq unread present "
+    "last_entry",
+    "ChatsRequest": "request_id before_ms before_chat limit",
+    "Chats": "request_id chats has_more",
+    "StatusRequest": "request_id chat_id message_id",
+    "MessageStatus": "request_id chat_id message_id seq total delivered read members",
 }
-UUIDS = {"chat_id", "message_id", "refers_to"}
-VECTORS = {"token", "agent", "body", "client_msg_id", "text", "frame"}
+MEMBER = "user_id delivered_seq read_seq role".split()
+UUIDS = {"chat_id", "message_id", "refers_to", "before_chat"}
+VECTORS = {"token", "agent", "body", "client_msg_id", "text", "frame", "name", "last_entry"}
+FRAMES = {"entries", "chats"}
 LONGS = set(
     "features session_id server_incarnation user_id server_time_ms to after_seq seq timestamp_ms sender_id first_seq last_seq "
-    "nonce request_id covers_first_seq covers_last_seq head_seq".split()
+    "nonce request_id covers_first_seq covers_last_seq head_seq after_user created_by next_user last_ms read_seq before_ms "
+    "delivered_seq".split()
 )
 
 
@@ -57,10 +68,15 @@ def vector(table, field):
 
 def value(table, field):
     """A field as the manifest shows it."""
-    if field == "entries":
-        if table.EntriesIsNone():
+    if field in FRAMES | {"users", "members"}:
+        if accessor(table, field, "IsNone")():
             return None
-        return [vector(table.Entries(i), "frame") for i in range(table.EntriesLength())]
+        items = [accessor(table, field)(i) for i in range(accessor(table, field, "Length")())]
+        if field == "users":
+            return [str(item) for item in items]
+        if field == "members":
+            return [{name: value(item, name) for name in MEMBER} for item in items]
+        return [vector(item, "frame") for item in items]
     if field in VECTORS:
         return vector(table, field)
     if field in UUIDS:

@@ -2,7 +2,7 @@
 
 use flatbuffers::{ForwardsUOffset, Vector};
 use schema::wire::{self, Body, Frame};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// How a value is shown.
 trait Show {
@@ -24,12 +24,36 @@ impl Show for Option<Vector<'_, u8>> {
         self.map_or(Value::Null, |bytes| hex(bytes.bytes()).into())
     }
 }
+impl Show for Option<Vector<'_, u64>> {
+    fn show(self) -> Value {
+        self.map_or(Value::Null, |numbers| numbers.iter().map(Show::show).collect())
+    }
+}
+impl Show for Option<Vector<'_, wire::Member>> {
+    fn show(self) -> Value {
+        let member = |m: &wire::Member| {
+            let [user_id, delivered_seq, read_seq] = [m.user_id(), m.delivered_seq(), m.read_seq()].map(Show::show);
+            json!({ "user_id": user_id, "delivered_seq": delivered_seq, "read_seq": read_seq, "role": m.role().show() })
+        };
+        self.map_or(Value::Null, |members| members.iter().map(member).collect())
+    }
+}
 impl Show for Option<&wire::Uuid> {
     fn show(self) -> Value {
         self.map_or(Value::Null, |id| hex(&id.0).into())
     }
 }
 impl Show for wire::EntryKind {
+    fn show(self) -> Value {
+        self.0.into()
+    }
+}
+impl Show for wire::Role {
+    fn show(self) -> Value {
+        self.0.into()
+    }
+}
+impl Show for wire::ChatKind {
     fn show(self) -> Value {
         self.0.into()
     }
@@ -47,6 +71,11 @@ impl Show for wire::SendStatus {
 impl<'a> Show for Option<Vector<'a, ForwardsUOffset<wire::EntryBytes<'a>>>> {
     fn show(self) -> Value {
         self.map_or(Value::Null, |entries| entries.iter().map(|entry| entry.frame().show()).collect())
+    }
+}
+impl<'a> Show for Option<Vector<'a, ForwardsUOffset<wire::ChatInfoBytes<'a>>>> {
+    fn show(self) -> Value {
+        self.map_or(Value::Null, |chats| chats.iter().map(|chat| chat.frame().show()).collect())
     }
 }
 
@@ -72,11 +101,11 @@ pub fn of(frame: Frame<'_>) -> (&'static str, Value) {
             device_id, server_time_ms, frame_limit_bytes, window, sends_per_second, burst, ping_interval_ms,
             idle_timeout_ms),
         Body::Send => show!(frame.body_as_send(); client_msg_id, chat_id, to, kind, content_type, body, refers_to,
-            after_seq, retry),
+            after_seq, retry, users, role),
         Body::SendAck => show!(frame.body_as_send_ack(); client_msg_id, chat_id, message_id, seq, status,
             timestamp_ms),
         Body::Entry => show!(frame.body_as_entry(); chat_id, message_id, seq, sender_id, sender_device, kind,
-            content_type, body, client_msg_id, refers_to, after_seq, timestamp_ms),
+            content_type, body, client_msg_id, refers_to, after_seq, timestamp_ms, users, role),
         Body::Mark => show!(frame.body_as_mark(); chat_id, message_id, seq, status),
         Body::Receipt => show!(frame.body_as_receipt(); chat_id, message_id, seq, user_id, status),
         Body::Synced => show!(frame.body_as_synced(); server_time_ms),
@@ -89,6 +118,14 @@ pub fn of(frame: Frame<'_>) -> (&'static str, Value) {
             covers_last_seq, head_seq, entries),
         Body::Window => show!(frame.body_as_window(); window),
         Body::Goodbye => show!(frame.body_as_goodbye(); code, close_code, retry, retry_after_ms, text),
+        Body::ChatRequest => show!(frame.body_as_chat_request(); request_id, chat_id, after_user, limit),
+        Body::ChatInfo => show!(frame.body_as_chat_info(); request_id, chat_id, kind, name, created_by, members,
+            member_count, next_user, head_seq, last_ms, read_seq, unread, present, last_entry),
+        Body::ChatsRequest => show!(frame.body_as_chats_request(); request_id, before_ms, before_chat, limit),
+        Body::Chats => show!(frame.body_as_chats(); request_id, chats, has_more),
+        Body::StatusRequest => show!(frame.body_as_status_request(); request_id, chat_id, message_id),
+        Body::MessageStatus => show!(frame.body_as_message_status(); request_id, chat_id, message_id, seq, total,
+            delivered, read, members),
         _ => Map::new(),
     };
     (kind.variant_name().unwrap_or("unknown"), Value::Object(fields))

@@ -1,9 +1,9 @@
 //! Frames that every reader refuses, each a valid one with one thing wrong: lengths, identifier, offsets, counts, cuts.
 
-use schema::wire::Body;
+use schema::wire::{Body, EntryKind};
 
 use super::valid::{frame, history_page, ping, send};
-use super::{Reason, Vector};
+use super::{Reason, Vector, groups};
 
 fn u32_at(bytes: &[u8], at: usize) -> usize {
     u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
@@ -214,6 +214,34 @@ fn counts_and_kinds() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// Vectors of groups: `users` is slot 9 of a send, `members` slot 7 of a message's status.
+fn vectors_of_groups() -> Vec<(&'static str, Vec<u8>)> {
+    let users = |spoil: fn(&mut [u8], usize, usize)| {
+        let mut bytes = groups::change(EntryKind::added, &[9, 11, 12]);
+        let body = Table::body(&bytes);
+        let (field, at) = (body.field(&bytes, 9), body.target(&bytes, 9));
+        spoil(&mut bytes, field, at);
+        bytes
+    };
+    vec![
+        ("users_longer_than_the_frame", users(|bytes, _, at| put32(bytes, at, 1_000))),
+        ("users_of_four_gigabytes", users(|bytes, _, at| put32(bytes, at, u32::MAX))),
+        // Four bytes on, with a count that would fit.
+        ("users_misaligned", {
+            users(|bytes, field, at| {
+                put32(bytes, field, (at - field) as u32 + 4);
+                put32(bytes, at + 4, 1);
+            })
+        }),
+        ("members_longer_than_the_frame", {
+            let mut bytes = groups::status_of(2);
+            let at = Table::body(&bytes).target(&bytes, 7);
+            put32(&mut bytes, at, 1_000);
+            bytes
+        }),
+    ]
+}
+
 /// Cuts of a send, as they are and with a prefix that agrees.
 fn cuts() -> Vec<Vector> {
     let whole = send(b"b1", b"hello");
@@ -243,12 +271,14 @@ pub fn vectors() -> Vec<Vector> {
         (Reason::Tables, offsets()),
         (Reason::Tables, vectors_inside()),
         (Reason::Tables, counts_and_kinds()),
+        (Reason::Tables, vectors_of_groups()),
     ];
     for (reason, group) in groups {
         out.extend(group.into_iter().map(|(name, bytes)| refused(format!("hostile_{name}"), bytes, reason)));
     }
     for vector in &mut out {
-        vector.from_server = vector.name.contains("one_table_many_times") || vector.name.contains("entr");
+        let of_server = ["one_table_many_times", "entr", "members"];
+        vector.from_server = of_server.iter().any(|part| vector.name.contains(part));
     }
     out.extend(cuts());
     out

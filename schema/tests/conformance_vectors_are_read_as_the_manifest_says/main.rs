@@ -6,6 +6,7 @@
 #![allow(missing_docs)]
 
 mod fields;
+mod groups;
 mod hostile;
 mod valid;
 

@@ -5,11 +5,12 @@ use flatbuffers::{FlatBufferBuilder, TableFinishedWIPOffset, UnionWIPOffset, WIP
 use schema::frame::FILE_IDENTIFIER;
 use schema::wire::{self, Body};
 
-use super::Vector;
+use super::{Vector, groups};
 
 type Builder = FlatBufferBuilder<'static>;
 
-fn id(first: u8) -> wire::Uuid {
+/// 16 bytes that count up from `first`.
+pub fn id(first: u8) -> wire::Uuid {
     let mut bytes = [0; 16];
     for (byte, value) in bytes.iter_mut().zip(first..) {
         *byte = value;
@@ -119,7 +120,8 @@ fn send_ack() -> Vec<u8> {
     })
 }
 
-fn entry() -> Vec<u8> {
+/// An entry with everything that a message's may have, of a kind of a later version.
+pub fn entry() -> Vec<u8> {
     frame(Body::Entry, |fbb| {
         let (body, client_msg_id) = (fbb.create_vector(&[0u8, 255, 10, 13]), fbb.create_vector(b"a1"));
         let args = wire::EntryArgs {
@@ -213,7 +215,7 @@ fn full(kind: Body) -> Vec<u8> {
                 let args = wire::GoodbyeArgs { code: 24, close_code: 1_001, retry: 3, retry_after_ms: 1_000, text };
                 create!(fbb, Goodbye, args)
             }
-            _ => unreachable!("{kind:?} has no full frame"),
+            _ => groups::full(fbb, kind),
         }),
     }
 }
@@ -253,7 +255,18 @@ fn name_of(kind: Body) -> String {
 }
 
 fn is_from_server(kind: Body) -> bool {
-    !matches!(kind, Body::Hello | Body::Send | Body::Mark | Body::HistoryRequest | Body::Ping | Body::Pong)
+    !matches!(
+        kind,
+        Body::Hello
+            | Body::Send
+            | Body::Mark
+            | Body::HistoryRequest
+            | Body::Ping
+            | Body::Pong
+            | Body::ChatRequest
+            | Body::ChatsRequest
+            | Body::StatusRequest
+    )
 }
 
 /// All of them.
@@ -273,6 +286,9 @@ pub fn vectors() -> Vec<Vector> {
     add("send_large_body".into(), false, send(b"b1", &large));
     add("history_page_empty".into(), true, history_page(0));
     add("history_page_of_a_hundred".into(), true, history_page(100));
+    for (name, from_server, bytes) in groups::more() {
+        add(name.into(), from_server, bytes);
+    }
     add("later_body_kind".into(), true, minimal(Body(200)));
     add("ping_with_a_later_field".into(), false, ping_with_a_later_field());
     add("frame_with_a_later_field".into(), false, frame_with_a_later_field());

@@ -8,6 +8,8 @@ import { type Kind, TABLES } from "./layout.js";
 
 const PREFIX_BYTES = 4;
 const MIN_FRAME_BYTES = 12;
+/** The size of the struct Member. */
+const MEMBER_BYTES = 32;
 const IDENTIFIER = [0x53, 0x57, 0x43, 0x31];
 
 /** How many tables a frame may have, by who sent it. */
@@ -76,12 +78,14 @@ class Reader {
       if (at === null) return;
       if (kind === "uuid") this.need(at, 16, 1);
       else if (kind === "bytes") this.vector(at, 1, 1);
-      else if (kind === "entries") this.entries(at);
+      else if (kind === "longs") this.vector(at, 8, 8);
+      else if (kind === "members") this.vector(at, MEMBER_BYTES, 1);
+      else if (kind === "frames") this.frames(at);
       else this.need(at, kind, kind);
     });
   }
 
-  private entries(at: number): void {
+  private frames(at: number): void {
     const [start, count] = this.vector(at, 4, 4);
     for (let n = 0; n < count; n++) this.fields(this.table(this.follow(start + 4 * n)), ["bytes"]);
   }
@@ -89,7 +93,7 @@ class Reader {
   private vector(at: number, item: number, align: number): [number, number] {
     const start = this.follow(at);
     const count = this.u32(start);
-    this.need(start + 4, count * item, count > 0 ? align : 1);
+    this.need(start + 4, count * item, align);
     return [start + 4, count];
   }
 

@@ -28,6 +28,17 @@ const folder = process.env["SHARDWIRE_VECTORS"] ?? join(import.meta.dirname, "..
 const { frames } = JSON.parse(readFileSync(join(folder, "manifest.json"), "utf8")) as { frames: Vector[] };
 const bytesOf = (vector: Vector): Uint8Array => new Uint8Array(readFileSync(join(folder, vector.file)));
 
+const MEMBER = ["user_id", "delivered_seq", "read_seq", "role"];
+/** Where vectors that are not of bytes stand in their tables' vtables. */
+const VECTORS: Readonly<Record<string, number>> = {
+  "HistoryPage.entries": 14,
+  "Send.users": 22,
+  "Entry.users": 28,
+  "ChatInfo.members": 14,
+  "Chats.chats": 6,
+  "MessageStatus.members": 18,
+};
+
 /** A generated table's accessors, by their names. */
 type Table = Readonly<Record<string, ((...args: unknown[]) => unknown) | undefined>>;
 
@@ -39,14 +50,28 @@ function hex(bytes: unknown): string | null {
   return bytes === null || bytes === undefined ? null : Buffer.from(bytes as Uint8Array).toString("hex");
 }
 
+/** Whether a vector is there; the accessors say 0 for an absent one's length. */
+function isThere(table: Table, name: string): boolean {
+  const { bb, bb_pos } = table as unknown as { bb: ByteBuffer; bb_pos: number };
+  const place = VECTORS[`${table.constructor.name}.${name}`];
+  assert.ok(place, `${table.constructor.name}.${name} has no place here`);
+  return bb.__offset(bb_pos, place) !== 0;
+}
+
+/** A vector's item: a number, a table that holds a frame, or a member. */
+function item(found: unknown): unknown {
+  if (typeof found === "bigint") return found.toString();
+  const table = found as Table;
+  if (table["frameArray"]) return hex(table["frameArray"]());
+  return Object.fromEntries(MEMBER.map((name) => [name, value(table, name)]));
+}
+
 /** A field as the manifest shows it. */
 function value(table: Table, name: string): unknown {
   const of = (accessor: string, ...args: unknown[]): unknown => table[accessor]?.call(table, ...args);
-  if (name === "entries") {
-    const field = (table as unknown as { bb: ByteBuffer; bb_pos: number }).bb.__offset((table as unknown as { bb_pos: number }).bb_pos, 14);
-    if (field === 0) return null;
-    const count = of("entriesLength") as number;
-    return Array.from({ length: count }, (_, n) => hex((of("entries", n) as { frameArray(): Uint8Array | null }).frameArray()));
+  if (table[`${camel(name)}Length`] && !table[`${camel(name)}Array`]) {
+    if (!isThere(table, name)) return null;
+    return Array.from({ length: of(`${camel(name)}Length`) as number }, (_, n) => item(of(camel(name), n)));
   }
   if (table[`${camel(name)}Array`]) return hex(of(`${camel(name)}Array`));
   const found = of(camel(name));

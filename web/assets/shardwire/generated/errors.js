@@ -30,4 +30,10 @@ export const ERRORS = [
     { code: 27, name: "foreign_origin", retry: "never", scope: "session", retryAfterMs: 0, close: 1008, text: "Host or Origin is not one of this server's" },
     { code: 28, name: "internal", retry: "backoff", scope: "session", retryAfterMs: 1000, close: 1011, text: "an internal error" },
     { code: 29, name: "token_revoked", retry: "never", scope: "session", retryAfterMs: 0, close: 4401, text: "the token has been revoked" },
+    { code: 30, name: "not_a_member", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "this user is not a member of the group" },
+    { code: 31, name: "not_an_admin", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "only an admin of the group may do this" },
+    { code: 32, name: "too_many_members", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "the group would have more members than allowed" },
+    { code: 33, name: "unknown_member", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "a user named is not a member of the group" },
+    { code: 34, name: "invalid_name", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "a group's name has 1 to 256 bytes of UTF-8" },
+    { code: 35, name: "no_change", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "that is so already" },
 ];
