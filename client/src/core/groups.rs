@@ -1,7 +1,7 @@
 //! Changes of groups, which are sends, and what a server tells of chats when it is asked.
 
 use bytes::Bytes;
-use schema::encode::MemberFields;
+use schema::encode::{ChangeFields, Encoder, MemberFields};
 use schema::frame::FrameRef;
 use schema::ids::{ChatId, MessageId, UserId};
 use schema::wire::{self, ChatKind, EntryKind, Role};
@@ -76,6 +76,12 @@ impl GroupChange {
             Self::Role { .. } => EntryKind::role,
             Self::Renamed { .. } => EntryKind::renamed,
         }
+    }
+
+    /// Its frame, for programs that write frames themselves.
+    pub fn frame(&self, encoder: &mut Encoder, client_msg_id: &[u8]) -> Bytes {
+        let Parts { group: chat, kind, name, users, role } = self.clone().into_parts();
+        encoder.change(&ChangeFields { client_msg_id, chat, kind, name: &name, users: &users, role, retry: false })
     }
 
     pub(super) fn into_parts(self) -> Parts {

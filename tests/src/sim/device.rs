@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use client::Config;
-use client::core::Core;
+use client::core::{Core, Question};
 use client::store::{ClientStore, Image, MemoryStore};
 use fabric::sim::StreamId;
 use schema::ids::{ChatId, DeviceId, UserId};
@@ -23,14 +23,18 @@ pub struct App {
     pub own: BTreeSet<(ChatId, u64)>,
     /// Every send it made, in order.
     pub sends: Vec<(ChatId, Bytes)>,
-    /// Sends with an outcome, ever.
+    /// Sends with a place, ever.
     pub sent: BTreeSet<Bytes>,
+    /// Sends that were said to have failed, ever.
+    pub failed: BTreeSet<Bytes>,
     /// Outcomes of this run.
     pub outcomes: BTreeSet<Bytes>,
     /// How far others are, as receipts said in this run: delivered, read.
     pub receipts: BTreeMap<(ChatId, UserId), (u64, u64)>,
     /// History requests under way: chat and after which seq.
     pub histories: BTreeMap<u64, (ChatId, u64)>,
+    /// Other requests under way.
+    pub asked: BTreeMap<u64, Question>,
 }
 
 /// See the module.
@@ -140,13 +144,15 @@ impl App {
         if !is_copy {
             // What was taken and not stored is gone with the crash, and never reached the server.
             let kept: BTreeSet<_> = image.outbox.iter().map(|send| &send.client_msg_id).collect();
-            self.sends.retain(|(_, id)| kept.contains(id) || self.sent.contains(id));
+            let had = |id: &Bytes| self.sent.contains(id) || self.failed.contains(id);
+            self.sends.retain(|(_, id)| kept.contains(id) || had(id));
         }
         self.last = image.chats.iter().map(|(&chat, stored)| (chat, stored.handled.unwrap_or(0))).collect();
         self.unhandled.clear();
         self.outcomes.clear();
         self.receipts.clear();
         self.histories.clear();
+        self.asked.clear();
     }
 
     /// An entry was handed over.

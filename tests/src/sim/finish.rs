@@ -20,6 +20,7 @@ impl World {
         self.heal();
         self.rest("after the faults");
         self.check_at_rest();
+        self.ask_all();
         self.last_words();
         self.clean_stop();
         self.rest("after a clean stop");
@@ -33,7 +34,9 @@ impl World {
         }
         self.rest("after a crash, with new devices");
         self.check_at_rest();
+        self.ask_all();
         self.audit();
+        self.check_told();
         self.sum_up();
     }
 
@@ -81,9 +84,11 @@ impl World {
             if core.outbox_len() > 0 {
                 return Some(format!("device {at} has {} sends without outcome", core.outbox_len()));
             }
-            for (chat, _) in self.model.chats_of(device.user) {
-                let (head, cursor) = (self.model.head(chat), core.cursor(chat));
-                if head > 0 && cursor != Some(head) {
+            for chat in self.model.chats_of(device.user) {
+                let (head, cursor) = (self.model.last_seen_by(device.user, chat), core.cursor(chat));
+                // Of a group that somebody has left they may know where it is since.
+                let is_pair = !self.model.groups.contains_key(&chat);
+                if head > 0 && cursor.is_none_or(|cursor| cursor < head || (is_pair && cursor > head)) {
                     return Some(format!("device {at} has {chat} up to {cursor:?}, its head is {head}"));
                 }
             }
@@ -112,7 +117,7 @@ impl World {
         let mut sent = Vec::new();
         for at in 0..self.devices.len() {
             let user = self.devices[at].user;
-            let other = self.model.chats_of(user).find(|&(_, peer)| peer != user);
+            let other = self.model.pairs_of(user).find(|&(_, peer)| peer != user);
             if let Some((chat, peer)) = other.filter(|_| !self.devices[at].is_copy())
                 && let Some(id) = self.send(at, (chat, peer))
             {
@@ -169,20 +174,36 @@ impl World {
         let is_own = |chat, seq| self.model.place(chat, seq).is_some_and(|place| (place.sender, place.device) == me);
         for &(chat, seq) in &device.app.own {
             let seen = device.app.seen.get(&chat).is_some_and(|seen| seen.contains_key(&seq));
-            assert!(seen || is_own(chat, seq), "invariant once: {me:?} was not handed seq {seq} of {chat}");
+            let hidden = !self.model.sees(me.0, chat, seq);
+            assert!(seen || hidden || is_own(chat, seq), "invariant once: {me:?} was not handed seq {seq} of {chat}");
         }
-        for (chat, _) in self.model.chats_of(device.user) {
+        for chat in self.model.chats_of(device.user) {
             for seq in 1..=self.model.head(chat) {
                 let seen = device.app.seen.get(&chat).is_some_and(|seen| seen.contains_key(&seq));
-                assert!(seen || is_own(chat, seq), "invariant nothing missed: {me:?} never got seq {seq} of {chat}");
+                let sees = self.model.sees(me.0, chat, seq);
+                let had = seen || is_own(chat, seq);
+                assert!(had || !sees, "invariant nothing missed: {me:?} never got seq {seq} of {chat}");
+                assert!(sees || !seen, "invariant spans: {me:?} got seq {seq} of {chat} without being a member");
             }
         }
+        let strange = device.app.seen.keys().find(|&&chat| !self.model.chats_of(me.0).any(|own| own == chat));
+        assert!(strange.is_none(), "invariant spans: {me:?} got entries of {strange:?}");
         let mut last = BTreeMap::new();
-        for (chat, id) in &device.app.sends {
+        for (chat, id) in device.app.sends.iter().filter(|(_, id)| !device.app.failed.contains(id)) {
             assert!(device.app.sent.contains(id), "invariant outcome: a send of {me:?} has none");
             let seq = self.model.seq_of(*chat, id).expect("what was acked was seen");
             let before = last.insert(*chat, seq).unwrap_or(0);
             assert!(before < seq, "invariant order: {me:?} sent {before} before {seq} of {chat}, the latter as {id:?}");
+        }
+    }
+
+    /// Counts what groups were through.
+    fn count_changes(&mut self) {
+        for ((chat, id), _) in self.model.places() {
+            if self.model.groups.contains_key(chat) {
+                let name = self.model.kind_of(id).variant_name().unwrap_or("unknown");
+                self.env.counts.add(&format!("group_entries.{name}"), 1);
+            }
         }
     }
 
@@ -193,7 +214,10 @@ impl World {
         }
         let c = self.client_counters;
         let (net, disk) = (self.env.net.counters(), self.env.disk.counters());
+        let back = self.model.groups.values().map(super::roster::Roster::came_back).sum();
+        self.count_changes();
         let all = [
+            ("group_members_back", back),
             ("operations", self.operations),
             ("events", self.env.trace.events()),
             ("seconds_simulated", self.env.ns() / 1_000_000_000),

@@ -15,12 +15,15 @@ mod device;
 mod env;
 mod faults;
 mod finish;
+mod grouping;
 mod model;
 mod operate;
+mod roster;
 mod server;
 mod store;
 mod strangers;
 mod tokens;
+mod told;
 mod world;
 
 use std::cell::RefCell;

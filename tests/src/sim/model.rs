@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use client::Entry;
+use client::core::GroupChange;
 use schema::ids::{ChatId, DeviceId, MessageId, UserId};
 use schema::timeuuid::ordered_key;
+use schema::wire::EntryKind;
 
+use super::roster::{Effect, Roster};
 use super::trace::hash_of;
 
 /// What is known of a place in a log.
@@ -25,11 +28,29 @@ pub struct Place {
     pub client_msg_id: Bytes,
 }
 
+/// A send to a group.
+pub struct Wish {
+    /// Which.
+    pub group: ChatId,
+    /// What it changes; `None`: a message.
+    pub change: Option<GroupChange>,
+    /// Entries of the group that were known when it was made.
+    pub after: u64,
+}
+
 /// See the module.
 #[derive(Default)]
 pub struct Model {
-    /// Members of a chat.
-    members: BTreeMap<ChatId, (UserId, UserId)>,
+    /// Members of direct chats.
+    pub(super) pairs: BTreeMap<ChatId, (UserId, UserId)>,
+    /// Groups that somebody has asked for.
+    pub(super) groups: BTreeMap<ChatId, Roster>,
+    /// What was sent to groups, by client_msg_id.
+    pub(super) wishes: BTreeMap<Bytes, Wish>,
+    /// What entries of groups say that they changed.
+    said: BTreeMap<(ChatId, u64), Effect>,
+    /// When entries were written, as they say, ms since 1970.
+    pub(super) written_ms: BTreeMap<(ChatId, u64), u64>,
     log: BTreeMap<ChatId, BTreeMap<u64, Place>>,
     /// Where a send is.
     places: BTreeMap<(ChatId, Bytes), u64>,
@@ -47,16 +68,55 @@ pub fn body_of(client_msg_id: &[u8]) -> Vec<u8> {
 impl Model {
     /// A chat of two users.
     pub fn add_chat(&mut self, a: UserId, b: UserId) {
-        self.members.insert(ChatId::direct(a, b), (a, b));
+        self.pairs.insert(ChatId::direct(a, b), (a, b));
     }
 
-    /// Chats of a user, and who else is in them.
-    pub fn chats_of(&self, user: UserId) -> impl Iterator<Item = (ChatId, UserId)> {
-        self.members.iter().filter_map(move |(&chat, &(a, b))| match (a == user, b == user) {
+    /// Direct chats of a user, and who else is in them.
+    pub fn pairs_of(&self, user: UserId) -> impl Iterator<Item = (ChatId, UserId)> {
+        self.pairs.iter().filter_map(move |(&chat, &(a, b))| match (a == user, b == user) {
             (true, _) => Some((chat, b)),
             (_, true) => Some((chat, a)),
             _ => None,
         })
+    }
+
+    /// Chats in which a user may see something.
+    pub fn chats_of(&self, user: UserId) -> impl Iterator<Item = ChatId> {
+        let groups = self.groups.iter().filter(move |(_, group)| group.last_seen_by(user) > 0);
+        self.pairs_of(user).map(|(chat, _)| chat).chain(groups.map(|(&chat, _)| chat))
+    }
+
+    /// Whether a user may see an entry.
+    pub fn sees(&self, user: UserId, chat: ChatId, seq: u64) -> bool {
+        self.groups.get(&chat).is_none_or(|group| group.sees(user, seq))
+    }
+
+    /// The last seq that a user may see; 0 = none.
+    pub fn last_seen_by(&self, user: UserId, chat: ChatId) -> u64 {
+        self.groups.get(&chat).map_or_else(|| self.head(chat), |group| group.last_seen_by(user))
+    }
+
+    /// Whether a user was a member (or an admin) from before something was sent until now, and nobody ever asked for
+    /// anything that could have changed that, durably or not.
+    pub fn was_surely(&self, user: UserId, wish: &Wish, admin: bool) -> bool {
+        let group = &self.groups[&wish.group];
+        let before = group.members(wish.after).get(&user).copied();
+        let now = group.members(group.seq()).get(&user).copied();
+        let holds = |state: Option<bool>| state.is_some_and(|is_admin| is_admin || !admin);
+        let could = |other: (&Bytes, &Wish)| match &other.1.change {
+            _ if other.1.group != wish.group => false,
+            Some(GroupChange::Removed { users, .. }) => users.contains(&user),
+            Some(GroupChange::Role { users, .. }) => admin && users.contains(&user),
+            Some(GroupChange::Left { .. }) => self.sender_of(other.0) == Some(user),
+            _ => false,
+        };
+        holds(before) && holds(now) && !self.wishes.iter().any(could)
+    }
+
+    /// Who made a client_msg_id.
+    fn sender_of(&self, client_msg_id: &[u8]) -> Option<UserId> {
+        let text = std::str::from_utf8(client_msg_id).ok()?;
+        text.split('.').next()?.parse().ok().and_then(UserId::new)
     }
 
     /// The last seq seen by anybody; 0 = none.
@@ -69,6 +129,11 @@ impl Model {
         self.log.get(&chat)?.get(&seq)
     }
 
+    /// Where sends are.
+    pub fn places(&self) -> impl Iterator<Item = (&(ChatId, Bytes), &u64)> {
+        self.places.iter()
+    }
+
     /// Where a send is, if anybody has seen it.
     pub fn seq_of(&self, chat: ChatId, client_msg_id: &[u8]) -> Option<u64> {
         self.places.get(&(chat, Bytes::copy_from_slice(client_msg_id))).copied()
@@ -77,10 +142,51 @@ impl Model {
     /// Somebody saw an entry.
     pub fn see(&mut self, entry: &Entry) {
         let id = Bytes::copy_from_slice(entry.client_msg_id());
-        assert!(entry.body() == body_of(&id), "invariant content: an entry's body is not what was sent");
+        let (chat, seq) = (entry.chat(), entry.seq());
+        let change = self.wishes.get(&id).and_then(|wish| wish.change.as_ref());
+        let (kind, body) = (self.kind_of(&id), change.map_or_else(|| body_of(&id), |change| name_of(change).to_vec()));
+        let same = entry.kind() == kind && entry.body() == body;
+        assert!(same, "invariant content: seq {seq} of {chat} is {:?}, and not what was sent", entry.kind());
+        let is_group = self.groups.contains_key(&chat);
+        assert!(is_group || entry.users().next().is_none(), "invariant content: seq {seq} of {chat} names users");
+        if change.is_some() {
+            self.said.insert((chat, seq), (entry.users().collect(), entry.role()));
+        }
+        if is_group {
+            self.written_ms.insert((chat, seq), entry.timestamp_ms());
+        }
         let place =
             Place { message: entry.message(), sender: entry.sender(), device: entry.device(), client_msg_id: id };
-        self.put(entry.chat(), entry.seq(), place);
+        self.put(chat, seq, place);
+        self.agrees(chat, seq);
+    }
+
+    /// What was sent under a client_msg_id.
+    pub(super) fn kind_of(&self, client_msg_id: &Bytes) -> EntryKind {
+        let change = self.wishes.get(client_msg_id).and_then(|wish| wish.change.as_ref());
+        change.map_or(EntryKind::message, GroupChange::kind)
+    }
+
+    /// What an entry says that it changed is what it could change.
+    fn agrees(&self, chat: ChatId, seq: u64) {
+        let (Some(group), Some(said)) = (self.groups.get(&chat), self.said.get(&(chat, seq))) else { return };
+        if let Some(effect) = group.effect(seq) {
+            assert!(said == effect, "invariant membership: seq {seq} of {chat} says {said:?}, and changes {effect:?}");
+        }
+    }
+
+    /// Folds what is known of a group without a hole.
+    fn fold(&mut self, chat: ChatId) {
+        let (Some(group), Some(log)) = (self.groups.get_mut(&chat), self.log.get(&chat)) else { return };
+        let before = group.seq();
+        while let Some(place) = log.get(&(group.seq() + 1)) {
+            let wish = self.wishes.get(&place.client_msg_id);
+            let wish = wish.expect("invariant content: an entry of a group that nobody sent to it");
+            assert!(wish.group == chat, "invariant content: {place:?} was sent to another group than {chat}");
+            group.fold(place.sender, wish.change.as_ref());
+        }
+        let after = group.seq();
+        (before + 1..=after).for_each(|seq| self.agrees(chat, seq));
     }
 
     /// A send was acknowledged.
@@ -90,8 +196,11 @@ impl Model {
     }
 
     fn put(&mut self, chat: ChatId, seq: u64, place: Place) {
-        let (a, b) = self.members.get(&chat).copied().expect("invariant content: an entry of a chat nobody writes in");
-        assert!(place.sender == a || place.sender == b, "invariant content: {} is no member of {chat}", place.sender);
+        if !self.groups.contains_key(&chat) {
+            let (a, b) = self.pairs.get(&chat).expect("invariant content: an entry of a chat nobody writes in");
+            let sender = &place.sender;
+            assert!(sender == a || sender == b, "invariant content: {sender} is no member of {chat}");
+        }
         let first = *self.places.entry((chat, place.client_msg_id.clone())).or_insert(seq);
         assert!(first == seq, "invariant idempotent: one send of {chat} has the seqs {first} and {seq}");
         let log = self.log.entry(chat).or_default();
@@ -104,6 +213,7 @@ impl Model {
         let above = log.range(seq + 1..).next().is_none_or(|(_, known)| key < ordered_key(known.message));
         assert!(below && above, "invariant order: message ids of {chat} do not rise with seq at {seq}");
         log.insert(seq, place);
+        self.fold(chat);
     }
 
     /// A user's device marked as read.
@@ -119,7 +229,9 @@ impl Model {
 
     /// Compares with what is in the server in the end, read by a fresh device.
     pub fn audit(&self, user: UserId, found: &BTreeMap<ChatId, BTreeMap<u64, Bytes>>) {
-        for (chat, _) in self.chats_of(user) {
+        let strange = found.keys().find(|&&chat| !self.chats_of(user).any(|own| own == chat));
+        assert!(strange.is_none(), "invariant spans: {user} finds entries of {strange:?}");
+        for chat in self.chats_of(user) {
             let Some(log) = self.log.get(&chat) else { continue };
             let found = found.get(&chat);
             let head = self.head(chat);
@@ -130,9 +242,20 @@ impl Model {
                     "invariant gapless: nobody ever saw seq {seq} of {chat}, whose head is {head}"
                 );
                 let id = found.and_then(|found| found.get(&seq));
-                let same = known.map(|place| &place.client_msg_id) == id;
-                assert!(same, "invariant durable: seq {seq} of {chat} (head {head}) is gone: {known:?}");
+                let seen = known.map(|place| &place.client_msg_id).filter(|_| self.sees(user, chat, seq));
+                assert!(
+                    seen == id,
+                    "invariant durable: {user} finds {id:?} at seq {seq} of {chat} (head {head}): {known:?}"
+                );
             }
         }
+    }
+}
+
+/// The name that a change gives; else empty.
+fn name_of(change: &GroupChange) -> &[u8] {
+    match change {
+        GroupChange::Created { name, .. } | GroupChange::Renamed { name, .. } => name,
+        _ => &[],
     }
 }

@@ -15,7 +15,9 @@ impl World {
     pub fn operate(&mut self) {
         let Some(at) = self.some_device() else { return };
         match self.env.rng.below(100) {
-            0..60 => self.send_some(at),
+            0..50 => self.send_some(at),
+            50..58 => self.change_some(at),
+            58..60 => self.ask_some(at),
             60..80 => {
                 let most = self.devices[at].app.unhandled.len() as u64;
                 let count = self.env.rng.between(0, most);
@@ -27,22 +29,27 @@ impl World {
         }
     }
 
-    fn chat_of(&mut self, at: usize) -> Option<(ChatId, schema::ids::UserId)> {
-        let chats: Vec<_> = self.model.chats_of(self.devices[at].user).collect();
+    fn pair_of(&mut self, at: usize) -> Option<(ChatId, schema::ids::UserId)> {
+        let chats: Vec<_> = self.model.pairs_of(self.devices[at].user).collect();
         (!chats.is_empty()).then(|| pick(&mut self.env.rng, &chats))
     }
 
     fn send_some(&mut self, at: usize) {
         let burst = if self.env.rng.one_in(8) { self.env.rng.between(2, 12) } else { 1 };
         for _ in 0..burst {
-            let Some(chat) = self.chat_of(at) else { return };
-            self.send(at, chat);
+            let user = self.devices[at].user;
+            let group = if self.env.rng.one_in(3) { self.group_of(user) } else { None };
+            match (group, self.pair_of(at)) {
+                (Some(group), _) => self.send_to_group(at, group),
+                (None, Some(pair)) => self.send(at, pair),
+                (None, None) => return,
+            };
         }
     }
 
     /// Sends one message. Returns whether it was taken.
     pub fn send(&mut self, at: usize, (chat, peer): (ChatId, schema::ids::UserId)) -> Option<Bytes> {
-        let device = &mut self.devices[at];
+        let device = &self.devices[at];
         let core = device.core.as_ref()?;
         let exists = self.model.head(chat) > 0;
         let target = match (core.identity().is_some(), exists && self.env.rng.one_in(2)) {
@@ -50,9 +57,9 @@ impl World {
             (true, false) => SendTarget::User(peer),
             (false, false) => return None,
         };
-        self.ids += 1;
-        let id = Bytes::from(format!("{}.{}.{}", device.user.get(), device.device.0, self.ids));
-        device.app.sends.push((chat, id.clone()));
+        let (user, number) = (device.user, device.device);
+        let id = self.new_id(user, number);
+        self.devices[at].app.sends.push((chat, id.clone()));
         self.env.note("send", [at as u64, super::clients::chat_number(chat), self.ids]);
         let new = NewSend::message(id.clone(), target, body_of(&id).into());
         match self.tell(at, |core, cx| core.send(cx, new)) {
@@ -85,7 +92,11 @@ impl World {
     }
 
     fn look_back(&mut self, at: usize) {
-        let Some((chat, _)) = self.chat_of(at) else { return };
+        let chats: Vec<_> = self.model.chats_of(self.devices[at].user).collect();
+        if chats.is_empty() {
+            return;
+        }
+        let chat = pick(&mut self.env.rng, &chats);
         let head = self.model.head(chat);
         if head == 0 {
             return;
@@ -112,9 +123,13 @@ impl World {
             return;
         }
         let (chat, id) = sent[self.env.rng.below(sent.len() as u64) as usize].clone();
-        let new = NewSend::message(id.clone(), SendTarget::Chat(chat), body_of(&id).into());
-        self.resent.insert(id);
-        match self.tell(at, |core, cx| core.send(cx, new)) {
+        let change = self.model.wishes.get(&id).and_then(|wish| wish.change.clone());
+        self.resent.insert(id.clone());
+        let taken = self.tell(at, |core, cx| match change {
+            Some(change) => core.change(cx, id, change),
+            None => core.send(cx, NewSend::message(id.clone(), SendTarget::Chat(chat), body_of(&id).into())),
+        });
+        match taken {
             Some(Ok(_)) => {
                 self.env.counts.add("operation_send_again", 1);
                 self.operations += 1;

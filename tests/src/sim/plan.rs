@@ -24,6 +24,8 @@ pub struct Plan {
     pub devices: Vec<(UserId, DeviceId)>,
     /// Pairs of users who write to each other.
     pub pairs: Vec<(UserId, UserId)>,
+    /// Groups that may be asked for.
+    pub groups: u64,
     /// Of every gateway shard.
     pub limits: gateway::Limits,
     /// Of every partition.
@@ -74,6 +76,7 @@ impl Plan {
         Self {
             devices,
             pairs,
+            groups: rng.between(1, 4),
             limits: limits(rng),
             partition,
             credits: if rng.one_in(2) { rng.between(1, 6) as u32 } else { 64 },
@@ -96,6 +99,11 @@ impl Plan {
             fault_ns: pick(rng, &[60_000_000, 150_000_000, 300_000_000]),
             lie,
         }
+    }
+
+    /// How many users there are.
+    pub fn users(&self) -> usize {
+        self.devices.iter().map(|&(user, _)| user).collect::<std::collections::BTreeSet<_>>().len()
     }
 
     /// Lanes of the plan's size.
@@ -151,6 +159,10 @@ fn partition(rng: &mut SeededEntropy) -> PartitionConfig {
         max_segments: pick(rng, &[4, 8]),
         seal_after_ms: 50,
         retry_after_ms: pick(rng, &[50, 300]),
+        group_members: pick(rng, &[3, 5, 500]),
+        fanout_members: pick(rng, &[2, 4, 100]),
+        fanout_step: pick(rng, &[1, 3, 1_000]),
+        fanout_jobs: pick(rng, &[2, 1_000]),
         ..PartitionConfig::default()
     }
 }

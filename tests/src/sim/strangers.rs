@@ -63,9 +63,13 @@ impl World {
         let now_ns = self.env.ns();
         let Some(at) = self.floods.iter().position(|flood| flood.at_ns <= now_ns) else { return };
         let Flood { stream, user, device, .. } = self.floods.swap_remove(at);
-        let chats: Vec<_> = self.model.chats_of(user).collect();
+        let chats: Vec<_> = self.model.pairs_of(user).collect();
         let mut bytes = Vec::new();
         for _ in 0..self.env.rng.between(5, 90) {
+            if let Some(frame) = self.flood_group((user, device)) {
+                bytes.extend_from_slice(&frame);
+                continue;
+            }
             let (chat, peer) = pick(&mut self.env.rng, &chats);
             bytes.extend_from_slice(&self.flood_frame((user, device), chat, peer));
         }
@@ -76,20 +80,41 @@ impl World {
         match self.env.rng.below(10) {
             0 => self.encoder.mark(chat, self.env.rng.below(1_000) + 1, None, MarkStatus::delivered),
             1..3 => self.encoder.history_request(self.env.rng.next_u64() >> 1, chat, self.env.rng.below(40), 1_000),
+            3 => self.encoder.chat_request(1, chat, self.env.rng.below(9), self.env.rng.below(9) as u32),
+            4 => self.encoder.chats_request(2, None, self.env.rng.below(200) as u32),
             _ => {
-                self.ids += 1;
-                let id = format!("{}.{}.{}", user.get(), device.0, self.ids);
-                self.encoder.send(&SendFields {
-                    client_msg_id: id.as_bytes(),
-                    target: SendTarget::User(peer),
-                    kind: EntryKind::message,
-                    content_type: 0,
-                    body: &body_of(id.as_bytes()),
-                    refers_to: None,
-                    after_seq: 0,
-                    retry: false,
-                })
+                let id = self.new_id(user, device);
+                self.flood_send(&id, SendTarget::User(peer))
             }
         }
+    }
+
+    fn flood_send(&mut self, id: &Bytes, target: SendTarget) -> Bytes {
+        self.encoder.send(&SendFields {
+            client_msg_id: id,
+            target,
+            kind: EntryKind::message,
+            content_type: 0,
+            body: &body_of(id),
+            refers_to: None,
+            after_seq: 0,
+            retry: false,
+        })
+    }
+
+    /// Sometimes it goes to a group, and sometimes changes one.
+    fn flood_group(&mut self, (user, device): (UserId, DeviceId)) -> Option<Bytes> {
+        let groups: Vec<ChatId> = self.model.groups.keys().copied().collect();
+        if groups.is_empty() || !self.env.rng.one_in(4) {
+            return None;
+        }
+        let id = self.new_id(user, device);
+        let Some(change) = self.wish_for_change(user).filter(|_| self.env.rng.one_in(6)) else {
+            let group = pick(&mut self.env.rng, &groups);
+            self.wish_for(group, &id, None);
+            return Some(self.flood_send(&id, SendTarget::Chat(group)));
+        };
+        self.wish(user, &id, change.clone());
+        Some(change.frame(&mut self.encoder, &id))
     }
 }

@@ -20,6 +20,7 @@ use super::plan::{Lie, Plan, topology};
 use super::server::{Due, Server};
 use super::store::SimStore;
 use super::strangers::Flood;
+use super::told::Told;
 use super::trace::Trace;
 
 /// Something that is due.
@@ -57,6 +58,8 @@ pub struct World {
     pub streams: BTreeMap<StreamId, usize>,
     /// What is known to be true.
     pub model: Model,
+    /// What devices were told of chats.
+    pub told: Told,
     /// The highest receipt anybody got, of any kind.
     pub watermarks: BTreeMap<(ChatId, UserId), u64>,
     /// Old client_msg_ids that were sent again by the application.
@@ -135,6 +138,7 @@ impl World {
             devices,
             streams: BTreeMap::new(),
             model,
+            told: Told::default(),
             watermarks: BTreeMap::new(),
             resent: BTreeSet::new(),
             calm: false,
