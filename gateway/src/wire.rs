@@ -10,11 +10,11 @@ use core::fmt;
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use schema::encode::{SendTarget, WelcomeFields};
+use schema::encode::{ChangeFields, Encoder, SendFields, SendTarget, WelcomeFields};
 use schema::errors::ErrorCode;
 use schema::frame::FrameRef;
 use schema::ids::{ChatId, MessageId, UserId};
-use schema::wire::MarkStatus;
+use schema::wire::{EntryKind, MarkStatus, Role};
 
 /// What one connection speaks. Chosen by its listener and, on WebSocket, by the subprotocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -124,12 +124,43 @@ pub enum Ask {
 pub struct SendEvent<'a> {
     /// As given; 1 to 64 bytes is checked by the session.
     pub client_msg_id: Cow<'a, [u8]>,
-    /// Exactly one of chat_id and to.
-    pub target: SendTarget,
-    /// The payload.
+    /// Where to; `None` with kind `created`, whose group follows from its sender and client_msg_id.
+    pub target: Option<SendTarget>,
+    /// A message, or a change of a group.
+    pub kind: EntryKind,
+    /// A message's payload; with kinds `created` and `renamed` the name; else empty.
     pub body: Cow<'a, [u8]>,
+    /// Kinds `created`, `added`, `removed` and `role`: whom it concerns; else empty.
+    pub users: Vec<UserId>,
+    /// Kind `role`.
+    pub role: Role,
     /// The client says that it may have sent this before.
     pub retry: bool,
+}
+
+impl SendEvent<'_> {
+    /// Its frame, size prefix included. Its fields are not checked.
+    pub(crate) fn frame(&self, encoder: &mut Encoder) -> Bytes {
+        let &Self { ref client_msg_id, target, kind, ref body, ref users, role, retry } = self;
+        if let (EntryKind::message, Some(target)) = (kind, target) {
+            let (content_type, refers_to, after_seq) = (0, None, 0);
+            return encoder.send(&SendFields {
+                client_msg_id,
+                target,
+                kind,
+                content_type,
+                body,
+                refers_to,
+                after_seq,
+                retry,
+            });
+        }
+        let chat = match target {
+            Some(SendTarget::Chat(chat)) => Some(chat),
+            _ => None,
+        };
+        encoder.change(&ChangeFields { client_msg_id, chat, kind, name: body, users, role, retry })
+    }
 }
 
 /// Why an event could not be decoded. The error table's scope says whether the session ends.

@@ -1,5 +1,7 @@
 //! A client's events.
 
+mod groups;
+
 use std::borrow::Cow;
 
 use base64::Engine;
@@ -9,7 +11,7 @@ use schema::encode::SendTarget;
 use schema::errors::ErrorCode;
 use schema::ids::{ChatId, MessageId, UserId};
 use schema::limits::CLIENT_MSG_ID_BYTES;
-use schema::wire::MarkStatus;
+use schema::wire::{EntryKind, MarkStatus, Role};
 use serde::de::IgnoredAny;
 
 use super::fields::{Field, Fields, Value};
@@ -47,6 +49,15 @@ pub fn decode(text: &str) -> Result<ClientEvent<'_>, EventError> {
             _ => Err(invalid("token must be a string")),
         },
         "history" => history(&mut fields),
+        "chat" => groups::chat(&mut fields),
+        "chats" => groups::chats(&mut fields),
+        "status" => groups::status(&mut fields),
+        "created" => groups::change(fields, EntryKind::created),
+        "added" => groups::change(fields, EntryKind::added),
+        "removed" => groups::change(fields, EntryKind::removed),
+        "left" => groups::change(fields, EntryKind::left),
+        "role" => groups::change(fields, EntryKind::role),
+        "renamed" => groups::change(fields, EntryKind::renamed),
         _ => Ok(ClientEvent::Unknown { client_msg_id: readable_id(&mut fields) }),
     }
 }
@@ -75,26 +86,31 @@ fn into_bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
     }
 }
 
-fn send(mut fields: Fields<'_>) -> Result<ClientEvent<'_>, EventError> {
+fn send(fields: Fields<'_>) -> Result<ClientEvent<'_>, EventError> {
+    sending(fields, |fields, retry| {
+        let (target, body) = (Some(target(fields)?), body(fields)?);
+        let (kind, role) = (EntryKind::message, Role::member);
+        Ok(SendEvent { client_msg_id: Cow::Borrowed(&[]), target, kind, body, users: Vec::new(), role, retry })
+    })
+}
+
+/// A send of any kind: `read` reads what is the kind's own, given `retry`. Errors have the client_msg_id, once it is valid.
+fn sending<'a>(
+    mut fields: Fields<'a>,
+    read: impl FnOnce(&mut Fields<'a>, bool) -> Result<SendEvent<'a>, EventError>,
+) -> Result<ClientEvent<'a>, EventError> {
     match fields.get(Field::ClientMsgId) {
         Value::Text(id) if CLIENT_MSG_ID_BYTES.contains(&id.len()) => {}
         Value::Text(_) => return Err(EventError::new(ErrorCode::InvalidClientMsgId)),
         _ => return Err(invalid("client_msg_id must be a string of 1 to 64 bytes")),
     }
-    let read = |fields: &mut Fields<'_>| {
-        let retry = match fields.take(Field::Retry) {
-            Value::Absent => false,
-            Value::Bool(retry) => retry,
-            _ => return Err(invalid("retry must be true or false")),
-        };
-        Ok((target(fields)?, retry))
+    let send = match fields.take(Field::Retry) {
+        Value::Absent => read(&mut fields, false),
+        Value::Bool(retry) => read(&mut fields, retry),
+        _ => Err(invalid("retry must be true or false")),
     };
-    let read = read(&mut fields).and_then(|(target, retry)| Ok((target, retry, body(&mut fields)?)));
-    match read {
-        Ok((target, retry, body)) => {
-            let client_msg_id = readable_id(&mut fields);
-            Ok(ClientEvent::Send(SendEvent { client_msg_id, target, body, retry }))
-        }
+    match send {
+        Ok(send) => Ok(ClientEvent::Send(SendEvent { client_msg_id: readable_id(&mut fields), ..send })),
         Err(error) => Err(about(&mut fields, error)),
     }
 }
@@ -123,6 +139,11 @@ fn chat_id(value: &Value<'_>) -> Result<ChatId, EventError> {
     chat.ok_or_else(|| invalid("chat_id must be a hyphenated UUID"))
 }
 
+fn message_id(value: &Value<'_>) -> Result<MessageId, EventError> {
+    let message = if let Value::Text(text) = value { text.parse().ok() } else { None };
+    message.ok_or_else(|| invalid("message_id must be a hyphenated UUID"))
+}
+
 fn body<'a>(fields: &mut Fields<'a>) -> Result<Cow<'a, [u8]>, EventError> {
     match (fields.take(Field::Content), fields.take(Field::ContentBase64)) {
         (Value::Absent, Value::Absent) => Err(invalid("one of content and content_base64 is required")),
@@ -138,11 +159,7 @@ fn body<'a>(fields: &mut Fields<'a>) -> Result<Cow<'a, [u8]>, EventError> {
 }
 
 fn mark<'a>(fields: &mut Fields<'a>) -> Result<ClientEvent<'a>, EventError> {
-    let message = match fields.take(Field::MessageId) {
-        Value::Text(text) => text.parse::<MessageId>().ok(),
-        _ => None,
-    };
-    let message = message.ok_or_else(|| invalid("message_id must be a hyphenated UUID"))?;
+    let message = message_id(&fields.take(Field::MessageId))?;
     let chat = match fields.take(Field::ChatId) {
         Value::Absent => None,
         chat => Some(chat_id(&chat)?),
@@ -157,11 +174,18 @@ fn mark<'a>(fields: &mut Fields<'a>) -> Result<ClientEvent<'a>, EventError> {
 
 fn history<'a>(fields: &mut Fields<'a>) -> Result<ClientEvent<'a>, EventError> {
     let chat = chat_id(&fields.take(Field::ChatId))?;
-    let request_id = number(fields, Field::RequestId, "request_id must be a number from 0 to 18446744073709551615")?;
+    let request_id = request_id(fields)?;
     let after_seq = number(fields, Field::AfterSeq, "after_seq must be a number from 0 to 18446744073709551615")?;
-    let limit = number(fields, Field::Limit, "limit must be a number from 0 to 4294967295")?;
-    let limit = u32::try_from(limit).map_err(|_| invalid("limit must be a number from 0 to 4294967295"))?;
-    Ok(ClientEvent::History { request_id, chat, after_seq, limit })
+    Ok(ClientEvent::History { request_id, chat, after_seq, limit: limit(fields)? })
+}
+
+fn request_id(fields: &mut Fields<'_>) -> Result<u64, EventError> {
+    number(fields, Field::RequestId, "request_id must be a number from 0 to 18446744073709551615")
+}
+
+fn limit(fields: &mut Fields<'_>) -> Result<u32, EventError> {
+    const TEXT: &str = "limit must be a number from 0 to 4294967295";
+    u32::try_from(number(fields, Field::Limit, TEXT)?).map_err(|_| invalid(TEXT))
 }
 
 /// A number; 0 where it is absent.

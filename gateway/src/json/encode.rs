@@ -1,9 +1,11 @@
 //! A server's events.
 
+mod chats;
+
 use schema::errors::ErrorCode;
 use schema::frame::{FrameError, FrameRef};
 use schema::ids::{ChatId, MessageId};
-use schema::wire::{Entry, EntryKind, MarkStatus, Receipt};
+use schema::wire::{Entry, EntryKind, MarkStatus, Receipt, Role};
 
 use super::text;
 use crate::wire::ServerEvent;
@@ -36,10 +38,7 @@ fn append(event: &ServerEvent<'_>, out: &mut Vec<u8>) -> Result<(), FrameError> 
             place(out, *chat, *message, *seq);
             time_field(out, ",\"status\":\"sent\",\"timestamp\":\"", *timestamp_ms);
         }
-        ServerEvent::Entry { frame } => {
-            let frame = FrameRef::verify_from_server(frame)?;
-            entry(out, frame.root().body_as_entry().ok_or_else(|| other_body("entry"))?)?;
-        }
+        ServerEvent::Entry { frame } => return entry_frame(out, frame),
         ServerEvent::Receipt { frame } => {
             let frame = FrameRef::verify_from_server(frame)?;
             receipt(out, frame.root().body_as_receipt().ok_or_else(|| other_body("receipt"))?)?;
@@ -71,11 +70,19 @@ fn append(event: &ServerEvent<'_>, out: &mut Vec<u8>) -> Result<(), FrameError> 
             }
             out.push(b']');
         }
-        ServerEvent::Answer { .. } => return Err(other_body("answer")),
+        ServerEvent::Answer { frame } => chats::answer(out, frame)?,
         ServerEvent::Window { window } => {
             number_field(out, "{\"type\":\"window\",\"window\":", u64::from(*window));
         }
     }
+    out.push(b'}');
+    Ok(())
+}
+
+/// An entry frame's event, closed.
+fn entry_frame(out: &mut Vec<u8>, frame: &[u8]) -> Result<(), FrameError> {
+    let frame = FrameRef::verify_from_server(frame)?;
+    entry(out, frame.root().body_as_entry().ok_or_else(|| other_body("entry"))?)?;
     out.push(b'}');
     Ok(())
 }
@@ -100,15 +107,22 @@ fn entry(out: &mut Vec<u8>, entry: Entry<'_>) -> Result<(), FrameError> {
         out.push(b'"');
     }
     place(out, chat.into(), message.into(), entry.seq());
-    number_field(out, ",\"sender_id\":\"", entry.sender_id());
-    out.push(b'"');
+    user_id(out, ",\"sender_id\":\"", entry.sender_id());
     if let Some(refers_to) = entry.refers_to() {
         uuid_field(out, ",\"refers_to\":\"", &refers_to.0);
     }
-    if is_message {
-        text::bytes(out, "content", body);
-    } else if entry.body().is_some() {
-        text::bytes(out, "body", body);
+    match entry.kind() {
+        EntryKind::message => text::bytes(out, "content", body),
+        EntryKind::created | EntryKind::renamed => text::bytes(out, "name", body),
+        EntryKind::added | EntryKind::removed | EntryKind::left | EntryKind::role => {}
+        _ if entry.body().is_some() => text::bytes(out, "body", body),
+        _ => {}
+    }
+    if let Some(users) = entry.users() {
+        list(out, ",\"users\":[", users.iter(), |out, user| user_id(out, "\"", user));
+    }
+    if entry.kind() == EntryKind::role {
+        role(out, entry.role());
     }
     text::bytes(out, "client_msg_id", entry.client_msg_id().map_or(&[][..], |id| id.bytes()));
     time_field(out, ",\"timestamp\":\"", entry.timestamp_ms());
@@ -125,8 +139,7 @@ fn receipt(out: &mut Vec<u8>, receipt: Receipt<'_>) -> Result<(), FrameError> {
         MarkStatus::read => b",\"status\":\"read\"",
         _ => b",\"status\":\"delivered\"",
     });
-    number_field(out, ",\"user_id\":\"", receipt.user_id());
-    out.push(b'"');
+    user_id(out, ",\"user_id\":\"", receipt.user_id());
     Ok(())
 }
 
@@ -161,6 +174,32 @@ fn uuid_field(out: &mut Vec<u8>, before: &str, id: &[u8; 16]) {
     out.extend_from_slice(before.as_bytes());
     text::uuid(out, id);
     out.push(b'"');
+}
+
+fn user_id(out: &mut Vec<u8>, before: &str, user: u64) {
+    number_field(out, before, user);
+    out.push(b'"');
+}
+
+/// A role that is named; one of a newer owner is not shown.
+fn role(out: &mut Vec<u8>, role: Role) {
+    if let Some(name) = role.variant_name() {
+        out.extend_from_slice(b",\"role\":\"");
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'"');
+    }
+}
+
+/// `before`, which opens the list, then its elements with commas between, closed.
+fn list<T>(out: &mut Vec<u8>, before: &str, elements: impl Iterator<Item = T>, append: impl Fn(&mut Vec<u8>, T)) {
+    out.extend_from_slice(before.as_bytes());
+    for (index, element) in elements.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        append(out, element);
+    }
+    out.push(b']');
 }
 
 fn time_field(out: &mut Vec<u8>, before: &str, ms: u64) {

@@ -4,6 +4,7 @@ use core::fmt;
 use std::borrow::Cow;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// The fields some event knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,9 +23,14 @@ pub(super) enum Field {
     RequestId,
     AfterSeq,
     Limit,
+    Name,
+    Users,
+    Role,
+    AfterUser,
+    Before,
 }
 
-const FIELDS: usize = 14;
+const FIELDS: usize = 19;
 
 impl Field {
     fn of(name: &str) -> Option<Self> {
@@ -43,6 +49,11 @@ impl Field {
             "request_id" => Self::RequestId,
             "after_seq" => Self::AfterSeq,
             "limit" => Self::Limit,
+            "name" => Self::Name,
+            "users" => Self::Users,
+            "role" => Self::Role,
+            "after_user" => Self::AfterUser,
+            "before" => Self::Before,
             _ => return None,
         })
     }
@@ -59,6 +70,8 @@ pub(super) enum Value<'a> {
     Text(Cow<'a, str>),
     /// An array or an object.
     Nested,
+    /// JSON that has not been looked into: `users` and `before`.
+    Raw(&'a str),
 }
 
 /// An event's fields.
@@ -99,7 +112,13 @@ impl<'de> Deserialize<'de> for Fields<'de> {
                     };
                     let place = &mut fields.values[field as usize];
                     fields.twice |= !matches!(place, Value::Absent);
-                    *place = map.next_value()?;
+                    *place = match field {
+                        Field::Users | Field::Before => match map.next_value::<&RawValue>()?.get() {
+                            "null" => Value::Absent,
+                            raw => Value::Raw(raw),
+                        },
+                        _ => map.next_value()?,
+                    };
                 }
                 Ok(fields)
             }

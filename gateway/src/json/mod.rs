@@ -20,3 +20,8 @@ pub fn timestamp(ms: u64) -> String {
     text::time(&mut out, ms);
     String::from_utf8_lossy(&out).into_owned()
 }
+
+/// The ms since 1970 of a time as [`timestamp`] writes it; `None` for any other text.
+pub fn read_timestamp(text: &str) -> Option<u64> {
+    text::read_time(text)
+}

@@ -9,6 +9,7 @@ use schema::wire::{EntryKind, MarkStatus};
 use super::{decode, encode};
 use crate::wire::{ClientEvent, EventError, ServerEvent};
 
+mod groups;
 mod properties;
 
 const CHAT: ChatId = ChatId([0x11; 16]);
@@ -226,13 +227,14 @@ fn a_send_by_user_or_by_chat() {
     ) else {
         panic!("not a send");
     };
-    assert_eq!(send.target, SendTarget::User(user(u64::MAX)));
+    assert_eq!(send.target, Some(SendTarget::User(user(u64::MAX))));
+    assert_eq!((send.kind, send.users.len()), (EntryKind::message, 0));
     assert_eq!((&*send.body, &*send.client_msg_id, send.retry), ("hi é\n".as_bytes(), &b"m1"[..], false));
     let text = format!(
         r#"{{"content_base64":"/wA=","client_msg_id":"ü","retry":true,"chat_id":"{CHAT_TEXT}","to":null,"type":"message"}}"#
     );
     let Ok(ClientEvent::Send(send)) = decode(&text) else { panic!("not a send") };
-    assert_eq!(send.target, SendTarget::Chat(CHAT));
+    assert_eq!(send.target, Some(SendTarget::Chat(CHAT)));
     assert_eq!((&*send.body, &*send.client_msg_id, send.retry), (&b"\xff\x00"[..], "ü".as_bytes(), true));
 }
 

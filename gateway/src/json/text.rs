@@ -48,6 +48,34 @@ pub(super) fn time(out: &mut Vec<u8>, ms: u64) {
     out.extend_from_slice(&text);
 }
 
+/// The ms since 1970 of a time as [`time`] writes it, and in no other form. A day that its month does not have is one of the
+/// next month.
+pub(super) fn read_time(text: &str) -> Option<u64> {
+    let text: &[u8; 24] = text.as_bytes().try_into().ok()?;
+    let form = b"0000-00-00T00:00:00.000Z";
+    if !text.iter().zip(form).all(|(byte, form)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form }) {
+        return None;
+    }
+    let number =
+        |at: usize, width: usize| text[at..at + width].iter().fold(0, |n, byte| n * 10 + u64::from(byte - b'0'));
+    let (year, month, day) = (number(0, 4), number(5, 2), number(8, 2));
+    let (hour, minute, second) = (number(11, 2), number(14, 2), number(17, 2));
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 59
+    {
+        return None;
+    }
+    let days = first_day(year, month) + day - 1;
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000 + number(20, 3))
+}
+
+/// Days from 1970 to the first of a month; the inverse of [`civil`]. `year` from 1970.
+const fn first_day(year: u64, month: u64) -> u64 {
+    let (year, shifted) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (era, of_era) = (year / 400, year % 400);
+    let of_year = (153 * shifted + 2) / 5;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
 /// Year, month and day of a day since 1970, in the proleptic Gregorian calendar (eras of 400 years from 1 March, 0000).
 const fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;

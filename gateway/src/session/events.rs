@@ -2,10 +2,8 @@
 
 use fabric::tier::Egress;
 use fabric::time::Now;
-use schema::encode::SendFields;
 use schema::errors::ErrorCode;
 use schema::frame::VerifiedFrame;
-use schema::wire::EntryKind;
 
 use crate::conn::Phase;
 use crate::shard::Shard;
@@ -42,16 +40,7 @@ impl Shard {
 
     /// A send that came as JSON: a frame from here on.
     fn send_event(&mut self, now: Now, index: u32, send: &SendEvent<'_>, egress: &mut dyn Egress) {
-        let bytes = self.encoder.send(&SendFields {
-            client_msg_id: &send.client_msg_id,
-            target: send.target,
-            kind: EntryKind::message,
-            content_type: 0,
-            body: &send.body,
-            refers_to: None,
-            after_seq: 0,
-            retry: send.retry,
-        });
+        let bytes = send.frame(&mut self.encoder);
         if bytes.len() > self.config.limits.frame_limit_bytes as usize {
             self.metrics.oversized_frames.inc();
             self.close(now, index, ErrorCode::FrameTooLarge, egress);

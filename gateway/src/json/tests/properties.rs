@@ -28,7 +28,7 @@ proptest! {
             "type": "message", "to": to.to_string(), "content": content, "client_msg_id": id, "retry": retry
         }).to_string();
         let Ok(ClientEvent::Send(send)) = decode(&text) else { panic!("not a send") };
-        prop_assert_eq!(send.target, SendTarget::User(user(to)));
+        prop_assert_eq!(send.target, Some(SendTarget::User(user(to))));
         prop_assert_eq!(&*send.body, content.as_bytes());
         prop_assert_eq!(&*send.client_msg_id, id.as_bytes());
         prop_assert_eq!(send.retry, retry);
@@ -51,6 +51,32 @@ proptest! {
         let mut out = Vec::new();
         super::super::text::time(&mut out, ms);
         prop_assert_eq!(out.len(), 24);
+    }
+
+    #[test]
+    fn group_changes_read_back(name in "\\PC{1,40}", users in proptest::collection::vec(1u64.., 1..9), admin in any::<bool>()) {
+        let texts: Vec<String> = users.iter().map(u64::to_string).collect();
+        let text = serde_json::json!({
+            "type": "created", "name": name, "users": texts, "client_msg_id": "g"
+        }).to_string();
+        let Ok(ClientEvent::Send(send)) = decode(&text) else { panic!("not a send") };
+        prop_assert_eq!((&*send.body, send.target), (name.as_bytes(), None));
+        let role = if admin { "admin" } else { "member" };
+        let text = serde_json::json!({
+            "type": "role", "chat_id": CHAT_TEXT, "users": texts, "role": role, "client_msg_id": "g"
+        }).to_string();
+        let Ok(ClientEvent::Send(send)) = decode(&text) else { panic!("not a send") };
+        prop_assert_eq!(send.users.iter().map(|user| user.get()).collect::<Vec<_>>(), users);
+        prop_assert_eq!(send.role.variant_name(), Some(role));
+    }
+
+    #[test]
+    fn times_read_back(ms in 0u64..253_402_300_800_000, at in 0usize..24, byte in 32u8..127) {
+        let text = crate::json::timestamp(ms);
+        prop_assert_eq!(crate::json::read_timestamp(&text), Some(ms));
+        let mut altered = text.into_bytes();
+        altered[at] = byte;
+        let _ = crate::json::read_timestamp(str::from_utf8(&altered).expect("ASCII"));
     }
 
     #[test]
