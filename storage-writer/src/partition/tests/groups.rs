@@ -1,6 +1,7 @@
 //! Groups in one owner's hands: what their changes do, who hears of what, and what a crash leaves of it.
 
 use bytes::Bytes;
+use fabric::sim::DiskFaults;
 use schema::encode::{ChangeFields, Encoder, SendFields, SendTarget};
 use schema::envelope::{Address, Body};
 use schema::errors::ErrorCode;
@@ -266,8 +267,10 @@ fn changes_on_their_way_count_for_what_follows_and_a_failed_write_forgets_them()
     };
     assert!(group.world.out.gateway.iter().any(refused), "removed before its message was ordered");
     // In one block: a group that never became durable leaves nothing.
-    group.world.disk.fail_writes(1);
+    let well = group.world.disk.faults();
+    group.world.disk.set_faults(DiskFaults { fail_one_in: 1, ..well.clone() });
     assert_eq!(group.change(1, EntryKind::added, &[2, 5]), Err(ErrorCode::StorageUnavailable));
+    group.world.disk.set_faults(well);
     group.world.advance(3_000);
     group.world.settle();
     assert_eq!(group.info(1).0, [(1, true)]);
