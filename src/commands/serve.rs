@@ -90,6 +90,7 @@ impl Storage {
             freeze_bytes: config.storage.memory_table_bytes as usize,
             waiting_sends: credits,
             refusals: 4 * credits,
+            group_members: config.limits.group_members as usize,
             segment_bytes: config.storage.journal_segment_bytes,
             ..PartitionConfig::default()
         };

@@ -83,6 +83,9 @@ pub struct Limits {
     /// Largest frame in bytes, its length prefix included. 1024 to 1048576. (restart)
     #[config(default = 65536)]
     pub frame_bytes: u32,
+    /// Members a group may have. 2 to 10000; each takes 8 bytes of the frame that makes the group. (restart)
+    #[config(default = 500)]
+    pub group_members: u32,
     /// Connections the whole process holds; 0 = as many as the host allows. (restart)
     #[config(default = 0)]
     pub connections: u32,
@@ -194,11 +197,12 @@ pub struct Log {
 impl Config {
     /// Checks bounds that types cannot say. The error names key, value and what is allowed.
     fn check(&self) -> Result<(), load::OutOfBounds> {
-        let bounds: [(&'static str, u64, u64, u64); 12] = [
+        let bounds: [(&'static str, u64, u64, u64); 13] = [
             ("server.shards", self.server.shards.into(), 0, 1_024),
             ("server.partitions", self.server.partitions.into(), 0, 256),
             ("limits.in_flight_per_session", self.limits.in_flight_per_session.into(), 0, 65_536),
             ("limits.frame_bytes", self.limits.frame_bytes.into(), 1_024, 1 << 20),
+            ("limits.group_members", self.limits.group_members.into(), 2, limits::GROUP_MEMBERS_MAX.into()),
             ("limits.out_buffer_bytes", self.limits.out_buffer_bytes.into(), 16 << 10, 16 << 20),
             ("limits.idle_timeout_ms", self.limits.idle_timeout_ms.into(), 5_000, 3_600_000),
             (
@@ -247,6 +251,7 @@ const _: () = assert!(
         && limits::SENDS_PER_SECOND_PER_USER == 1000
         && limits::BURST_PER_USER == 5000
         && limits::FRAME_LIMIT_BYTES == 65536
+        && limits::GROUP_MEMBERS == 500
         && limits::IDLE_TIMEOUT_MS == 75000
         && limits::PING_INTERVAL_MS == 20000
         && limits::AUTH_TIMEOUT_MS == 10000

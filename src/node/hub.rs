@@ -153,7 +153,12 @@ fn part_of(topology: &Topology, envelope: &Envelope) -> Part {
         | Body::SyncRequest { .. }
         | Body::PageRequest { .. }
         | Body::SyncProbe { .. }
-        | Body::SyncPart { .. } => Part::Owner(topology.partition_of(envelope.header.slot)),
+        | Body::SyncPart { .. }
+        | Body::ChatRequest { .. }
+        | Body::StatusRequest { .. }
+        | Body::ChatsRequest { .. }
+        | Body::ChatsProbe { .. }
+        | Body::ChatsPart { .. } => Part::Owner(topology.partition_of(envelope.header.slot)),
         Body::Push { .. }
         | Body::Notify { .. }
         | Body::Nudge { .. }
@@ -164,6 +169,7 @@ fn part_of(topology: &Topology, envelope: &Envelope) -> Part {
         | Body::Refused { .. }
         | Body::SyncPage { .. }
         | Body::Page { .. }
+        | Body::Answer { .. }
         | Body::Registered { .. }
         | Body::Superseded { .. }
         | Body::Deliver { .. }
