@@ -2,11 +2,11 @@
 
 use fabric::core::Action;
 use gateway::Limits;
-use schema::encode::SendTarget;
-use schema::envelope::{Body, Envelope};
+use schema::encode::{ChangeFields, SendTarget};
+use schema::envelope::{Body, Class, Envelope};
 use schema::errors::ErrorCode;
 use schema::ids::{ChatId, MessageId};
-use schema::wire::MarkStatus;
+use schema::wire::{EntryKind, MarkStatus, Role};
 
 use super::harness::{Got, Rig, config, message_id, target, user};
 
@@ -60,6 +60,75 @@ fn fields_are_checked_and_block_nothing() {
     }
     rig.send(conn, b"ok", CHAT);
     assert_eq!(sends(&mut rig), [b"ok"]);
+}
+
+#[test]
+fn group_changes_are_checked_and_a_new_groups_id_follows_from_who_makes_it() {
+    let mut rig = Rig::new();
+    let conn = rig.synced(1, 2);
+    let some = [user(7), user(8)];
+    let made = ChangeFields {
+        client_msg_id: b"g",
+        chat: None,
+        kind: EntryKind::created,
+        name: b"Hiking",
+        users: &some,
+        role: Role::member,
+        retry: false,
+    };
+    let change = |kind, users, name| ChangeFields { chat: Some(CHAT), kind, users, name, ..made };
+    for (fields, code) in [
+        (ChangeFields { name: b"", ..made }, ErrorCode::InvalidName),
+        (ChangeFields { name: &[0xff], ..made }, ErrorCode::InvalidName),
+        (ChangeFields { name: &[b'x'; 257], ..made }, ErrorCode::InvalidName),
+        (ChangeFields { chat: Some(CHAT), ..made }, ErrorCode::InvalidField),
+        (change(EntryKind::renamed, &[], b""), ErrorCode::InvalidName),
+        (change(EntryKind::renamed, &some, b"x"), ErrorCode::InvalidField),
+        (change(EntryKind::added, &[], b""), ErrorCode::InvalidField),
+        (change(EntryKind::added, &some, b"x"), ErrorCode::InvalidField),
+        (change(EntryKind::removed, &[], b""), ErrorCode::InvalidField),
+        (change(EntryKind::left, &some, b""), ErrorCode::InvalidField),
+        (ChangeFields { role: Role(9), ..change(EntryKind::role, &some, b"") }, ErrorCode::InvalidField),
+        (ChangeFields { chat: None, ..change(EntryKind::added, &some, b"") }, ErrorCode::InvalidUser),
+        (change(EntryKind(99), &some, b""), ErrorCode::Unsupported),
+    ] {
+        let frame = rig.encoder.change(&fields);
+        rig.receive(conn, &frame);
+        assert_eq!(rig.read(conn), [refusal(code, b"g")], "{:?} {:?}", fields.kind, fields.name);
+    }
+    assert!(sends(&mut rig).is_empty());
+    let frame = rig.encoder.change(&made);
+    rig.receive(conn, &frame);
+    let envelopes = rig.envelopes();
+    let [Envelope { body: Body::Send { chat, to: None, .. }, .. }] = &envelopes[..] else { panic!("{envelopes:?}") };
+    assert_eq!(*chat, ChatId::group(user(1), b"g"));
+}
+
+#[test]
+fn questions_go_to_their_owners_a_few_at_a_time_and_answers_come_back_as_they_are() {
+    let mut rig = Rig::new();
+    let conn = rig.synced(1, 2);
+    for number in 0..5 {
+        let frame = match number {
+            0 => rig.encoder.chats_request(number, None, 0),
+            1 => rig.encoder.status_request(number, CHAT, MessageId([3; 16])),
+            _ => rig.encoder.chat_request(number, CHAT, 0, 0),
+        };
+        rig.receive(conn, &frame);
+    }
+    assert_eq!(rig.read(conn), [refusal(ErrorCode::WindowExceeded, b"")], "four may be unanswered");
+    let asked = rig.envelopes();
+    let slots: Vec<_> = asked.iter().map(|envelope| envelope.header.slot).collect();
+    assert_eq!(slots, [ChatId::account(user(1)).slot(), CHAT.slot(), CHAT.slot(), CHAT.slot()]);
+    assert!(matches!(asked[0].body, Body::ChatsRequest { client_request: 0, before: None, .. }), "{:?}", asked[0]);
+    assert!(matches!(asked[1].body, Body::StatusRequest { client_request: 1, .. }), "{:?}", asked[1]);
+    let frame = rig.encoder.pong(42); // any frame: what the owner wrote is not looked into
+    let mut answer = Envelope::new(Class::Sync, Body::Answer { frame });
+    answer.header.reply = asked[2].header.reply;
+    answer.header.request_id = asked[2].header.request_id;
+    rig.shard.handle(rig.now, answer.clone(), &mut rig.out);
+    rig.shard.handle(rig.now, answer, &mut rig.out);
+    assert_eq!(rig.read(conn), [Got::Pong(42)], "once");
 }
 
 #[test]
