@@ -128,11 +128,13 @@ impl World {
 
     /// A group to write in: mostly one where the user is a member.
     pub fn group_of(&mut self, user: UserId) -> Option<ChatId> {
+        // One that is only asked for may never come about.
+        let hopes = self.env.rng.one_in(4);
+        let own = |group: &Roster| group.is_member(user) || (hopes && group.seq() == 0 && group.creator() == user);
         let groups = self.model.groups.iter();
         let all: Vec<ChatId> = groups.clone().map(|(&id, _)| id).collect();
-        let own = |group: &Roster| group.is_member(user) || (group.seq() == 0 && group.creator() == user);
         let own: Vec<ChatId> = groups.filter(|(_, group)| own(group)).map(|(&id, _)| id).collect();
-        let among = if own.is_empty() || self.env.rng.one_in(12) { all } else { own };
+        let among = if self.env.rng.one_in(12) { all } else { own };
         (!among.is_empty()).then(|| pick(&mut self.env.rng, &among))
     }
 

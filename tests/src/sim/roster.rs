@@ -102,11 +102,6 @@ impl Roster {
         self.seats.iter().filter(|(_, seat)| seat.covers(seq)).map(|(&user, _)| user).collect()
     }
 
-    /// Everybody who ever was a member.
-    pub fn ever(&self) -> impl Iterator<Item = UserId> {
-        self.seats.keys().copied()
-    }
-
     /// The name after the entry `seq`.
     pub fn name(&self, seq: u64) -> &[u8] {
         self.names.iter().take_while(|&&(from, _)| from <= seq).last().map_or(&[], |(_, name)| name)

@@ -34,6 +34,8 @@ pub struct Told {
     statuses: Vec<(UserId, MessageStatus)>,
     /// In the calm: questions to be asked again, or on.
     again: Vec<(usize, Question)>,
+    /// Everything rests: answers are of now.
+    settled: bool,
     /// In the calm: what lists named.
     listed: BTreeMap<UserId, Vec<(u64, ChatId)>>,
 }
@@ -110,7 +112,7 @@ impl World {
 
     /// In the calm an answer is of now.
     fn latest(&self, user: UserId, info: &ChatInfo) {
-        if self.calm {
+        if self.told.settled {
             let last = self.model.last_seen_by(user, info.chat);
             let head = info.head_seq;
             assert!(head == last, "invariant answers: {user} may see {} up to {last}, and is told {head}", info.chat);
@@ -131,7 +133,7 @@ impl World {
             self.latest(user, &info);
             self.told.chats.push((user, (0, LISTED_MEMBERS), info));
         }
-        if self.calm {
+        if self.told.settled {
             let last = places.last().copied();
             self.told.listed.entry(user).or_default().extend(places);
             if page.has_more {
@@ -152,7 +154,10 @@ impl World {
 
     /// In the calm everybody asks for their groups and for the list of their chats.
     pub fn ask_all(&mut self) {
+        // What was asked before is of before.
+        self.wait_for_answers();
         self.told.listed.clear();
+        self.told.settled = true;
         let mut users = BTreeSet::new();
         for at in 0..self.devices.len() {
             let user = self.devices[at].user;
@@ -166,6 +171,18 @@ impl World {
             }
             self.ask(at, Question::Chats { before: None, limit: 3 });
         }
+        self.wait_for_answers();
+        self.told.settled = false;
+        for user in users {
+            let chats = self.model.chats_of(user).filter(|&chat| self.model.last_seen_by(user, chat) > 0);
+            let listed = self.told.listed.remove(&user).unwrap_or_default();
+            let listed: BTreeSet<ChatId> = listed.into_iter().map(|(_, chat)| chat).collect();
+            let missing: Vec<ChatId> = chats.filter(|chat| !listed.contains(chat)).collect();
+            assert!(missing.is_empty(), "invariant answers: {user}'s list of chats lacks {missing:?}");
+        }
+    }
+
+    fn wait_for_answers(&mut self) {
         let until_ns = self.env.ns() + ANSWERS_NS;
         while !self.told.again.is_empty() || self.devices.iter().any(|device| !device.app.asked.is_empty()) {
             assert!(self.env.ns() < until_ns, "invariant liveness: questions are not answered");
@@ -173,13 +190,6 @@ impl World {
                 self.ask(at, question);
             }
             self.step();
-        }
-        for user in users {
-            let chats = self.model.chats_of(user).filter(|&chat| self.model.last_seen_by(user, chat) > 0);
-            let listed = self.told.listed.remove(&user).unwrap_or_default();
-            let listed: BTreeSet<ChatId> = listed.into_iter().map(|(_, chat)| chat).collect();
-            let missing: Vec<ChatId> = chats.filter(|chat| !listed.contains(chat)).collect();
-            assert!(missing.is_empty(), "invariant answers: {user}'s list of chats lacks {missing:?}");
         }
     }
 
