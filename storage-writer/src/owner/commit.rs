@@ -112,7 +112,10 @@ impl Partition {
         out: &mut Vec<(UserId, Envelope)>,
     ) {
         let Some(message) = message else { return };
-        let senders = self.memory.senders_up_to(position.chat, seq, position.user);
+        let mut senders = self.memory.senders_up_to(position.chat, seq, position.user);
+        if status == MarkStatus::read {
+            senders.push(position.user); // their other devices show it as read too
+        }
         if senders.is_empty() {
             return;
         }
