@@ -2,13 +2,14 @@
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequestParts, RawQuery};
+use axum::extract::{FromRequestParts, RawPathParams, RawQuery};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use fabric::time::{Clock as _, SystemClock};
 use gateway::auth::{AuthError, Identity, TokenVerifier as _};
 use schema::errors::ErrorCode;
-use schema::ids::UserId;
+use schema::ids::{ChatId, MessageId, UserId};
+use schema::wire::Role;
 use serde_json::{Map, Value};
 
 use super::App;
@@ -47,6 +48,58 @@ fn bearer(headers: &HeaderMap) -> Result<&[u8], AuthError> {
     }
 }
 
+/// The ids in a request's path.
+#[derive(Debug)]
+pub struct Places(Vec<(String, String)>);
+
+impl FromRequestParts<App> for Places {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let params = RawPathParams::from_request_parts(parts, app).await;
+        let params = params.map_err(|_| Problem::field("the path must be UTF-8"))?;
+        Ok(Self(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
+    }
+}
+
+impl Places {
+    fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value.as_str())
+    }
+
+    /// Which chat.
+    ///
+    /// # Errors
+    /// `invalid_field`.
+    pub fn chat(&self) -> Result<ChatId, Problem> {
+        chat(self.get("chat_id"), "chat_id")
+    }
+
+    /// Which message.
+    ///
+    /// # Errors
+    /// `invalid_field`.
+    pub fn message(&self) -> Result<MessageId, Problem> {
+        message(self.get("message_id"))
+    }
+
+    /// Which user.
+    ///
+    /// # Errors
+    /// `invalid_user`.
+    pub fn user(&self) -> Result<UserId, Problem> {
+        user(self.get("user_id"), "user_id")
+    }
+}
+
+fn chat(text: &str, what: &'static str) -> Result<ChatId, Problem> {
+    text.parse().map_err(|_| Problem::field(format!("{what} must be a hyphenated UUID")))
+}
+
+fn message(text: &str) -> Result<MessageId, Problem> {
+    text.parse().map_err(|_| Problem::field("message_id must be a hyphenated UUID"))
+}
+
 /// A query's parameters.
 #[derive(Debug)]
 pub struct Query(Vec<(String, String)>);
@@ -77,6 +130,31 @@ impl Query {
     pub fn user(&self, name: &'static str) -> Result<UserId, Problem> {
         let text = self.get(name).ok_or_else(|| Problem::field(format!("the parameter {name} is missing")))?;
         user(text, name)
+    }
+
+    /// A user id, if it is there.
+    ///
+    /// # Errors
+    /// `invalid_user`.
+    pub fn optional_user(&self, name: &'static str) -> Result<Option<UserId>, Problem> {
+        self.get(name).map(|text| user(text, name)).transpose()
+    }
+
+    /// A chat id, if it is there.
+    ///
+    /// # Errors
+    /// `invalid_field`.
+    pub fn optional_chat(&self, name: &'static str) -> Result<Option<ChatId>, Problem> {
+        self.get(name).map(|text| chat(text, name)).transpose()
+    }
+
+    /// A time in ms since 1970, if it is there.
+    ///
+    /// # Errors
+    /// `invalid_field`.
+    pub fn time(&self, name: &'static str) -> Result<Option<u64>, Problem> {
+        let wrong = || Problem::field(format!("{name} must be a time like 2026-01-02T03:04:05.678Z"));
+        self.get(name).map(|text| gateway::json::read_timestamp(text).ok_or_else(wrong)).transpose()
     }
 
     /// A number within `min..=max`, if it is there.
@@ -182,6 +260,36 @@ impl Object {
     /// `invalid_field`, `invalid_user`.
     pub fn user(&self, name: &'static str) -> Result<UserId, Problem> {
         user(self.text(name)?, name)
+    }
+
+    /// A list of user ids.
+    ///
+    /// # Errors
+    /// `invalid_field`, `invalid_user`.
+    pub fn users(&self, name: &'static str) -> Result<Vec<UserId>, Problem> {
+        let list = || Problem::field(format!("{name} must be a list of user ids, each a string"));
+        let Some(Value::Array(users)) = self.0.get(name) else { return Err(list()) };
+        users.iter().map(|id| user(id.as_str().ok_or_else(list)?, name)).collect()
+    }
+
+    /// A message id.
+    ///
+    /// # Errors
+    /// `invalid_field`.
+    pub fn message(&self) -> Result<MessageId, Problem> {
+        message(self.text("message_id")?)
+    }
+
+    /// What a member may do.
+    ///
+    /// # Errors
+    /// `invalid_field`.
+    pub fn role(&self) -> Result<Role, Problem> {
+        match self.text("role")? {
+            "member" => Ok(Role::member),
+            "admin" => Ok(Role::admin),
+            _ => Err(Problem::field("role must be \"member\" or \"admin\"")),
+        }
     }
 }
 

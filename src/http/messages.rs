@@ -1,18 +1,22 @@
-//! Messages: one in, pages out.
+//! Messages: one in, pages out; and whatever else is stored as one.
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use fabric::entropy::{Entropy as _, OsEntropy};
+use gateway::auth::Identity;
 use gateway::http::{Answer, PageAsk, Post};
-use gateway::wire::ServerEvent;
+use gateway::wire::{SendEvent, ServerEvent};
+use schema::encode::SendTarget;
 use schema::errors::ErrorCode;
 use schema::ids::{ChatId, UserId};
+use schema::wire::{EntryKind, Role};
 use serde_json::value::RawValue;
 
-use super::input::{Caller, Object, Query, SEQ_MAX, client_msg_id};
+use super::input::{Caller, Object, Places, Query, SEQ_MAX, client_msg_id};
+use super::model::chats::{ChatMessage, Stored};
 use super::model::{Covered, NewMessage, Page, SentMessage};
 use super::problem::{Problem, ProblemBody};
 use super::{App, PAGE_BYTES};
@@ -51,20 +55,91 @@ pub async fn send(
     }
     let to = object.user("receiverId")?;
     let text = object.text("message")?;
-    let given = client_msg_id(&headers, object.optional_text("client_msg_id")?)?;
+    let send = Draft { target: Some(SendTarget::User(to)), body: text, ..Draft::default() };
+    let Stored { chat_id, message_id, seq, client_msg_id, timestamp } =
+        store(&app, from, &headers, object.optional_text("client_msg_id")?, send).await?;
+    Ok(Json(SentMessage { status: "sent".to_owned(), chat_id, message_id, seq, client_msg_id, timestamp }))
+}
+
+/// Send a message to a chat
+///
+/// Answers once it is durable. With a `client_msg_id` or an `Idempotency-Key` the request may be repeated: the same id gets
+/// the same answer, for 24 hours.
+#[utoipa::path(
+    post,
+    path = "/api/chats/{chat_id}/messages",
+    operation_id = "send_chat_message",
+    request_body = ChatMessage,
+    params(
+        ("chat_id" = String, Path, description = "The chat", format = "uuid"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Stands for client_msg_id", pattern = "^[!-~]{1,64}$"),
+    ),
+    responses(
+        (status = 200, description = "It is durable", body = Stored),
+        (status = "default", description = "It is not", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+    security(("token" = []))
+)]
+pub async fn send_to_chat(
+    State(app): State<App>,
+    Caller(from): Caller,
+    places: Places,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Stored>, Problem> {
+    app.0.limits.send(from.user)?;
+    let target = Some(SendTarget::Chat(places.chat()?));
+    let object = Object::read(&headers, body)?;
+    let send = Draft { target, body: object.text("message")?, ..Draft::default() };
+    store(&app, from, &headers, object.optional_text("client_msg_id")?, send).await.map(Json)
+}
+
+/// What is to be stored, without its client_msg_id. By default a message of nothing to nobody.
+pub struct Draft<'a> {
+    /// As [`SendEvent::target`].
+    pub target: Option<SendTarget>,
+    /// As [`SendEvent::kind`].
+    pub kind: EntryKind,
+    /// As [`SendEvent::body`].
+    pub body: &'a str,
+    /// As [`SendEvent::users`].
+    pub users: Vec<UserId>,
+    /// As [`SendEvent::role`].
+    pub role: Role,
+}
+
+impl Default for Draft<'_> {
+    fn default() -> Self {
+        Self { target: None, kind: EntryKind::message, body: "", users: Vec::new(), role: Role::member }
+    }
+}
+
+/// Sends it under the client_msg_id of the body or the header, or one of its own, and waits until it is durable.
+///
+/// # Errors
+/// Why it is not.
+pub async fn store(
+    app: &App,
+    from: Identity,
+    headers: &HeaderMap,
+    id_in_body: Option<&str>,
+    draft: Draft<'_>,
+) -> Result<Stored, Problem> {
+    let given = client_msg_id(headers, id_in_body)?;
     let retry = given.is_some();
     let id = given.unwrap_or_else(|| format!("http-{:016x}{:016x}", OsEntropy.next_u64(), OsEntropy.next_u64()));
-    let post = Post { from, to, body: text.as_bytes(), client_msg_id: id.as_bytes(), retry };
+    let Draft { target, kind, body, users, role } = draft;
+    let (client_msg_id, body) = (id.as_bytes().into(), body.as_bytes().into());
+    let post = Post { from, send: SendEvent { client_msg_id, target, kind, body, users, role, retry } };
     match app.0.office.post(post).await? {
-        Answer::Sent { chat, message, seq, timestamp_ms } => Ok(Json(SentMessage {
-            status: "sent".to_owned(),
+        Answer::Sent { chat, message, seq, timestamp_ms } => Ok(Stored {
             chat_id: chat.to_string(),
             message_id: message.to_string(),
             seq,
             client_msg_id: id,
             timestamp: gateway::json::timestamp(timestamp_ms),
-        })),
-        Answer::Page { .. } => Err(Problem::new(ErrorCode::Internal)),
+        }),
+        Answer::Page { .. } | Answer::Frame(_) => Err(Problem::new(ErrorCode::Internal)),
     }
 }
 
@@ -132,12 +207,11 @@ pub async fn direct(State(app): State<App>, Caller(from): Caller, query: RawQuer
 pub async fn chat(
     State(app): State<App>,
     Caller(from): Caller,
-    Path(chat_id): Path<String>,
+    places: Places,
     query: RawQuery,
 ) -> Result<Json<Page>, Problem> {
     app.0.limits.read(from.user)?;
-    let chat = chat_id.parse::<ChatId>().map_err(|error| Problem::field(error.to_string()))?;
-    page(&app, from.user, chat, &Window::read(&Query::read(query)?)?).await
+    page(&app, from.user, places.chat()?, &Window::read(&Query::read(query)?)?).await
 }
 
 /// Which part of a chat is asked for.
@@ -178,7 +252,10 @@ async fn page(app: &App, user: UserId, chat: ChatId, window: &Window) -> Result<
 }
 
 /// An entry as JSON, as WebSocket clients get it.
-fn shown(frame: &Bytes) -> Result<Box<RawValue>, Problem> {
+///
+/// # Errors
+/// `internal` when it is none.
+pub fn shown(frame: &Bytes) -> Result<Box<RawValue>, Problem> {
     let unreadable = || Problem::of(ErrorCode::Internal, "an entry cannot be shown");
     let mut text = Vec::new();
     gateway::json::encode(&ServerEvent::Entry { frame }, &mut text).map_err(|_| unreadable())?;
@@ -221,5 +298,33 @@ mod tests {
             }
         }
         assert!(shown(&Bytes::from_static(b"no frame")).is_err());
+    }
+
+    #[test]
+    fn a_change_is_shown_as_it_is_described() {
+        let user = UserId::new(7).unwrap();
+        for (kind, body) in [(EntryKind::created, "Hiking"), (EntryKind::role, ""), (EntryKind::left, "")] {
+            let fields = EntryFields {
+                chat: ChatId::group(user, b"g"),
+                message: MessageId([1; 16]),
+                seq: 3,
+                sender: user,
+                device: DeviceId(1),
+                kind,
+                content_type: 0,
+                body: body.as_bytes(),
+                client_msg_id: b"g",
+                refers_to: None,
+                after_seq: 0,
+                timestamp_ms: 1,
+            };
+            let users = if kind == EntryKind::left { &[][..] } else { &[user] };
+            let text = shown(&Encoder::new().changed(&fields, users, Role::admin)).unwrap();
+            let entry: Entry = serde_json::from_str(text.get()).unwrap();
+            assert_eq!(entry.kind.as_deref(), kind.variant_name());
+            assert_eq!(entry.name.as_deref(), (kind == EntryKind::created).then_some("Hiking"));
+            assert_eq!(entry.users.is_some(), kind != EntryKind::left);
+            assert_eq!(entry.role.as_deref(), (kind == EntryKind::role).then_some("admin"));
+        }
     }
 }

@@ -5,8 +5,10 @@
 //! memory: requests go through the desk as any session's do.
 
 mod accept;
+mod chats;
 mod console;
 mod dev;
+mod groups;
 mod guard;
 mod info;
 mod input;
@@ -25,7 +27,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post, put};
 use gateway::auth::Trust;
 use tokio::net::TcpListener;
 
@@ -87,7 +89,16 @@ fn routes(app: &App, frame_limit_bytes: u32) -> Router {
     let body_bytes = frame_limit_bytes as usize * 6 + 4_096;
     Router::new()
         .route("/api/v1/messages", post(messages::send).get(messages::direct))
-        .route("/api/chats/{chat_id}/messages", get(messages::chat))
+        .route("/api/groups", post(groups::create))
+        .route("/api/chats", get(chats::list))
+        .route("/api/chats/{chat_id}", get(chats::chat))
+        .route("/api/chats/{chat_id}/name", put(groups::rename))
+        .route("/api/chats/{chat_id}/members", post(groups::add))
+        .route("/api/chats/{chat_id}/members/{user_id}", delete(groups::remove))
+        .route("/api/chats/{chat_id}/members/{user_id}/role", put(groups::set_role))
+        .route("/api/chats/{chat_id}/messages", get(messages::chat).post(messages::send_to_chat))
+        .route("/api/chats/{chat_id}/messages/{message_id}/status", get(chats::status))
+        .route("/api/chats/{chat_id}/read", post(chats::read))
         .route("/api/v1/info", get(info::info))
         .route("/api/v1/dev/token", post(dev::token))
         .route("/api/v1/console", get(console::console))

@@ -1,5 +1,7 @@
 //! What REST's bodies look like, for serde and for the OpenAPI description.
 
+pub mod chats;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -81,7 +83,16 @@ pub struct Entry {
     /// Of a `message` that is no UTF-8: its bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_base64: Option<String>,
-    /// Of an `entry`: its body.
+    /// Of `created` and `renamed`: the group's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Of `created`, `added`, `removed` and `role`: whom it concerns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<Vec<String>>,
+    /// Of `role`: `member` or `admin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Of an `entry` of another kind: its body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
     /// Of an `entry` whose body is no UTF-8: its bytes.

@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use fabric::time::{Clock as _, SystemClock};
 use fabric::wake::Waker;
+use gateway::auth::Identity;
 use gateway::http::{Answer, Desk, PageAsk, Post, Refusal};
+use gateway::wire::Ask;
 use schema::errors::ErrorCode;
+use schema::ids::{ChatId, MessageId, UserId};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, oneshot};
@@ -62,7 +65,7 @@ impl Office {
         self.counter().desk.in_flight()
     }
 
-    /// Sends a message and waits until it is durable.
+    /// Sends a message, or a change of a group, and waits until it is durable.
     ///
     /// # Errors
     /// Why it was refused, here or by its owner, or that no answer came in time.
@@ -90,6 +93,29 @@ impl Office {
             hub.flush();
         }
         self.answer(receiver).await
+    }
+
+    /// Asks about a chat or a message.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub async fn ask(&self, user: UserId, ask: Ask) -> Outcome {
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut counter = self.counter();
+            let Counter { desk, hub } = &mut *counter;
+            desk.ask(SystemClock.now(), user, ask, sender, hub)?;
+            hub.flush();
+        }
+        self.answer(receiver).await
+    }
+
+    /// Says that a device has read everything up to `message`. Nothing comes back.
+    pub fn read(&self, by: Identity, chat: ChatId, message: MessageId) {
+        let mut counter = self.counter();
+        let Counter { desk, hub } = &mut *counter;
+        desk.read(by, chat, message, hub);
+        hub.flush();
     }
 
     async fn answer(&self, receiver: oneshot::Receiver<Outcome>) -> Outcome {

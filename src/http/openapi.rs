@@ -5,13 +5,18 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{console, dev, info, messages, model};
+use super::{chats, console, dev, groups, info, messages, model};
 
 /// The description.
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Shardwire", description = "Messages over HTTP. Errors are problems (RFC 9457) with the codes of docs/ERRORS.md."),
-    paths(messages::send, messages::direct, messages::chat, info::info, dev::token, console::console),
+    paths(
+        messages::send, messages::direct, messages::chat, messages::send_to_chat,
+        groups::create, groups::add, groups::remove, groups::set_role, groups::rename,
+        chats::list, chats::chat, chats::status, chats::read,
+        info::info, dev::token, console::console,
+    ),
     components(schemas(model::Entry)),
     modifiers(&Tokens)
 )]

@@ -2,23 +2,22 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use fabric::tier::Egress;
 use fabric::time::Now;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
-use schema::encode::{Encoder, SendFields, SendTarget};
+use schema::encode::{Encoder, SendTarget};
 use schema::envelope::{Address, Body, Class, Envelope, Header};
 use schema::errors::{ErrorCode, Retry};
 use schema::frame::VerifiedFrame;
 use schema::ids::{ChatId, MessageId, UserId};
-use schema::limits::CLIENT_MSG_ID_BYTES;
-use schema::wire::EntryKind;
+use schema::wire::MarkStatus;
 
+use super::{Answer, DeskMetrics, PageAsk, Post, Refusal};
 use crate::auth::Identity;
 use crate::conn::io::forget_refusals;
 use crate::rates::UserRates;
+use crate::session::admit::{Target, checked};
+use crate::session::asks::question;
+use crate::wire::Ask;
 
 /// What a [`Desk`] is told at its start.
 #[derive(Clone, Debug)]
@@ -37,123 +36,6 @@ pub struct DeskConfig {
     pub deadline_ms: u32,
     /// Largest frame, size prefix included, bytes: as for sends of sessions.
     pub frame_limit_bytes: u32,
-}
-
-/// A message to send.
-#[derive(Clone, Copy, Debug)]
-pub struct Post<'a> {
-    /// Whose.
-    pub from: Identity,
-    /// To whom.
-    pub to: UserId,
-    /// The payload.
-    pub body: &'a [u8],
-    /// 1 to 64 bytes.
-    pub client_msg_id: &'a [u8],
-    /// It may have been sent before.
-    pub retry: bool,
-}
-
-/// A page of a chat's log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PageAsk {
-    /// Who asks; must be a member.
-    pub user: UserId,
-    /// Which chat.
-    pub chat: ChatId,
-    /// Entries above this,
-    pub after_seq: u64,
-    /// and below this; 0 = up to the head.
-    pub before_seq: u64,
-    /// When not all of them fit: the newest, not the oldest.
-    pub newest: bool,
-    /// At most so many. 1 to [`schema::limits::PAGE_ENTRIES_MAX`].
-    pub limit_entries: u32,
-    /// At most so many bytes of entries (one always fits).
-    pub limit_bytes: u32,
-}
-
-/// What an owner answered.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Answer {
-    /// The message is durable.
-    Sent {
-        /// Its chat.
-        chat: ChatId,
-        /// Its id.
-        message: MessageId,
-        /// Its place.
-        seq: u64,
-        /// Wall time, ms since 1970.
-        timestamp_ms: u64,
-    },
-    /// A page.
-    Page {
-        /// First and last seq it speaks for; last below first when it is empty.
-        covers: (u64, u64),
-        /// The chat's head.
-        head_seq: u64,
-        /// (seq, Entry frame), ascending.
-        entries: Vec<(u64, Bytes)>,
-    },
-}
-
-/// Why there is no answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Refusal {
-    /// The error table's row.
-    pub code: ErrorCode,
-    /// When to come back, ms; 0 = the row's default.
-    pub retry_after_ms: u32,
-}
-
-impl From<ErrorCode> for Refusal {
-    fn from(code: ErrorCode) -> Self {
-        Self { code, retry_after_ms: 0 }
-    }
-}
-
-/// What a desk counts. Clones share their numbers.
-#[derive(Clone, Debug, Default)]
-pub struct DeskMetrics {
-    /// Sends passed to owners.
-    pub sends: Counter,
-    /// Pages asked for.
-    pub pages: Counter,
-    /// Requests refused by owners.
-    pub refused_by_owner: Counter,
-    /// Requests refused because as many are in flight as may be.
-    pub refused_full: Counter,
-    /// Sends refused because a partition had no credit.
-    pub refused_no_credit: Counter,
-    /// Sends refused because the user's rate was exceeded.
-    pub refused_rate: Counter,
-    /// Requests given up at their deadline.
-    pub expired: Counter,
-    /// Answers to requests that were given up.
-    pub late: Counter,
-    /// Envelopes that no desk gets, or of another incarnation.
-    pub foreign: Counter,
-    /// Requests in flight now.
-    pub in_flight: Gauge,
-}
-
-impl DeskMetrics {
-    /// Adds them to `registry` as `http_…`.
-    pub fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("http");
-        let mut counter = |name, help, counter: &Counter| registry.register(name, help, counter.clone());
-        counter("sends", "Sends passed to owners", &self.sends);
-        counter("pages", "Pages asked for", &self.pages);
-        counter("refused_by_owner", "Requests refused by owners", &self.refused_by_owner);
-        counter("refused_full", "Requests refused because too many are in flight", &self.refused_full);
-        counter("refused_no_credit", "Sends refused because a partition had no credit", &self.refused_no_credit);
-        counter("refused_rate", "Sends refused because the user's rate was exceeded", &self.refused_rate);
-        counter("expired", "Requests given up at their deadline", &self.expired);
-        counter("late", "Answers to requests that were given up", &self.late);
-        counter("foreign", "Envelopes that were not for HTTP", &self.foreign);
-        registry.register("in_flight", "Requests in flight", self.in_flight.clone());
-    }
 }
 
 struct Place<W> {
@@ -209,34 +91,28 @@ impl<W> Desk<W> {
         self.places.len() - self.free.len()
     }
 
-    /// Passes a message to its chat's owner; the answer comes out of [`Self::handle`] or [`Self::expire`] with `waiter`.
+    /// Passes a send to its chat's owner; the answer comes out of [`Self::handle`] or [`Self::expire`] with `waiter`.
     ///
     /// # Errors
-    /// `invalid_client_msg_id`, `frame_too_large`, `rate_limited`, `overloaded`: nothing was sent.
+    /// What is wrong with its fields, as for sends of sessions; `frame_too_large`, `rate_limited`, `overloaded`: nothing was sent.
     pub fn post(&mut self, now: Now, post: &Post<'_>, waiter: W, egress: &mut dyn Egress) -> Result<(), Refusal> {
-        if !CLIENT_MSG_ID_BYTES.contains(&post.client_msg_id.len()) {
-            return Err(ErrorCode::InvalidClientMsgId.into());
-        }
+        let send = &post.send;
         let limit = self.config.frame_limit_bytes as usize;
-        if post.body.len() > limit {
+        if send.body.len() > limit {
             return Err(ErrorCode::FrameTooLarge.into());
         }
-        let frame = self.encoder.send(&SendFields {
-            client_msg_id: post.client_msg_id,
-            target: SendTarget::User(post.to),
-            kind: EntryKind::message,
-            content_type: 0,
-            body: post.body,
-            refers_to: None,
-            after_seq: 0,
-            retry: post.retry,
-        });
-        if frame.len() > limit {
-            return Err(ErrorCode::FrameTooLarge.into());
-        }
+        let frame = send.frame(&mut self.encoder);
         let frame = VerifiedFrame::verify(frame).map_err(|_| ErrorCode::Internal)?;
+        let target = checked(&frame.root().body_as_send().ok_or(ErrorCode::Internal)?)?;
+        if frame.bytes().len() > limit {
+            return Err(ErrorCode::FrameTooLarge.into());
+        }
         let Identity { user, device, .. } = post.from;
-        let chat = ChatId::direct(user, post.to);
+        let (chat, to) = match target {
+            Target::NewGroup => (ChatId::group(user, &send.client_msg_id), None),
+            Target::To(SendTarget::Chat(chat)) => (chat, None),
+            Target::To(SendTarget::User(to)) => (ChatId::direct(user, to), Some(to)),
+        };
         let partition = usize::from(chat.slot().partition(self.config.partitions));
         self.check_room()?;
         if self.credits[partition] == 0 {
@@ -249,7 +125,7 @@ impl<W> Desk<W> {
         })?;
         self.credits[partition] -= 1;
         self.metrics.sends.inc();
-        let body = Body::Send { frame, user, device, chat, to: Some(post.to), retry: post.retry };
+        let body = Body::Send { frame, user, device, chat, to, retry: send.retry };
         self.forward(now, Class::Send, chat, body, waiter, egress);
         Ok(())
     }
@@ -265,6 +141,28 @@ impl<W> Desk<W> {
         let body = Body::PageRequest { chat, user, after_seq, before_seq, newest, limit_entries, limit_bytes };
         self.forward(now, Class::Sync, chat, body, waiter, egress);
         Ok(())
+    }
+
+    /// Asks an owner about a chat or a message; the answer comes as for [`Self::post`], a frame with `request_id` 0.
+    ///
+    /// # Errors
+    /// `overloaded`: nothing was asked.
+    pub fn ask(&mut self, now: Now, user: UserId, ask: Ask, waiter: W, egress: &mut dyn Egress) -> Result<(), Refusal> {
+        self.check_room()?;
+        self.metrics.asks.inc();
+        let (chat, body) = question(ask, user, 0);
+        self.forward(now, Class::Sync, chat, body, waiter, egress);
+        Ok(())
+    }
+
+    /// Tells a chat's owner that a device has read everything up to `message`. Nothing comes back.
+    pub fn read(&self, by: Identity, chat: ChatId, message: MessageId, egress: &mut dyn Egress) {
+        self.metrics.marks.inc();
+        let (Identity { user, device, .. }, status) = (by, MarkStatus::read);
+        let body = Body::Mark { chat, user, device, seq: 0, message: Some(message), status };
+        let mut envelope = Envelope::new(Class::Ack, body);
+        envelope.header.slot = chat.slot();
+        egress.to_owner(chat.slot(), envelope);
     }
 
     fn check_room(&self) -> Result<(), Refusal> {
@@ -308,6 +206,7 @@ impl<W> Desk<W> {
             Body::Page { covers_first, covers_last, head_seq, entries, .. } => {
                 Ok(Answer::Page { covers: (covers_first, covers_last), head_seq, entries })
             }
+            Body::Answer { frame } => Ok(Answer::Frame(frame)),
             Body::Refused { client_msg_id, chat, code, retry_after_ms } => {
                 self.metrics.refused_by_owner.inc();
                 if !client_msg_id.is_empty() {

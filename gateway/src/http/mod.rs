@@ -5,7 +5,11 @@
 //! its owner's partition as any session's does, and no owner's memory is touched from here.
 
 mod desk;
+mod metrics;
+mod parts;
 #[cfg(test)]
 mod tests;
 
-pub use desk::{Answer, Desk, DeskConfig, DeskMetrics, PageAsk, Post, Refusal};
+pub use desk::{Desk, DeskConfig};
+pub use metrics::DeskMetrics;
+pub use parts::{Answer, PageAsk, Post, Refusal};

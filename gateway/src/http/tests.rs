@@ -5,13 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fabric::tier::Egress;
 use fabric::time::Now;
+use schema::encode::SendTarget;
 use schema::envelope::{Address, Body, Class, Envelope};
 use schema::errors::ErrorCode;
 use schema::ids::{ChatId, DeviceId, MessageId, Slot, UserId};
+use schema::wire::{EntryKind, MarkStatus, Role};
 
 use super::{Answer, Desk, DeskConfig, DeskMetrics, PageAsk, Post, Refusal};
 use crate::auth::Identity;
 use crate::rates::UserRates;
+use crate::wire::{Ask, SendEvent};
 
 #[derive(Default)]
 struct Owners(Vec<Envelope>);
@@ -57,8 +60,16 @@ fn desk(in_flight: u32, credits: u32) -> Desk<u32> {
 }
 
 fn post<'a>(body: &'a [u8], id: &'a [u8]) -> Post<'a> {
-    let from = Identity::of(user(7), DeviceId(1));
-    Post { from, to: user(9), body, client_msg_id: id, retry: true }
+    let send = SendEvent {
+        client_msg_id: id.into(),
+        target: Some(SendTarget::User(user(9))),
+        kind: EntryKind::message,
+        body: body.into(),
+        users: Vec::new(),
+        role: Role::member,
+        retry: true,
+    };
+    Post { from: Identity::of(user(7), DeviceId(1)), send }
 }
 
 fn page() -> PageAsk {
@@ -174,6 +185,80 @@ fn what_cannot_be_a_message_is_refused_here() {
     assert_eq!(post(&[b'x'; 1_024], b"id"), Err(refusal(ErrorCode::FrameTooLarge)));
     assert_eq!(post(&[b'x'; 2_000], b"id"), Err(refusal(ErrorCode::FrameTooLarge)));
     assert_eq!(post(&[b'x'; 800], &[b'x'; 64]), Ok(()));
+}
+
+fn change(kind: EntryKind, name: &str, users: Vec<UserId>) -> Post<'_> {
+    let chat = ChatId::group(user(7), b"first");
+    let target = (kind != EntryKind::created).then_some(SendTarget::Chat(chat));
+    let Post { from, send } = post(name.as_bytes(), b"g");
+    Post { from, send: SendEvent { target, kind, users, ..send } }
+}
+
+#[test]
+fn a_change_goes_to_the_owner_of_its_group() {
+    let (mut desk, mut owners) = (desk(10, 10), Owners::default());
+    let (made, given) = (ChatId::group(user(7), b"g"), ChatId::group(user(7), b"first"));
+    for (post, chat) in [
+        (change(EntryKind::created, "Hiking", vec![user(9)]), made),
+        (change(EntryKind::created, "Alone", Vec::new()), made),
+        (change(EntryKind::added, "", vec![user(11), user(12)]), given),
+        (change(EntryKind::left, "", Vec::new()), given),
+        (change(EntryKind::renamed, "Climbing", Vec::new()), given),
+    ] {
+        desk.post(at(0), &post, 1, &mut owners).unwrap();
+        let asked = owners.0.pop().unwrap();
+        let Body::Send { frame, chat: to, to: None, .. } = &asked.body else { panic!("{asked:?}") };
+        let send = frame.root().body_as_send().unwrap();
+        assert_eq!((*to, send.kind(), send.chat_id().is_some()), (chat, post.send.kind, chat == given));
+        assert_eq!(send.body().unwrap().bytes(), &*post.send.body);
+        assert_eq!(send.users().map_or(0, |users| users.len()), post.send.users.len());
+    }
+}
+
+#[test]
+fn what_cannot_be_a_change_is_refused_here() {
+    let (mut desk, mut owners) = (desk(10, 1), Owners::default());
+    let long = "n".repeat(257);
+    for (post, code) in [
+        (change(EntryKind::created, "", Vec::new()), ErrorCode::InvalidName),
+        (change(EntryKind::renamed, &long, Vec::new()), ErrorCode::InvalidName),
+        (change(EntryKind::added, "", Vec::new()), ErrorCode::InvalidField),
+        (change(EntryKind::removed, "name", vec![user(9)]), ErrorCode::InvalidField),
+        (change(EntryKind::left, "", vec![user(9)]), ErrorCode::InvalidField),
+        (change(EntryKind(99), "", Vec::new()), ErrorCode::Unsupported),
+        (change(EntryKind::added, "", (1..=200).map(user).collect()), ErrorCode::FrameTooLarge),
+    ] {
+        assert_eq!(desk.post(at(0), &post, 1, &mut owners), Err(refusal(code)), "{:?}", post.send.kind);
+    }
+    assert_eq!((owners.0.len(), desk.in_flight()), (0, 0));
+}
+
+#[test]
+fn a_question_is_answered_with_a_frame_and_a_mark_with_nothing() {
+    let (mut desk, mut owners) = (desk(2, 1), Owners::default());
+    let (chat, message) = (ChatId::group(user(7), b"g"), MessageId([3; 16]));
+    desk.ask(at(0), user(7), Ask::Chats { before: Some((5, chat)), limit: 3 }, 1, &mut owners).unwrap();
+    desk.ask(at(0), user(7), Ask::Status { chat, message }, 2, &mut owners).unwrap();
+    let full = desk.ask(at(0), user(7), Ask::Chat { chat, after_user: 0, limit: 0 }, 3, &mut owners);
+    assert_eq!(full, Err(refusal(ErrorCode::Overloaded)));
+    let [list, status] = &owners.0[..] else { panic!("{owners:?}", owners = owners.0) };
+    assert_eq!(list.header.slot, ChatId::account(user(7)).slot(), "lists are asked of the user's own owner");
+    assert!(matches!(list.body, Body::ChatsRequest { before: Some(at), limit: 3, .. } if at.last_ms == 5));
+    assert!(matches!(status.body, Body::StatusRequest { message: MessageId([3, ..]), client_request: 0, .. }));
+    let frame = Bytes::from_static(b"frame");
+    let answer = |asked: &Envelope| {
+        Envelope::new(Class::Sync, Body::Answer { frame: frame.clone() }).reply_to(asked.header.reply)
+    };
+    let (list, status) = (answer(list), answer(status));
+    assert_eq!(desk.handle(status, &mut owners), Some((2, Ok(Answer::Frame(frame.clone())))));
+    assert_eq!(desk.handle(list, &mut owners), Some((1, Ok(Answer::Frame(frame.clone())))));
+    owners.0.clear();
+    desk.read(Identity::of(user(7), DeviceId(1)), chat, message, &mut owners);
+    let [Envelope { header, body }] = &owners.0[..] else { panic!("{owners:?}", owners = owners.0) };
+    assert_eq!((header.reply, desk.in_flight()), (Address::NOBODY, 0));
+    let read = (user(7), DeviceId(1), MarkStatus::read);
+    let Body::Mark { user, device, seq: 0, message: Some(marked), status, .. } = *body else { panic!("{body:?}") };
+    assert_eq!(((user, device, status), marked), (read, message));
 }
 
 #[test]

@@ -7,6 +7,8 @@ use schema::frame::{FrameError, FrameRef};
 use schema::ids::{ChatId, MessageId};
 use schema::wire::{Entry, EntryKind, MarkStatus, Receipt, Role};
 
+pub use chats::reached;
+
 use super::text;
 use crate::wire::ServerEvent;
 

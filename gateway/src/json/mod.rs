@@ -12,7 +12,7 @@ mod tests;
 mod text;
 
 pub use decode::decode;
-pub use encode::encode;
+pub use encode::{encode, reached};
 
 /// A time as events show it: RFC 3339, UTC, with milliseconds. `ms` since 1970.
 pub fn timestamp(ms: u64) -> String {

@@ -32,14 +32,14 @@ const RETRY_TICKS: u32 = (60_000 / TICK_MS) as u32;
 const SAMPLE: u32 = 64;
 
 /// Where a send goes, if its fields are right.
-enum Target {
+pub(crate) enum Target {
     To(SendTarget),
     /// To the group that it makes.
     NewGroup,
 }
 
 /// The fields that a send's frame must have right.
-fn checked(send: &Send<'_>) -> Result<Target, ErrorCode> {
+pub(crate) fn checked(send: &Send<'_>) -> Result<Target, ErrorCode> {
     let id_bytes = send.client_msg_id().map_or(0, |id| id.len());
     if !CLIENT_MSG_ID_BYTES.contains(&id_bytes) {
         return Err(ErrorCode::InvalidClientMsgId);

@@ -8,7 +8,7 @@ use fabric::tier::Egress;
 use fabric::time::Now;
 use schema::envelope::{Body, Class, Envelope, SyncCursor};
 use schema::errors::ErrorCode;
-use schema::ids::ChatId;
+use schema::ids::{ChatId, UserId};
 
 use super::sync::ANSWER_TICKS;
 use super::{HISTORY_IN_FLIGHT, HistoryAsk};
@@ -16,6 +16,20 @@ use crate::conn::FLAG_SLOW;
 use crate::conn::wheel::tick_of;
 use crate::shard::Shard;
 use crate::wire::{Ask, ServerEvent};
+
+/// The chat whose owner is asked, and what it is asked. `client_request`: the asker's own number, for the answer's frame.
+pub(crate) fn question(ask: Ask, user: UserId, client_request: u64) -> (ChatId, Body) {
+    match ask {
+        Ask::Chat { chat, after_user, limit } => {
+            (chat, Body::ChatRequest { chat, user, client_request, after_user, limit })
+        }
+        Ask::Status { chat, message } => (chat, Body::StatusRequest { chat, user, client_request, message }),
+        Ask::Chats { before, limit } => {
+            let before = before.map(|(last_ms, chat)| SyncCursor { last_ms, chat });
+            (ChatId::account(user), Body::ChatsRequest { user, client_request, before, limit })
+        }
+    }
+}
 
 impl Shard {
     /// Notes one more question; `None` when the session has too many, which it has been told.
@@ -38,16 +52,7 @@ impl Shard {
         let Some(request) = self.begin_ask(now, index, client_request) else { return };
         self.metrics.asks.inc();
         let (user, _) = self.user(index);
-        let (chat, body) = match ask {
-            Ask::Chat { chat, after_user, limit } => {
-                (chat, Body::ChatRequest { chat, user, client_request, after_user, limit })
-            }
-            Ask::Status { chat, message } => (chat, Body::StatusRequest { chat, user, client_request, message }),
-            Ask::Chats { before, limit } => {
-                let before = before.map(|(last_ms, chat)| SyncCursor { last_ms, chat });
-                (ChatId::account(user), Body::ChatsRequest { user, client_request, before, limit })
-            }
-        };
+        let (chat, body) = question(ask, user, client_request);
         let mut envelope = Envelope::new(Class::Sync, body).reply_to(self.address(index));
         envelope.header.slot = chat.slot();
         envelope.header.request_id = request;

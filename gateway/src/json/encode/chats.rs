@@ -99,7 +99,7 @@ fn status(out: &mut Vec<u8>, message: MessageStatus<'_>) -> Result<(), FrameErro
 }
 
 /// How far a message at `seq` came with a member: `read`, `delivered` or `pending`.
-fn reached(member: &Member, seq: u64) -> &'static str {
+pub fn reached(member: &Member, seq: u64) -> &'static str {
     if member.read_seq() >= seq {
         "read"
     } else if member.delivered_seq() >= seq {

@@ -1,0 +1,54 @@
+//! What HTTP's desk counts.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// What a desk counts. Clones share their numbers.
+#[derive(Clone, Debug, Default)]
+pub struct DeskMetrics {
+    /// Sends passed to owners.
+    pub sends: Counter,
+    /// Pages asked for.
+    pub pages: Counter,
+    /// Questions about chats and messages.
+    pub asks: Counter,
+    /// Marks passed to owners.
+    pub marks: Counter,
+    /// Requests refused by owners.
+    pub refused_by_owner: Counter,
+    /// Requests refused because as many are in flight as may be.
+    pub refused_full: Counter,
+    /// Sends refused because a partition had no credit.
+    pub refused_no_credit: Counter,
+    /// Sends refused because the user's rate was exceeded.
+    pub refused_rate: Counter,
+    /// Requests given up at their deadline.
+    pub expired: Counter,
+    /// Answers to requests that were given up.
+    pub late: Counter,
+    /// Envelopes that no desk gets, or of another incarnation.
+    pub foreign: Counter,
+    /// Requests in flight now.
+    pub in_flight: Gauge,
+}
+
+impl DeskMetrics {
+    /// Adds them to `registry` as `http_…`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("http");
+        let mut counter = |name, help, counter: &Counter| registry.register(name, help, counter.clone());
+        counter("sends", "Sends passed to owners", &self.sends);
+        counter("pages", "Pages asked for", &self.pages);
+        counter("asks", "Questions about chats and messages", &self.asks);
+        counter("marks", "Marks passed to owners", &self.marks);
+        counter("refused_by_owner", "Requests refused by owners", &self.refused_by_owner);
+        counter("refused_full", "Requests refused because too many are in flight", &self.refused_full);
+        counter("refused_no_credit", "Sends refused because a partition had no credit", &self.refused_no_credit);
+        counter("refused_rate", "Sends refused because the user's rate was exceeded", &self.refused_rate);
+        counter("expired", "Requests given up at their deadline", &self.expired);
+        counter("late", "Answers to requests that were given up", &self.late);
+        counter("foreign", "Envelopes that were not for HTTP", &self.foreign);
+        registry.register("in_flight", "Requests in flight", self.in_flight.clone());
+    }
+}
