@@ -1,13 +1,15 @@
 /** The client: a core with a WebSocket, timers and a store around it. */
 
-import { isSeq, utf8 } from "./bytes.js";
+import { isSeq, isUser, isUuid, utf8 } from "./bytes.js";
+import type { Answer, Ask } from "./core/asks.js";
 import { Core } from "./core/core.js";
-import { type ClientEvent, type Config, DEFAULTS, type End, type Env, type Output } from "./core/types.js";
+import { Outcomes } from "./core/outcomes.js";
+import { type ClientEvent, type Config, DEFAULTS, type End, type Env, type Output, type Sent } from "./core/types.js";
 import { newClientMsgId } from "./ids.js";
 import { json } from "./json.js";
 import { MemoryStore } from "./store/memory.js";
 import type { Change, Identity, Store } from "./store/store.js";
-import type { Codec, Entry, HistoryPage, Target } from "./wire.js";
+import type { ChatInfo, ChatsBefore, ChatsPage, Codec, Entry, GroupChange, HistoryPage, MessageStatus, Question, Role, Target } from "./wire.js";
 
 /** What a client needs of a WebSocket; browsers' and the `ws` package's both have it. */
 export interface Socket {
@@ -55,6 +57,7 @@ const TIMER_MAX_MS = 0x7fff_ffff;
 export class Client {
   private readonly core: Core;
   private readonly queue: Output[] = [];
+  private readonly outcomes = new Outcomes();
   /** What {@link drain} is at; null when nothing is queued. */
   private draining: Promise<void> | null = null;
   private socket: Socket | null = null;
@@ -115,12 +118,69 @@ export class Client {
 
   /**
    * A page of a chat after a seq (0: from its beginning), at most `limit` entries (1 to 1,000). It may be shorter: ask on from
-   * `covers[1]` while that is below `headSeq`. Rejects with HistoryError.
+   * `covers[1]` while that is below `headSeq`. Rejects with RequestError.
    */
-  history(chat: string, afterSeq: number, limit = 100): Promise<HistoryPage> {
-    const page = this.core.history(chat, afterSeq, limit);
+  async history(chat: string, afterSeq: number, limit = 100): Promise<HistoryPage> {
+    return (await this.ask<"history">({ type: "history", chat: checkedChat(chat), afterSeq, limit: within(limit, 1000) })).page;
+  }
+
+  /**
+   * Changes a group, or makes one (`created`, with `chat` null): stored, sent, and sent again until it has its one outcome, like
+   * a message and in order with the chat's messages. The promise has the outcome too: resolved with the ack, rejected with
+   * ChangeError. Throws {@link SendError} when it is not taken.
+   */
+  change(chat: string | null, change: GroupChange, clientMsgId = newClientMsgId()): Promise<Sent> {
+    this.core.change({ clientMsgId, chat, change });
+    const outcome = this.outcomes.of(clientMsgId);
     this.run();
-    return page;
+    return outcome;
+  }
+
+  /** A new group; the caller is its admin. Resolves with its chat among the rest. See {@link change}, as for all that follow. */
+  createGroup(name: string, users: readonly string[], clientMsgId?: string): Promise<Sent> {
+    return this.change(null, { kind: "created", name, users }, clientMsgId);
+  }
+
+  /** Admins only. */
+  addMembers(chat: string, users: readonly string[], clientMsgId?: string): Promise<Sent> {
+    return this.change(chat, { kind: "added", users }, clientMsgId);
+  }
+
+  /** Admins only, and not themselves. */
+  removeMembers(chat: string, users: readonly string[], clientMsgId?: string): Promise<Sent> {
+    return this.change(chat, { kind: "removed", users }, clientMsgId);
+  }
+
+  /** What was said before stays readable. */
+  leave(chat: string, clientMsgId?: string): Promise<Sent> {
+    return this.change(chat, { kind: "left" }, clientMsgId);
+  }
+
+  /** Admins only. */
+  setRole(chat: string, users: readonly string[], role: Role, clientMsgId?: string): Promise<Sent> {
+    return this.change(chat, { kind: "role", users, role }, clientMsgId);
+  }
+
+  /** Admins only. A name has 1 to 256 bytes. */
+  rename(chat: string, name: string, clientMsgId?: string): Promise<Sent> {
+    return this.change(chat, { kind: "renamed", name }, clientMsgId);
+  }
+
+  /** What a chat is, with a page of its members above a user (null: from the first). Rejects with RequestError. */
+  async chat(chat: string, afterUser: string | null = null, limit = 1000): Promise<ChatInfo> {
+    if (afterUser !== null && !isUser(afterUser)) throw new TypeError(`"${afterUser}" is no user id`);
+    return (await this.ask<"chat">({ type: "chat", chat: checkedChat(chat), afterUser, limit: within(limit, 1000) })).info;
+  }
+
+  /** The user's chats, newest first: those older than the last one of the page before. Rejects with RequestError. */
+  async chats(before: ChatsBefore | null = null, limit = 50): Promise<ChatsPage> {
+    return (await this.ask<"chats">({ type: "chats", before, limit: within(limit, 100) })).page;
+  }
+
+  /** Who has a message. Rejects with RequestError. */
+  async status(chat: string, message: string): Promise<MessageStatus> {
+    if (!isUuid(message)) throw new TypeError(`"${message}" is no message id`);
+    return (await this.ask<"status">({ type: "status", chat: checkedChat(chat), message })).status;
   }
 
   /** A connection can probably be made now (the network is back): a wait for the next attempt is cut short. */
@@ -147,9 +207,19 @@ export class Client {
     return this.over;
   }
 
+  private ask<T extends Question["type"]>(ask: Ask<T>): Promise<Answer<T>> {
+    const answer = this.core.ask(ask);
+    this.run();
+    return answer;
+  }
+
   /** After everything that happened: takes what is to be done, and sets the clock. */
   private run(): void {
-    this.queue.push(...this.core.take());
+    for (const output of this.core.take()) {
+      this.queue.push(output);
+      // Not behind the handler, which may wait for it.
+      if (output.do === "tell") this.outcomes.hear(output.event);
+    }
     clearTimeout(this.timer);
     const due = this.core.nextDeadline();
     if (due < Infinity) {
@@ -266,6 +336,7 @@ export class Client {
     const end: End = { why: "application", error };
     this.core.close(end);
     this.core.take();
+    this.outcomes.hear({ type: "ended", end });
     clearTimeout(this.timer);
     clearTimeout(this.connecting);
     void Promise.resolve()
@@ -281,4 +352,13 @@ export class Client {
     await this.store.close();
     this.ended(end);
   }
+}
+
+function checkedChat(chat: string): string {
+  if (!isUuid(chat)) throw new TypeError(`"${chat}" is no chat id: a hyphenated UUID in lower case`);
+  return chat;
+}
+
+function within(limit: number, most: number): number {
+  return Math.min(Math.max(Math.trunc(limit), 1), most);
 }

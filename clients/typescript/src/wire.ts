@@ -27,6 +27,9 @@ export class BadFrame extends Error {
   }
 }
 
+/** What a member of a group may do: admins change it. */
+export type Role = "member" | "admin";
+
 /** A watermark's kind. `read` implies `delivered`. */
 export type MarkStatus = "delivered" | "read";
 
@@ -50,6 +53,10 @@ export interface Entry {
   readonly clientMsgId: string | null;
   /** The message it amends or answers. */
   readonly refersTo: string | null;
+  /** Whom a group's change concerns; empty for everything else. A group's name, new or changed, is the entry's text. */
+  readonly users: readonly string[];
+  /** What `users` are from now on; null but for kind `role`. */
+  readonly role: Role | null;
   /** Wall time of the server, ms since 1970. */
   readonly timestampMs: number;
 }
@@ -63,6 +70,78 @@ export interface HistoryPage {
   readonly headSeq: number;
   /** Ascending. */
   readonly entries: readonly Entry[];
+}
+
+/** A change of a group, as it is asked for. The entry it becomes names only those for whom something changes. */
+export type GroupChange =
+  /** The sender is a member and its admin. */
+  | { readonly kind: "created"; readonly name: string; readonly users: readonly string[] }
+  | { readonly kind: "added"; readonly users: readonly string[] }
+  | { readonly kind: "removed"; readonly users: readonly string[] }
+  | { readonly kind: "left" }
+  | { readonly kind: "role"; readonly users: readonly string[]; readonly role: Role }
+  | { readonly kind: "renamed"; readonly name: string };
+
+/** A member of a chat, and how far they are. */
+export interface Member {
+  readonly user: string;
+  readonly role: Role;
+  readonly deliveredSeq: number;
+  readonly readSeq: number;
+}
+
+/** A chat as the asker sees it. */
+export interface ChatInfo {
+  readonly chat: string;
+  readonly kind: "direct" | "account" | "group";
+  /** A group's; empty for others. */
+  readonly name: string;
+  /** Who made a group; null for others. */
+  readonly createdBy: string | null;
+  /** Present members, ascending by user: a page of them. */
+  readonly members: readonly Member[];
+  /** Of all pages. */
+  readonly memberCount: number;
+  /** Ask on after this one; null when that was all. */
+  readonly nextUser: string | null;
+  /** The last seq that the asker may see. */
+  readonly headSeq: number;
+  /** Wall time of that entry, ms since 1970. */
+  readonly lastMs: number;
+  /** What the asker has read up to. */
+  readonly readSeq: number;
+  /** Messages of others above it. */
+  readonly unread: number;
+  /** Whether the asker is a member now. */
+  readonly present: boolean;
+  /** In a list: its last entry. */
+  readonly lastEntry: Entry | null;
+}
+
+/** Where a page of chats ends: the next one is of those older than this. */
+export interface ChatsBefore {
+  readonly lastMs: number;
+  readonly chat: string;
+}
+
+/** A page of the user's chats, newest first. */
+export interface ChatsPage {
+  readonly chats: readonly ChatInfo[];
+  /** Ask on before the last of them. */
+  readonly hasMore: boolean;
+}
+
+/** Who has a message. Its sender is not counted. */
+export interface MessageStatus {
+  readonly chat: string;
+  readonly message: string;
+  readonly seq: number;
+  readonly total: number;
+  /** Those who have it and have not read it. */
+  readonly delivered: number;
+  readonly read: number;
+  /** Who was a member when it was sent, ascending by user; the first thousand. */
+  readonly members: readonly { readonly user: string; readonly status: "pending" | MarkStatus }[];
 }
 
 /** What the session may do. */
@@ -120,10 +199,20 @@ export type ServerFrame =
   | { readonly type: "pong"; readonly nonce: number }
   | { readonly type: "window"; readonly window: number }
   | { readonly type: "history"; readonly request: number; readonly page: HistoryPage }
+  | { readonly type: "chat"; readonly request: number; readonly info: ChatInfo }
+  | { readonly type: "chats"; readonly request: number; readonly page: ChatsPage }
+  | { readonly type: "status"; readonly request: number; readonly status: MessageStatus }
   /** `ends`: the session is over. */
   | { readonly type: "error"; readonly refusal: Refusal; readonly clientMsgId: string | null; readonly ends: boolean }
   /** Of a later version: to be ignored. */
   | { readonly type: "unknown" };
+
+/** A request of a client, which has one answer. */
+export type Question =
+  | { readonly type: "history"; readonly request: number; readonly chat: string; readonly afterSeq: number; readonly limit: number }
+  | { readonly type: "chat"; readonly request: number; readonly chat: string; readonly afterUser: string | null; readonly limit: number }
+  | { readonly type: "chats"; readonly request: number; readonly before: ChatsBefore | null; readonly limit: number }
+  | { readonly type: "status"; readonly request: number; readonly chat: string; readonly message: string };
 
 /** Client to server. */
 export type ClientFrame =
@@ -133,6 +222,8 @@ export type ClientFrame =
       readonly clientMsgId: string;
       readonly target: Target;
       readonly body: Uint8Array;
+      /** A group's change instead of a message: the body is not looked at. */
+      readonly change?: GroupChange;
       readonly afterSeq: number;
       readonly retry: boolean;
     }
@@ -145,10 +236,4 @@ export type ClientFrame =
     }
   | { readonly type: "ping"; readonly nonce: number }
   | { readonly type: "pong"; readonly nonce: number }
-  | {
-      readonly type: "history";
-      readonly request: number;
-      readonly chat: string;
-      readonly afterSeq: number;
-      readonly limit: number;
-    };
+  | Question;

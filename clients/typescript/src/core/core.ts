@@ -7,12 +7,25 @@
 
 import { ERRORS } from "../generated/errors.js";
 import type { Change, Identity, Image } from "../store/store.js";
-import { BadFrame, type ClientFrame, type Codec, type Grant, type HistoryPage, type Refusal, type ServerFrame } from "../wire.js";
-import { Asks } from "./asks.js";
+import { BadFrame, type ClientFrame, type Codec, type Grant, type Question, type Refusal, type ServerFrame } from "../wire.js";
+import { type Answer, type Ask, Asks } from "./asks.js";
 import { Chats } from "./chats.js";
+import { refusalOfClose } from "./closes.js";
+import { sendOf } from "./groups.js";
 import type { Place } from "./position.js";
 import { Sends } from "./sends.js";
-import { type Cause, type ClientEvent, type Config, type End, type Env, HistoryError, type NewSend, type Output, SendError } from "./types.js";
+import {
+  type Cause,
+  type ClientEvent,
+  type Config,
+  type End,
+  type Env,
+  type NewChange,
+  type NewSend,
+  type Output,
+  RequestError,
+  SendError,
+} from "./types.js";
 
 const PAGE_ENTRIES = 100;
 /** What a session is granted where the protocol does not say (JSON). */
@@ -167,6 +180,11 @@ export class Core {
     return chat;
   }
 
+  /** Takes a group's change, which has an outcome as a send has. Returns the group. Throws {@link SendError}. */
+  change(change: NewChange): string {
+    return this.send(sendOf(change, this.me));
+  }
+
   /** The application has handled everything of the chat up to `seq`. */
   handled(chat: string, seq: number): void {
     this.chats.handled(chat, seq);
@@ -179,11 +197,11 @@ export class Core {
     this.settle();
   }
 
-  /** Asks for entries of a chat after a seq, at most `limit` (1 to 1,000). */
-  history(chat: string, afterSeq: number, limit: number): Promise<HistoryPage> {
+  /** Asks; rejects with {@link RequestError}. */
+  ask<T extends Question["type"]>(ask: Ask<T>): Promise<Answer<T>> {
     return new Promise((done, failed) => {
-      if (this.phase === "ended") return failed(new HistoryError("ended", "the client has ended"));
-      this.asks.add(chat, afterSeq, Math.min(Math.max(Math.trunc(limit), 1), 1000), done, failed);
+      if (this.phase === "ended") return failed(new RequestError("ended", "the client has ended"));
+      this.asks.add(ask, done, failed);
       this.settle();
     });
   }
@@ -215,6 +233,10 @@ export class Core {
         return this.tell(frame);
       case "history":
         return this.asks.page(frame.request, frame.page);
+      case "chat":
+      case "chats":
+      case "status":
+        return this.asks.answer(frame);
       case "synced":
         this.attempt = 0;
         return this.tell({ type: "synced" });
@@ -268,7 +290,7 @@ export class Core {
   private fill(chat: string, afterSeq: number): void {
     // A refused or lost fill is asked for again by the next entry above the gap of the next session.
     const failed = (): void => this.abandon({ why: "lost" }, 0);
-    this.asks.add(chat, afterSeq, PAGE_ENTRIES, (page) => this.chats.filled(page), failed);
+    this.asks.add<"history">({ type: "history", chat, afterSeq, limit: PAGE_ENTRIES }, ({ page }) => this.chats.filled(page), failed);
   }
 
   /** The end of every call: marks, sends and requests that are due go out. */
@@ -278,7 +300,7 @@ export class Core {
     if (this.phase !== "ready") return;
     this.sends.pump(this.grant);
     const question = this.asks.start(this.env.mono() + this.config.answerTimeoutMs);
-    if (question) this.write({ type: "history", ...question });
+    if (question) this.write(question);
   }
 
   /** Stores positions, then marks them: a mark lets the server forget this device's need. */
@@ -375,11 +397,4 @@ export class Core {
 
 function same(a: Identity, b: Identity): boolean {
   return a.user === b.user && a.device === b.device;
-}
-
-/** What a close says by its code where no error came before it. */
-function refusalOfClose(code: number | undefined): Refusal | null {
-  const names: Record<number, string> = { 1001: "going_away", 1011: "internal", 1013: "overloaded", 4401: "unauthenticated", 4409: "session_replaced" };
-  const row = ERRORS.find((error) => error.name === names[code ?? 0]);
-  return row ? { code: row.name, retry: row.retry, retryAfterMs: row.retryAfterMs, text: row.text } : null;
 }

@@ -6,6 +6,7 @@
  */
 
 import type { StoredSend } from "../store/store.js";
+import { changeBytes } from "./groups.js";
 
 /** One send. */
 export interface Pending {
@@ -14,6 +15,11 @@ export interface Pending {
   state: "waiting" | "flying" | "answered";
   /** It may have been written before. */
   retry: boolean;
+}
+
+/** What a send counts for in the outbox, bytes. */
+export function bytesOf(send: Pick<StoredSend, "body" | "change">): number {
+  return send.body.length + changeBytes(send.change);
 }
 
 /** One chat's sends. */
@@ -33,7 +39,7 @@ interface Lane {
 
 /** All sends without outcome. */
 export class Outbox {
-  /** Bytes of bodies. */
+  /** Bytes of bodies and changes. */
   bytes = 0;
   /** Written and unanswered. */
   flying = 0;
@@ -56,7 +62,7 @@ export class Outbox {
   add(send: StoredSend, retry: boolean): void {
     const pending: Pending = { send, state: "waiting", retry };
     this.byId.set(send.clientMsgId, pending);
-    this.bytes += send.body.length;
+    this.bytes += bytesOf(send);
     const lane = this.lanes.get(send.chat);
     if (lane) lane.queue.push(pending);
     else this.lanes.set(send.chat, { queue: [pending], sent: 0, flying: 0, refused: false, waitMs: 0, until: null, attempt: 0 });
@@ -93,7 +99,7 @@ export class Outbox {
     if (at < lane.sent) lane.sent -= 1;
     if (stored) lane.attempt = 0;
     this.byId.delete(pending.send.clientMsgId);
-    this.bytes -= pending.send.body.length;
+    this.bytes -= bytesOf(pending.send);
     if (lane.queue.length === 0) this.lanes.delete(pending.send.chat);
   }
 

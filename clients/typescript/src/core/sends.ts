@@ -4,7 +4,7 @@ import { isUser, isUuid, utf8 } from "../bytes.js";
 import { directChat } from "../ids.js";
 import type { Change, Identity, StoredSend } from "../store/store.js";
 import { BadFrame, type Codec, type Entry, type Grant, type Refusal, type ServerFrame } from "../wire.js";
-import { Outbox, Pace, type Pending } from "./outbox.js";
+import { bytesOf, Outbox, Pace, type Pending } from "./outbox.js";
 import { type ClientEvent, type Config, type Env, type Failure, type NewSend, SendError } from "./types.js";
 
 /** What a send needs beside its body and id, at most, bytes; JSON's escapes are counted when it is written. */
@@ -52,9 +52,10 @@ export class Sends {
   take(send: NewSend, me: Identity | null, grant: Grant, cursor: (chat: string) => number): string {
     const chat = chatOf(send, me);
     this.check(send, grant.frameLimitBytes);
-    const { clientMsgId, target, body } = send;
+    const { clientMsgId, target, body, change } = send;
     const createdMs = this.env.wall();
-    const stored: StoredSend = { clientMsgId, chat, target, body, afterSeq: cursor(chat), createdMs, order: ++this.order };
+    const queued = { clientMsgId, chat, target, body, afterSeq: cursor(chat), createdMs, order: ++this.order };
+    const stored: StoredSend = change ? { ...queued, change } : queued;
     this.sender.persist({ type: "queued", send: stored });
     this.outbox.add(stored, false);
     return chat;
@@ -104,8 +105,9 @@ export class Sends {
       if (this.outbox.flying >= grant.window || now < Math.max(this.pausedUntil, this.pace.readyAt())) return;
       const pending = this.outbox.next();
       if (!pending) return;
-      const { clientMsgId, target, body, afterSeq } = pending.send;
-      const data = this.codec.encode({ type: "send", clientMsgId, target, body, afterSeq, retry: pending.retry });
+      const { clientMsgId, target, body, change, afterSeq } = pending.send;
+      const frame = { type: "send", clientMsgId, target, body, afterSeq, retry: pending.retry } as const;
+      const data = this.codec.encode(change ? { ...frame, change } : frame);
       if ((typeof data === "string" ? utf8(data) : data).length > grant.frameLimitBytes) {
         // Writing it would end the session for good.
         this.fail(pending, { why: "too_large", limitBytes: grant.frameLimitBytes });
@@ -125,7 +127,7 @@ export class Sends {
     if (pending.send.chat !== frame.chat) throw new BadFrame("fields", "an ack of another chat than was sent to");
     this.outbox.settle(pending, true);
     // The event first: a crash between the two tells the outcome again rather than never.
-    this.sender.tell(frame);
+    this.sender.tell({ ...frame, change: pending.send.change ?? null });
     this.sender.persist({ type: "settled", clientMsgId: frame.clientMsgId });
     this.sender.own(frame.chat, frame.seq);
     this.plan(frame.chat);
@@ -155,16 +157,18 @@ export class Sends {
     this.plan(pending.send.chat);
   }
 
-  private check({ clientMsgId, body }: NewSend, limit: number): void {
+  private check(send: NewSend, limit: number): void {
+    const { clientMsgId } = send;
     const idBytes = utf8(clientMsgId).length;
     if (idBytes < 1 || idBytes > CLIENT_MSG_ID_BYTES) {
       throw new SendError("invalid_id", `a client_msg_id has 1 to 64 bytes, not ${idBytes}`);
     }
     if (this.outbox.get(clientMsgId)) throw new SendError("duplicate_id", "a send with this client_msg_id waits already");
-    if (body.length + idBytes + SEND_OVERHEAD_BYTES > limit) {
-      throw new SendError("too_large", `a body of ${body.length} bytes does not fit a frame of ${limit} bytes`);
+    const bytes = bytesOf(send);
+    if (bytes + idBytes + SEND_OVERHEAD_BYTES > limit) {
+      throw new SendError("too_large", `a body of ${bytes} bytes does not fit a frame of ${limit} bytes`);
     }
-    if (this.outbox.size >= this.config.outboxSends || this.outbox.bytes + body.length > this.config.outboxBytes) {
+    if (this.outbox.size >= this.config.outboxSends || this.outbox.bytes + bytes > this.config.outboxBytes) {
       throw new SendError("outbox_full", `the outbox is full (${this.outbox.size} sends, ${this.outbox.bytes} bytes wait)`);
     }
   }

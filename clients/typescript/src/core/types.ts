@@ -1,7 +1,7 @@
 /** What a core is told, what it wants done, and what the application hears. */
 
 import type { Change, Identity } from "../store/store.js";
-import type { Entry, MarkStatus, Refusal, Target } from "../wire.js";
+import type { Entry, GroupChange, MarkStatus, Refusal, Target } from "../wire.js";
 
 /** Settings; all have working defaults. */
 export interface Config {
@@ -15,7 +15,7 @@ export interface Config {
   readonly sendExpiryMs: number;
   /** First and longest wait before a reconnect or a resend, ms; doubles between them, jittered. */
   readonly backoffMs: readonly [number, number];
-  /** A history request or a handshake without an answer fails after this, ms. */
+  /** A request or a handshake without an answer fails after this, ms. */
   readonly answerTimeoutMs: number;
   /** Entries above a gap that are kept until it is filled; more are dropped and fetched again. */
   readonly heldEntries: number;
@@ -63,6 +63,17 @@ export type Failure =
   /** It waited too long to be sent again safely; it may or may not have been stored. */
   | { readonly why: "expired" };
 
+/** A send's place in its chat. */
+export interface Sent {
+  readonly clientMsgId: string;
+  readonly chat: string;
+  readonly message: string;
+  readonly seq: number;
+  readonly timestampMs: number;
+  /** What it changed, if it was no message: the entry may name fewer users. */
+  readonly change: GroupChange | null;
+}
+
 /** What the application hears. */
 export type ClientEvent =
   /** A session stands; waiting sends go out now and what was missed is on its way. */
@@ -74,14 +85,7 @@ export type ClientEvent =
   /** Entries, per chat in order of seq, each once. They count as handled when the handler has returned. */
   | { readonly type: "entries"; readonly entries: readonly Entry[] }
   /** A send is durable at the server: its one outcome. */
-  | {
-      readonly type: "sent";
-      readonly clientMsgId: string;
-      readonly chat: string;
-      readonly message: string;
-      readonly seq: number;
-      readonly timestampMs: number;
-    }
+  | ({ readonly type: "sent" } & Sent)
   /** A send will never be stored: its one outcome. */
   | { readonly type: "failed"; readonly clientMsgId: string; readonly chat: string; readonly failure: Failure }
   /** A send was refused for now and goes again by itself. */
@@ -98,7 +102,7 @@ export type ClientEvent =
     }
   /** These seqs have expired: there is nothing to wait for. */
   | { readonly type: "covered"; readonly chat: string; readonly first: number; readonly last: number }
-  /** The server complains about something that was neither a send nor a history request. */
+  /** The server complains about something that was neither a send nor a request. */
   | { readonly type: "complaint"; readonly refusal: Refusal }
   /** Over for good. Sends without outcome stay in the store. */
   | { readonly type: "ended"; readonly end: End };
@@ -114,7 +118,10 @@ export type Output =
 
 /** A send was not taken. */
 export class SendError extends Error {
-  /** `outbox_full`, `invalid_id`, `duplicate_id`, `too_large`, `no_identity`, `invalid_target` or `ended`. */
+  /**
+   * `outbox_full`, `invalid_id`, `duplicate_id`, `too_large`, `no_identity`, `invalid_target`, `invalid_user`, `invalid_name` or
+   * `ended`.
+   */
   readonly code: string;
   constructor(code: string, message: string) {
     super(message);
@@ -123,13 +130,27 @@ export class SendError extends Error {
   }
 }
 
-/** A history request failed. */
-export class HistoryError extends Error {
+/** A request failed. */
+export class RequestError extends Error {
   /** `refused`, `timeout` or `ended`. */
+  readonly code: string;
+  /** The server's answer, if it was `refused`. */
+  readonly refusal: Refusal | null;
+  constructor(code: string, message: string, refusal: Refusal | null = null) {
+    super(message);
+    this.name = "RequestError";
+    this.code = code;
+    this.refusal = refusal;
+  }
+}
+
+/** A group's change will never be stored; or, with `ended`, the client ended before it knew: the change stays in its store. */
+export class ChangeError extends Error {
+  /** The refusal's code, `too_large`, `expired` or `ended`. */
   readonly code: string;
   constructor(code: string, message: string) {
     super(message);
-    this.name = "HistoryError";
+    this.name = "ChangeError";
     this.code = code;
   }
 }
@@ -139,4 +160,14 @@ export interface NewSend {
   readonly clientMsgId: string;
   readonly target: Target;
   readonly body: Uint8Array;
+  /** A group's change instead of a message; {@link NewChange} makes one. */
+  readonly change?: GroupChange;
+}
+
+/** What to change: an existing group, or with `created` a new one, whose id follows from the client_msg_id. */
+export interface NewChange {
+  readonly clientMsgId: string;
+  /** The group; null exactly for `created`. */
+  readonly chat: string | null;
+  readonly change: GroupChange;
 }

@@ -3,8 +3,10 @@
 import { Builder, type Offset } from "flatbuffers";
 
 import { utf8, uuidBytes } from "../bytes.js";
-import type { ClientFrame } from "../wire.js";
+import type { ClientFrame, GroupChange, Question } from "../wire.js";
 import { Body } from "./generated/shardwire/client/body.js";
+import { ChatRequest } from "./generated/shardwire/client/chat-request.js";
+import { ChatsRequest } from "./generated/shardwire/client/chats-request.js";
 import { EntryKind } from "./generated/shardwire/client/entry-kind.js";
 import { Frame } from "./generated/shardwire/client/frame.js";
 import { Hello } from "./generated/shardwire/client/hello.js";
@@ -13,7 +15,9 @@ import { Mark } from "./generated/shardwire/client/mark.js";
 import { MarkStatus } from "./generated/shardwire/client/mark-status.js";
 import { Ping } from "./generated/shardwire/client/ping.js";
 import { Pong } from "./generated/shardwire/client/pong.js";
+import { Role } from "./generated/shardwire/client/role.js";
 import { Send } from "./generated/shardwire/client/send.js";
+import { StatusRequest } from "./generated/shardwire/client/status-request.js";
 import { Uuid } from "./generated/shardwire/client/uuid.js";
 
 const VERSION = 1;
@@ -47,13 +51,43 @@ function write(builder: Builder, event: ClientFrame): [Body, Offset] {
       return [Body.Ping, Ping.createPing(builder, BigInt(event.nonce))];
     case "pong":
       return [Body.Pong, Pong.createPong(builder, BigInt(event.nonce))];
+    default:
+      return question(builder, event);
+  }
+}
+
+function question(builder: Builder, asked: Question): [Body, Offset] {
+  const request = BigInt(asked.request);
+  switch (asked.type) {
     case "history":
       HistoryRequest.startHistoryRequest(builder);
-      HistoryRequest.addRequestId(builder, BigInt(event.request));
-      HistoryRequest.addChatId(builder, uuid(builder, event.chat));
-      HistoryRequest.addAfterSeq(builder, BigInt(event.afterSeq));
-      HistoryRequest.addLimit(builder, event.limit);
+      HistoryRequest.addRequestId(builder, request);
+      HistoryRequest.addChatId(builder, uuid(builder, asked.chat));
+      HistoryRequest.addAfterSeq(builder, BigInt(asked.afterSeq));
+      HistoryRequest.addLimit(builder, asked.limit);
       return [Body.HistoryRequest, HistoryRequest.endHistoryRequest(builder)];
+    case "chat":
+      ChatRequest.startChatRequest(builder);
+      ChatRequest.addRequestId(builder, request);
+      ChatRequest.addChatId(builder, uuid(builder, asked.chat));
+      ChatRequest.addAfterUser(builder, BigInt(asked.afterUser ?? "0"));
+      ChatRequest.addLimit(builder, asked.limit);
+      return [Body.ChatRequest, ChatRequest.endChatRequest(builder)];
+    case "chats":
+      ChatsRequest.startChatsRequest(builder);
+      ChatsRequest.addRequestId(builder, request);
+      if (asked.before) {
+        ChatsRequest.addBeforeMs(builder, BigInt(asked.before.lastMs));
+        ChatsRequest.addBeforeChat(builder, uuid(builder, asked.before.chat));
+      }
+      ChatsRequest.addLimit(builder, asked.limit);
+      return [Body.ChatsRequest, ChatsRequest.endChatsRequest(builder)];
+    case "status":
+      StatusRequest.startStatusRequest(builder);
+      StatusRequest.addRequestId(builder, request);
+      StatusRequest.addChatId(builder, uuid(builder, asked.chat));
+      StatusRequest.addMessageId(builder, uuid(builder, asked.message));
+      return [Body.StatusRequest, StatusRequest.endStatusRequest(builder)];
   }
 }
 
@@ -63,6 +97,7 @@ function hello(builder: Builder, token: string, agent: string): Offset {
 }
 
 function send(builder: Builder, event: Extract<ClientFrame, { type: "send" }>): Offset {
+  if (event.change) return change(builder, event, event.change);
   const id = builder.createByteVector(utf8(event.clientMsgId));
   const body = builder.createByteVector(event.body);
   Send.startSend(builder);
@@ -72,6 +107,22 @@ function send(builder: Builder, event: Extract<ClientFrame, { type: "send" }>): 
   Send.addKind(builder, EntryKind.message);
   Send.addBody(builder, body);
   Send.addAfterSeq(builder, BigInt(event.afterSeq));
+  Send.addRetry(builder, event.retry);
+  return Send.endSend(builder);
+}
+
+function change(builder: Builder, event: Extract<ClientFrame, { type: "send" }>, change: GroupChange): Offset {
+  const id = builder.createByteVector(utf8(event.clientMsgId));
+  const name = "name" in change ? builder.createByteVector(utf8(change.name)) : 0;
+  const users = "users" in change ? Send.createUsersVector(builder, change.users.map(BigInt)) : 0;
+  Send.startSend(builder);
+  Send.addClientMsgId(builder, id);
+  // A new group's id follows from its maker and the client_msg_id.
+  if (change.kind !== "created" && "chat" in event.target) Send.addChatId(builder, uuid(builder, event.target.chat));
+  Send.addKind(builder, EntryKind[change.kind]);
+  if (name !== 0) Send.addBody(builder, name);
+  if (users !== 0) Send.addUsers(builder, users);
+  if (change.kind === "role") Send.addRole(builder, Role[change.role]);
   Send.addRetry(builder, event.retry);
   return Send.endSend(builder);
 }

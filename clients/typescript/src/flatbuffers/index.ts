@@ -2,11 +2,15 @@
 
 import { ByteBuffer } from "flatbuffers";
 
-import { isSeq, safe, textOf, uuidText } from "../bytes.js";
+import { safe, textOf } from "../bytes.js";
 import { ERRORS } from "../generated/errors.js";
-import { BadFrame, type Codec, type Entry, type HistoryPage, type Refusal, type Retry, type ServerFrame } from "../wire.js";
+import { BadFrame, type ChatInfo, type Codec, type Entry, type HistoryPage, type Refusal, type Retry, type ServerFrame } from "../wire.js";
+import { chatOf, statusOf } from "./chats.js";
+import { roleOf, seq, uuid } from "./fields.js";
 import { encode } from "./encode.js";
 import { Body } from "./generated/shardwire/client/body.js";
+import { ChatInfo as ChatTable } from "./generated/shardwire/client/chat-info.js";
+import { Chats as ChatsTable } from "./generated/shardwire/client/chats.js";
 import { Covered } from "./generated/shardwire/client/covered.js";
 import { Entry as EntryTable } from "./generated/shardwire/client/entry.js";
 import { EntryKind } from "./generated/shardwire/client/entry-kind.js";
@@ -15,12 +19,12 @@ import { Frame } from "./generated/shardwire/client/frame.js";
 import { Goodbye } from "./generated/shardwire/client/goodbye.js";
 import { HistoryPage as PageTable } from "./generated/shardwire/client/history-page.js";
 import { MarkStatus } from "./generated/shardwire/client/mark-status.js";
+import { MessageStatus as StatusTable } from "./generated/shardwire/client/message-status.js";
 import { Ping } from "./generated/shardwire/client/ping.js";
 import { Pong } from "./generated/shardwire/client/pong.js";
 import { Receipt } from "./generated/shardwire/client/receipt.js";
 import { SendAck } from "./generated/shardwire/client/send-ack.js";
 import { SendStatus } from "./generated/shardwire/client/send-status.js";
-import type { Uuid } from "./generated/shardwire/client/uuid.js";
 import { Welcome } from "./generated/shardwire/client/welcome.js";
 import { Window } from "./generated/shardwire/client/window.js";
 import { verify } from "./verify.js";
@@ -75,6 +79,16 @@ function read(frame: Frame): ServerFrame {
     }
     case Body.HistoryPage:
       return page(frame.body(new PageTable()) as PageTable);
+    case Body.ChatInfo: {
+      const info = frame.body(new ChatTable()) as ChatTable;
+      return { type: "chat", request: safe(info.requestId(), "request_id"), info: chat(info) };
+    }
+    case Body.Chats:
+      return chats(frame.body(new ChatsTable()) as ChatsTable);
+    case Body.MessageStatus: {
+      const status = frame.body(new StatusTable()) as StatusTable;
+      return { type: "status", request: safe(status.requestId(), "request_id"), status: statusOf(status) };
+    }
     case Body.Window:
       return { type: "window", window: (frame.body(new Window()) as Window).window() };
     case Body.Goodbye:
@@ -130,6 +144,8 @@ function entry(entry: EntryTable): Entry {
     body,
     clientMsgId: id === null ? null : textOf(id),
     refersTo: refersTo === null ? null : uuid(refersTo, "refers_to"),
+    users: Array.from({ length: entry.usersLength() }, (_, n) => String(entry.users(n))),
+    role: kind === EntryKind.role ? roleOf(entry.role()) : null,
     timestampMs: safe(entry.timestampMs(), "timestamp_ms"),
   };
 }
@@ -137,17 +153,34 @@ function entry(entry: EntryTable): Entry {
 function page(page: PageTable): ServerFrame {
   const entries: Entry[] = [];
   for (let n = 0; n < page.entriesLength(); n++) {
-    const bytes = page.entries(n)?.frameArray();
-    if (!bytes) throw new BadFrame("fields", "an entry without a frame");
-    // A copy of its own: nested frames are not aligned in the page.
-    const nested = bytes.slice();
-    const kind = verify(nested);
-    if (kind !== Number(Body.Entry)) throw new BadFrame("fields", `a page holds a frame of kind ${kind}`);
-    entries.push(entry(root(nested).body(new EntryTable()) as EntryTable));
+    entries.push(entry(nested(page.entries(n)?.frameArray(), Body.Entry).body(new EntryTable()) as EntryTable));
   }
   const covers = [safe(page.coversFirstSeq(), "covers_first_seq"), safe(page.coversLastSeq(), "covers_last_seq")] as const;
   const read: HistoryPage = { chat: uuid(page.chatId(), "chat_id"), covers, headSeq: safe(page.headSeq(), "head_seq"), entries };
   return { type: "history", request: safe(page.requestId(), "request_id"), page: read };
+}
+
+function chats(page: ChatsTable): ServerFrame {
+  const read = Array.from({ length: page.chatsLength() }, (_, n) => {
+    return chat(nested(page.chats(n)?.frameArray(), Body.ChatInfo).body(new ChatTable()) as ChatTable);
+  });
+  return { type: "chats", request: safe(page.requestId(), "request_id"), page: { chats: read, hasMore: page.hasMore() } };
+}
+
+function chat(info: ChatTable): ChatInfo {
+  const last = info.lastEntryArray();
+  const lastEntry = last === null || last.length === 0 ? null : entry(nested(last, Body.Entry).body(new EntryTable()) as EntryTable);
+  return chatOf(info, lastEntry);
+}
+
+/** A frame within another, which must be of this kind. */
+function nested(bytes: Uint8Array | null | undefined, wanted: Body): Frame {
+  if (!bytes) throw new BadFrame("fields", `a ${Body[wanted]} without its frame`);
+  // A copy of its own: nested frames are not aligned where they stand.
+  const own = bytes.slice();
+  const kind = verify(own);
+  if (kind !== Number(wanted)) throw new BadFrame("fields", `a frame of kind ${kind} where a ${Body[wanted]} belongs`);
+  return root(own);
 }
 
 function refusal(said: ErrorTable | Goodbye): Refusal {
@@ -160,15 +193,4 @@ function refusal(said: ErrorTable | Goodbye): Refusal {
     retryAfterMs: said.retryAfterMs(),
     text: (text === null || text.length === 0 ? null : textOf(text)) ?? row?.text ?? "",
   };
-}
-
-function uuid(id: Uuid | null, what: string): string {
-  if (id === null) throw new BadFrame("fields", `${what} is missing`);
-  return uuidText(Array.from({ length: 16 }, (_, n) => id.bytes(n) ?? 0));
-}
-
-function seq(value: bigint): number {
-  const number = safe(value, "seq");
-  if (!isSeq(number)) throw new BadFrame("fields", "a seq is 1 or more");
-  return number;
 }

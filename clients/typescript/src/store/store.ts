@@ -6,7 +6,7 @@
  */
 
 import type { Place } from "../core/position.js";
-import type { Target } from "../wire.js";
+import type { GroupChange, Target } from "../wire.js";
 
 /** One chat's position. */
 export interface StoredChat {
@@ -25,6 +25,8 @@ export interface StoredSend {
   readonly chat: string;
   readonly target: Target;
   readonly body: Uint8Array;
+  /** A group's change; absent for a message. */
+  readonly change?: GroupChange;
   readonly afterSeq: number;
   /** Wall time, ms since 1970. */
   readonly createdMs: number;

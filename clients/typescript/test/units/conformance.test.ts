@@ -7,13 +7,16 @@ import { test } from "node:test";
 
 import { ByteBuffer } from "flatbuffers";
 
-import { utf8, uuidText } from "../../src/bytes.js";
+import { textOf, utf8, uuidText } from "../../src/bytes.js";
 import { flatbuffers, verify } from "../../src/flatbuffers/index.js";
 import { encode } from "../../src/flatbuffers/encode.js";
 import { Body, unionToBody } from "../../src/flatbuffers/generated/shardwire/client/body.js";
+import { EntryKind } from "../../src/flatbuffers/generated/shardwire/client/entry-kind.js";
 import { Frame } from "../../src/flatbuffers/generated/shardwire/client/frame.js";
+import { Role } from "../../src/flatbuffers/generated/shardwire/client/role.js";
+import { Send } from "../../src/flatbuffers/generated/shardwire/client/send.js";
 import { MAX_TABLES } from "../../src/flatbuffers/verify.js";
-import { BadFrame, type ClientFrame } from "../../src/index.js";
+import { BadFrame, type ClientFrame, type GroupChange, type ServerFrame } from "../../src/index.js";
 
 interface Vector {
   readonly file: string;
@@ -122,6 +125,7 @@ test("the codec reads every valid frame of a server, or says which field cannot 
 
 test("what the codec writes passes the verifier and says what was meant", () => {
   const chat = "39126436-089d-82c4-b798-05541412696a";
+  const change = { type: "send", clientMsgId: "g1", target: { chat }, body: new Uint8Array(), afterSeq: 0, retry: true } as const;
   const events: [Body, ClientFrame][] = [
     [Body.Hello, { type: "hello", token: "a.b.c", agent: "test" }],
     [Body.Send, { type: "send", clientMsgId: "m1", target: { to: "18446744073709551615" }, body: utf8("grüße"), afterSeq: 5, retry: true }],
@@ -130,6 +134,46 @@ test("what the codec writes passes the verifier and says what was meant", () => 
     [Body.Ping, { type: "ping", nonce: 3 }],
     [Body.Pong, { type: "pong", nonce: 0 }],
     [Body.HistoryRequest, { type: "history", request: 1, chat, afterSeq: 2, limit: 3 }],
+    [Body.Send, { ...change, change: { kind: "created", name: "Höhle", users: ["9", "18446744073709551615"] } }],
+    [Body.Send, { ...change, change: { kind: "added", users: Array.from({ length: 500 }, (_, n) => String(n + 1)) } }],
+    [Body.Send, { ...change, change: { kind: "left" } }],
+    [Body.Send, { ...change, change: { kind: "role", users: ["9"], role: "admin" } }],
+    [Body.ChatRequest, { type: "chat", request: 1, chat, afterUser: "18446744073709551615", limit: 3 }],
+    [Body.ChatsRequest, { type: "chats", request: 1, before: { lastMs: 5, chat }, limit: 3 }],
+    [Body.StatusRequest, { type: "status", request: 1, chat, message: chat }],
   ];
   for (const [body, event] of events) assert.equal(verify(encode(event), MAX_TABLES.client), Number(body), event.type);
+});
+
+test("a change that is written is read with all that was meant", () => {
+  const chat = "39126436-089d-82c4-b798-05541412696a";
+  const users = ["9", "18446744073709551615"];
+  const send = { type: "send", clientMsgId: "g1", target: { chat }, body: new Uint8Array(), afterSeq: 0, retry: false } as const;
+  const written = (change: GroupChange): Send => {
+    return Frame.getRootAsFrame(new ByteBuffer(encode({ ...send, change }).subarray(4))).body(new Send()) as Send;
+  };
+  const created = written({ kind: "created", name: "Höhle", users });
+  assert.deepEqual([created.kind(), created.chatId(), textOf(created.bodyArray()!)], [EntryKind.created, null, "Höhle"]);
+  assert.deepEqual([0, 1].map((n) => String(created.users(n))), users);
+  const role = written({ kind: "role", users, role: "admin" });
+  assert.deepEqual([role.kind(), role.role(), role.usersLength(), role.to()], [EntryKind.role, Role.admin, 2, 0n]);
+  assert.ok(role.chatId());
+});
+
+test("chats, members and states are read from native frames", () => {
+  const read = (file: string): ServerFrame => flatbuffers.decode(bytesOf(frames.find((vector) => vector.file === file)!));
+  const page = read("valid_chats_full.bin");
+  assert.ok(page.type === "chats" && page.request === 7 && page.page.hasMore && page.page.chats.length === 2);
+  const [info] = page.page.chats;
+  assert.deepEqual([info?.kind, info?.name, info?.createdBy, info?.nextUser, info?.unread], ["group", "Bergtour ⛰", "7", "18446744073709551615", 2]);
+  assert.deepEqual(info?.members[1], { user: "18446744073709551615", role: "member", deliveredSeq: 40, readSeq: 38 });
+  assert.equal(info?.lastEntry?.kind, "kind_7");
+  const status = read("valid_message_status_full.bin");
+  assert.ok(status.type === "status");
+  assert.deepEqual([status.status.total, status.status.delivered, status.status.read, status.status.members.length], [3, 1, 2, 3]);
+  const created = read("valid_entry_created.bin");
+  assert.ok(created.type === "entry");
+  assert.deepEqual([created.entry.kind, created.entry.text, created.entry.users], ["created", "Bergtour", ["7", "9", "18446744073709551615"]]);
+  const role = read("valid_entry_role.bin");
+  assert.ok(role.type === "entry" && role.entry.role === "admin");
 });

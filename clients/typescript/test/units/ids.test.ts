@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { test } from "node:test";
 
-import { directChat, newClientMsgId } from "../../src/index.js";
+import { directChat, groupChat, newClientMsgId } from "../../src/index.js";
 import { sha256 } from "../../src/sha256.js";
 
 test("SHA-256 is that of the platform, at every length around a block's end", () => {
@@ -21,6 +21,13 @@ test("a direct chat has the id that the server derives, from both sides", () => 
   for (const wrong of ["", "0", "07", "-1", "x", "18446744073709551616"]) {
     assert.throws(() => directChat(wrong, "9"), TypeError);
   }
+});
+
+test("a group has the id that the server derives from its maker and the client_msg_id", () => {
+  assert.equal(groupChat("7", "g1"), "8168ba29-5593-80d2-bd55-1398b75a81c6");
+  assert.notEqual(groupChat("7", "g2"), groupChat("7", "g1"));
+  assert.notEqual(groupChat("18446744073709551615", "g1"), groupChat("18446744073709551614", "g1"));
+  assert.throws(() => groupChat("0", "g1"), TypeError);
 });
 
 test("client_msg_ids are 32 hex digits and differ", () => {

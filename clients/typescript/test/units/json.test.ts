@@ -15,7 +15,7 @@ test("events of the server are read", () => {
   const timestamp = "2026-01-02T03:04:05.678Z";
   const place = { chat_id: CHAT, message_id: MESSAGE, seq: 12 };
   assert.deepEqual(decode({ type: "ready", user_id: "7", device_id: 1 }), { type: "ready", user: "7", device: 1, grant: null });
-  const body = { chat: CHAT, message: MESSAGE, seq: 12, sender: "9", refersTo: null, timestampMs: Date.parse(timestamp) };
+  const body = { chat: CHAT, message: MESSAGE, seq: 12, sender: "9", refersTo: null, users: [], role: null, timestampMs: Date.parse(timestamp) };
   assert.deepEqual(decode({ type: "message", ...place, sender_id: "9", content: "hé", client_msg_id: "a1", timestamp }), {
     type: "entry",
     entry: { ...body, kind: "message", text: "hé", body: utf8("hé"), clientMsgId: "a1" },
@@ -79,4 +79,62 @@ test("events of the client are written as the protocol says", () => {
   });
   assert.deepEqual(encode({ type: "mark", chat: CHAT, message: MESSAGE, seq: 3, status: "read" }), { type: "ack", chat_id: CHAT, message_id: MESSAGE, status: "read" });
   assert.deepEqual(encode({ type: "ping", nonce: 0 }), { type: "ping" });
+});
+
+test("a group's entries are read with their users, role and name", () => {
+  const place = { chat_id: CHAT, message_id: MESSAGE, seq: 1, sender_id: "7", client_msg_id: "g1", timestamp: "2026-01-02T03:04:05.678Z" };
+  const read = (more: object): Record<string, unknown> => (decode({ type: "entry", ...place, ...more }) as { entry: Record<string, unknown> }).entry;
+  const created = read({ kind: "created", name: "Höhle", users: ["7", "9"] });
+  assert.deepEqual([created["kind"], created["text"], created["body"], created["users"], created["role"]], ["created", "Höhle", utf8("Höhle"), ["7", "9"], null]);
+  const role = read({ kind: "role", users: ["9"], role: "admin" });
+  assert.deepEqual([role["kind"], role["text"], role["users"], role["role"]], ["role", "", ["9"], "admin"]);
+  assert.deepEqual(read({ kind: "left" })["users"], []);
+  assert.throws(() => read({ kind: "added", users: ["x"] }), /users/);
+  assert.throws(() => read({ kind: "role", users: ["9"], role: "king" }), /role/);
+});
+
+test("answers about chats are read", () => {
+  const last = "2026-01-02T03:04:05.678Z";
+  const members = [{ user_id: "7", role: "admin", delivered_seq: 14, read_seq: 13 }];
+  const group = { chat_id: CHAT, kind: "group", name: "Hiking", created_by: "7", members, member_count: 3, head_seq: 14, last, read_seq: 12, unread: 1, present: true };
+  const info = {
+    chat: CHAT, kind: "group", name: "Hiking", createdBy: "7", members: [{ user: "7", role: "admin", deliveredSeq: 14, readSeq: 13 }],
+    memberCount: 3, nextUser: "7", headSeq: 14, lastMs: Date.parse(last), readSeq: 12, unread: 1, present: true, lastEntry: null,
+  };
+  assert.deepEqual(decode({ type: "chat", request_id: 1, ...group, next_user: "7" }), { type: "chat", request: 1, info });
+  const direct = { chat_id: CHAT, kind: "direct", members: [], member_count: 2, next_user: "0", head_seq: 1, last, read_seq: 0, unread: 0, present: true };
+  const message = { type: "message", chat_id: CHAT, message_id: MESSAGE, seq: 1, sender_id: "9", content: "hi", client_msg_id: "a", timestamp: last };
+  const page = decode({ type: "chats", request_id: 2, chats: [{ ...direct, last_entry: message }], has_more: true }) as { page: { chats: (typeof info)[]; hasMore: boolean } };
+  const [first] = page.page.chats;
+  assert.deepEqual([first?.kind, first?.createdBy, first?.nextUser, page.page.hasMore], ["direct", null, null, true]);
+  assert.equal((first?.lastEntry as unknown as { text: string }).text, "hi");
+  const status = { chat_id: CHAT, message_id: MESSAGE, seq: 12, total: 2, delivered: 1, read: 1, pending: 0 };
+  assert.deepEqual(decode({ type: "status", request_id: 3, ...status, members: [{ user_id: "9", status: "read" }] }), {
+    type: "status",
+    request: 3,
+    status: { chat: CHAT, message: MESSAGE, seq: 12, total: 2, delivered: 1, read: 1, members: [{ user: "9", status: "read" }] },
+  });
+  assert.throws(() => decode({ type: "chat", request_id: 1, ...group, kind: "crowd" }), /kind/);
+  assert.throws(() => decode({ type: "chat", request_id: 1, ...group, members: [1] }), /members/);
+  assert.throws(() => decode({ type: "status", request_id: 3, ...status, members: [{ user_id: "9", status: "lost" }] }), /status/);
+});
+
+test("group changes and requests are written as the protocol says", () => {
+  const send = { type: "send", clientMsgId: "g1", afterSeq: 0, retry: false, target: { chat: CHAT }, body: new Uint8Array() } as const;
+  const id = { client_msg_id: "g1" };
+  assert.deepEqual(encode({ ...send, change: { kind: "created", name: "Hiking", users: ["9", "11"] } }), { type: "created", name: "Hiking", users: ["9", "11"], ...id });
+  assert.deepEqual(encode({ ...send, change: { kind: "added", users: ["12"] }, retry: true }), { type: "added", chat_id: CHAT, users: ["12"], retry: true, ...id });
+  assert.deepEqual(encode({ ...send, change: { kind: "removed", users: ["12"] } }), { type: "removed", chat_id: CHAT, users: ["12"], ...id });
+  assert.deepEqual(encode({ ...send, change: { kind: "left" } }), { type: "left", chat_id: CHAT, ...id });
+  assert.deepEqual(encode({ ...send, change: { kind: "role", users: ["9"], role: "admin" } }), { type: "role", chat_id: CHAT, users: ["9"], role: "admin", ...id });
+  assert.deepEqual(encode({ ...send, change: { kind: "renamed", name: "Climbing" } }), { type: "renamed", chat_id: CHAT, name: "Climbing", ...id });
+  assert.deepEqual(encode({ type: "chat", request: 1, chat: CHAT, afterUser: null, limit: 100 }), { type: "chat", request_id: 1, chat_id: CHAT, after_user: "0", limit: 100 });
+  assert.deepEqual(encode({ type: "chats", request: 2, before: null, limit: 50 }), { type: "chats", request_id: 2, limit: 50 });
+  assert.deepEqual(encode({ type: "chats", request: 2, before: { lastMs: 1_767_323_045_678, chat: CHAT }, limit: 50 }), {
+    type: "chats",
+    request_id: 2,
+    before: { last: "2026-01-02T03:04:05.678Z", chat_id: CHAT },
+    limit: 50,
+  });
+  assert.deepEqual(encode({ type: "status", request: 3, chat: CHAT, message: MESSAGE }), { type: "status", request_id: 3, chat_id: CHAT, message_id: MESSAGE });
 });

@@ -19,6 +19,7 @@ const send = (clientMsgId: string, order: number): StoredSend => {
   const body = new TextEncoder().encode(clientMsgId);
   return { clientMsgId, chat: CHAT, target: { to: "9" }, body, afterSeq: 3, createdMs: 5, order };
 };
+const change = { kind: "role", users: ["9", "11"], role: "admin" } as const;
 const chat = (handled: number): StoredChat => ({ chat: CHAT, handled, delivered: { seq: handled, message: CHAT }, read: null, had: [[7, 9]] });
 
 for (const [name, make] of STORES) {
@@ -35,7 +36,7 @@ for (const [name, make] of STORES) {
         { type: "identity", identity: { user: "7", device: 1 } },
         { type: "queued", send: send("z", 1) },
         { type: "queued", send: send("b", 2) },
-        { type: "queued", send: send("a", 10) },
+        { type: "queued", send: { ...send("a", 10), change } },
         { type: "chat", chat: chat(4) },
       ]);
       await first.apply([
@@ -47,7 +48,7 @@ for (const [name, make] of STORES) {
       const image = await open().load();
       assert.deepEqual(image.identity, { user: "7", device: 1 });
       assert.deepEqual(image.chats, [chat(5)]);
-      assert.deepEqual(image.outbox, [send("z", 1), send("a", 10)]);
+      assert.deepEqual(image.outbox, [send("z", 1), { ...send("a", 10), change }]);
     });
   });
 }
