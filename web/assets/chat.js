@@ -1,9 +1,10 @@
 /** The chat page: signs in, then joins model, view and what the user does. */
 import { info } from "./api.js";
 import { by } from "./dom.js";
+import { Members } from "./members.js";
 import { Model } from "./model.js";
-import { isUser } from "./shardwire/index.js";
 import { forget, signIn } from "./signin.js";
+import { starting } from "./starting.js";
 import { View } from "./view.js";
 /** How long to wait before the server is asked again what it is, ms. */
 const AGAIN_MS = 2_000;
@@ -24,7 +25,12 @@ async function main() {
 async function begin(account) {
     let view = null;
     const model = await Model.start(account, (chat) => view?.draw(chat));
-    view = new View(model, { again: (id) => void model.again(id), discard: (id) => void model.discard(id) });
+    const actions = {
+        again: (id) => void model.again(id),
+        discard: (id) => void model.discard(id),
+        who: (message) => void model.askStatus(message),
+    };
+    view = new View(model, actions);
     by("app", HTMLElement).hidden = false;
     wire(model, view);
     view.draw(null);
@@ -56,8 +62,10 @@ function wire(model, view) {
             model.seen();
     };
     const draw = view.draw.bind(view);
+    const members = new Members(model);
     view.draw = (chat) => {
         draw(chat);
+        members.draw();
         if (chat !== null && chat === model.open)
             queueMicrotask(look);
     };
@@ -112,35 +120,6 @@ function composing(model, text, compose) {
         fit();
         void model.send(value);
         text.focus();
-    });
-}
-function starting(model, open) {
-    const [button, form, peer] = [by("new", HTMLButtonElement), by("new-form", HTMLFormElement), by("peer", HTMLInputElement)];
-    const problem = by("peer-problem", HTMLElement);
-    const show = (shown) => {
-        form.hidden = !shown;
-        button.setAttribute("aria-expanded", String(shown));
-        problem.textContent = "";
-        if (shown)
-            peer.focus();
-    };
-    button.addEventListener("click", () => show(form.hidden));
-    form.addEventListener("keydown", (event) => {
-        if (event.key !== "Escape")
-            return;
-        show(false);
-        button.focus();
-    });
-    form.addEventListener("submit", (event) => {
-        event.preventDefault();
-        const user = peer.value.trim();
-        if (!isUser(user))
-            problem.textContent = "A user is a whole number above 0.";
-        else {
-            peer.value = "";
-            show(false);
-            open(model.openWith(user));
-        }
     });
 }
 /** Older messages come when the user scrolls to the beginning. */

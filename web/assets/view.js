@@ -1,5 +1,6 @@
 /** Draws a {@link Model}: the list of chats, the open conversation, the connection. */
-import { by, make, nameOf, paint, symbol } from "./dom.js";
+import { by, hueOfUser, make, nameOf, paint, paintGroup, symbol } from "./dom.js";
+import { readers, sentence, titleOf } from "./groups.js";
 const SYMBOLS = {
     waiting: "i-wait",
     sent: "i-sent",
@@ -42,6 +43,8 @@ export class View {
     drawn = new Map();
     openChat = null;
     atEnd = true;
+    /** Own messages whose readers are named, by message id. */
+    named = new Set();
     constructor(model, actions) {
         this.model = model;
         this.actions = actions;
@@ -112,17 +115,17 @@ export class View {
         button.setAttribute("aria-current", String(chat.chat === this.model.open));
         const avatar = make("span", "avatar");
         avatar.setAttribute("aria-hidden", "true");
-        paint(avatar, chat.peer);
+        this.portrait(avatar, chat);
         const at = unsent?.createdMs ?? chat.last?.timestampMs;
         const last = make("span", "last");
         if (unsent)
             last.append(this.tick(unsent.problem === null ? "waiting" : "failed"), make("span", "", unsent.text));
         else if (chat.last) {
             if (chat.last.mine)
-                last.append(this.tick(chat.last.seq <= chat.read ? "read" : chat.last.seq <= chat.delivered ? "delivered" : "sent"));
+                last.append(this.tick(this.model.progress({ chat: chat.chat, seq: chat.last.seq })));
             last.append(make("span", "", chat.last.text));
         }
-        const first = make("span", "row", make("span", "name", nameOf(chat.peer)), make("span", "time", at === undefined ? "" : when(at)));
+        const first = make("span", "row", make("span", "name", titleOf(chat)), make("span", "time", at === undefined ? "" : when(at)));
         const second = make("span", "row", last);
         if (chat.unread > 0) {
             const count = chat.unread > UNREAD_SHOWN ? `${UNREAD_SHOWN}+` : String(chat.unread);
@@ -140,18 +143,27 @@ export class View {
             this.openChat = null;
             return;
         }
-        by("peer-name", HTMLElement).textContent = nameOf(chat.peer);
-        paint(by("peer-avatar", HTMLElement), chat.peer);
+        by("peer-name", HTMLElement).textContent = titleOf(chat);
+        this.portrait(by("peer-avatar", HTMLElement), chat);
+        const note = by("peer-note", HTMLElement);
+        note.hidden = !chat.group || chat.group.members.length === 0;
+        const count = chat.group?.members.length ?? 0;
+        note.textContent = count === 1 ? "1 member" : `${count} members`;
+        by("members-open", HTMLElement).hidden = !chat.group;
+        by("gone", HTMLElement).hidden = chat.group?.present !== false;
+        by("compose", HTMLElement).hidden = chat.group?.present === false;
         const opened = this.openChat !== chat.chat;
         if (opened) {
             this.openChat = chat.chat;
             this.drawn.clear();
+            this.named.clear();
             this.messages.replaceChildren();
         }
         this.drawLines(this.lines(), opened);
     }
     lines() {
-        const { user } = this.model.account;
+        const { group, statuses, account } = this.model;
+        const { user } = account;
         const line = (message) => ({
             key: message.clientMsgId ?? message.message,
             text: message.text,
@@ -160,7 +172,14 @@ export class View {
             timestampMs: message.timestampMs,
             progress: this.model.progress(message),
             unsent: null,
+            message: message.message,
+            change: message.change ? sentence(message, user) : null,
+            readers: has(message),
         });
+        const has = ({ message, sender }) => {
+            const status = group && sender === user ? statuses.get(message) : undefined;
+            return status ? readers(status, this.named.has(message)) : null;
+        };
         const waiting = (unsent) => ({
             key: unsent.clientMsgId,
             text: unsent.text,
@@ -169,6 +188,9 @@ export class View {
             timestampMs: unsent.createdMs,
             progress: unsent.problem === null ? "waiting" : "failed",
             unsent,
+            message: null,
+            change: null,
+            readers: null,
         });
         return [...this.model.shown.map(line), ...this.model.pending().map(waiting)];
     }
@@ -188,7 +210,10 @@ export class View {
             this.drawn.set(line.key, item);
             const first = !before || !together(before, line);
             const last = !after || !together(line, after);
-            this.fill(item, line, `message ${line.mine ? "mine" : "theirs"}${first ? " first" : ""}${last ? " last" : ""}`);
+            if (line.change !== null)
+                this.fillChange(item, line.change);
+            else
+                this.fill(item, line, `message ${line.mine ? "mine" : "theirs"}${first ? " first" : ""}${last ? " last" : ""}`);
             items.push(item);
         });
         this.place(items);
@@ -214,19 +239,52 @@ export class View {
         }
     }
     fill(item, line, className) {
-        const state = `${className} ${line.progress} ${line.unsent?.problem ?? ""} ${line.timestampMs}`;
+        const state = `${className} ${line.progress} ${line.unsent?.problem ?? ""} ${line.timestampMs} ${line.readers ?? ""}`;
         if (item.dataset["state"] === state)
             return;
         item.dataset["state"] = state;
         item.dataset["progress"] = line.mine ? line.progress : "";
         item.className = className;
         const meta = make("span", "meta", make("time", "", clock.format(line.timestampMs)));
+        const { group } = this.model;
         if (line.mine)
-            meta.append(this.tick(line.progress), make("span", "visually-hidden", `, ${WORDS[line.progress]}`));
-        const who = make("span", "visually-hidden", line.mine ? "You: " : `${nameOf(line.sender)}: `);
+            meta.append(group && line.message !== null ? this.asking(line, line.message) : this.tick(line.progress));
+        if (line.mine)
+            meta.append(make("span", "visually-hidden", `, ${WORDS[line.progress]}`));
+        // In a group the first message of a run says who speaks to everybody, the others to those who hear them.
+        const named = group && !line.mine && className.includes(" first");
+        const who = make("span", named ? "sender" : "visually-hidden", line.mine ? "You: " : nameOf(line.sender), named || line.mine ? "" : ": ");
+        if (named)
+            who.style.setProperty("--hue", String(hueOfUser(line.sender ?? "")));
         item.replaceChildren(who, make("span", "body", line.text), meta);
+        if (line.readers !== null)
+            item.append(make("span", "readers", line.readers));
         if (line.unsent?.problem)
             item.append(this.trouble(line.unsent));
+    }
+    fillChange(item, words) {
+        if (item.dataset["state"] === words)
+            return;
+        item.dataset["state"] = words;
+        item.className = "change";
+        item.replaceChildren(words);
+    }
+    /** The tick of an own message in a group: who has it is asked for, and named. */
+    asking(line, message) {
+        const button = make("button", "", this.tick(line.progress));
+        button.type = "button";
+        button.setAttribute("aria-label", "Who has this message");
+        button.addEventListener("click", () => {
+            this.named.add(message);
+            this.actions.who(message);
+        });
+        return button;
+    }
+    portrait(avatar, chat) {
+        if (chat.group)
+            paintGroup(avatar, chat.chat, chat.group.name);
+        else
+            paint(avatar, chat.peer);
     }
     trouble({ clientMsgId, problem }) {
         const again = make("button", "", "Try again");
@@ -251,6 +309,8 @@ export class View {
     }
 }
 function together(a, b) {
+    if (a.change !== null || b.change !== null)
+        return false;
     return a.sender === b.sender && b.timestampMs - a.timestampMs < TOGETHER_MS && dayOf(a.timestampMs) === dayOf(b.timestampMs);
 }
 /** Days since 1970 where the user is. */

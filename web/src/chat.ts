@@ -2,9 +2,10 @@
 
 import { info } from "./api.js";
 import { by } from "./dom.js";
+import { Members } from "./members.js";
 import { type Account, Model } from "./model.js";
-import { isUser } from "./shardwire/index.js";
 import { forget, signIn } from "./signin.js";
+import { starting } from "./starting.js";
 import { View } from "./view.js";
 
 /** How long to wait before the server is asked again what it is, ms. */
@@ -27,7 +28,12 @@ async function main(): Promise<void> {
 async function begin(account: Account): Promise<void> {
   let view: View | null = null;
   const model = await Model.start(account, (chat) => view?.draw(chat));
-  view = new View(model, { again: (id) => void model.again(id), discard: (id) => void model.discard(id) });
+  const actions = {
+    again: (id: string) => void model.again(id),
+    discard: (id: string) => void model.discard(id),
+    who: (message: string) => void model.askStatus(message),
+  };
+  view = new View(model, actions);
   by("app", HTMLElement).hidden = false;
   wire(model, view);
   view.draw(null);
@@ -59,8 +65,10 @@ function wire(model: Model, view: View): void {
     if (document.visibilityState === "visible" && model.open !== null && view.follows()) model.seen();
   };
   const draw = view.draw.bind(view);
+  const members = new Members(model);
   view.draw = (chat) => {
     draw(chat);
+    members.draw();
     if (chat !== null && chat === model.open) queueMicrotask(look);
   };
   document.addEventListener("visibilitychange", look);
@@ -112,33 +120,6 @@ function composing(model: Model, text: HTMLTextAreaElement, compose: HTMLFormEle
     fit();
     void model.send(value);
     text.focus();
-  });
-}
-
-function starting(model: Model, open: (opening: Promise<void>) => void): void {
-  const [button, form, peer] = [by("new", HTMLButtonElement), by("new-form", HTMLFormElement), by("peer", HTMLInputElement)];
-  const problem = by("peer-problem", HTMLElement);
-  const show = (shown: boolean): void => {
-    form.hidden = !shown;
-    button.setAttribute("aria-expanded", String(shown));
-    problem.textContent = "";
-    if (shown) peer.focus();
-  };
-  button.addEventListener("click", () => show(form.hidden));
-  form.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
-    show(false);
-    button.focus();
-  });
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    const user = peer.value.trim();
-    if (!isUser(user)) problem.textContent = "A user is a whole number above 0.";
-    else {
-      peer.value = "";
-      show(false);
-      open(model.openWith(user));
-    }
   });
 }
 

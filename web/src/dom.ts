@@ -32,10 +32,25 @@ export function symbol(id: string, className: string): SVGSVGElement {
 
 /** Paints a user's avatar: the number's end, on a colour of its own. */
 export function paint(avatar: HTMLElement, user: string | null): void {
-  // Golden angles apart: neighbouring numbers look different.
-  const hue = Math.round((Number((user ?? "").slice(-6)) * 137.508 + 290) % 360);
-  avatar.style.setProperty("--hue", String(hue));
+  avatar.style.setProperty("--hue", String(hueOfUser(user ?? "")));
   avatar.textContent = user === null ? "?" : user.length > 3 ? `…${user.slice(-2)}` : user;
+}
+
+/** Paints a group's avatar: its name's initials, on a colour of its id. */
+export function paintGroup(avatar: HTMLElement, chat: string, name: string): void {
+  avatar.style.setProperty("--hue", String(hueOf(Number.parseInt(chat.slice(0, 6), 16))));
+  const words = name.split(/\s+/).filter((word) => word !== "");
+  avatar.textContent = words.slice(0, 2).map((word) => [...word][0]).join("").toUpperCase() || "#";
+}
+
+/** A user's own hue, degrees. */
+export function hueOfUser(user: string): number {
+  return hueOf(Number(user.slice(-6)));
+}
+
+/** Golden angles apart: neighbouring numbers look different. */
+function hueOf(number: number): number {
+  return Math.round((number * 137.508 + 290) % 360);
 }
 
 /** What a user is called. */

@@ -1,14 +1,36 @@
 /** What this device has seen: messages, unsent texts and chats, in IndexedDB. */
 
-/** A message of a chat, stored at the server. */
+import type { Role } from "./shardwire/index.js";
+
+/** A message of a chat, or a change of a group, stored at the server. */
 export interface Message {
   readonly chat: string;
   readonly seq: number;
   readonly message: string;
   readonly sender: string;
+  /** What was said; of a group's change its name, if that is what changed. */
   readonly text: string;
   readonly timestampMs: number;
   readonly clientMsgId: string | null;
+  /** How it changed the group; absent for what was said. */
+  readonly change?: { readonly kind: string; readonly users: readonly string[]; readonly role: Role | null };
+}
+
+/** How far a member is, in seqs. */
+export interface Marks {
+  delivered: number;
+  read: number;
+}
+
+/** What is known of a group. */
+export interface Group {
+  name: string;
+  members: { readonly user: string; readonly role: Role }[];
+  /** Whether this user is a member now. */
+  present: boolean;
+  /** Whether name and members are as of the last change heard of. */
+  known: boolean;
+  marks: Record<string, Marks>;
 }
 
 /** A text on its way. */
@@ -25,13 +47,15 @@ export interface Unsent {
 /** One chat, as the list shows it. */
 export interface Chat {
   readonly chat: string;
-  /** The other user; null until known. */
+  /** The other user of a direct chat; null until known. */
   peer: string | null;
   last: { text: string; mine: boolean; seq: number; timestampMs: number } | null;
   unread: number;
   /** How far the other user's devices are. */
   delivered: number;
   read: number;
+  /** What is known of it as a group; absent for a direct chat. */
+  group?: Group;
 }
 
 /** One device's history. */

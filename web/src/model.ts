@@ -1,7 +1,20 @@
 /** What the page shows, kept in step with the client and with what this device has stored. */
 
-import { Client, type ClientEvent, directChat, type Entry, type Failure, IndexedDbStore, newClientMsgId } from "./shardwire/index.js";
-import { type Chat, History, type Message, type Unsent } from "./history.js";
+import { nameOf } from "./dom.js";
+import { endOf, failureText } from "./ends.js";
+import { apply, everyPage, isShown, learn, messageOf, newGroup, progressIn, raise, sentence } from "./groups.js";
+import { type Chat, type Group, History, type Message, type Unsent } from "./history.js";
+import {
+  Client,
+  type ClientEvent,
+  directChat,
+  type Entry,
+  type GroupChange,
+  IndexedDbStore,
+  type MessageStatus,
+  newClientMsgId,
+  type Sent,
+} from "./shardwire/index.js";
 
 /** How far an own message is. */
 export type Progress = "waiting" | "sent" | "delivered" | "read" | "failed";
@@ -22,6 +35,8 @@ export interface Account {
 }
 
 const PAGE = 60;
+/** Receipts come in bursts: who has read a message is asked for once after them, ms. */
+const STATUS_WAIT_MS = 250;
 
 /** One device's chats. `changed` is called after every change, with the chat concerned. */
 export class Model {
@@ -31,7 +46,13 @@ export class Model {
   /** The open chat's messages, ascending without holes. */
   shown: Message[] = [];
   open: string | null = null;
+  /** Who has which message of the open group, as far as it was asked for, by message id. */
+  readonly statuses = new Map<string, MessageStatus>();
   private client!: Client;
+  /** Chats whose beginning for this user has been reached. */
+  private readonly begun = new Set<string>();
+  private readonly refreshing = new Set<string>();
+  private statusTimer: ReturnType<typeof setTimeout> | undefined;
 
   private constructor(
     readonly account: Account,
@@ -75,10 +96,39 @@ export class Model {
     return own.sort((a, b) => a.createdMs - b.createdMs);
   }
 
-  progress(message: Message): Progress {
-    const chat = this.chats.get(message.chat);
+  /** How far an own message is. */
+  progress({ chat: id, seq }: { readonly chat: string; readonly seq: number }): Progress {
+    const chat = this.chats.get(id);
     if (!chat) return "sent";
-    return message.seq <= chat.read ? "read" : message.seq <= chat.delivered ? "delivered" : "sent";
+    if (chat.group) return progressIn(chat.group, seq, this.account.user);
+    return seq <= chat.read ? "read" : seq <= chat.delivered ? "delivered" : "sent";
+  }
+
+  /** The open group; null when a direct chat or none is open. */
+  get group(): Group | null {
+    return (this.open === null ? undefined : this.chats.get(this.open)?.group) ?? null;
+  }
+
+  /** Makes a group and opens it. Rejects with what the user can read. */
+  async createGroup(name: string, users: readonly string[]): Promise<void> {
+    const { chat } = await this.client.createGroup(name, users);
+    this.chat(chat).group ??= newGroup();
+    await this.openChat(chat);
+  }
+
+  /** Changes the open group. Rejects with what the user can read. */
+  async change(change: GroupChange): Promise<void> {
+    if (this.open !== null) await this.client.change(this.open, change);
+  }
+
+  /** Asks who has an own message of the open group. */
+  async askStatus(message: string): Promise<void> {
+    const chat = this.open;
+    if (chat === null) return;
+    const status = await this.client.status(chat, message).catch(() => null);
+    if (!status || this.open !== chat) return;
+    this.statuses.set(message, status);
+    this.changed(chat);
   }
 
   /** Opens the chat with a user; it need not exist. */
@@ -92,12 +142,15 @@ export class Model {
   async openChat(id: string): Promise<void> {
     this.open = id;
     this.shown = [];
+    this.statuses.clear();
     this.changed(id);
+    void this.refresh(id);
     const found = await this.history.below(id, Infinity, PAGE);
     if (this.open !== id) return;
     const newer = this.shown.filter((message) => message.seq > (found.at(-1)?.seq ?? 0));
     this.shown = [...found, ...newer];
     this.changed(id);
+    this.watch(id);
   }
 
   closeChat(): void {
@@ -109,14 +162,16 @@ export class Model {
   /** Shows older messages of the open chat: kept ones, else the server's. Returns whether there were any. */
   async older(): Promise<boolean> {
     const [chat, first] = [this.open, this.shown[0]];
-    if (chat === null || !first || first.seq === 1) return false;
+    if (chat === null || !first || first.seq === 1 || this.begun.has(chat)) return false;
     let found = await this.history.below(chat, first.seq, PAGE);
     const whole = found.at(-1)?.seq === first.seq - 1;
     if (!whole) {
       const after = Math.max(first.seq - 1 - PAGE, 0);
       const page = await this.client.history(chat, after, first.seq - 1 - after).catch(() => null);
       if (!page) return false;
-      found = page.entries.filter((entry) => entry.seq < first.seq && entry.kind === "message").map(messageOf);
+      found = page.entries.filter((entry) => entry.seq < first.seq && isShown(entry)).map(messageOf);
+      // Nothing from the chat's beginning on: this user joined later.
+      if (found.length === 0 && after === 0) this.begun.add(chat);
       await this.history.keep({ messages: found });
     }
     if (this.open !== chat || found.length === 0) return false;
@@ -192,6 +247,9 @@ export class Model {
     switch (event.type) {
       case "connected":
         return this.say({ state: "online" });
+      case "synced":
+        for (const { chat, group } of this.chats.values()) if (group && !group.known) this.look(chat);
+        return this.open === null ? undefined : this.watch(this.open);
       case "disconnected":
         return this.say({ state: "waiting", untilMs: Date.now() + event.retryInMs });
       case "ended":
@@ -215,32 +273,83 @@ export class Model {
   }
 
   private async entries(entries: readonly Entry[]): Promise<void> {
-    const messages = entries.filter((entry) => entry.kind === "message").map(messageOf);
+    await this.take(entries.filter(isShown).map(messageOf));
+  }
+
+  /** Messages and changes have their place: keeps and shows them. */
+  private async take(messages: readonly Message[], settled: readonly string[] = []): Promise<void> {
     const touched = new Set<Chat>();
     for (const message of messages) {
       const chat = this.chat(message.chat);
       const mine = message.sender === this.account.user;
-      if (!mine) chat.peer ??= message.sender;
-      if (!mine && message.seq > (chat.last?.seq ?? 0)) chat.unread += 1;
+      if (message.change) apply((chat.group ??= newGroup()), message, this.account.user);
+      else if (!mine) {
+        this.meet(chat, message.sender);
+        if (message.seq > (chat.last?.seq ?? 0)) chat.unread += 1;
+      }
       this.note(chat, message, mine);
       touched.add(chat);
     }
-    await this.history.keep({ messages, chats: [...touched] });
+    await this.history.keep({ messages, chats: [...touched], settled });
+    for (const id of settled) this.unsent.delete(id);
     for (const message of messages) this.show(message);
-    for (const chat of touched) this.changed(chat.chat);
+    for (const chat of touched) {
+      this.changed(chat.chat);
+      if (chat.group && !chat.group.known) this.look(chat.chat);
+    }
   }
 
-  private async sent(event: Extract<ClientEvent, { type: "sent" }>): Promise<void> {
-    const unsent = this.unsent.get(event.clientMsgId);
-    if (!unsent) return;
-    const { chat: id, seq, message: messageId, timestampMs, clientMsgId } = event;
-    const message: Message = { chat: id, seq, message: messageId, sender: this.account.user, text: unsent.text, timestampMs, clientMsgId };
-    const chat = this.chat(id);
-    this.note(chat, message, true);
-    await this.history.keep({ messages: [message], chats: [chat], settled: [clientMsgId] });
-    this.unsent.delete(clientMsgId);
-    this.show(message);
+  /** Somebody was heard of in a chat: the other user of a direct one, a member of a group. */
+  private meet(chat: Chat, user: string): void {
+    if (chat.group || chat.peer !== null) return;
+    if (directChat(this.account.user, user) === chat.chat) chat.peer = user;
+    else chat.group = newGroup();
+  }
+
+  /** What is known of a group is old: it is asked for if that is in sight. */
+  private look(chat: string): void {
+    if (chat === this.open || this.chats.get(chat)?.group?.name === "") void this.refresh(chat);
+  }
+
+  /** Asks what a group is and who is in it, again when it changed meanwhile. */
+  private async refresh(id: string): Promise<void> {
+    const group = this.chats.get(id)?.group;
+    if (!group || this.refreshing.has(id)) return;
+    this.refreshing.add(id);
+    try {
+      do {
+        group.known = true;
+        learn(group, await everyPage((after) => this.client.chat(id, after)));
+      } while (!group.known);
+      await this.history.keep({ chats: [this.chat(id)] });
+    } catch {
+      // Asked again when it is opened, and after the next connection.
+      group.known = false;
+    }
+    this.refreshing.delete(id);
     this.changed(id);
+  }
+
+  /** Who has the last own message of the open group is always shown. */
+  private watch(chat: string): void {
+    if (chat !== this.open || !this.group) return;
+    clearTimeout(this.statusTimer);
+    this.statusTimer = setTimeout(() => {
+      const last = this.shown.findLast((message) => message.sender === this.account.user && !message.change);
+      if (chat === this.open && last) void this.askStatus(last.message);
+    }, STATUS_WAIT_MS);
+  }
+
+  private async sent({ chat, seq, message, timestampMs, clientMsgId, change }: Sent): Promise<void> {
+    const place = { chat, seq, message, timestampMs, clientMsgId, sender: this.account.user };
+    if (change) {
+      const { kind, name = "", users = [], role = null } = { name: undefined, users: undefined, role: undefined, ...change };
+      return this.take([{ ...place, text: name, change: { kind, users, role } }]);
+    }
+    const unsent = this.unsent.get(clientMsgId);
+    if (!unsent) return;
+    await this.take([{ ...place, text: unsent.text }], [clientMsgId]);
+    this.watch(chat);
   }
 
   private async failed(clientMsgId: string, problem: string): Promise<void> {
@@ -255,11 +364,16 @@ export class Model {
   private async receipt(event: Extract<ClientEvent, { type: "receipt" }>): Promise<void> {
     if (event.user === this.account.user) return;
     const chat = this.chat(event.chat);
-    chat.peer ??= event.user;
-    chat.delivered = Math.max(chat.delivered, event.seq);
-    if (event.status === "read") chat.read = Math.max(chat.read, event.seq);
+    this.meet(chat, event.user);
+    const read = event.status === "read" ? event.seq : 0;
+    if (chat.group) raise(chat.group, event.user, event.seq, read);
+    else {
+      chat.delivered = Math.max(chat.delivered, event.seq);
+      chat.read = Math.max(chat.read, read);
+    }
     await this.history.keep({ chats: [chat] });
     this.changed(event.chat);
+    this.watch(event.chat);
   }
 
   private chat(id: string): Chat {
@@ -270,7 +384,9 @@ export class Model {
 
   private note(chat: Chat, message: Message, mine: boolean): void {
     if (message.seq <= (chat.last?.seq ?? 0)) return;
-    chat.last = { text: message.text, mine, seq: message.seq, timestampMs: message.timestampMs };
+    const { seq, timestampMs, sender } = message;
+    if (message.change) chat.last = { text: sentence(message, this.account.user), mine: false, seq, timestampMs };
+    else chat.last = { text: chat.group && !mine ? `${nameOf(sender)}: ${message.text}` : message.text, mine, seq, timestampMs };
   }
 
   private show(message: Message): void {
@@ -278,24 +394,4 @@ export class Model {
     const at = this.shown.findLastIndex((shown) => shown.seq <= message.seq);
     if (this.shown[at]?.seq !== message.seq) this.shown.splice(at + 1, 0, message);
   }
-}
-
-function messageOf(entry: Entry): Message {
-  const { chat, seq, message, sender, timestampMs, clientMsgId } = entry;
-  return { chat, seq, message, sender, timestampMs, clientMsgId, text: entry.text ?? `(${entry.body.length} bytes that are no text)` };
-}
-
-function failureText(failure: Failure): string {
-  if (failure.why === "refused") return failure.refusal.text;
-  return failure.why === "too_large" ? "it is too long" : "it waited too long to be sent safely";
-}
-
-function endOf(end: Extract<ClientEvent, { type: "ended" }>["end"]): Status {
-  if (end.why === "server" && end.refusal.code === "session_replaced") {
-    return { state: "ended", text: "This chat is open in another place.", again: true };
-  }
-  if (end.why === "server") return { state: "ended", text: `The server ended the session: ${end.refusal.text}.`, again: false };
-  if (end.why === "wrong_identity") return { state: "ended", text: "The token is another user's.", again: false };
-  if (end.why === "application") return { state: "ended", text: "This browser could not store messages.", again: true };
-  return { state: "ended", text: "Signed out.", again: false };
 }

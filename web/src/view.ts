@@ -1,6 +1,7 @@
 /** Draws a {@link Model}: the list of chats, the open conversation, the connection. */
 
-import { by, make, nameOf, paint, symbol } from "./dom.js";
+import { by, hueOfUser, make, nameOf, paint, paintGroup, symbol } from "./dom.js";
+import { readers, sentence, titleOf } from "./groups.js";
 import type { Chat, Message, Unsent } from "./history.js";
 import type { Model, Progress, Status } from "./model.js";
 
@@ -46,12 +47,21 @@ interface Line {
   readonly timestampMs: number;
   readonly progress: Progress;
   readonly unsent: Unsent | null;
+  /** Its message id; null while it has none. */
+  readonly message: string | null;
+  /** A change of the group, in words; the rest of the line is not drawn then. */
+  readonly change: string | null;
+  /** Who has an own message of a group, in words. */
+  readonly readers: string | null;
 }
 
-/** What the user can do with a failed text. */
-export interface FailedActions {
+/** What the user can do with a message. */
+export interface MessageActions {
+  /** With a failed text. */
   again(clientMsgId: string): void;
   discard(clientMsgId: string): void;
+  /** Asks who has an own message of a group. */
+  who(message: string): void;
 }
 
 /** The page's drawing of one model. */
@@ -64,10 +74,12 @@ export class View {
   private readonly drawn = new Map<string, HTMLLIElement>();
   private openChat: string | null = null;
   private atEnd = true;
+  /** Own messages whose readers are named, by message id. */
+  private readonly named = new Set<string>();
 
   constructor(
     private readonly model: Model,
-    private readonly actions: FailedActions,
+    private readonly actions: MessageActions,
   ) {
     const { user } = model.account;
     by("me-name", HTMLElement).textContent = nameOf(user);
@@ -137,15 +149,15 @@ export class View {
     button.setAttribute("aria-current", String(chat.chat === this.model.open));
     const avatar = make("span", "avatar");
     avatar.setAttribute("aria-hidden", "true");
-    paint(avatar, chat.peer);
+    this.portrait(avatar, chat);
     const at = unsent?.createdMs ?? chat.last?.timestampMs;
     const last = make("span", "last");
     if (unsent) last.append(this.tick(unsent.problem === null ? "waiting" : "failed"), make("span", "", unsent.text));
     else if (chat.last) {
-      if (chat.last.mine) last.append(this.tick(chat.last.seq <= chat.read ? "read" : chat.last.seq <= chat.delivered ? "delivered" : "sent"));
+      if (chat.last.mine) last.append(this.tick(this.model.progress({ chat: chat.chat, seq: chat.last.seq })));
       last.append(make("span", "", chat.last.text));
     }
-    const first = make("span", "row", make("span", "name", nameOf(chat.peer)), make("span", "time", at === undefined ? "" : when(at)));
+    const first = make("span", "row", make("span", "name", titleOf(chat)), make("span", "time", at === undefined ? "" : when(at)));
     const second = make("span", "row", last);
     if (chat.unread > 0) {
       const count = chat.unread > UNREAD_SHOWN ? `${UNREAD_SHOWN}+` : String(chat.unread);
@@ -164,19 +176,28 @@ export class View {
       this.openChat = null;
       return;
     }
-    by("peer-name", HTMLElement).textContent = nameOf(chat.peer);
-    paint(by("peer-avatar", HTMLElement), chat.peer);
+    by("peer-name", HTMLElement).textContent = titleOf(chat);
+    this.portrait(by("peer-avatar", HTMLElement), chat);
+    const note = by("peer-note", HTMLElement);
+    note.hidden = !chat.group || chat.group.members.length === 0;
+    const count = chat.group?.members.length ?? 0;
+    note.textContent = count === 1 ? "1 member" : `${count} members`;
+    by("members-open", HTMLElement).hidden = !chat.group;
+    by("gone", HTMLElement).hidden = chat.group?.present !== false;
+    by("compose", HTMLElement).hidden = chat.group?.present === false;
     const opened = this.openChat !== chat.chat;
     if (opened) {
       this.openChat = chat.chat;
       this.drawn.clear();
+      this.named.clear();
       this.messages.replaceChildren();
     }
     this.drawLines(this.lines(), opened);
   }
 
   private lines(): Line[] {
-    const { user } = this.model.account;
+    const { group, statuses, account } = this.model;
+    const { user } = account;
     const line = (message: Message): Line => ({
       key: message.clientMsgId ?? message.message,
       text: message.text,
@@ -185,7 +206,14 @@ export class View {
       timestampMs: message.timestampMs,
       progress: this.model.progress(message),
       unsent: null,
+      message: message.message,
+      change: message.change ? sentence(message, user) : null,
+      readers: has(message),
     });
+    const has = ({ message, sender }: Message): string | null => {
+      const status = group && sender === user ? statuses.get(message) : undefined;
+      return status ? readers(status, this.named.has(message)) : null;
+    };
     const waiting = (unsent: Unsent): Line => ({
       key: unsent.clientMsgId,
       text: unsent.text,
@@ -194,6 +222,9 @@ export class View {
       timestampMs: unsent.createdMs,
       progress: unsent.problem === null ? "waiting" : "failed",
       unsent,
+      message: null,
+      change: null,
+      readers: null,
     });
     return [...this.model.shown.map(line), ...this.model.pending().map(waiting)];
   }
@@ -212,7 +243,8 @@ export class View {
       this.drawn.set(line.key, item);
       const first = !before || !together(before, line);
       const last = !after || !together(line, after);
-      this.fill(item, line, `message ${line.mine ? "mine" : "theirs"}${first ? " first" : ""}${last ? " last" : ""}`);
+      if (line.change !== null) this.fillChange(item, line.change);
+      else this.fill(item, line, `message ${line.mine ? "mine" : "theirs"}${first ? " first" : ""}${last ? " last" : ""}`);
       items.push(item);
     });
     this.place(items);
@@ -233,16 +265,46 @@ export class View {
   }
 
   private fill(item: HTMLLIElement, line: Line, className: string): void {
-    const state = `${className} ${line.progress} ${line.unsent?.problem ?? ""} ${line.timestampMs}`;
+    const state = `${className} ${line.progress} ${line.unsent?.problem ?? ""} ${line.timestampMs} ${line.readers ?? ""}`;
     if (item.dataset["state"] === state) return;
     item.dataset["state"] = state;
     item.dataset["progress"] = line.mine ? line.progress : "";
     item.className = className;
     const meta = make("span", "meta", make("time", "", clock.format(line.timestampMs)));
-    if (line.mine) meta.append(this.tick(line.progress), make("span", "visually-hidden", `, ${WORDS[line.progress]}`));
-    const who = make("span", "visually-hidden", line.mine ? "You: " : `${nameOf(line.sender)}: `);
+    const { group } = this.model;
+    if (line.mine) meta.append(group && line.message !== null ? this.asking(line, line.message) : this.tick(line.progress));
+    if (line.mine) meta.append(make("span", "visually-hidden", `, ${WORDS[line.progress]}`));
+    // In a group the first message of a run says who speaks to everybody, the others to those who hear them.
+    const named = group && !line.mine && className.includes(" first");
+    const who = make("span", named ? "sender" : "visually-hidden", line.mine ? "You: " : nameOf(line.sender), named || line.mine ? "" : ": ");
+    if (named) who.style.setProperty("--hue", String(hueOfUser(line.sender ?? "")));
     item.replaceChildren(who, make("span", "body", line.text), meta);
+    if (line.readers !== null) item.append(make("span", "readers", line.readers));
     if (line.unsent?.problem) item.append(this.trouble(line.unsent));
+  }
+
+  private fillChange(item: HTMLLIElement, words: string): void {
+    if (item.dataset["state"] === words) return;
+    item.dataset["state"] = words;
+    item.className = "change";
+    item.replaceChildren(words);
+  }
+
+  /** The tick of an own message in a group: who has it is asked for, and named. */
+  private asking(line: Line, message: string): HTMLElement {
+    const button = make("button", "", this.tick(line.progress));
+    button.type = "button";
+    button.setAttribute("aria-label", "Who has this message");
+    button.addEventListener("click", () => {
+      this.named.add(message);
+      this.actions.who(message);
+    });
+    return button;
+  }
+
+  private portrait(avatar: HTMLElement, chat: Chat): void {
+    if (chat.group) paintGroup(avatar, chat.chat, chat.group.name);
+    else paint(avatar, chat.peer);
   }
 
   private trouble({ clientMsgId, problem }: Unsent): HTMLElement {
@@ -270,6 +332,7 @@ export class View {
 }
 
 function together(a: Line, b: Line): boolean {
+  if (a.change !== null || b.change !== null) return false;
   return a.sender === b.sender && b.timestampMs - a.timestampMs < TOGETHER_MS && dayOf(a.timestampMs) === dayOf(b.timestampMs);
 }
 

@@ -1,6 +1,7 @@
 /** The client: a core with a WebSocket, timers and a store around it. */
-import { isSeq, utf8 } from "./bytes.js";
+import { isSeq, isUser, isUuid, utf8 } from "./bytes.js";
 import { Core } from "./core/core.js";
+import { Outcomes } from "./core/outcomes.js";
 import { DEFAULTS } from "./core/types.js";
 import { newClientMsgId } from "./ids.js";
 import { json } from "./json.js";
@@ -18,6 +19,7 @@ export class Client {
     store;
     core;
     queue = [];
+    outcomes = new Outcomes();
     /** What {@link drain} is at; null when nothing is queued. */
     draining = null;
     socket = null;
@@ -70,12 +72,61 @@ export class Client {
     }
     /**
      * A page of a chat after a seq (0: from its beginning), at most `limit` entries (1 to 1,000). It may be shorter: ask on from
-     * `covers[1]` while that is below `headSeq`. Rejects with HistoryError.
+     * `covers[1]` while that is below `headSeq`. Rejects with RequestError.
      */
-    history(chat, afterSeq, limit = 100) {
-        const page = this.core.history(chat, afterSeq, limit);
+    async history(chat, afterSeq, limit = 100) {
+        return (await this.ask({ type: "history", chat: checkedChat(chat), afterSeq, limit: within(limit, 1000) })).page;
+    }
+    /**
+     * Changes a group, or makes one (`created`, with `chat` null): stored, sent, and sent again until it has its one outcome, like
+     * a message and in order with the chat's messages. The promise has the outcome too: resolved with the ack, rejected with
+     * ChangeError. Throws {@link SendError} when it is not taken.
+     */
+    change(chat, change, clientMsgId = newClientMsgId()) {
+        this.core.change({ clientMsgId, chat, change });
+        const outcome = this.outcomes.of(clientMsgId);
         this.run();
-        return page;
+        return outcome;
+    }
+    /** A new group; the caller is its admin. Resolves with its chat among the rest. See {@link change}, as for all that follow. */
+    createGroup(name, users, clientMsgId) {
+        return this.change(null, { kind: "created", name, users }, clientMsgId);
+    }
+    /** Admins only. */
+    addMembers(chat, users, clientMsgId) {
+        return this.change(chat, { kind: "added", users }, clientMsgId);
+    }
+    /** Admins only, and not themselves. */
+    removeMembers(chat, users, clientMsgId) {
+        return this.change(chat, { kind: "removed", users }, clientMsgId);
+    }
+    /** What was said before stays readable. */
+    leave(chat, clientMsgId) {
+        return this.change(chat, { kind: "left" }, clientMsgId);
+    }
+    /** Admins only. */
+    setRole(chat, users, role, clientMsgId) {
+        return this.change(chat, { kind: "role", users, role }, clientMsgId);
+    }
+    /** Admins only. A name has 1 to 256 bytes. */
+    rename(chat, name, clientMsgId) {
+        return this.change(chat, { kind: "renamed", name }, clientMsgId);
+    }
+    /** What a chat is, with a page of its members above a user (null: from the first). Rejects with RequestError. */
+    async chat(chat, afterUser = null, limit = 1000) {
+        if (afterUser !== null && !isUser(afterUser))
+            throw new TypeError(`"${afterUser}" is no user id`);
+        return (await this.ask({ type: "chat", chat: checkedChat(chat), afterUser, limit: within(limit, 1000) })).info;
+    }
+    /** The user's chats, newest first: those older than the last one of the page before. Rejects with RequestError. */
+    async chats(before = null, limit = 50) {
+        return (await this.ask({ type: "chats", before, limit: within(limit, 100) })).page;
+    }
+    /** Who has a message. Rejects with RequestError. */
+    async status(chat, message) {
+        if (!isUuid(message))
+            throw new TypeError(`"${message}" is no message id`);
+        return (await this.ask({ type: "status", chat: checkedChat(chat), message })).status;
     }
     /** A connection can probably be made now (the network is back): a wait for the next attempt is cut short. */
     hurry() {
@@ -101,9 +152,19 @@ export class Client {
     finished() {
         return this.over;
     }
+    ask(ask) {
+        const answer = this.core.ask(ask);
+        this.run();
+        return answer;
+    }
     /** After everything that happened: takes what is to be done, and sets the clock. */
     run() {
-        this.queue.push(...this.core.take());
+        for (const output of this.core.take()) {
+            this.queue.push(output);
+            // Not behind the handler, which may wait for it.
+            if (output.do === "tell")
+                this.outcomes.hear(output.event);
+        }
         clearTimeout(this.timer);
         const due = this.core.nextDeadline();
         if (due < Infinity) {
@@ -225,6 +286,7 @@ export class Client {
         const end = { why: "application", error };
         this.core.close(end);
         this.core.take();
+        this.outcomes.hear({ type: "ended", end });
         clearTimeout(this.timer);
         clearTimeout(this.connecting);
         void Promise.resolve()
@@ -239,4 +301,12 @@ export class Client {
         await this.store.close();
         this.ended(end);
     }
+}
+function checkedChat(chat) {
+    if (!isUuid(chat))
+        throw new TypeError(`"${chat}" is no chat id: a hyphenated UUID in lower case`);
+    return chat;
+}
+function within(limit, most) {
+    return Math.min(Math.max(Math.trunc(limit), 1), most);
 }

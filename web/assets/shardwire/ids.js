@@ -1,5 +1,5 @@
 /** Ids that a client makes itself. */
-import { isUser, uuidText } from "./bytes.js";
+import { isUser, utf8, uuidText } from "./bytes.js";
 import { sha256 } from "./sha256.js";
 /**
  * The id of the direct chat of two users: the same from both sides, known without a call (docs/PROTOCOL.md).
@@ -15,7 +15,25 @@ export function directChat(user, other) {
     input.setUint8(0, 1);
     input.setBigUint64(1, a < b ? a : b);
     input.setBigUint64(9, a < b ? b : a);
-    const id = sha256(new Uint8Array(input.buffer)).slice(0, 16);
+    return derived(new Uint8Array(input.buffer));
+}
+/**
+ * The id of the group that a user makes under this client_msg_id, known before it is made (docs/PROTOCOL.md).
+ * Throws TypeError when the creator is no user id.
+ */
+export function groupChat(creator, clientMsgId) {
+    if (!isUser(creator))
+        throw new TypeError(`"${creator}" is no user id: a decimal number from 1 to 18446744073709551615`);
+    const id = utf8(clientMsgId);
+    const input = new Uint8Array(9 + id.length);
+    input[0] = 3;
+    new DataView(input.buffer).setBigUint64(1, BigInt(creator));
+    input.set(id, 9);
+    return derived(input);
+}
+/** A UUIDv8 of the first 16 bytes of a SHA-256. */
+function derived(input) {
+    const id = sha256(input).slice(0, 16);
     id[6] = (id[6] & 0x0f) | 0x80;
     id[8] = (id[8] & 0x3f) | 0x80;
     return uuidText(id);

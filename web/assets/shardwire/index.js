@@ -1,9 +1,9 @@
 /** A client of Shardwire for browsers and Node: exactly once and in order, over crashes of either side. */
 export { Client } from "./client.js";
 export { Core } from "./core/core.js";
-export { DEFAULTS, HistoryError, SendError, } from "./core/types.js";
+export { ChangeError, DEFAULTS, RequestError, SendError, } from "./core/types.js";
 export { ERRORS } from "./generated/errors.js";
-export { directChat, newClientMsgId } from "./ids.js";
+export { directChat, groupChat, newClientMsgId } from "./ids.js";
 export { isUser, isUuid } from "./bytes.js";
 export { json } from "./json.js";
 export { IndexedDbStore } from "./store/indexeddb.js";

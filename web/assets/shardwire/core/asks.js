@@ -1,57 +1,67 @@
-/** History requests: one runs at a time, they survive reconnects; a page is an answer, whoever wants more asks on. */
-import { HistoryError } from "./types.js";
+/** Requests: one runs at a time, they survive reconnects. A page is an answer, whoever wants more asks on. */
+import { RequestError } from "./types.js";
 /** All requests that wait, the running one first. */
 export class Asks {
     queue = [];
     nextRequest = 1;
     running = false;
     dueAt = Infinity;
-    add(chat, afterSeq, limit, done, failed) {
-        this.queue.push({ request: this.nextRequest++, chat, afterSeq, limit, done, failed });
+    add(ask, done, failed) {
+        const question = { ...ask, request: this.nextRequest++ };
+        this.queue.push({ question, done: done, failed });
     }
     /** The next request to write, if none runs. */
     start(dueAt) {
-        const ask = this.queue[0];
-        if (this.running || !ask)
+        const first = this.queue[0];
+        if (this.running || !first)
             return null;
         this.running = true;
         this.dueAt = dueAt;
-        return { request: ask.request, chat: ask.chat, afterSeq: ask.afterSeq, limit: ask.limit };
+        return first.question;
     }
     /** When the running one fails. */
     due() {
         return this.running ? this.dueAt : Infinity;
     }
+    /** An answer came, to the running request or to none. */
+    answer(answer) {
+        const first = this.queue[0];
+        if (!this.running || !first || first.question.type !== answer.type || first.question.request !== answer.request)
+            return;
+        this.drop();
+        first.done(answer);
+    }
     /** A page came: it answers the running request if it is that request's, or speaks for what that request asks. */
     page(request, page) {
-        const ask = this.queue[0];
-        if (!this.running || !ask || ask.chat !== page.chat)
+        const first = this.queue[0];
+        if (!this.running || first?.question.type !== "history" || first.question.chat !== page.chat)
             return;
+        const { afterSeq } = first.question;
         // A long answer comes as several pages: the later ones answer the requests that ask on.
-        const fits = page.covers[0] <= ask.afterSeq + 1 && page.covers[1] > ask.afterSeq;
-        if (ask.request !== request && !fits)
+        const fits = page.covers[0] <= afterSeq + 1 && page.covers[1] > afterSeq;
+        if (first.question.request !== request && !fits)
             return;
         this.drop();
         if (!fits)
-            return ask.done(page);
-        const entries = page.entries.filter((entry) => entry.seq > ask.afterSeq);
-        ask.done({ ...page, covers: [ask.afterSeq + 1, page.covers[1]], entries });
+            return first.done({ type: "history", request, page });
+        const entries = page.entries.filter((entry) => entry.seq > afterSeq);
+        first.done({ type: "history", request, page: { ...page, covers: [afterSeq + 1, page.covers[1]], entries } });
     }
     /** No answer came in time. */
     expire(now) {
-        const ask = this.queue[0];
-        if (!this.running || !ask || now < this.dueAt)
+        const first = this.queue[0];
+        if (!this.running || !first || now < this.dueAt)
             return;
         this.drop();
-        ask.failed(new HistoryError("timeout", "no answer to the history request came in time"));
+        first.failed(new RequestError("timeout", `no answer to the ${first.question.type} request came in time`));
     }
     /** An error without an address is taken for the running request's. Returns whether one ran. */
     refuse(refusal) {
-        const ask = this.queue[0];
-        if (!this.running || !ask)
+        const first = this.queue[0];
+        if (!this.running || !first)
             return false;
         this.drop();
-        ask.failed(new HistoryError("refused", `${refusal.code}: ${refusal.text}`));
+        first.failed(new RequestError("refused", `${refusal.code}: ${refusal.text}`, refusal));
         return true;
     }
     /** The connection is gone: the running one is written again on the next. */
@@ -61,8 +71,8 @@ export class Asks {
     /** Nothing will be answered any more. */
     end() {
         this.running = false;
-        for (const ask of this.queue.splice(0))
-            ask.failed(new HistoryError("ended", "the client has ended"));
+        for (const waiting of this.queue.splice(0))
+            waiting.failed(new RequestError("ended", "the client has ended"));
     }
     drop() {
         this.queue.shift();

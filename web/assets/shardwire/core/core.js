@@ -8,8 +8,10 @@ import { ERRORS } from "../generated/errors.js";
 import { BadFrame } from "../wire.js";
 import { Asks } from "./asks.js";
 import { Chats } from "./chats.js";
+import { refusalOfClose } from "./closes.js";
+import { sendOf } from "./groups.js";
 import { Sends } from "./sends.js";
-import { HistoryError, SendError } from "./types.js";
+import { RequestError, SendError, } from "./types.js";
 const PAGE_ENTRIES = 100;
 /** What a session is granted where the protocol does not say (JSON). */
 const GRANT = { window: 256, sendsPerSecond: 0, burst: 0, frameLimitBytes: 65_536, pingIntervalMs: 20_000 };
@@ -155,6 +157,10 @@ export class Core {
         this.settle();
         return chat;
     }
+    /** Takes a group's change, which has an outcome as a send has. Returns the group. Throws {@link SendError}. */
+    change(change) {
+        return this.send(sendOf(change, this.me));
+    }
     /** The application has handled everything of the chat up to `seq`. */
     handled(chat, seq) {
         this.chats.handled(chat, seq);
@@ -165,12 +171,12 @@ export class Core {
         this.chats.read(chat, place);
         this.settle();
     }
-    /** Asks for entries of a chat after a seq, at most `limit` (1 to 1,000). */
-    history(chat, afterSeq, limit) {
+    /** Asks; rejects with {@link RequestError}. */
+    ask(ask) {
         return new Promise((done, failed) => {
             if (this.phase === "ended")
-                return failed(new HistoryError("ended", "the client has ended"));
-            this.asks.add(chat, afterSeq, Math.min(Math.max(Math.trunc(limit), 1), 1000), done, failed);
+                return failed(new RequestError("ended", "the client has ended"));
+            this.asks.add(ask, done, failed);
             this.settle();
         });
     }
@@ -205,6 +211,10 @@ export class Core {
                 return this.tell(frame);
             case "history":
                 return this.asks.page(frame.request, frame.page);
+            case "chat":
+            case "chats":
+            case "status":
+                return this.asks.answer(frame);
             case "synced":
                 this.attempt = 0;
                 return this.tell({ type: "synced" });
@@ -260,7 +270,7 @@ export class Core {
     fill(chat, afterSeq) {
         // A refused or lost fill is asked for again by the next entry above the gap of the next session.
         const failed = () => this.abandon({ why: "lost" }, 0);
-        this.asks.add(chat, afterSeq, PAGE_ENTRIES, (page) => this.chats.filled(page), failed);
+        this.asks.add({ type: "history", chat, afterSeq, limit: PAGE_ENTRIES }, ({ page }) => this.chats.filled(page), failed);
     }
     /** The end of every call: marks, sends and requests that are due go out. */
     settle() {
@@ -272,7 +282,7 @@ export class Core {
         this.sends.pump(this.grant);
         const question = this.asks.start(this.env.mono() + this.config.answerTimeoutMs);
         if (question)
-            this.write({ type: "history", ...question });
+            this.write(question);
     }
     /** Stores positions, then marks them: a mark lets the server forget this device's need. */
     flush() {
@@ -366,10 +376,4 @@ export class Core {
 }
 function same(a, b) {
     return a.user === b.user && a.device === b.device;
-}
-/** What a close says by its code where no error came before it. */
-function refusalOfClose(code) {
-    const names = { 1001: "going_away", 1011: "internal", 1013: "overloaded", 4401: "unauthenticated", 4409: "session_replaced" };
-    const row = ERRORS.find((error) => error.name === names[code ?? 0]);
-    return row ? { code: row.name, retry: row.retry, retryAfterMs: row.retryAfterMs, text: row.text } : null;
 }

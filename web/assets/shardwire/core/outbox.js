@@ -4,9 +4,14 @@
  * A lane's queue is a run of sends that were written on this connection (`sent` of them) and a run that were not. Must stay
  * true: a send is written only when everything before it in its lane was, and nothing of the lane was refused since.
  */
+import { changeBytes } from "./groups.js";
+/** What a send counts for in the outbox, bytes. */
+export function bytesOf(send) {
+    return send.body.length + changeBytes(send.change);
+}
 /** All sends without outcome. */
 export class Outbox {
-    /** Bytes of bodies. */
+    /** Bytes of bodies and changes. */
     bytes = 0;
     /** Written and unanswered. */
     flying = 0;
@@ -25,7 +30,7 @@ export class Outbox {
     add(send, retry) {
         const pending = { send, state: "waiting", retry };
         this.byId.set(send.clientMsgId, pending);
-        this.bytes += send.body.length;
+        this.bytes += bytesOf(send);
         const lane = this.lanes.get(send.chat);
         if (lane)
             lane.queue.push(pending);
@@ -64,7 +69,7 @@ export class Outbox {
         if (stored)
             lane.attempt = 0;
         this.byId.delete(pending.send.clientMsgId);
-        this.bytes -= pending.send.body.length;
+        this.bytes -= bytesOf(pending.send);
         if (lane.queue.length === 0)
             this.lanes.delete(pending.send.chat);
     }

@@ -2,7 +2,7 @@
 import { isUser, isUuid, utf8 } from "../bytes.js";
 import { directChat } from "../ids.js";
 import { BadFrame } from "../wire.js";
-import { Outbox, Pace } from "./outbox.js";
+import { bytesOf, Outbox, Pace } from "./outbox.js";
 import { SendError } from "./types.js";
 /** What a send needs beside its body and id, at most, bytes; JSON's escapes are counted when it is written. */
 const SEND_OVERHEAD_BYTES = 192;
@@ -36,9 +36,10 @@ export class Sends {
     take(send, me, grant, cursor) {
         const chat = chatOf(send, me);
         this.check(send, grant.frameLimitBytes);
-        const { clientMsgId, target, body } = send;
+        const { clientMsgId, target, body, change } = send;
         const createdMs = this.env.wall();
-        const stored = { clientMsgId, chat, target, body, afterSeq: cursor(chat), createdMs, order: ++this.order };
+        const queued = { clientMsgId, chat, target, body, afterSeq: cursor(chat), createdMs, order: ++this.order };
+        const stored = change ? { ...queued, change } : queued;
         this.sender.persist({ type: "queued", send: stored });
         this.outbox.add(stored, false);
         return chat;
@@ -86,8 +87,9 @@ export class Sends {
             const pending = this.outbox.next();
             if (!pending)
                 return;
-            const { clientMsgId, target, body, afterSeq } = pending.send;
-            const data = this.codec.encode({ type: "send", clientMsgId, target, body, afterSeq, retry: pending.retry });
+            const { clientMsgId, target, body, change, afterSeq } = pending.send;
+            const frame = { type: "send", clientMsgId, target, body, afterSeq, retry: pending.retry };
+            const data = this.codec.encode(change ? { ...frame, change } : frame);
             if ((typeof data === "string" ? utf8(data) : data).length > grant.frameLimitBytes) {
                 // Writing it would end the session for good.
                 this.fail(pending, { why: "too_large", limitBytes: grant.frameLimitBytes });
@@ -109,7 +111,7 @@ export class Sends {
             throw new BadFrame("fields", "an ack of another chat than was sent to");
         this.outbox.settle(pending, true);
         // The event first: a crash between the two tells the outcome again rather than never.
-        this.sender.tell(frame);
+        this.sender.tell({ ...frame, change: pending.send.change ?? null });
         this.sender.persist({ type: "settled", clientMsgId: frame.clientMsgId });
         this.sender.own(frame.chat, frame.seq);
         this.plan(frame.chat);
@@ -139,17 +141,19 @@ export class Sends {
         this.sender.tell({ type: "postponed", clientMsgId, refusal });
         this.plan(pending.send.chat);
     }
-    check({ clientMsgId, body }, limit) {
+    check(send, limit) {
+        const { clientMsgId } = send;
         const idBytes = utf8(clientMsgId).length;
         if (idBytes < 1 || idBytes > CLIENT_MSG_ID_BYTES) {
             throw new SendError("invalid_id", `a client_msg_id has 1 to 64 bytes, not ${idBytes}`);
         }
         if (this.outbox.get(clientMsgId))
             throw new SendError("duplicate_id", "a send with this client_msg_id waits already");
-        if (body.length + idBytes + SEND_OVERHEAD_BYTES > limit) {
-            throw new SendError("too_large", `a body of ${body.length} bytes does not fit a frame of ${limit} bytes`);
+        const bytes = bytesOf(send);
+        if (bytes + idBytes + SEND_OVERHEAD_BYTES > limit) {
+            throw new SendError("too_large", `a body of ${bytes} bytes does not fit a frame of ${limit} bytes`);
         }
-        if (this.outbox.size >= this.config.outboxSends || this.outbox.bytes + body.length > this.config.outboxBytes) {
+        if (this.outbox.size >= this.config.outboxSends || this.outbox.bytes + bytes > this.config.outboxBytes) {
             throw new SendError("outbox_full", `the outbox is full (${this.outbox.size} sends, ${this.outbox.bytes} bytes wait)`);
         }
     }

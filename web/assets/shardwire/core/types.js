@@ -10,7 +10,10 @@ export const DEFAULTS = {
 };
 /** A send was not taken. */
 export class SendError extends Error {
-    /** `outbox_full`, `invalid_id`, `duplicate_id`, `too_large`, `no_identity`, `invalid_target` or `ended`. */
+    /**
+     * `outbox_full`, `invalid_id`, `duplicate_id`, `too_large`, `no_identity`, `invalid_target`, `invalid_user`, `invalid_name` or
+     * `ended`.
+     */
     code;
     constructor(code, message) {
         super(message);
@@ -18,13 +21,26 @@ export class SendError extends Error {
         this.code = code;
     }
 }
-/** A history request failed. */
-export class HistoryError extends Error {
+/** A request failed. */
+export class RequestError extends Error {
     /** `refused`, `timeout` or `ended`. */
+    code;
+    /** The server's answer, if it was `refused`. */
+    refusal;
+    constructor(code, message, refusal = null) {
+        super(message);
+        this.name = "RequestError";
+        this.code = code;
+        this.refusal = refusal;
+    }
+}
+/** A group's change will never be stored; or, with `ended`, the client ended before it knew: the change stays in its store. */
+export class ChangeError extends Error {
+    /** The refusal's code, `too_large`, `expired` or `ended`. */
     code;
     constructor(code, message) {
         super(message);
-        this.name = "HistoryError";
+        this.name = "ChangeError";
         this.code = code;
     }
 }

@@ -1,0 +1,40 @@
+/** Group changes, before they are sends like any other. */
+import { isUser, utf8 } from "../bytes.js";
+import { groupChat } from "../ids.js";
+import { SendError } from "./types.js";
+const NAME_BYTES = 256;
+/** A user id in JSON, at most, bytes. */
+const USER_BYTES = 24;
+/** The send that makes a change. Throws {@link SendError} when it cannot be meant. */
+export function sendOf({ clientMsgId, chat, change }, me) {
+    check(change);
+    if ((chat === null) !== (change.kind === "created")) {
+        throw new SendError("invalid_target", "a new group has no chat yet, every other change needs the group's");
+    }
+    if (chat === null && !me) {
+        throw new SendError("no_identity", "the own user id is not known before the first session: give `identity`");
+    }
+    const group = chat ?? groupChat(me.user, clientMsgId);
+    return { clientMsgId, target: { chat: group }, body: new Uint8Array(), change };
+}
+/** What a change takes in a frame beside its ids, at most, bytes. */
+export function changeBytes(change) {
+    if (!change)
+        return 0;
+    const name = "name" in change ? utf8(change.name).length : 0;
+    return name + ("users" in change ? change.users.length * USER_BYTES : 0);
+}
+function check(change) {
+    if ("name" in change) {
+        const bytes = utf8(change.name).length;
+        if (bytes < 1 || bytes > NAME_BYTES)
+            throw new SendError("invalid_name", `a group's name has 1 to ${NAME_BYTES} bytes, not ${bytes}`);
+    }
+    if (!("users" in change))
+        return;
+    const wrong = change.users.find((user) => !isUser(user));
+    if (wrong !== undefined)
+        throw new SendError("invalid_user", `"${wrong}" is no user id: a decimal number above 0, as text`);
+    if (change.users.length === 0 && change.kind !== "created")
+        throw new SendError("invalid_user", "name at least one user");
+}
