@@ -90,7 +90,7 @@ impl Partition {
         let of_user = self.memory.chats.of_user(user).iter().map(place);
         let mut places: Vec<(SyncCursor, u32)> =
             of_user.filter(|&(at, _)| before.is_none_or(|before| at < before)).collect();
-        places.sort_unstable_by(|one, other| other.0.cmp(&one.0));
+        places.sort_unstable_by_key(|place| core::cmp::Reverse(place.0));
         let more = places.len() > limit;
         places.truncate(limit);
         let listed = |(at, index)| ListedChat { at, frame: self.listed_chat(index, user) };

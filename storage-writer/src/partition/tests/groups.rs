@@ -327,7 +327,11 @@ fn receipts_go_to_who_wrote_and_status_counts_the_others() {
         told.extend(users.iter().map(|user| (user.get(), receipt.user_id())));
     }
     told.sort_unstable();
-    assert_eq!(told, [(1, 1), (1, 3), (1, 4), (2, 1), (2, 3), (3, 1)], "senders, the creator among them; and who has read");
+    assert_eq!(
+        told,
+        [(1, 1), (1, 3), (1, 4), (2, 1), (2, 3), (3, 1)],
+        "senders, the creator among them; and who has read"
+    );
     let ask = Body::StatusRequest { chat: group.chat, user: user(2), client_request: 1, message };
     let frame = group.answer(ask);
     let frame = FrameRef::verify(&frame).expect("a frame");
