@@ -65,6 +65,7 @@ for (const [name, codec, users] of CODECS) {
       a.client.send({ chat }, "with four");
       const removed = await a.client.removeMembers(chat, [three]);
       a.client.send({ chat }, "without three");
+      await b.until("all until then", () => said(b, chat).includes("without three"));
       const left = await b.client.leave(chat);
       a.client.send({ chat }, "without two");
       await d.until("the last message", () => said(d, chat).includes("without two"));
