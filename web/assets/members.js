@@ -97,7 +97,7 @@ export class Members {
         if (!admin || self)
             return item;
         const other = role === "admin" ? "member" : "admin";
-        const promote = this.button(role === "admin" ? "No admin" : "Make admin", user, { kind: "role", users: [user], role: other });
+        const promote = this.button(role === "admin" ? "Remove admin" : "Make admin", user, { kind: "role", users: [user], role: other });
         item.append(make("span", "acts", promote, this.button("Remove", user, { kind: "removed", users: [user] })));
         return item;
     }
