@@ -77,8 +77,10 @@ await write(nine, "I do, and bread.");
 await write(nine, "Somebody else the wine, please");
 await write(eleven, "The wine is on me, a red");
 await theirs(seven, "The wine is on me").waitFor();
-await seven.getByRole("button", { name: "Who has this message" }).first().click();
+await seven.getByRole("button", { name: "Who has this message" }).first().focus();
+await seven.keyboard.press("Enter");
 await seven.locator(".readers", { hasText: "Read by User 9 and User 11" }).waitFor();
+assert.equal(await seven.evaluate(() => document.activeElement.getAttribute("aria-label")), "Who has this message", "the focus stays");
 await shot(seven, "g2-group");
 
 // A fourth joins, sees what comes from then on, and is removed again. All of it by the panel.
@@ -118,18 +120,24 @@ await write(seven, "Without twelve");
 await theirs(nine, "Without twelve").waitFor();
 
 // One leaves; on a phone, in the dark.
+const wide = () => eleven.evaluate(() => document.documentElement.scrollWidth > innerWidth);
 await eleven.setViewportSize({ width: 390, height: 780 });
 await eleven.emulateMedia({ colorScheme: "dark" });
 await shot(eleven, "g5-phone-dark");
 await eleven.getByRole("button", { name: "Members", exact: true }).click();
 await eleven.getByRole("heading", { name: "Members" }).waitFor();
 assert.equal(await eleven.locator("#open").isVisible(), false, "one pane at a time");
-assert.equal(await eleven.evaluate(() => document.documentElement.scrollWidth > innerWidth), false, "the members fit a phone");
+assert.equal(await wide(), false, "the members fit a phone");
 await shot(eleven, "g6-phone-members");
 await eleven.getByRole("button", { name: "Leave the group" }).click();
 await line(eleven, "You left");
 await line(seven, "User 11 left");
 await eleven.getByText("You are not in this group any more").waitFor();
+await eleven.getByRole("button", { name: "Back to chats" }).click();
+await eleven.getByRole("button", { name: "New chat" }).click();
+await eleven.getByRole("button", { name: "New group" }).click();
+assert.equal(await wide(), false, "a new group's form fits a phone");
+await shot(eleven, "g7-phone-new-group");
 await seven.getByText("2 members").waitFor();
 await write(seven, "Only us two now");
 await seven.locator(".readers", { hasText: "Read by 1 of 1" }).waitFor();
@@ -160,7 +168,7 @@ await theirs(second, "Who brings the cheese?").waitFor();
 await second.getByText("2 members").waitFor();
 await second.emulateMedia({ colorScheme: "dark" });
 await second.getByRole("button", { name: "Members", exact: true }).click();
-await shot(second, "g7-dark");
+await shot(second, "g8-dark");
 
 assert.deepEqual(complaints, [], "the pages complain of nothing");
 await browser.close();

@@ -242,6 +242,7 @@ export class View {
         const state = `${className} ${line.progress} ${line.unsent?.problem ?? ""} ${line.timestampMs} ${line.readers ?? ""}`;
         if (item.dataset["state"] === state)
             return;
+        const focused = item.contains(document.activeElement);
         item.dataset["state"] = state;
         item.dataset["progress"] = line.mine ? line.progress : "";
         item.className = className;
@@ -261,6 +262,8 @@ export class View {
             item.append(make("span", "readers", line.readers));
         if (line.unsent?.problem)
             item.append(this.trouble(line.unsent));
+        if (focused)
+            item.querySelector("button")?.focus();
     }
     fillChange(item, words) {
         if (item.dataset["state"] === words)

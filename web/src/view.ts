@@ -267,6 +267,7 @@ export class View {
   private fill(item: HTMLLIElement, line: Line, className: string): void {
     const state = `${className} ${line.progress} ${line.unsent?.problem ?? ""} ${line.timestampMs} ${line.readers ?? ""}`;
     if (item.dataset["state"] === state) return;
+    const focused = item.contains(document.activeElement);
     item.dataset["state"] = state;
     item.dataset["progress"] = line.mine ? line.progress : "";
     item.className = className;
@@ -281,6 +282,7 @@ export class View {
     item.replaceChildren(who, make("span", "body", line.text), meta);
     if (line.readers !== null) item.append(make("span", "readers", line.readers));
     if (line.unsent?.problem) item.append(this.trouble(line.unsent));
+    if (focused) item.querySelector("button")?.focus();
   }
 
   private fillChange(item: HTMLLIElement, words: string): void {
