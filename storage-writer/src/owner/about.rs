@@ -38,11 +38,11 @@ pub(crate) struct PendingStatus {
 pub(crate) type Placed = Option<(u64, Option<StoredEntry>)>;
 
 /// Which of a chat's members are told.
-enum Told {
+enum Told<'a> {
     /// A page of them: above this user, at most so many.
     Page(u64, usize),
-    /// The first few, and the last entry.
-    Listed,
+    /// The first few, and the last entry: the store's where memory has none.
+    Listed(Option<&'a [u8]>),
 }
 
 /// A member of a chat that is told of. Those of direct chats have no seats: they are always there, and equal.
@@ -84,19 +84,25 @@ impl Partition {
     }
 
     /// A chat as a list names it.
-    pub(super) fn listed_chat(&mut self, index: u32, user: UserId) -> Bytes {
-        self.chat_info(index, user, 0, &Told::Listed)
+    pub(super) fn listed_chat(&mut self, index: u32, user: UserId, stored: Option<&[u8]>) -> Bytes {
+        self.chat_info(index, user, 0, &Told::Listed(stored))
     }
 
-    fn chat_info(&mut self, index: u32, user: UserId, request_id: u64, told: &Told) -> Bytes {
+    fn chat_info(&mut self, index: u32, user: UserId, request_id: u64, told: &Told<'_>) -> Bytes {
         let unread = self.unread(index, user);
-        let listed = matches!(told, Told::Listed);
-        let last_entry = if listed { self.last_entry(index, user) } else { None };
+        let listed = matches!(told, Told::Listed(_));
+        let last_entry = match told {
+            Told::Page(..) => None,
+            Told::Listed(stored) => {
+                let small = stored.filter(|frame| frame.len() <= LAST_ENTRY_BYTES).map(<[u8]>::to_vec);
+                self.last_entry(index, user).or(small)
+            }
+        };
         let chat = self.memory.chats.get(index);
         let present = (0..chat.members.len()).filter_map(|at| fields(chat, at));
         let (after, limit) = match *told {
             Told::Page(after, limit) => (after, limit),
-            Told::Listed => (0, LISTED_MEMBERS),
+            Told::Listed(_) => (0, LISTED_MEMBERS),
         };
         let mut members: Vec<MemberFields> = present.clone().filter(|member| member.user.get() > after).collect();
         members.sort_unstable_by_key(|member| member.user);

@@ -10,10 +10,29 @@ use schema::ids::{ChatId, UserId};
 use schema::limits::{PAGE_CHATS, PAGE_CHATS_MAX};
 
 use super::merges::{Asked, Page};
-use crate::partition::Partition;
+use crate::partition::{Partition, PendingRead, ReadWork};
+use crate::store::StoredEntry;
 
 /// Frames of chats in one answer, bytes; one always fits. Under any frame limit that large entries have.
 const PAGE_BYTES: usize = 48 * 1024;
+
+/// Who gets a part.
+#[derive(Clone, Copy, Debug)]
+enum Whose {
+    /// The merge of this number, here.
+    Own(u64),
+    /// A sibling's.
+    Sibling { asker: u16, request_id: u64 },
+}
+
+/// A part that waits for last entries that only the store has.
+#[derive(Debug)]
+pub(crate) struct PendingChats {
+    user: UserId,
+    places: Vec<(SyncCursor, u32)>,
+    more: bool,
+    whose: Whose,
+}
 
 impl Partition {
     /// Asks all partitions, this one included, for a page of a user's chats.
@@ -40,8 +59,7 @@ impl Partition {
             probe.header.request_id = id;
             egress.to_partition(partition, probe);
         }
-        let (chats, more) = self.newest_chats(user, before, limit as usize);
-        self.chats_part(id, self.number, chats, more, egress);
+        self.gather_chats(user, (before, limit), Whose::Own(id), egress);
     }
 
     /// A sibling asks for this partition's part.
@@ -53,10 +71,8 @@ impl Partition {
         asker: u16,
         egress: &mut dyn Egress,
     ) {
-        let (chats, more) = self.newest_chats(user, before, limit.min(PAGE_CHATS_MAX) as usize);
-        let mut part = Envelope::new(Class::Sync, Body::ChatsPart { chats, more, partition: self.number });
-        part.header.request_id = header.request_id;
-        egress.to_partition(asker, part);
+        let whose = Whose::Sibling { asker, request_id: header.request_id };
+        self.gather_chats(user, (before, limit.min(PAGE_CHATS_MAX)), whose, egress);
     }
 
     /// A part has come.
@@ -81,8 +97,14 @@ impl Partition {
         self.answer_with((asked.reply, asked.request_id), frame, egress);
     }
 
-    /// This partition's newest chats of a user below a cursor, newest first, and whether there are more.
-    fn newest_chats(&mut self, user: UserId, before: Option<SyncCursor>, limit: usize) -> (Vec<ListedChat>, bool) {
+    /// Finds this partition's newest chats of a user below a cursor. Last entries that memory does not have are read first.
+    fn gather_chats(
+        &mut self,
+        user: UserId,
+        (before, limit): (Option<SyncCursor>, u32),
+        whose: Whose,
+        egress: &mut dyn Egress,
+    ) {
         let place = |&index: &u32| {
             let chat = self.memory.chats.get(index);
             (SyncCursor { last_ms: chat.last_ms(), chat: chat.id }, index)
@@ -91,9 +113,43 @@ impl Partition {
         let mut places: Vec<(SyncCursor, u32)> =
             of_user.filter(|&(at, _)| before.is_none_or(|before| at < before)).collect();
         places.sort_unstable_by_key(|place| core::cmp::Reverse(place.0));
-        let more = places.len() > limit;
-        places.truncate(limit);
-        let listed = |(at, index)| ListedChat { at, frame: self.listed_chat(index, user) };
-        (places.into_iter().map(listed).collect(), more)
+        let more = places.len() > limit as usize;
+        places.truncate(limit as usize);
+        let mut cold = Vec::new();
+        for &(SyncCursor { chat, .. }, index) in &places {
+            let head = self.memory.chats.get(index).visible_head(user);
+            if self.memory.lowest(index, true).is_none_or(|lowest| lowest > head) {
+                cold.push((chat, head));
+            }
+        }
+        let pending = PendingChats { user, places, more, whose };
+        if !cold.is_empty() && self.reads.len() < self.config.waiting_reads {
+            self.start_read(PendingRead::Chats(Box::new(pending)), ReadWork::Entries(cold));
+        } else {
+            self.chats_gathered(pending, &[], egress);
+        }
+    }
+
+    /// Tells the chats, with the last entries that the store had to say.
+    pub(crate) fn chats_gathered(
+        &mut self,
+        pending: PendingChats,
+        stored: &[(ChatId, StoredEntry)],
+        egress: &mut dyn Egress,
+    ) {
+        let PendingChats { user, places, more, whose } = pending;
+        let mut chats = Vec::with_capacity(places.len());
+        for (at, index) in places {
+            let last = stored.iter().find(|(chat, _)| *chat == at.chat).map(|(_, entry)| entry.frame.as_ref());
+            chats.push(ListedChat { at, frame: self.listed_chat(index, user, last) });
+        }
+        match whose {
+            Whose::Own(id) => self.chats_part(id, self.number, chats, more, egress),
+            Whose::Sibling { asker, request_id } => {
+                let mut part = Envelope::new(Class::Sync, Body::ChatsPart { chats, more, partition: self.number });
+                part.header.request_id = request_id;
+                egress.to_partition(asker, part);
+            }
+        }
     }
 }

@@ -30,6 +30,7 @@ pub(crate) use batch::Batch;
 pub(crate) use chats::Chats;
 pub(crate) use dedupe::{DedupeMemory, Known};
 pub(crate) use fanout::Fanout;
+pub(crate) use listing::PendingChats;
 pub(crate) use marks::{MarkAnswer, PendingMark};
 pub(crate) use memory::Memory;
 pub use memory::ReplayError;

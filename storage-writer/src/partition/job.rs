@@ -53,10 +53,23 @@ pub(crate) enum Work {
 }
 
 pub(crate) enum ReadWork {
-    Dedupe { key: DedupeKey },
-    History { chat: ChatId, range: HistoryRange },
-    FindMessage { chat: ChatId, message: MessageId },
-    AtSeq { chat: ChatId, seq: u64 },
+    Dedupe {
+        key: DedupeKey,
+    },
+    History {
+        chat: ChatId,
+        range: HistoryRange,
+    },
+    FindMessage {
+        chat: ChatId,
+        message: MessageId,
+    },
+    AtSeq {
+        chat: ChatId,
+        seq: u64,
+    },
+    /// One entry each of some chats.
+    Entries(Vec<(ChatId, u64)>),
 }
 
 pub(super) enum Done {
@@ -71,6 +84,7 @@ pub(super) enum ReadFound {
     History(Vec<StoredEntry>),
     FindMessage(Option<u64>, MessageId),
     AtSeq(u64, Option<StoredEntry>),
+    Entries(Vec<(ChatId, StoredEntry)>),
 }
 
 impl core::fmt::Debug for Job {
@@ -125,6 +139,13 @@ fn run_read(what: ReadWork, store: &dyn Store) -> Result<ReadFound, StoreError> 
         ReadWork::History { chat, range } => ReadFound::History(store.history(chat, range)?),
         ReadWork::FindMessage { chat, message } => ReadFound::FindMessage(store.find_message(chat, message)?, message),
         ReadWork::AtSeq { chat, seq } => ReadFound::AtSeq(seq, store.at_seq(chat, seq)?),
+        ReadWork::Entries(places) => {
+            let mut entries = Vec::with_capacity(places.len());
+            for (chat, seq) in places {
+                entries.extend(store.at_seq(chat, seq)?.map(|entry| (chat, entry)));
+            }
+            ReadFound::Entries(entries)
+        }
     })
 }
 

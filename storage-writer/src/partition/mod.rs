@@ -29,8 +29,8 @@ use schema::timeuuid::Generator;
 
 use crate::journal::{Journal, Lsn, SegmentDone, WriteOutcome};
 use crate::owner::{
-    Batch, Fanout, MarkAnswer, Memory, Merges, Nudges, Parked, PendingMark, PendingPage, PendingStatus, Refusals,
-    Wanted,
+    Batch, Fanout, MarkAnswer, Memory, Merges, Nudges, Parked, PendingChats, PendingMark, PendingPage, PendingStatus,
+    Refusals, Wanted,
 };
 use crate::store::StoreError;
 
@@ -54,6 +54,8 @@ pub(crate) enum PendingRead {
     Page(Box<PendingPage>),
     /// The state of a message.
     Status(PendingStatus),
+    /// A page of chats.
+    Chats(Box<PendingChats>),
 }
 
 /// One owner partition. One thread owns it; nothing in it blocks.
@@ -280,6 +282,11 @@ impl Partition {
                     _ => MarkAnswer::Seq(None, None),
                 });
                 self.mark_answered(mark, answer, egress);
+            }
+            // Without what cannot be read the list is as true as before.
+            (Some(PendingRead::Chats(chats)), found) => {
+                let entries = if let Ok(ReadFound::Entries(entries)) = found { entries } else { Vec::new() };
+                self.chats_gathered(*chats, &entries, egress);
             }
             (Some(PendingRead::Status(status)), found) => {
                 let placed = found.map(|found| match found {

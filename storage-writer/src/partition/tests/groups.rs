@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fabric::sim::DiskFaults;
 use schema::encode::{ChangeFields, Encoder, SendFields, SendTarget};
-use schema::envelope::{Address, Body};
+use schema::envelope::{Address, Body, SyncCursor};
 use schema::errors::ErrorCode;
 use schema::frame::FrameRef;
 use schema::ids::{ChatId, DeviceId, MessageId, UserId};
@@ -151,6 +151,29 @@ impl Group {
         }
         to.sort_unstable();
         to
+    }
+
+    /// All chats of a user, in pages of four: when each was last written to, and which it is.
+    fn chats_of(&mut self, of: u64) -> Vec<(u64, ChatId)> {
+        let (mut seen, mut before): (Vec<(u64, ChatId)>, _) = (Vec::new(), None);
+        loop {
+            let frame = self.answer(Body::ChatsRequest { user: user(of), client_request: 3, before, limit: 4 });
+            let frame = FrameRef::verify_from_server(&frame).expect("a frame");
+            let page = frame.root().body_as_chats().expect("chats");
+            let frames: Vec<_> = page.chats().expect("chats").iter().filter_map(|chat| chat.frame()).collect();
+            assert!(frames.len() == 4 || !page.has_more());
+            for chat in frames {
+                let chat = FrameRef::verify_from_server(chat.bytes()).expect("a frame");
+                let chat = chat.root().body_as_chat_info().expect("a chat");
+                assert!(chat.last_entry().is_some() && chat.member_count() == 2);
+                let id = ChatId::from(chat.chat_id().expect("an id"));
+                before = Some(SyncCursor { last_ms: chat.last_ms(), chat: id });
+                seen.push((chat.last_ms(), id));
+            }
+            if !page.has_more() {
+                return seen;
+            }
+        }
     }
 
     fn crash(&mut self) {
@@ -347,25 +370,13 @@ fn a_users_chats_come_newest_first_and_a_page_at_a_time() {
         group.world.settle();
     }
     assert_eq!(group.write(1), Ok(2));
-    let (mut seen, mut before, mut pages) = (Vec::new(), None, 0);
-    loop {
-        let frame = group.answer(Body::ChatsRequest { user: user(2), client_request: 3, before, limit: 4 });
-        let frame = FrameRef::verify_from_server(&frame).expect("a frame");
-        let page = frame.root().body_as_chats().expect("chats");
-        for chat in page.chats().expect("chats").iter().filter_map(|chat| chat.frame()) {
-            let chat = FrameRef::verify_from_server(chat.bytes()).expect("a frame");
-            let chat = chat.root().body_as_chat_info().expect("a chat");
-            assert!(chat.last_entry().is_some() && chat.unread() == 1 && chat.member_count() == 2);
-            let id = ChatId::from(chat.chat_id().expect("an id"));
-            before = Some(schema::envelope::SyncCursor { last_ms: chat.last_ms(), chat: id });
-            seen.push((chat.last_ms(), id));
-        }
-        pages += 1;
-        if !page.has_more() {
-            break;
-        }
+    let told = group.chats_of(2);
+    assert_eq!((told.len(), told[0].1), (11, group.chat), "written to last");
+    assert!(told.is_sorted_by(|one, other| one.0 > other.0));
+    for _ in 0..8 {
+        group.world.advance(2_000);
+        group.world.settle();
     }
-    assert_eq!((pages, seen.len()), (3, 11));
-    assert_eq!(seen[0].1, group.chat, "written to last");
-    assert!(seen.is_sorted_by(|one, other| one.0 > other.0));
+    group.crash();
+    assert_eq!(group.chats_of(2), told, "and the same from the store");
 }
