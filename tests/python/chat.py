@@ -53,7 +53,7 @@ class Session:
         assert isinstance(text, str), "JSON comes as text"
         return json.loads(text)
 
-    def expect(self, kind, **fields):
+    def expect(self, kind, /, **fields):
         """The next event of a kind with these fields; others wait."""
         fits = lambda event: event["type"] == kind and all(event.get(name) == value for name, value in fields.items())
         for at, event in enumerate(self.waiting):

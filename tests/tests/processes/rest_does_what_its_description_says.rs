@@ -2,7 +2,10 @@
 //! shape it says.
 
 use schema::ids::{ChatId, UserId};
+use serde_json::json;
 use shardwire_tests::process::{Native, Options, Server, python};
+
+use crate::rest_sends_and_reads_what_sessions_do::Rest;
 
 #[test]
 fn schemathesis_finds_nothing() {
@@ -17,8 +20,15 @@ fn schemathesis_finds_nothing() {
     let (base, chat) = (format!("http://{}", server.http()), ChatId::direct(seven, nine).to_string());
     let printed = server.cli("token", &["--user", "7", "--device", "1", "--admin"].map(str::to_owned));
     let token = String::from_utf8_lossy(&printed.stdout).trim_end().to_owned();
-    assert_eq!(python("rest_description.py", &[&base, &token, &chat]), "ok\n");
-    assert!(server.metric("http_sends_total") > 0 && server.metric("http_pages_total") > 0, "it reached the owners");
+    let rest = Rest { server: &server, token: token.clone() };
+    let group = json!({ "name": "Hiking", "participants": ["9", "11"] });
+    let headers = [("Content-Type", "application/json")];
+    let group = rest.ask(("POST", "/api/groups"), &headers, group.to_string().as_bytes()).json();
+    let ids = ["chat_id", "message_id"].map(|id| group[id].as_str().expect("a group").to_owned());
+    assert_eq!(python("rest_description.py", &[&base, &token, &chat, &ids[0], &ids[1]]), "ok\n");
+    for name in ["sends", "pages", "asks", "marks"] {
+        assert!(server.metric(&format!("http_{name}_total")) > 0, "{name} reached the owners");
+    }
     assert_eq!(server.metric("http_expired_total"), 0);
     server.terminate();
 }
