@@ -4,52 +4,46 @@ use super::*;
 
 const CHAT: &str = "/api/chats/39126436-089d-82c4-b798-05541412696a";
 
-#[tokio::test]
-async fn a_bad_change_names_the_field_and_not_its_content() {
+/// Method, path, body; status, code and what the detail names.
+type Case<'a> = (&'a str, &'a str, &'a str, u16, &'a str, &'a str);
+
+async fn all_refused(cases: &[Case<'_>]) {
     let app = app(true);
     let bearer = format!("Bearer {}", token(7));
+    for &(method, path, body, status, code, names) in cases {
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let (got_status, got_code, detail) = problem(&app, (method, path), &headers, body).await;
+        assert_eq!((got_status, got_code.as_str()), (status, code), "{method} {path} {body}: {detail}");
+        assert!(detail.contains(names) && !detail.contains("secret"), "{method} {path} {body}: {detail}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_group_names_the_field_and_not_its_content() {
+    let long = format!(r#"{{"name":"{}","participants":[]}}"#, "n".repeat(257));
+    let path = "/api/groups";
+    let list = "participants must be a list";
+    all_refused(&[
+        ("POST", path, "{}", 400, "invalid_field", "name is missing"),
+        ("POST", path, r#"{"name":7,"participants":[]}"#, 400, "invalid_field", "name must be a string"),
+        ("POST", path, r#"{"name":"n"}"#, 400, "invalid_field", list),
+        ("POST", path, r#"{"name":"n","participants":"9"}"#, 400, "invalid_field", list),
+        ("POST", path, r#"{"name":"n","participants":[9]}"#, 400, "invalid_field", list),
+        ("POST", path, r#"{"name":"n","participants":["secret"]}"#, 400, "invalid_user", "participants must be"),
+        ("POST", path, r#"{"name":"","participants":["9"]}"#, 422, "invalid_name", "1 to 256 bytes"),
+        ("POST", path, &long, 422, "invalid_name", "1 to 256 bytes"),
+        ("POST", path, r#"{"name":"n","participants":[],"client_msg_id":""}"#, 400, "invalid_client_msg_id", "1 to 64"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_bad_change_names_the_field_and_not_its_content() {
     let (members, name, read) = (format!("{CHAT}/members"), format!("{CHAT}/name"), format!("{CHAT}/read"));
     let (messages, role) = (format!("{CHAT}/messages"), format!("{CHAT}/members/9/role"));
-    let long = format!(r#"{{"name":"{}","participants":[]}}"#, "n".repeat(257));
+    let (odd, nobody) = (format!("{CHAT}/members/09/role"), format!("{CHAT}/members/x"));
     let many = format!(r#"{{"users":[{}"9"]}}"#, "\"9\",".repeat(200));
-    for (method, path, body, status, code, names) in [
-        ("POST", "/api/groups", "{}", 400, "invalid_field", "name is missing"),
-        ("POST", "/api/groups", r#"{"name":7,"participants":[]}"#, 400, "invalid_field", "name must be a string"),
-        ("POST", "/api/groups", r#"{"name":"n"}"#, 400, "invalid_field", "participants must be a list"),
-        (
-            "POST",
-            "/api/groups",
-            r#"{"name":"n","participants":"9"}"#,
-            400,
-            "invalid_field",
-            "participants must be a list",
-        ),
-        (
-            "POST",
-            "/api/groups",
-            r#"{"name":"n","participants":[9]}"#,
-            400,
-            "invalid_field",
-            "participants must be a list",
-        ),
-        (
-            "POST",
-            "/api/groups",
-            r#"{"name":"n","participants":["secret"]}"#,
-            400,
-            "invalid_user",
-            "participants must be",
-        ),
-        ("POST", "/api/groups", r#"{"name":"","participants":["9"]}"#, 422, "invalid_name", "1 to 256 bytes"),
-        ("POST", "/api/groups", &long, 422, "invalid_name", "1 to 256 bytes"),
-        (
-            "POST",
-            "/api/groups",
-            r#"{"name":"n","participants":[],"client_msg_id":""}"#,
-            400,
-            "invalid_client_msg_id",
-            "1 to 64",
-        ),
+    all_refused(&[
         ("POST", &members, "{}", 400, "invalid_field", "users must be a list"),
         ("POST", &members, r#"{"users":[]}"#, 400, "invalid_field", "users must name one"),
         ("POST", &members, r#"{"users":["0"]}"#, 400, "invalid_user", "users must be"),
@@ -58,30 +52,31 @@ async fn a_bad_change_names_the_field_and_not_its_content() {
         ("POST", "/api/chats/%FF/members", r#"{"users":["9"]}"#, 400, "invalid_field", "UTF-8"),
         ("PUT", &role, "{}", 400, "invalid_field", "role is missing"),
         ("PUT", &role, r#"{"role":"secret"}"#, 400, "invalid_field", "role must be"),
-        ("PUT", &format!("{CHAT}/members/09/role"), r#"{"role":"admin"}"#, 400, "invalid_user", "user_id must be"),
+        ("PUT", &odd, r#"{"role":"admin"}"#, 400, "invalid_user", "user_id must be"),
         ("PUT", &name, r#"{"name":""}"#, 422, "invalid_name", "1 to 256 bytes"),
-        ("DELETE", &format!("{CHAT}/members/x"), "", 400, "invalid_user", "user_id must be"),
+        ("DELETE", &nobody, "", 400, "invalid_user", "user_id must be"),
         ("POST", &messages, "{}", 400, "invalid_field", "message is missing"),
         ("POST", &messages, r#"{"message":["secret"]}"#, 400, "invalid_field", "message must be a string"),
         ("POST", &read, "{}", 400, "invalid_field", "message_id is missing"),
         ("POST", &read, r#"{"message_id":"secret"}"#, 400, "invalid_field", "message_id must be"),
-    ] {
-        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-        let (got_status, got_code, detail) = problem(&app, (method, path), &headers, body).await;
-        assert_eq!((got_status, got_code.as_str()), (status, code), "{method} {path} {body}: {detail}");
-        assert!(detail.contains(names) && !detail.contains("secret"), "{method} {path} {body}: {detail}");
-    }
-    for (method, path) in [("POST", "/api/groups"), ("POST", &members), ("PUT", &role), ("PUT", &name), ("POST", &read)]
-    {
-        let (status, ..) = problem(&app, (method, path), &[("authorization", &bearer)], "{}").await;
-        assert_eq!(status, 415, "{method} {path}");
-        let (status, ..) = problem(&app, (method, path), &[("content-type", "application/json")], "{}").await;
-        assert_eq!(status, 401, "{method} {path}");
-        let headers = [("authorization", bearer.as_str()), ("idempotency-key", "\"\"")];
-        let headers = [&headers[..], &[("content-type", "application/json")]].concat();
-        let body = r#"{"name":"n","participants":[],"users":["9"],"role":"admin"}"#;
-        let (status, code, _) = problem(&app, (method, path), &headers, body).await;
-        assert_eq!((status, code.as_str()), (400, "invalid_client_msg_id"), "{method} {path}");
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_needs_a_token_a_content_type_and_a_valid_key() {
+    let app = app(true);
+    let bearer = format!("Bearer {}", token(7));
+    let (members, role) = (format!("{CHAT}/members"), format!("{CHAT}/members/9/role"));
+    let (name, read) = (format!("{CHAT}/name"), format!("{CHAT}/read"));
+    let body = r#"{"name":"n","participants":[],"users":["9"],"role":"admin"}"#;
+    let json = ("content-type", "application/json");
+    for what in [("POST", "/api/groups"), ("POST", &members), ("PUT", &role), ("PUT", &name), ("POST", &read)] {
+        let token = ("authorization", bearer.as_str());
+        assert_eq!(problem(&app, what, &[token], body).await.0, 415, "{what:?}");
+        assert_eq!(problem(&app, what, &[json], body).await.0, 401, "{what:?}");
+        let (status, code, _) = problem(&app, what, &[token, json, ("idempotency-key", "\"\"")], body).await;
+        assert_eq!((status, code.as_str()), (400, "invalid_client_msg_id"), "{what:?}");
     }
 }
 
