@@ -30,3 +30,12 @@ fn a_store_that_forgets_what_it_answered_is_found_out() {
     let failures: Vec<_> = (1..=4).filter_map(|seed| run_seed(seed, Lie::Dedupe, 1).failure).collect();
     assert!(failures.iter().any(|failure| failure.what.contains("invariant idempotent")), "{} failed", failures.len());
 }
+
+#[test]
+fn a_store_that_forgets_who_left_a_group_is_found_out() {
+    quiet_panics();
+    let failures: Vec<_> = (1..=8).filter_map(|seed| run_seed(seed, Lie::Members, 1).failure).collect();
+    let found =
+        |what: &str| ["membership", "spans", "answers"].iter().any(|name| what.contains(&format!("invariant {name}")));
+    assert!(failures.iter().any(|failure| found(&failure.what)), "{} failed", failures.len());
+}

@@ -26,7 +26,7 @@ struct Args {
     #[arg(long)]
     require_coverage: bool,
     /// Lie to the system; the run should fail.
-    #[arg(long, value_parser = ["sync", "dedupe"])]
+    #[arg(long, value_parser = ["sync", "dedupe", "members"])]
     lie: Option<String>,
     /// Events shown after a failure.
     #[arg(long, default_value_t = 50)]
@@ -43,6 +43,7 @@ impl Args {
     fn lie(&self) -> Lie {
         match self.lie.as_deref() {
             Some("sync") => Lie::Sync,
+            Some("members") => Lie::Members,
             Some(_) => Lie::Dedupe,
             None => Lie::None,
         }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use schema::ids::DeviceId;
+use bytes::Bytes;
+use schema::ids::{ChatId, DeviceId, UserId};
 
 use super::counts::gauge;
 use super::device::Device;
@@ -11,6 +12,8 @@ use super::world::{World, client_config};
 
 /// How long a healed world may take to come to rest, simulated ns.
 const REST_NS: u64 = 240_000_000_000;
+/// A last send: by whose device, where, who is to get it, which.
+type Sent = (usize, ChatId, UserId, Bytes);
 /// The device that reads everything in the end.
 const AUDITOR: DeviceId = DeviceId(1_000);
 
@@ -115,14 +118,15 @@ impl World {
     fn last_words(&mut self) {
         let (before, lives) = (self.receipts_lost(), self.lives);
         let mut sent = Vec::new();
-        for at in 0..self.devices.len() {
+        for at in (0..self.devices.len()).filter(|&at| !self.devices[at].is_copy()).collect::<Vec<_>>() {
             let user = self.devices[at].user;
             let other = self.model.pairs_of(user).find(|&(_, peer)| peer != user);
-            if let Some((chat, peer)) = other.filter(|_| !self.devices[at].is_copy())
+            if let Some((chat, peer)) = other
                 && let Some(id) = self.send(at, (chat, peer))
             {
                 sent.push((at, chat, peer, id));
             }
+            self.last_words_to_groups(at, &mut sent);
         }
         self.rest("after the last sends");
         let until_ns = self.env.ns() + REST_NS;
@@ -142,16 +146,25 @@ impl World {
         }
     }
 
+    /// Whoever is in a group writes there; all others of it get it.
+    fn last_words_to_groups(&mut self, at: usize, sent: &mut Vec<Sent>) {
+        let user = self.devices[at].user;
+        let groups = self.model.groups.iter().filter(|(_, group)| group.is_member(user));
+        let groups: Vec<_> = groups.map(|(&chat, group)| (chat, group.members(group.seq()))).collect();
+        for (group, members) in groups {
+            let Some(id) = self.send_to_group(at, group) else { continue };
+            let others = members.into_keys().filter(|&member| member != user);
+            sent.extend(others.map(|member| (at, group, member, id.clone())));
+        }
+    }
+
     fn receipts_lost(&self) -> u64 {
         let registry = self.server.as_ref().map(|server| &server.registry);
         let lost = ["hub_gapped_total", "hub_marks_dropped_total", "gateway_receipts_dropped_total"];
         registry.map_or(0, |registry| lost.iter().map(|name| gauge(registry, name)).sum())
     }
 
-    fn without_receipt(
-        &self,
-        sent: &[(usize, schema::ids::ChatId, schema::ids::UserId, bytes::Bytes)],
-    ) -> Option<(usize, schema::ids::ChatId, schema::ids::UserId, u64)> {
+    fn without_receipt(&self, sent: &[Sent]) -> Option<(usize, ChatId, UserId, u64)> {
         sent.iter().find_map(|(at, chat, peer, id)| {
             let seq = self.model.seq_of(*chat, id).unwrap_or(u64::MAX);
             let delivered = self.devices[*at].app.receipts.get(&(*chat, *peer)).map_or(0, |&(delivered, _)| delivered);
@@ -188,12 +201,30 @@ impl World {
         }
         let strange = device.app.seen.keys().find(|&&chat| !self.model.chats_of(me.0).any(|own| own == chat));
         assert!(strange.is_none(), "invariant spans: {me:?} got entries of {strange:?}");
-        let mut last = BTreeMap::new();
+        self.audit_order(device);
+    }
+
+    /// Every send has an outcome, and those to one chat have their places in the order in which they were made.
+    fn audit_order(&self, device: &Device) {
+        let me = (device.user, device.device);
+        let mut before: BTreeMap<ChatId, Vec<(u64, u64)>> = BTreeMap::new();
         for (chat, id) in device.app.sends.iter().filter(|(_, id)| !device.app.failed.contains(id)) {
             assert!(device.app.sent.contains(id), "invariant outcome: a send of {me:?} has none");
             let seq = self.model.seq_of(*chat, id).expect("what was acked was seen");
-            let before = last.insert(*chat, seq).unwrap_or(0);
-            assert!(before < seq, "invariant order: {me:?} sent {before} before {seq} of {chat}, the latter as {id:?}");
+            let wish = self.model.wishes.get(id);
+            let before = before.entry(*chat).or_default();
+            // A refusal for good that was lost with its connection is not remembered: the send is judged again later.
+            // Whoever stays a member has none for a message.
+            let group = self.model.groups.get(chat);
+            let ordered = |&&(after, _): &&(u64, u64)| group.is_none_or(|group| group.stayed(me.0, after, seq));
+            let above = before.iter().filter(ordered).find(|&&(_, other)| other >= seq);
+            assert!(
+                above.is_none(),
+                "invariant order: {me:?} sent {above:?} before {seq} of {chat}, the latter as {id:?}"
+            );
+            if wish.is_none_or(|wish| wish.change.is_none()) {
+                before.push((wish.map_or(0, |wish| wish.after), seq));
+            }
         }
     }
 

@@ -16,6 +16,8 @@ pub enum Lie {
     Sync,
     /// Neither memory nor store recognise a resend for long.
     Dedupe,
+    /// The store forgets that anybody left a group.
+    Members,
 }
 
 /// One world's settings.

@@ -97,6 +97,12 @@ impl Roster {
         self.seats.get(&user).is_some_and(|seat| seat.present(self.seq) && seat.is_admin(self.seq))
     }
 
+    /// Whether a user was a member from after the entry `from` up to the entry `to`, without a break.
+    pub fn stayed(&self, user: UserId, from: u64, to: u64) -> bool {
+        let spans = self.seats.get(&user).map_or(&[][..], |seat| &seat.spans);
+        spans.iter().any(|&(first, last)| first <= from && to <= last)
+    }
+
     /// Who may see the entry `seq`.
     pub fn audience(&self, seq: u64) -> BTreeSet<UserId> {
         self.seats.iter().filter(|(_, seat)| seat.covers(seq)).map(|(&user, _)| user).collect()

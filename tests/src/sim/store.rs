@@ -12,6 +12,8 @@ use storage_writer::store::{
     StoredEntry,
 };
 
+use super::plan::Lie;
+
 /// See the module. Survives restarts of the simulated process.
 #[derive(Default)]
 pub struct SimStore {
@@ -22,15 +24,19 @@ pub struct SimStore {
     failed: AtomicBool,
     /// Flushes that failed after storing a part.
     partial: AtomicU64,
+    /// A lie: resends are not recognised.
     forgets_answers: bool,
+    /// A lie: who has left a group is in it again after a restart.
+    forgets_leaving: bool,
     failing_reads: AtomicBool,
     reads: AtomicU64,
 }
 
 impl SimStore {
-    /// Empty. `forgets_answers`: a lie, resends are not recognised.
-    pub fn new(forgets_answers: bool) -> Arc<Self> {
-        Arc::new(Self { forgets_answers, ..Self::default() })
+    /// Empty. `lie`: what of it is not true.
+    pub fn new(lie: Lie) -> Arc<Self> {
+        let (forgets_answers, forgets_leaving) = (lie == Lie::Dedupe, lie == Lie::Members);
+        Arc::new(Self { forgets_answers, forgets_leaving, ..Self::default() })
     }
 
     /// The next flush that gets to `point` ends the process there.
@@ -113,7 +119,13 @@ impl Store for SimStore {
     }
 
     fn load_chats(&self, each: &mut dyn FnMut(ChatState)) -> Result<(), StoreError> {
-        self.inner.load_chats(each)
+        self.inner.load_chats(&mut |mut chat| {
+            let seats = chat.group.iter_mut().flat_map(|group| &mut group.seats);
+            for last in seats.filter_map(|seat| seat.spans.last_mut()).filter(|_| self.forgets_leaving) {
+                last.1 = u64::MAX;
+            }
+            each(chat);
+        })
     }
 
     fn applied(&self) -> Result<Vec<(JournalId, Lsn)>, StoreError> {

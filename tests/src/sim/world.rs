@@ -124,7 +124,7 @@ impl World {
             clock: SimClock::new(),
             net,
             disk,
-            store: SimStore::new(lie == Lie::Dedupe),
+            store: SimStore::new(lie),
             trace,
             counts: Counts::default(),
             stalls: BTreeMap::new(),
