@@ -163,7 +163,12 @@ impl World {
     }
 
     /// A frame that changes a group, or a message to it.
-    pub(super) fn to_group(&mut self, from: UserId, chat: ChatId, frame: impl FnOnce(&mut Encoder) -> bytes::Bytes) {
+    pub(super) fn say_to_group(
+        &mut self,
+        from: UserId,
+        chat: ChatId,
+        frame: impl FnOnce(&mut Encoder) -> bytes::Bytes,
+    ) {
         let frame = VerifiedFrame::verify(frame(&mut self.encoder)).expect("valid");
         let retry = frame.root().body_as_send().is_some_and(|send| send.retry());
         let reply = Address { incarnation: 9, shard: 0, connection: from.get() as u32, generation: 1 };
