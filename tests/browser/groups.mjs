@@ -170,6 +170,15 @@ await second.emulateMedia({ colorScheme: "dark" });
 await second.getByRole("button", { name: "Members", exact: true }).click();
 await shot(second, "g8-dark");
 
+// What one device has read is read on the other.
+await second.keyboard.press("Escape");
+await second.getByRole("button", { name: "Members", exact: true }).press("Escape");
+await second.getByText("Pick a chat, or start one.").waitFor();
+await write(seven, "One more thing");
+await theirs(nine, "One more thing").waitFor();
+await listed(second, /User 7: One more thing/).waitFor();
+await second.locator(".unread").waitFor({ state: "detached" });
+
 assert.deepEqual(complaints, [], "the pages complain of nothing");
 await browser.close();
 console.log("ok");

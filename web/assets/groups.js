@@ -35,8 +35,14 @@ export async function everyPage(ask) {
         pages.push(await ask(next));
     return pages;
 }
-/** Notes how far a member is. Never lowers. */
-export function raise(group, user, delivered, read) {
+/** Notes how far another user is in a chat. Never lowers. */
+export function advance(chat, user, delivered, read) {
+    if (chat.group)
+        return raise(chat.group, user, delivered, read);
+    chat.delivered = Math.max(chat.delivered, delivered);
+    chat.read = Math.max(chat.read, read);
+}
+function raise(group, user, delivered, read) {
     const marks = (group.marks[user] ??= { delivered: 0, read: 0 });
     marks.delivered = Math.max(marks.delivered, delivered, read);
     marks.read = Math.max(marks.read, read);

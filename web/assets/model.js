@@ -1,7 +1,7 @@
 /** What the page shows, kept in step with the client and with what this device has stored. */
 import { nameOf } from "./dom.js";
 import { endOf, failureText } from "./ends.js";
-import { apply, everyPage, isShown, learn, messageOf, newGroup, progressIn, raise, sentence } from "./groups.js";
+import { advance, apply, everyPage, isShown, learn, messageOf, newGroup, progressIn, sentence } from "./groups.js";
 import { History } from "./history.js";
 import { Client, directChat, IndexedDbStore, newClientMsgId, } from "./shardwire/index.js";
 const PAGE = 60;
@@ -339,21 +339,21 @@ export class Model {
         await this.history.keep({ unsent: [failed] });
         this.changed(unsent.chat);
     }
-    async receipt(event) {
-        if (event.user === this.account.user)
+    async receipt({ chat: id, user, seq, status }) {
+        const read = status === "read" ? seq : 0;
+        const own = user === this.account.user;
+        if (own && !this.chats.has(id))
             return;
-        const chat = this.chat(event.chat);
-        this.meet(chat, event.user);
-        const read = event.status === "read" ? event.seq : 0;
-        if (chat.group)
-            raise(chat.group, event.user, event.seq, read);
-        else {
-            chat.delivered = Math.max(chat.delivered, event.seq);
-            chat.read = Math.max(chat.read, read);
+        const chat = this.chat(id);
+        if (!own) {
+            this.meet(chat, user);
+            advance(chat, user, seq, read);
         }
+        else if (read >= (chat.last?.seq ?? 1))
+            chat.unread = 0; // Another device of this user has read it.
         await this.history.keep({ chats: [chat] });
-        this.changed(event.chat);
-        this.watch(event.chat);
+        this.changed(id);
+        this.watch(id);
     }
     chat(id) {
         let chat = this.chats.get(id);

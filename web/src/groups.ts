@@ -43,8 +43,14 @@ export async function everyPage(ask: (afterUser: string | null) => Promise<ChatI
   return pages;
 }
 
-/** Notes how far a member is. Never lowers. */
-export function raise(group: Group, user: string, delivered: number, read: number): void {
+/** Notes how far another user is in a chat. Never lowers. */
+export function advance(chat: Chat, user: string, delivered: number, read: number): void {
+  if (chat.group) return raise(chat.group, user, delivered, read);
+  chat.delivered = Math.max(chat.delivered, delivered);
+  chat.read = Math.max(chat.read, read);
+}
+
+function raise(group: Group, user: string, delivered: number, read: number): void {
   const marks = (group.marks[user] ??= { delivered: 0, read: 0 });
   marks.delivered = Math.max(marks.delivered, delivered, read);
   marks.read = Math.max(marks.read, read);

@@ -2,7 +2,7 @@
 
 import { nameOf } from "./dom.js";
 import { endOf, failureText } from "./ends.js";
-import { apply, everyPage, isShown, learn, messageOf, newGroup, progressIn, raise, sentence } from "./groups.js";
+import { advance, apply, everyPage, isShown, learn, messageOf, newGroup, progressIn, sentence } from "./groups.js";
 import { type Chat, type Group, History, type Message, type Unsent } from "./history.js";
 import {
   Client,
@@ -361,19 +361,18 @@ export class Model {
     this.changed(unsent.chat);
   }
 
-  private async receipt(event: Extract<ClientEvent, { type: "receipt" }>): Promise<void> {
-    if (event.user === this.account.user) return;
-    const chat = this.chat(event.chat);
-    this.meet(chat, event.user);
-    const read = event.status === "read" ? event.seq : 0;
-    if (chat.group) raise(chat.group, event.user, event.seq, read);
-    else {
-      chat.delivered = Math.max(chat.delivered, event.seq);
-      chat.read = Math.max(chat.read, read);
-    }
+  private async receipt({ chat: id, user, seq, status }: Extract<ClientEvent, { type: "receipt" }>): Promise<void> {
+    const read = status === "read" ? seq : 0;
+    const own = user === this.account.user;
+    if (own && !this.chats.has(id)) return;
+    const chat = this.chat(id);
+    if (!own) {
+      this.meet(chat, user);
+      advance(chat, user, seq, read);
+    } else if (read >= (chat.last?.seq ?? 1)) chat.unread = 0; // Another device of this user has read it.
     await this.history.keep({ chats: [chat] });
-    this.changed(event.chat);
-    this.watch(event.chat);
+    this.changed(id);
+    this.watch(id);
   }
 
   private chat(id: string): Chat {
