@@ -2,6 +2,7 @@
 
 export { Client, type Options, type Socket } from "./client.js";
 export { Core } from "./core/core.js";
+export { changeOf } from "./core/groups.js";
 export {
   type Cause,
   ChangeError,

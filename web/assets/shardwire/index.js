@@ -1,6 +1,7 @@
 /** A client of Shardwire for browsers and Node: exactly once and in order, over crashes of either side. */
 export { Client } from "./client.js";
 export { Core } from "./core/core.js";
+export { changeOf } from "./core/groups.js";
 export { ChangeError, DEFAULTS, RequestError, SendError, } from "./core/types.js";
 export { ERRORS } from "./generated/errors.js";
 export { directChat, groupChat, newClientMsgId } from "./ids.js";

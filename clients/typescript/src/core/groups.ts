@@ -3,7 +3,7 @@
 import { isUser, utf8 } from "../bytes.js";
 import { groupChat } from "../ids.js";
 import type { Identity } from "../store/store.js";
-import type { GroupChange } from "../wire.js";
+import type { Entry, GroupChange } from "../wire.js";
 import { type NewChange, type NewSend, SendError } from "./types.js";
 
 const NAME_BYTES = 256;
@@ -21,6 +21,25 @@ export function sendOf({ clientMsgId, chat, change }: NewChange, me: Identity | 
   }
   const group = chat ?? groupChat((me as Identity).user, clientMsgId);
   return { clientMsgId, target: { chat: group }, body: new Uint8Array(), change };
+}
+
+/** The change that an entry made to its group; null when it made none that this build knows. */
+export function changeOf({ kind, users, role, text }: Entry): GroupChange | null {
+  switch (kind) {
+    case "created":
+      return { kind, users, name: text ?? "" };
+    case "added":
+    case "removed":
+      return { kind, users };
+    case "left":
+      return { kind };
+    case "role":
+      return { kind, users, role: role ?? "member" };
+    case "renamed":
+      return { kind, name: text ?? "" };
+    default:
+      return null;
+  }
 }
 
 /** What a change takes in a frame beside its ids, at most, bytes. */

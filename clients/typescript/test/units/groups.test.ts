@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ChangeError, Client, Core, DEFAULTS, groupChat, json, MemoryStore, RequestError } from "../../src/index.js";
+import { ChangeError, changeOf, Client, Core, DEFAULTS, groupChat, json, MemoryStore, RequestError } from "../../src/index.js";
 import type { ChatInfo, ClientEvent, GroupChange, Image, Output, Socket, StoredSend } from "../../src/index.js";
 
 const GROUP = groupChat("7", "g1");
@@ -148,6 +148,23 @@ test("a request without an answer fails in time, and the next one runs", async (
   const { request_id } = bench.written("chats")[1] as { request_id: number };
   bench.say({ type: "chats", request_id, chats: [], has_more: false });
   assert.deepEqual((await second).page, { chats: [] as ChatInfo[], hasMore: false });
+});
+
+test("an entry says what it changed", () => {
+  const bench = new Bench().connect();
+  const place = (seq: number): object => ({ type: "entry", chat_id: GROUP, message_id: uuid(seq), seq, sender_id: "9", client_msg_id: `p${seq}`, timestamp });
+  const said: object[] = [
+    { kind: "created", name: "Hiking", users: ["7", "9"] },
+    { kind: "added", users: ["11"] },
+    { kind: "role", users: ["11"], role: "admin" },
+    { kind: "renamed", name: "Climbing" },
+    { kind: "removed", users: ["11"] },
+    { kind: "left" },
+    { kind: "kind_99" },
+  ];
+  said.forEach((more, n) => bench.say({ ...place(n + 1), ...more }));
+  const entries = bench.told.flatMap((event) => (event.type === "entries" ? event.entries : []));
+  assert.deepEqual(entries.map(changeOf), [...said.slice(0, -1), null]);
 });
 
 /** A socket that is open at once and keeps what is written. */

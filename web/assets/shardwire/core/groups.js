@@ -17,6 +17,24 @@ export function sendOf({ clientMsgId, chat, change }, me) {
     const group = chat ?? groupChat(me.user, clientMsgId);
     return { clientMsgId, target: { chat: group }, body: new Uint8Array(), change };
 }
+/** The change that an entry made to its group; null when it made none that this build knows. */
+export function changeOf({ kind, users, role, text }) {
+    switch (kind) {
+        case "created":
+            return { kind, users, name: text ?? "" };
+        case "added":
+        case "removed":
+            return { kind, users };
+        case "left":
+            return { kind };
+        case "role":
+            return { kind, users, role: role ?? "member" };
+        case "renamed":
+            return { kind, name: text ?? "" };
+        default:
+            return null;
+    }
+}
 /** What a change takes in a frame beside its ids, at most, bytes. */
 export function changeBytes(change) {
     if (!change)
