@@ -117,7 +117,21 @@ def changes(rest, nine, eleven, twelve, chat):
     page = rest[12].ask("GET", f"{path}/messages")
     seqs = [entry["seq"] for entry in page["messages"]]
     assert seqs == list(range(added["seq"], removed["seq"] + 1)), "they see what they were there for"
+    assert paged(rest[12], path, "before", "first_seq") == seqs[::-1], "from the newest down"
+    assert paged(rest[12], path, "after", "last_seq") == seqs, "from the oldest up"
     assert [event for event in twelve.waiting if event["type"] in ("message", "entry")] == [], twelve.waiting
+
+
+def paged(rest, path, direction, end):
+    """The seqs of all pages, an entry each, in the order of the pages."""
+    seqs, place = [], "" if direction == "before" else "&after=0"
+    for _ in range(100):
+        page = rest.ask("GET", f"{path}/messages?limit=1{place}")
+        seqs += [entry["seq"] for entry in page["messages"]]
+        if not page["has_more"]:
+            return seqs
+        place = f"&{direction}={page['covered'][end]}"
+    raise AssertionError(f"no end of pages: {seqs}")
 
 
 def lists(rest, nine, chat):
