@@ -49,6 +49,7 @@ pub const REQUIRED: &[&str] = &[
     "group_entries.renamed",
     "group_entries.role",
     "group_members_back",
+    "group_receipts",
     "group_refused.no_change",
     "group_refused.not_a_member",
     "group_refused.not_an_admin",

@@ -12,6 +12,8 @@ use super::world::{World, client_config};
 
 /// How long a healed world may take to come to rest, simulated ns.
 const REST_NS: u64 = 240_000_000_000;
+/// How long a sender listens for receipts in a group before it asks, simulated ns.
+const HEARD_NS: u64 = 10_000_000_000;
 /// A last send: by whose device, where, who is to get it, which.
 type Sent = (usize, ChatId, UserId, Bytes);
 /// The device that reads everything in the end.
@@ -129,6 +131,8 @@ impl World {
             self.last_words_to_groups(at, &mut sent);
         }
         self.rest("after the last sends");
+        let (in_groups, sent): (Vec<Sent>, Vec<Sent>) =
+            sent.into_iter().partition(|(_, chat, _, _)| self.model.groups.contains_key(chat));
         let until_ns = self.env.ns() + REST_NS;
         while let Some((at, chat, peer, seq)) = self.without_receipt(&sent) {
             // A loss of power that was due at the next flush may still come, and receipts do not outlive the process.
@@ -143,6 +147,30 @@ impl World {
             self.step();
             let count = self.devices[at].app.unhandled.len() as u64;
             self.handle(at, count);
+        }
+        self.heard_in_groups(&in_groups, lives);
+    }
+
+    /// In groups a receipt goes to those whose messages the owner still has in memory; the others can ask.
+    fn heard_in_groups(&mut self, sent: &[Sent], lives: u64) {
+        let until_ns = self.env.ns() + HEARD_NS;
+        while self.env.ns() < until_ns && self.without_receipt(sent).is_some() {
+            self.step();
+        }
+        for one in sent {
+            if self.without_receipt(core::slice::from_ref(one)).is_none() {
+                self.env.counts.add("group_receipts", 1);
+                continue;
+            }
+            let &(at, chat, member, ref id) = one;
+            let seq = self.model.seq_of(chat, id).expect("everything rests");
+            let message = self.model.place(chat, seq).expect("it has its place").message;
+            self.env.counts.add("group_receipts_asked_for", 1);
+            let has = self.has_it(at, (chat, message), member);
+            assert!(
+                has || self.lives > lives,
+                "invariant receipts: {member} got seq {seq} of {chat}, and is said not to"
+            );
         }
     }
 

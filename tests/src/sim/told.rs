@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use client::core::{AskFailure, ChatInfo, ChatsPage, MessageStatus, Question};
 use schema::errors::ErrorCode;
-use schema::ids::{ChatId, UserId};
+use schema::ids::{ChatId, MessageId, UserId};
 use schema::limits::PAGE_MEMBERS;
 use schema::wire::{ChatKind, EntryKind, Role};
 
@@ -180,6 +180,15 @@ impl World {
             let missing: Vec<ChatId> = chats.filter(|chat| !listed.contains(chat)).collect();
             assert!(missing.is_empty(), "invariant answers: {user}'s list of chats lacks {missing:?}");
         }
+    }
+
+    /// Whether a member is said to have a message.
+    pub fn has_it(&mut self, at: usize, (chat, message): (ChatId, MessageId), member: UserId) -> bool {
+        self.ask(at, Question::Status { chat, message });
+        self.wait_for_answers();
+        let status = self.told.statuses.iter().rev().find(|(_, status)| status.message == message);
+        let members = status.map_or(&[][..], |(_, status)| &status.members);
+        members.iter().any(|told| told.user == member && told.delivered_seq >= status.map_or(u64::MAX, |(_, s)| s.seq))
     }
 
     fn wait_for_answers(&mut self) {
