@@ -32,8 +32,8 @@ pub struct Told {
     chats: Vec<(UserId, (u64, usize), ChatInfo)>,
     /// Who has messages: to whom, what.
     statuses: Vec<(UserId, MessageStatus)>,
-    /// In the calm: questions to be asked again, or on.
-    again: Vec<(usize, Question)>,
+    /// In the calm: questions to be asked again, or on, and when, ns.
+    again: Vec<(u64, usize, Question)>,
     /// Everything rests: answers are of now.
     settled: bool,
     /// In the calm: what lists named.
@@ -70,9 +70,15 @@ impl World {
     fn ask(&mut self, at: usize, question: Question) {
         match self.tell(at, |core, cx| core.ask(cx, question)) {
             Some(Ok(request)) => drop(self.devices[at].app.asked.insert(request, question)),
-            _ if self.calm => self.told.again.push((at, question)),
+            _ if self.calm => self.ask_again(at, question),
             _ => {}
         }
+    }
+
+    /// Not at once: what is overloaded is given time.
+    fn ask_again(&mut self, at: usize, question: Question) {
+        let due_ns = self.env.later(200_000_000, 1_500_000_000);
+        self.told.again.push((due_ns, at, question));
     }
 
     fn asked(&mut self, at: usize, request: u64) -> Question {
@@ -94,7 +100,7 @@ impl World {
         let lost = code.is_some_and(|code| lost.contains(&code));
         assert!(!lost, "invariant durable: {:?} is refused: {failure}", question);
         if let Some(question) = question.filter(|_| self.calm) {
-            self.told.again.push((at, question));
+            self.ask_again(at, question);
         }
     }
 
@@ -137,7 +143,7 @@ impl World {
             let last = places.last().copied();
             self.told.listed.entry(user).or_default().extend(places);
             if page.has_more {
-                self.told.again.push((at, Question::Chats { before: last, limit }));
+                self.told.again.push((0, at, Question::Chats { before: last, limit }));
             }
         }
     }
@@ -194,8 +200,18 @@ impl World {
     fn wait_for_answers(&mut self) {
         let until_ns = self.env.ns() + ANSWERS_NS;
         while !self.told.again.is_empty() || self.devices.iter().any(|device| !device.app.asked.is_empty()) {
-            assert!(self.env.ns() < until_ns, "invariant liveness: questions are not answered");
-            for (at, question) in core::mem::take(&mut self.told.again) {
+            let open = || self.devices.iter().flat_map(|device| device.app.asked.values()).collect::<Vec<_>>();
+            assert!(
+                self.env.ns() < until_ns,
+                "invariant liveness: no answer to {:?}; {} questions failed, the last: {:?}",
+                open(),
+                self.env.counts.get("client_asks_failed"),
+                self.told.failure
+            );
+            let now_ns = self.env.ns();
+            let due = |&mut (due_ns, ..): &mut (u64, usize, Question)| due_ns <= now_ns;
+            let due: Vec<_> = self.told.again.extract_if(.., due).collect();
+            for (_, at, question) in due {
                 self.ask(at, question);
             }
             self.step();
