@@ -140,7 +140,10 @@ impl Partition {
         let PendingChats { user, places, more, whose } = pending;
         let mut chats = Vec::with_capacity(places.len());
         for (at, index) in places {
-            let last = stored.iter().find(|(chat, _)| *chat == at.chat).map(|(_, entry)| entry.frame.as_ref());
+            // While it was read, another may have become the last.
+            let head = self.memory.chats.get(index).visible_head(user);
+            let last = stored.iter().find(|(chat, entry)| *chat == at.chat && entry.seq == head);
+            let last = last.map(|(_, entry)| entry.frame.as_ref());
             chats.push(ListedChat { at, frame: self.listed_chat(index, user, last) });
         }
         match whose {
