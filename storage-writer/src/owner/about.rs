@@ -99,7 +99,9 @@ impl Partition {
             }
         };
         let chat = self.memory.chats.get(index);
-        let present = (0..chat.members.len()).filter_map(|at| fields(chat, at));
+        // Who has left is told of nobody: who is in it now is no business of theirs.
+        let belongs = chat.group.as_ref().is_none_or(|group| group.state.is_present(user));
+        let present = (0..chat.members.len()).filter(|_| belongs).filter_map(|at| fields(chat, at));
         let (after, limit) = match *told {
             Told::Page(after, limit) => (after, limit),
             Told::Listed(_) => (0, LISTED_MEMBERS),
@@ -122,7 +124,7 @@ impl Partition {
             last_ms: chat.last_ms(),
             read_seq: chat.member(user).map_or(0, |at| chat.members[at].read),
             unread,
-            present: group.is_none_or(|group| group.is_present(user)),
+            present: belongs,
             last_entry: last_entry.as_deref(),
         };
         self.encoder.chat_info(&info)

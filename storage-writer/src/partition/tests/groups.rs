@@ -250,6 +250,7 @@ fn members_see_what_their_memberships_cover_before_and_after_a_crash_and_a_flush
     assert_eq!(group.change(1, EntryKind::role, &[3]), Ok(8));
     assert_eq!(group.change(3, EntryKind::renamed, &[]), Ok(9));
     assert_eq!(group.info(4), (vec![(1, true), (3, true), (4, false)], "Climbing".to_owned()));
+    assert_eq!(group.info(2).0, [], "who has left is not told who is in it now");
 }
 
 #[test]
