@@ -112,9 +112,9 @@ impl World {
             (!users.is_empty()).then_some(users)
         };
         Some(match self.env.rng.below(20) {
-            0..8 => GroupChange::Added { group, users },
-            8..12 => GroupChange::Removed { group, users: some_members(self, users)? },
-            12..14 => GroupChange::Left { group },
+            0..10 => GroupChange::Added { group, users },
+            10..13 => GroupChange::Removed { group, users: some_members(self, users)? },
+            13 => GroupChange::Left { group },
             14..17 => {
                 let role = if self.env.rng.one_in(2) { Role::admin } else { Role::member };
                 if !self.env.rng.one_in(4) {
@@ -134,7 +134,7 @@ impl World {
         let groups = self.model.groups.iter();
         let all: Vec<ChatId> = groups.clone().map(|(&id, _)| id).collect();
         let own: Vec<ChatId> = groups.filter(|(_, group)| own(group)).map(|(&id, _)| id).collect();
-        let among = if self.env.rng.one_in(12) { all } else { own };
+        let among = if self.env.rng.one_in(30) { all } else { own };
         (!among.is_empty()).then(|| pick(&mut self.env.rng, &among))
     }
 
