@@ -42,18 +42,23 @@ impl Fanout {
 
 /// Pushes to members, with one envelope a router.
 fn push_to<'m>(push: &Push<'_>, members: impl Iterator<Item = &'m Member>, egress: &mut dyn Egress) {
-    let mut routers: SmallVec<[Recipients; 1]> = SmallVec::new();
+    // In one process all members have the same router, and a push is the hot path: the first list is in place.
+    let (mut first, mut others) = (Recipients::new(), Vec::<Recipients>::new());
     for member in members {
-        match routers.iter_mut().find(|group| egress.same_router(group[0].user, member.user)) {
-            Some(group) => add_recipient(group, member),
-            None => {
-                let mut group = Recipients::new();
-                add_recipient(&mut group, member);
-                routers.push(group);
-            }
+        if first.is_empty() || egress.same_router(first[0].user, member.user) {
+            add_recipient(&mut first, member);
+        } else if let Some(group) = others.iter_mut().find(|group| egress.same_router(group[0].user, member.user)) {
+            add_recipient(group, member);
+        } else {
+            let mut group = Recipients::new();
+            add_recipient(&mut group, member);
+            others.push(group);
         }
     }
-    for recipients in routers {
+    if !first.is_empty() {
+        egress.push(push, first);
+    }
+    for recipients in others {
         egress.push(push, recipients);
     }
 }

@@ -4,12 +4,13 @@ use core::time::Duration;
 
 use fabric::tier::Egress;
 use fabric::time::Now;
-use schema::envelope::{Body, Class, Envelope, Header, ListedChat, SyncCursor};
+use schema::envelope::{Body, Class, Header, ListedChat, SyncCursor};
 use schema::errors::ErrorCode;
 use schema::ids::{ChatId, UserId};
 use schema::limits::{PAGE_CHATS, PAGE_CHATS_MAX};
 
 use super::merges::{Asked, Page};
+use super::sync::of_merge;
 use crate::partition::{Partition, PendingRead, ReadWork};
 use crate::store::StoredEntry;
 
@@ -53,12 +54,8 @@ impl Partition {
         let Some(id) = self.lists.start(due, self.partitions, asked) else {
             return self.refuse_read(Class::Sync, (reply, request_id), account, ErrorCode::Overloaded, egress);
         };
-        for partition in (0..self.partitions).filter(|&p| p != self.number) {
-            let body = Body::ChatsProbe { user, before, limit, partition: self.number };
-            let mut probe = Envelope::new(Class::Sync, body);
-            probe.header.request_id = id;
-            egress.to_partition(partition, probe);
-        }
+        let probe = Body::ChatsProbe { user, before, limit, partition: self.number };
+        self.ask_siblings(id, &probe, egress);
         self.gather_chats(user, (before, limit), Whose::Own(id), egress);
     }
 
@@ -149,9 +146,8 @@ impl Partition {
         match whose {
             Whose::Own(id) => self.chats_part(id, self.number, chats, more, egress),
             Whose::Sibling { asker, request_id } => {
-                let mut part = Envelope::new(Class::Sync, Body::ChatsPart { chats, more, partition: self.number });
-                part.header.request_id = request_id;
-                egress.to_partition(asker, part);
+                let part = Body::ChatsPart { chats, more, partition: self.number };
+                egress.to_partition(asker, of_merge(request_id, part));
             }
         }
     }

@@ -16,6 +16,13 @@ use crate::partition::Partition;
 /// Nudges fired in one turn; the rest follow in the next.
 const NUDGES_A_TURN: usize = 1_024;
 
+/// What owners tell each other about a page that one of them merges.
+pub(super) fn of_merge(merge: u64, body: Body) -> Envelope {
+    let mut envelope = Envelope::new(Class::Sync, body);
+    envelope.header.request_id = merge;
+    envelope
+}
+
 impl Partition {
     /// Asks all partitions, this one included, and merges what they say.
     pub(crate) fn handle_sync(
@@ -35,12 +42,8 @@ impl Partition {
         let Some(id) = self.merges.start(due, self.partitions, asked) else {
             return self.refuse_read(Class::Sync, reply, account, ErrorCode::Overloaded, egress);
         };
-        for partition in (0..self.partitions).filter(|&p| p != self.number) {
-            let body = Body::SyncProbe { user: who.0, device: who.1, before, partition: self.number };
-            let mut probe = Envelope::new(Class::Sync, body);
-            probe.header.request_id = id;
-            egress.to_partition(partition, probe);
-        }
+        let probe = Body::SyncProbe { user: who.0, device: who.1, before, partition: self.number };
+        self.ask_siblings(id, &probe, egress);
         let (chats, more) = self.changed_chats(who, before);
         self.sync_part(id, self.number, chats, more, egress);
     }
@@ -55,9 +58,15 @@ impl Partition {
         egress: &mut dyn Egress,
     ) {
         let (chats, more) = self.changed_chats(who, before);
-        let mut part = Envelope::new(Class::Sync, Body::SyncPart { chats, more, partition: self.number });
-        part.header.request_id = header.request_id;
-        egress.to_partition(asker, part);
+        let part = Body::SyncPart { chats, more, partition: self.number };
+        egress.to_partition(asker, of_merge(header.request_id, part));
+    }
+
+    /// Asks every other partition for its part of a page that is merged here.
+    pub(super) fn ask_siblings(&self, merge: u64, probe: &Body, egress: &mut dyn Egress) {
+        for partition in (0..self.partitions).filter(|&p| p != self.number) {
+            egress.to_partition(partition, of_merge(merge, probe.clone()));
+        }
     }
 
     /// A part has come.
