@@ -223,8 +223,8 @@ impl Shard {
         match body {
             Body::Registered { epoch } => self.registered(now, index, epoch, egress),
             Body::Superseded { epoch } => self.superseded(now, index, epoch, egress),
-            Body::SyncPage { chats, next } => self.sync_page(now, index, request, (&chats, next), egress),
-            Body::Page { chat, covers_first, covers_last, head_seq, entries } => {
+            Body::SyncPage { account: _, chats, next } => self.sync_page(now, index, request, (&chats, next), egress),
+            Body::Page { ticks: _, chat, covers_first, covers_last, head_seq, entries } => {
                 let page = Page { chat, covers_first, covers_last, head_seq, entries };
                 self.page(now, index, request, &page, egress);
             }

@@ -4,6 +4,7 @@
 //! that a frame kept for long does not keep a larger buffer alive.
 
 mod chats;
+mod extras;
 mod template;
 
 use bytes::{Bytes, BytesMut};
@@ -11,6 +12,7 @@ use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, Vector, WIPOffset};
 use template::{Acks, Entries};
 
 pub use chats::{ChangeFields, ChatInfoFields, MemberFields, StatusFields};
+pub use extras::{Amended, ChatSettings, DeviceFields, Extras, entry_fields};
 
 use crate::arena::Arena;
 use crate::errors::ErrorCode;
@@ -149,6 +151,7 @@ fn create_entry<'b>(
         timestamp_ms: e.timestamp_ms,
         users,
         role,
+        ..wire::EntryArgs::default()
     };
     wire::Entry::create(fbb, &fields)
 }
@@ -250,8 +253,7 @@ impl Encoder {
                 refers_to: refers_to.as_ref(),
                 after_seq: s.after_seq,
                 retry: s.retry,
-                users: None,
-                role: Role::member,
+                ..wire::SendArgs::default()
             },
         );
         self.finish(Body::Send, send.as_union_value())
@@ -292,19 +294,7 @@ impl Encoder {
 
     /// A Hello frame.
     pub fn hello(&mut self, token: &[u8], agent: &[u8], features: u64) -> Bytes {
-        let token = self.fbb.create_vector(token);
-        let agent = self.fbb.create_vector(agent);
-        let hello = wire::Hello::create(
-            &mut self.fbb,
-            &wire::HelloArgs {
-                version_min: *crate::limits::PROTOCOL_VERSIONS.start(),
-                version_max: *crate::limits::PROTOCOL_VERSIONS.end(),
-                features,
-                token: Some(token),
-                agent: Some(agent),
-            },
-        );
-        self.finish(Body::Hello, hello.as_union_value())
+        self.hello_again(token, agent, features, 0)
     }
 
     /// A Welcome frame.

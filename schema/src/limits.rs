@@ -42,3 +42,27 @@ pub const PAGE_MEMBERS: u32 = 1_000;
 pub const PAGE_CHATS: u32 = 50;
 /// Most chats on such a page.
 pub const PAGE_CHATS_MAX: u32 = 100;
+/// A message may be edited for so long after it was sent, by default, s.
+pub const EDIT_WINDOW_S: u32 = 15 * 60;
+/// A message may be deleted for everyone by its sender for so long, by default, s.
+pub const DELETE_WINDOW_S: u32 = 2 * 24 * 60 * 60;
+/// How long messages may stay where they disappear, s.
+pub const TTL_S: core::ops::RangeInclusive<u32> = 5..=365 * 24 * 60 * 60;
+/// Length of a reaction, bytes.
+pub const REACTION_BYTES: core::ops::RangeInclusive<usize> = 1..=64;
+/// Most users that one message mentions.
+pub const MENTIONS_MAX: usize = 256;
+/// Length of a setting's key, bytes.
+pub const SETTING_KEY_BYTES: core::ops::RangeInclusive<usize> = 1..=64;
+/// Longest value of a setting, bytes.
+pub const SETTING_VALUE_BYTES: usize = 1_024;
+/// Most settings of applications (`app.` and a name) that an account holds.
+pub const APP_SETTINGS_MAX: usize = 256;
+/// Most chats that an account holds settings for.
+pub const CHAT_SETTINGS_MAX: usize = 10_000;
+/// Most devices that an account knows by name or as revoked.
+pub const DEVICES_MAX: usize = 64;
+/// Longest name of a device, bytes.
+pub const DEVICE_NAME_BYTES: usize = 128;
+/// Most messages of one chat that a user may hide.
+pub const HIDDEN_MAX: usize = 1_000;

@@ -158,6 +158,7 @@ fn part_of(topology: &Topology, envelope: &Envelope) -> Part {
         | Body::StatusRequest { .. }
         | Body::ChatsRequest { .. }
         | Body::ChatsProbe { .. }
+        | Body::AccountRequest { .. }
         | Body::ChatsPart { .. } => Part::Owner(topology.partition_of(envelope.header.slot)),
         Body::Push { .. }
         | Body::Notify { .. }
@@ -254,7 +255,7 @@ mod tests {
         let mut hubs = hubs(topology, 64);
         let probe = |partition| {
             let user = UserId::new(7).unwrap();
-            let body = Body::SyncProbe { user, device: DeviceId(1), before: None, partition };
+            let body = Body::SyncProbe { user, device: DeviceId(1), before: None, since_ms: 0, partition };
             Envelope::new(Class::Sync, body)
         };
         (0..5).for_each(|partition| hubs[0].to_partition(partition, probe(partition)));

@@ -362,7 +362,7 @@ fn questions_are_asked_in_turn_and_each_gets_its_own_answer() {
     bench.bytes(&info);
     assert!(bench.out.is_empty(), "an answer nobody waits for");
     let listed = bench.encoder.chat_info(&schema::encode::ChatInfoFields { request_id: 0, ..fields });
-    let page = bench.encoder.chats(list, [&listed[..]].into_iter(), true);
+    let page = bench.encoder.chats(list, [(&listed[..], Default::default())].into_iter(), true);
     bench.bytes(&page);
     let [Output::Event(Event::Chats(page))] = &bench.out[..] else { panic!("{:?}", bench.out) };
     assert_eq!((page.chats.len(), page.has_more), (1, true));

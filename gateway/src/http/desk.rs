@@ -15,8 +15,8 @@ use super::{Answer, DeskMetrics, PageAsk, Post, Refusal};
 use crate::auth::Identity;
 use crate::conn::io::forget_refusals;
 use crate::rates::UserRates;
-use crate::session::admit::{Target, checked};
 use crate::session::asks::question;
+use crate::session::fields::{Target, checked};
 use crate::wire::Ask;
 
 /// What a [`Desk`] is told at its start.
@@ -110,6 +110,7 @@ impl<W> Desk<W> {
         let Identity { user, device, .. } = post.from;
         let (chat, to) = match target {
             Target::NewGroup => (ChatId::group(user, &send.client_msg_id), None),
+            Target::Account => (ChatId::account(user), None),
             Target::To(SendTarget::Chat(chat)) => (chat, None),
             Target::To(SendTarget::User(to)) => (ChatId::direct(user, to), Some(to)),
         };
@@ -138,7 +139,17 @@ impl<W> Desk<W> {
         self.check_room()?;
         self.metrics.pages.inc();
         let PageAsk { user, chat, after_seq, before_seq, newest, limit_entries, limit_bytes } = ask;
-        let body = Body::PageRequest { chat, user, after_seq, before_seq, newest, limit_entries, limit_bytes };
+        let body = Body::PageRequest {
+            blind: false,
+            ticks: false,
+            chat,
+            user,
+            after_seq,
+            before_seq,
+            newest,
+            limit_entries,
+            limit_bytes,
+        };
         self.forward(now, Class::Sync, chat, body, waiter, egress);
         Ok(())
     }
@@ -159,7 +170,7 @@ impl<W> Desk<W> {
     pub fn read(&self, by: Identity, chat: ChatId, message: MessageId, egress: &mut dyn Egress) {
         self.metrics.marks.inc();
         let (Identity { user, device, .. }, status) = (by, MarkStatus::read);
-        let body = Body::Mark { chat, user, device, seq: 0, message: Some(message), status };
+        let body = Body::Mark { secret: false, chat, user, device, seq: 0, message: Some(message), status };
         let mut envelope = Envelope::new(Class::Ack, body);
         envelope.header.slot = chat.slot();
         egress.to_owner(chat.slot(), envelope);

@@ -122,7 +122,7 @@ fn an_answer_finds_the_request_it_is_for() {
     // A place that is used again is another request's.
     desk.page(at(1), page(), 9, &mut owners).unwrap();
     let mut again = first;
-    again.body = Body::Page { chat, covers_first: 1, covers_last: 0, head_seq: 0, entries: Vec::new() };
+    again.body = Body::Page { ticks: None, chat, covers_first: 1, covers_last: 0, head_seq: 0, entries: Vec::new() };
     assert_eq!(desk.handle(again, &mut none), None);
     assert_eq!((desk.metrics().late.get(), desk.in_flight()), (1, 1));
 }

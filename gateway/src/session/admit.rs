@@ -14,11 +14,11 @@ use schema::envelope::{Stages, Trace};
 use schema::errors::{ErrorCode, Retry};
 use schema::frame::{FrameRef, VerifiedFrame};
 use schema::ids::{ChatId, UserId};
-use schema::limits::{CLIENT_MSG_ID_BYTES, GROUP_MEMBERS_MAX, GROUP_NAME_BYTES};
-use schema::wire::{EntryKind, Send};
+use schema::limits::CLIENT_MSG_ID_BYTES;
 
 use super::KeptSend;
 use super::blocked::BLOCKED_CHATS;
+use super::fields::{Target, checked};
 use crate::conn::wheel::{TICK_MS, tick_of};
 use crate::conn::{PAUSE_CREDIT, Phase};
 use crate::shard::Shard;
@@ -30,65 +30,6 @@ pub(crate) const CREDIT_WAIT_NS: u64 = 1_000_000_000;
 const RETRY_TICKS: u32 = (60_000 / TICK_MS) as u32;
 /// One in so many sends carries stage times.
 const SAMPLE: u32 = 64;
-
-/// Where a send goes, if its fields are right.
-pub(crate) enum Target {
-    To(SendTarget),
-    /// To the group that it makes.
-    NewGroup,
-}
-
-/// The fields that a send's frame must have right.
-pub(crate) fn checked(send: &Send<'_>) -> Result<Target, ErrorCode> {
-    let id_bytes = send.client_msg_id().map_or(0, |id| id.len());
-    if !CLIENT_MSG_ID_BYTES.contains(&id_bytes) {
-        return Err(ErrorCode::InvalidClientMsgId);
-    }
-    if send.kind() == EntryKind::message {
-        if send.users().is_some() {
-            return Err(ErrorCode::InvalidField);
-        }
-    } else {
-        checked_change(send)?;
-    }
-    match (send.chat_id(), UserId::new(send.to())) {
-        (None, None) if send.kind() == EntryKind::created => Ok(Target::NewGroup),
-        (Some(_), None) if send.kind() == EntryKind::created => Err(ErrorCode::InvalidField),
-        (Some(chat), None) => Ok(Target::To(SendTarget::Chat(chat.into()))),
-        (None, Some(user)) if send.kind() == EntryKind::message => Ok(Target::To(SendTarget::User(user))),
-        (None, None) => Err(ErrorCode::InvalidUser),
-        _ => Err(ErrorCode::InvalidField),
-    }
-}
-
-/// The fields of a send that changes a group.
-fn checked_change(send: &Send<'_>) -> Result<(), ErrorCode> {
-    let (named, concerns) = match send.kind() {
-        EntryKind::created => (true, None),
-        EntryKind::renamed => (true, Some(false)),
-        EntryKind::left => (false, Some(false)),
-        EntryKind::added | EntryKind::removed | EntryKind::role => (false, Some(true)),
-        _ => return Err(ErrorCode::Unsupported),
-    };
-    let users = send.users().map_or(0, |users| users.len());
-    if concerns.is_some_and(|concerns| concerns != (users > 0)) || send.role().variant_name().is_none() {
-        return Err(ErrorCode::InvalidField);
-    }
-    if users > GROUP_MEMBERS_MAX as usize {
-        return Err(ErrorCode::TooManyMembers);
-    }
-    if send.users().is_some_and(|users| users.iter().any(|user| user == 0)) {
-        return Err(ErrorCode::InvalidUser);
-    }
-    let name = send.body().map_or(&[][..], |body| body.bytes());
-    match named {
-        true if !(1..=GROUP_NAME_BYTES).contains(&name.len()) || core::str::from_utf8(name).is_err() => {
-            Err(ErrorCode::InvalidName)
-        }
-        false if !name.is_empty() => Err(ErrorCode::InvalidField),
-        _ => Ok(()),
-    }
-}
 
 impl Shard {
     /// A send frame. `owned`: the same frame, where it is owned already.
@@ -131,6 +72,7 @@ impl Shard {
         let (user, _) = self.user(index);
         let to = match target {
             Target::NewGroup => return (ChatId::group(user, id), None),
+            Target::Account => return (ChatId::account(user), None),
             Target::To(SendTarget::Chat(chat)) => return (chat, None),
             Target::To(SendTarget::User(to)) => to,
         };

@@ -21,9 +21,11 @@ use crate::wire::{Ask, ServerEvent};
 pub(crate) fn question(ask: Ask, user: UserId, client_request: u64) -> (ChatId, Body) {
     match ask {
         Ask::Chat { chat, after_user, limit } => {
-            (chat, Body::ChatRequest { chat, user, client_request, after_user, limit })
+            (chat, Body::ChatRequest { blind: false, chat, user, client_request, after_user, limit })
         }
-        Ask::Status { chat, message } => (chat, Body::StatusRequest { chat, user, client_request, message }),
+        Ask::Status { chat, message } => {
+            (chat, Body::StatusRequest { blind: false, chat, user, client_request, message })
+        }
         Ask::Chats { before, limit } => {
             let before = before.map(|(last_ms, chat)| SyncCursor { last_ms, chat });
             (ChatId::account(user), Body::ChatsRequest { user, client_request, before, limit })

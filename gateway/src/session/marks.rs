@@ -58,7 +58,7 @@ impl Shard {
         }
         self.metrics.marks.inc();
         let (user, device) = self.user(index);
-        let body = Body::Mark { chat, user, device, seq, message, status };
+        let body = Body::Mark { secret: false, chat, user, device, seq, message, status };
         let mut envelope = Envelope::new(Class::Ack, body).reply_to(self.address(index));
         envelope.header.slot = chat.slot();
         egress.to_owner(chat.slot(), envelope);
@@ -77,8 +77,17 @@ impl Shard {
         let (user, _) = self.user(index);
         let limit_entries = if limit == 0 { PAGE_ENTRIES } else { limit.min(PAGE_ENTRIES_MAX) };
         let limit_bytes = self.config.limits.frame_limit_bytes;
-        let body =
-            Body::PageRequest { chat, user, after_seq, before_seq: 0, newest: false, limit_entries, limit_bytes };
+        let body = Body::PageRequest {
+            blind: false,
+            ticks: false,
+            chat,
+            user,
+            after_seq,
+            before_seq: 0,
+            newest: false,
+            limit_entries,
+            limit_bytes,
+        };
         let mut envelope = Envelope::new(Class::Sync, body).reply_to(self.address(index));
         envelope.header.slot = chat.slot();
         envelope.header.request_id = request;

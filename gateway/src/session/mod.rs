@@ -9,6 +9,7 @@ pub(crate) mod asks;
 pub(crate) mod blocked;
 pub(crate) mod cursors;
 pub(crate) mod events;
+pub(crate) mod fields;
 pub(crate) mod hello;
 pub(crate) mod marks;
 pub(crate) mod recent;

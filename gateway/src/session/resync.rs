@@ -132,6 +132,8 @@ impl Shard {
         self.metrics.sync_pages.inc();
         let (user, _) = self.user(index);
         let body = Body::PageRequest {
+            blind: false,
+            ticks: false,
             chat,
             user,
             after_seq,
@@ -154,7 +156,7 @@ impl Shard {
         self.schedule(index, until);
         let (user, device) = self.user(index);
         let slot = ChatId::account(user).slot();
-        let mut envelope = Envelope::new(Class::Sync, Body::SyncRequest { user, device, before });
+        let mut envelope = Envelope::new(Class::Sync, Body::SyncRequest { since_ms: 0, user, device, before });
         envelope.header.reply = self.address(index);
         envelope.header.slot = slot;
         envelope.header.request_id = request;

@@ -186,7 +186,7 @@ impl Rig {
     /// A native session with nothing to sync.
     pub fn synced(&mut self, user: u64, device: u32) -> ConnId {
         let (conn, request) = self.session(user, device);
-        self.answer(conn, request, Body::SyncPage { chats: Vec::new(), next: None });
+        self.answer(conn, request, Body::SyncPage { account: Default::default(), chats: Vec::new(), next: None });
         assert_eq!(self.read(conn), [Got::Synced]);
         conn
     }
@@ -250,7 +250,7 @@ impl Rig {
         self.answer(
             conn,
             request,
-            Body::Page { chat, covers_first: covers.0, covers_last: covers.1, head_seq, entries },
+            Body::Page { ticks: None, chat, covers_first: covers.0, covers_last: covers.1, head_seq, entries },
         );
     }
 

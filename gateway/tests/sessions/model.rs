@@ -125,13 +125,19 @@ pub fn listing(logs: &BTreeMap<ChatId, Log>, body: &Body) -> Option<Body> {
     let Body::SyncRequest { before, .. } = body else { return None };
     let behind = logs.iter().rev().filter(|(_, log)| log.head > log.acked);
     let older = behind.filter(|(chat, _)| before.is_none_or(|cursor| **chat < cursor.chat));
-    let changed = older.map(|(&chat, log)| ChangedChat { chat, head_seq: log.head, acked_seq: log.acked, last_ms: 1 });
+    let changed = older.map(|(&chat, log)| ChangedChat {
+        ticked: false,
+        chat,
+        head_seq: log.head,
+        acked_seq: log.acked,
+        last_ms: 1,
+    });
     let mut chats: Vec<_> = changed.take(4).collect();
     let next = (chats.len() == 4).then(|| {
         chats.pop();
         schema::envelope::SyncCursor { last_ms: 1, chat: chats[2].chat }
     });
-    Some(Body::SyncPage { chats, next })
+    Some(Body::SyncPage { account: Default::default(), chats, next })
 }
 
 /// What is under way to the owner or back.

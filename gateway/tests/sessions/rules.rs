@@ -62,7 +62,7 @@ fn what_comes_before_the_router_answers_waits_and_keeps_its_order() {
     let request = rig.register(conn);
     assert_eq!(rig.read(conn), [Got::Welcome, Got::Pong(5)]);
     assert!(rig.actions.iter().any(|action| matches!(action, Action::Resume(_))));
-    rig.answer(conn, request, Body::SyncPage { chats: Vec::new(), next: None });
+    rig.answer(conn, request, Body::SyncPage { account: Default::default(), chats: Vec::new(), next: None });
     assert_eq!(rig.read(conn), [Got::Synced]);
 }
 

@@ -12,7 +12,7 @@ const A: ChatId = ChatId([1; 16]);
 const B: ChatId = ChatId([2; 16]);
 
 fn changed(chat: ChatId, acked_seq: u64, head_seq: u64) -> ChangedChat {
-    ChangedChat { chat, head_seq, acked_seq, last_ms: 5 }
+    ChangedChat { ticked: false, chat, head_seq, acked_seq, last_ms: 5 }
 }
 
 const fn entry(chat: ChatId, seq: u64) -> Got {
@@ -80,7 +80,7 @@ fn what_was_missed_comes_page_by_page_newest_chats_first_then_synced() {
     let (page, chat, after) = page_request(&mut rig);
     assert_eq!((chat, after), (B, 7));
     let next = Some(SyncCursor { last_ms: 5, chat: A });
-    rig.answer(conn, request, Body::SyncPage { chats: vec![changed(A, 0, 2)], next });
+    rig.answer(conn, request, Body::SyncPage { account: Default::default(), chats: vec![changed(A, 0, 2)], next });
     assert!(rig.envelopes().is_empty(), "one page at a time");
     rig.page(conn, page, B, (8, 9), 9, &[8, 9]);
     assert_eq!(rig.read(conn), [entry(B, 8), entry(B, 9)]);
@@ -92,7 +92,11 @@ fn what_was_missed_comes_page_by_page_newest_chats_first_then_synced() {
     let [Envelope { header, body: Body::SyncRequest { before, .. } }] = &envelopes[..] else { panic!("{envelopes:?}") };
     assert_eq!(*before, next);
     let request = header.request_id;
-    rig.answer(conn, request, Body::SyncPage { chats: vec![changed(B, 7, 9)], next: None });
+    rig.answer(
+        conn,
+        request,
+        Body::SyncPage { account: Default::default(), chats: vec![changed(B, 7, 9)], next: None },
+    );
     assert_eq!(rig.read(conn), [Got::Synced], "B was given meanwhile");
     assert_eq!(rig.count("syncs_completed"), 1);
 }
@@ -108,12 +112,12 @@ fn a_gap_lists_again_and_one_during_a_listing_lists_after_it() {
     rig.handle(gap(GapScope::All));
     rig.wait_ms(10);
     assert!(rig.envelopes().is_empty());
-    rig.answer(conn, first, Body::SyncPage { chats: Vec::new(), next: None });
+    rig.answer(conn, first, Body::SyncPage { account: Default::default(), chats: Vec::new(), next: None });
     assert_eq!(rig.read(conn), [], "what the second gap lost has not been listed");
     let second = rig.envelopes()[0].header.request_id;
-    rig.answer(conn, first, Body::SyncPage { chats: Vec::new(), next: None });
+    rig.answer(conn, first, Body::SyncPage { account: Default::default(), chats: Vec::new(), next: None });
     assert_eq!((rig.read(conn), rig.count("pages_stale")), (vec![], 1));
-    rig.answer(conn, second, Body::SyncPage { chats: Vec::new(), next: None });
+    rig.answer(conn, second, Body::SyncPage { account: Default::default(), chats: Vec::new(), next: None });
     assert_eq!(rig.read(conn), [Got::Synced]);
     assert_eq!((rig.count("gaps"), rig.count("stale_addresses")), (2, 1));
 }
@@ -213,7 +217,11 @@ fn lost_and_refused_answers_are_asked_for_again() {
     let again = rig.envelopes();
     assert!(matches!(again[..], [Envelope { body: Body::SyncRequest { .. }, .. }]), "{again:?}");
     let request = again[0].header.request_id;
-    rig.answer(conn, request, Body::SyncPage { chats: vec![changed(A, 0, 1), changed(B, 0, 1)], next: None });
+    rig.answer(
+        conn,
+        request,
+        Body::SyncPage { account: Default::default(), chats: vec![changed(A, 0, 1), changed(B, 0, 1)], next: None },
+    );
     let (request, chat, _) = page_request(&mut rig);
     assert_eq!(chat, A);
     let refused = |chat, code| Body::Refused { client_msg_id: bytes::Bytes::new(), chat, code, retry_after_ms: 0 };

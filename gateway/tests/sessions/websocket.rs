@@ -24,7 +24,7 @@ fn open(rig: &mut Rig, extra: &str) -> ConnId {
     let request = rig.register(conn);
     let answer = rig.read_bytes(conn, usize::MAX);
     assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
-    rig.answer(conn, request, Body::SyncPage { chats: Vec::new(), next: None });
+    rig.answer(conn, request, Body::SyncPage { account: Default::default(), chats: Vec::new(), next: None });
     conn
 }
 

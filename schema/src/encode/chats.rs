@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Encoder, EntryFields, client_msg_id_at, create_entry};
+use super::{ChatSettings, Encoder, EntryFields, client_msg_id_at, create_entry};
 use crate::ids::{ChatId, MessageId, UserId};
 use crate::wire::{self, Body, ChatKind, EntryKind, Role};
 
@@ -73,11 +73,11 @@ pub struct StatusFields<'a> {
     pub members: &'a [MemberFields],
 }
 
-fn numbers(users: &[UserId]) -> Vec<u64> {
+pub(super) fn numbers(users: &[UserId]) -> Vec<u64> {
     users.iter().map(|user| user.get()).collect()
 }
 
-fn table(members: &[MemberFields]) -> Vec<wire::Member> {
+pub(super) fn table(members: &[MemberFields]) -> Vec<wire::Member> {
     let member = |m: &MemberFields| wire::Member::new(m.user.get(), m.delivered_seq, m.read_seq, m.role);
     members.iter().map(member).collect()
 }
@@ -159,12 +159,19 @@ impl Encoder {
         self.finish(Body::ChatsRequest, request.as_union_value())
     }
 
-    /// A Chats frame; `chats` are whole ChatInfo frames, newest first.
-    pub fn chats<'e>(&mut self, request_id: u64, chats: impl Iterator<Item = &'e [u8]>, has_more: bool) -> Bytes {
+    /// A Chats frame; `chats` are whole ChatInfo frames, newest first, with what the user has set for each.
+    pub fn chats<'e>(
+        &mut self,
+        request_id: u64,
+        chats: impl Iterator<Item = (&'e [u8], ChatSettings)>,
+        has_more: bool,
+    ) -> Bytes {
         let mut offsets = Vec::new();
-        for frame in chats {
+        for (frame, set) in chats {
             let frame = Some(self.fbb.create_vector(frame));
-            offsets.push(wire::ChatInfoBytes::create(&mut self.fbb, &wire::ChatInfoBytesArgs { frame }));
+            let ChatSettings { pinned, archived, muted_until_ms } = set;
+            let fields = wire::ChatInfoBytesArgs { frame, pinned, archived, muted_until_ms };
+            offsets.push(wire::ChatInfoBytes::create(&mut self.fbb, &fields));
         }
         let chats = Some(self.fbb.create_vector(&offsets));
         let page = wire::Chats::create(&mut self.fbb, &wire::ChatsArgs { request_id, chats, has_more });

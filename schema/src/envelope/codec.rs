@@ -8,8 +8,8 @@ use flatbuffers::{FlatBufferBuilder, ForwardsUOffset, UnionWIPOffset, Vector, Ve
 use smallvec::SmallVec;
 
 use super::{
-    Address, Body, ChangedChat, Class, Envelope, GapScope, Header, Recipient, Recipients, Stages, SyncCursor, Target,
-    Trace,
+    AccountFacts, Address, Body, ChangedChat, Class, Envelope, GapScope, Header, Recipient, Recipients, Stages,
+    SyncCursor, Target, Trace,
 };
 use crate::errors::ErrorCode;
 use crate::frame::{FrameError, VerifiedFrame};
@@ -131,8 +131,8 @@ fn id(bytes: [u8; 16]) -> link::Id {
 }
 
 fn encode_chats<'b>(fbb: &mut Builder, chats: &[ChangedChat]) -> WIPOffset<Vector<'b, link::ChangedChat>> {
-    let chats: Vec<_> =
-        chats.iter().map(|c| link::ChangedChat::new(&id(c.chat.0), c.head_seq, c.acked_seq, c.last_ms)).collect();
+    let chat = |c: &ChangedChat| link::ChangedChat::new(&id(c.chat.0), c.head_seq, c.acked_seq, c.last_ms, c.ticked);
+    let chats: Vec<_> = chats.iter().map(chat).collect();
     fbb.create_vector(&chats)
 }
 
@@ -142,8 +142,26 @@ fn decode_chats(chats: Option<Vector<'_, link::ChangedChat>>) -> Vec<ChangedChat
         head_seq: c.head_seq(),
         acked_seq: c.acked_seq(),
         last_ms: c.last_ms(),
+        ticked: c.ticked(),
     };
     chats.map(|chats| chats.iter().map(chat).collect()).unwrap_or_default()
+}
+
+fn encode_facts<'b>(fbb: &mut FlatBufferBuilder<'b>, facts: &AccountFacts) -> WIPOffset<link::AccountFacts<'b>> {
+    let device = |&(device, at_ms): &(DeviceId, u64)| link::RevokedDevice::new(at_ms, device.0);
+    let revoked: Vec<_> = facts.revoked.iter().map(device).collect();
+    let revoked = (!revoked.is_empty()).then(|| fbb.create_vector(&revoked));
+    let read_receipts_off = facts.read_receipts_off;
+    link::AccountFacts::create(fbb, &link::AccountFactsArgs { read_receipts_off, revoked })
+}
+
+fn decode_facts(facts: Option<link::AccountFacts<'_>>) -> AccountFacts {
+    let Some(facts) = facts else { return AccountFacts::default() };
+    let device = |device: &link::RevokedDevice| (DeviceId(device.device()), device.at_ms());
+    AccountFacts {
+        read_receipts_off: facts.read_receipts_off(),
+        revoked: facts.revoked().map(|list| list.iter().map(device).collect()).unwrap_or_default(),
+    }
 }
 
 fn encode_cursor(cursor: SyncCursor) -> link::SyncCursor {

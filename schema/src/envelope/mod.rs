@@ -7,7 +7,7 @@ mod codec;
 mod parts;
 
 pub use codec::{EnvelopeError, decode, encode};
-pub use parts::{ChangedChat, GapScope, ListedChat, Recipient, Recipients, SyncCursor, Target};
+pub use parts::{AccountFacts, ChangedChat, GapScope, ListedChat, Recipient, Recipients, SyncCursor, Target};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -185,6 +185,8 @@ pub enum Body {
         message: Option<MessageId>,
         /// Which watermark.
         status: MarkStatus,
+        /// The user tells nobody what they have read.
+        secret: bool,
     },
     /// What changed for this device? Sent to the owner of the user's account log, answered by `SyncPage`.
     SyncRequest {
@@ -194,6 +196,8 @@ pub enum Body {
         device: DeviceId,
         /// Where the page before ended.
         before: Option<SyncCursor>,
+        /// Chats of which others have got or read more since then are told too, ms since 1970; 0 = none for that.
+        since_ms: u64,
     },
     /// A page of one chat's log, answered by `Page` (or `Refused` with an empty client_msg_id).
     PageRequest {
@@ -211,6 +215,10 @@ pub enum Body {
         limit_entries: u32,
         /// At most so many bytes of entries (one entry always fits).
         limit_bytes: u32,
+        /// How far the others are is wanted too.
+        ticks: bool,
+        /// The asker sees nobody's read marks.
+        blind: bool,
     },
 
     /// What is this chat, and who is in it? Answered by `Answer` with a ChatInfo frame, or `Refused`.
@@ -225,6 +233,8 @@ pub enum Body {
         after_user: u64,
         /// Members at most; 0 = the default.
         limit: u32,
+        /// The asker sees nobody's read marks.
+        blind: bool,
     },
     /// Who has this message? Answered by `Answer` with a MessageStatus frame, or `Refused`.
     StatusRequest {
@@ -236,6 +246,18 @@ pub enum Body {
         client_request: u64,
         /// Which message.
         message: MessageId,
+        /// The asker sees nobody's read marks.
+        blind: bool,
+    },
+    /// The user's settings and devices. Sent to the owner of the user's account log, answered by `Answer` with an Account
+    /// frame.
+    AccountRequest {
+        /// Whose.
+        user: UserId,
+        /// The client's own number for it, for the frame.
+        client_request: u64,
+        /// Tell what is hidden of this chat.
+        chat: Option<ChatId>,
     },
     /// A page of the user's chats, newest first. Sent to the owner of the user's account log, answered by `Answer` with a
     /// Chats frame.
@@ -259,6 +281,8 @@ pub enum Body {
         device: DeviceId,
         /// Where the page before ended.
         before: Option<SyncCursor>,
+        /// As in `SyncRequest`.
+        since_ms: u64,
         /// Who asks.
         partition: u16,
     },
@@ -324,6 +348,8 @@ pub enum Body {
         chats: Vec<ChangedChat>,
         /// Ask again with this; `None` = that was all.
         next: Option<SyncCursor>,
+        /// What a session must know of its user.
+        account: AccountFacts,
     },
     /// One page of a chat's log, ascending.
     Page {
@@ -337,6 +363,8 @@ pub enum Body {
         head_seq: u64,
         /// (seq, Entry frame), ascending.
         entries: Vec<(u64, Bytes)>,
+        /// A Ticks frame, where it was asked for and says something.
+        ticks: Option<Bytes>,
     },
 
     /// What a client asked, as the frame it gets.

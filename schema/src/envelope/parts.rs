@@ -42,6 +42,17 @@ pub struct ChangedChat {
     pub acked_seq: u64,
     /// Wall time of the head, ms since 1970: pages come newest first.
     pub last_ms: u64,
+    /// Others have got or read more of it since the device was last synced.
+    pub ticked: bool,
+}
+
+/// What a session must know of its user's account.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AccountFacts {
+    /// The user tells nobody what they have read, and is told of nobody.
+    pub read_receipts_off: bool,
+    /// Devices that may not come with a token of before: which, and wall time, ms since 1970.
+    pub revoked: Vec<(DeviceId, u64)>,
 }
 
 /// Where a sync page ended: the next page holds chats strictly older than this, in (last_ms, chat) order.

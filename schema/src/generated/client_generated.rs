@@ -13,17 +13,25 @@ pub mod client {
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_ENTRY_KIND: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_ENTRY_KIND: u8 = 21;
+pub const ENUM_MAX_ENTRY_KIND: u8 = 35;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_ENTRY_KIND: [EntryKind; 7] = [
+pub const ENUM_VALUES_ENTRY_KIND: [EntryKind; 15] = [
   EntryKind::message,
+  EntryKind::edited,
+  EntryKind::deleted,
+  EntryKind::reacted,
+  EntryKind::timer,
   EntryKind::created,
   EntryKind::added,
   EntryKind::removed,
   EntryKind::left,
   EntryKind::role,
   EntryKind::renamed,
+  EntryKind::setting,
+  EntryKind::hidden,
+  EntryKind::device,
+  EntryKind::revoked,
 ];
 
 /// What a log entry is. Clients move their cursor over kinds they do not know.
@@ -33,7 +41,16 @@ pub const ENUM_VALUES_ENTRY_KIND: [EntryKind; 7] = [
 pub struct EntryKind(pub u8);
 #[allow(non_upper_case_globals)]
 impl EntryKind {
+  /// `refers_to` is what it replies to, `users` are who is mentioned.
   pub const message: Self = Self(0);
+  /// `body` is what `refers_to` says from now on.
+  pub const edited: Self = Self(1);
+  /// `refers_to` is gone for everyone: its body is blanked wherever it is kept.
+  pub const deleted: Self = Self(2);
+  /// What the sender feels about `refers_to`: `body`, 1 to 64 bytes; empty takes it back.
+  pub const reacted: Self = Self(3);
+  /// Messages ordered from now on disappear `ttl_s` after they were sent; 0 = they stay.
+  pub const timer: Self = Self(4);
   /// The group's first entry: `users` are its members, the sender is its admin, `body` its name.
   pub const created: Self = Self(16);
   /// `users` became members.
@@ -46,28 +63,52 @@ impl EntryKind {
   pub const role: Self = Self(20);
   /// `body` is the name now.
   pub const renamed: Self = Self(21);
+  /// From here on: the user's own account log. `key` has the value `body`, for the chat `subject` where there is one.
+  pub const setting: Self = Self(32);
+  /// The message `refers_to` of the chat `subject` is not shown to this user any more.
+  pub const hidden: Self = Self(33);
+  /// `device` is called `body`.
+  pub const device: Self = Self(34);
+  /// `device` may not come again with a token that it has.
+  pub const revoked: Self = Self(35);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 21;
+  pub const ENUM_MAX: u8 = 35;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::message,
+    Self::edited,
+    Self::deleted,
+    Self::reacted,
+    Self::timer,
     Self::created,
     Self::added,
     Self::removed,
     Self::left,
     Self::role,
     Self::renamed,
+    Self::setting,
+    Self::hidden,
+    Self::device,
+    Self::revoked,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
     match self {
       Self::message => Some("message"),
+      Self::edited => Some("edited"),
+      Self::deleted => Some("deleted"),
+      Self::reacted => Some("reacted"),
+      Self::timer => Some("timer"),
       Self::created => Some("created"),
       Self::added => Some("added"),
       Self::removed => Some("removed"),
       Self::left => Some("left"),
       Self::role => Some("role"),
       Self::renamed => Some("renamed"),
+      Self::setting => Some("setting"),
+      Self::hidden => Some("hidden"),
+      Self::device => Some("device"),
+      Self::revoked => Some("revoked"),
       _ => None,
     }
   }
@@ -469,10 +510,10 @@ impl ::flatbuffers::SimpleToVerifyInSlice for MarkStatus {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_BODY: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_BODY: u8 = 22;
+pub const ENUM_MAX_BODY: u8 = 25;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_BODY: [Body; 23] = [
+pub const ENUM_VALUES_BODY: [Body; 26] = [
   Body::NONE,
   Body::Hello,
   Body::Welcome,
@@ -496,6 +537,9 @@ pub const ENUM_VALUES_BODY: [Body; 23] = [
   Body::Chats,
   Body::StatusRequest,
   Body::MessageStatus,
+  Body::Ticks,
+  Body::AccountRequest,
+  Body::Account,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -526,9 +570,12 @@ impl Body {
   pub const Chats: Self = Self(20);
   pub const StatusRequest: Self = Self(21);
   pub const MessageStatus: Self = Self(22);
+  pub const Ticks: Self = Self(23);
+  pub const AccountRequest: Self = Self(24);
+  pub const Account: Self = Self(25);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 22;
+  pub const ENUM_MAX: u8 = 25;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::NONE,
     Self::Hello,
@@ -553,6 +600,9 @@ impl Body {
     Self::Chats,
     Self::StatusRequest,
     Self::MessageStatus,
+    Self::Ticks,
+    Self::AccountRequest,
+    Self::Account,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -580,6 +630,9 @@ impl Body {
       Self::Chats => Some("Chats"),
       Self::StatusRequest => Some("StatusRequest"),
       Self::MessageStatus => Some("MessageStatus"),
+      Self::Ticks => Some("Ticks"),
+      Self::AccountRequest => Some("AccountRequest"),
+      Self::Account => Some("Account"),
       _ => None,
     }
   }
@@ -932,6 +985,7 @@ impl<'a> Hello<'a> {
   pub const VT_FEATURES: ::flatbuffers::VOffsetT = 8;
   pub const VT_TOKEN: ::flatbuffers::VOffsetT = 10;
   pub const VT_AGENT: ::flatbuffers::VOffsetT = 12;
+  pub const VT_SYNCED_MS: ::flatbuffers::VOffsetT = 14;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -943,6 +997,7 @@ impl<'a> Hello<'a> {
     args: &'args HelloArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Hello<'bldr>> {
     let mut builder = HelloBuilder::new(_fbb);
+    builder.add_synced_ms(args.synced_ms);
     builder.add_features(args.features);
     if let Some(x) = args.agent { builder.add_agent(x); }
     if let Some(x) = args.token { builder.add_token(x); }
@@ -989,6 +1044,14 @@ impl<'a> Hello<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Hello::VT_AGENT, None)}
   }
+  /// `server_time_ms` of the last Synced that this device had; 0 = none. What others have read or got since comes as Ticks.
+  #[inline]
+  pub fn synced_ms(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Hello::VT_SYNCED_MS, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Hello<'_> {
@@ -1002,6 +1065,7 @@ impl ::flatbuffers::Verifiable for Hello<'_> {
      .visit_field::<u64>("features", Self::VT_FEATURES, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("token", Self::VT_TOKEN, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("agent", Self::VT_AGENT, false)?
+     .visit_field::<u64>("synced_ms", Self::VT_SYNCED_MS, false)?
      .finish();
     Ok(())
   }
@@ -1012,6 +1076,7 @@ pub struct HelloArgs<'a> {
     pub features: u64,
     pub token: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
     pub agent: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+    pub synced_ms: u64,
 }
 impl<'a> Default for HelloArgs<'a> {
   #[inline]
@@ -1022,6 +1087,7 @@ impl<'a> Default for HelloArgs<'a> {
       features: 0,
       token: None,
       agent: None,
+      synced_ms: 0,
     }
   }
 }
@@ -1052,6 +1118,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> HelloBuilder<'a, 'b, A> {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Hello::VT_AGENT, agent);
   }
   #[inline]
+  pub fn add_synced_ms(&mut self, synced_ms: u64) {
+    self.fbb_.push_slot::<u64>(Hello::VT_SYNCED_MS, synced_ms, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> HelloBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     HelloBuilder {
@@ -1074,6 +1144,7 @@ impl ::core::fmt::Debug for Hello<'_> {
       ds.field("features", &self.features());
       ds.field("token", &self.token());
       ds.field("agent", &self.agent());
+      ds.field("synced_ms", &self.synced_ms());
       ds.finish()
   }
 }
@@ -1410,6 +1481,11 @@ impl<'a> Send<'a> {
   pub const VT_RETRY: ::flatbuffers::VOffsetT = 20;
   pub const VT_USERS: ::flatbuffers::VOffsetT = 22;
   pub const VT_ROLE: ::flatbuffers::VOffsetT = 24;
+  pub const VT_TTL_S: ::flatbuffers::VOffsetT = 26;
+  pub const VT_FORWARDED: ::flatbuffers::VOffsetT = 28;
+  pub const VT_SUBJECT: ::flatbuffers::VOffsetT = 30;
+  pub const VT_KEY: ::flatbuffers::VOffsetT = 32;
+  pub const VT_DEVICE: ::flatbuffers::VOffsetT = 34;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1423,11 +1499,16 @@ impl<'a> Send<'a> {
     let mut builder = SendBuilder::new(_fbb);
     builder.add_after_seq(args.after_seq);
     builder.add_to(args.to);
+    builder.add_device(args.device);
+    if let Some(x) = args.key { builder.add_key(x); }
+    if let Some(x) = args.subject { builder.add_subject(x); }
+    builder.add_ttl_s(args.ttl_s);
     if let Some(x) = args.users { builder.add_users(x); }
     if let Some(x) = args.refers_to { builder.add_refers_to(x); }
     if let Some(x) = args.body { builder.add_body(x); }
     if let Some(x) = args.chat_id { builder.add_chat_id(x); }
     if let Some(x) = args.client_msg_id { builder.add_client_msg_id(x); }
+    builder.add_forwarded(args.forwarded);
     builder.add_role(args.role);
     builder.add_retry(args.retry);
     builder.add_content_type(args.content_type);
@@ -1517,6 +1598,46 @@ impl<'a> Send<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<Role>(Send::VT_ROLE, Some(Role::member)).unwrap()}
   }
+  /// Kind timer.
+  #[inline]
+  pub fn ttl_s(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Send::VT_TTL_S, Some(0)).unwrap()}
+  }
+  /// Kind message: how often it has been passed on; 0 = it is the sender's own.
+  #[inline]
+  pub fn forwarded(&self) -> u8 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u8>(Send::VT_FORWARDED, Some(0)).unwrap()}
+  }
+  /// Kinds setting and hidden: which chat it is about.
+  #[inline]
+  pub fn subject(&self) -> Option<&'a Uuid> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Uuid>(Send::VT_SUBJECT, None)}
+  }
+  /// Kind setting.
+  #[inline]
+  pub fn key(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Send::VT_KEY, None)}
+  }
+  /// Kinds device and revoked.
+  #[inline]
+  pub fn device(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Send::VT_DEVICE, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Send<'_> {
@@ -1536,6 +1657,11 @@ impl ::flatbuffers::Verifiable for Send<'_> {
      .visit_field::<bool>("retry", Self::VT_RETRY, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u64>>>("users", Self::VT_USERS, false)?
      .visit_field::<Role>("role", Self::VT_ROLE, false)?
+     .visit_field::<u32>("ttl_s", Self::VT_TTL_S, false)?
+     .visit_field::<u8>("forwarded", Self::VT_FORWARDED, false)?
+     .visit_field::<Uuid>("subject", Self::VT_SUBJECT, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("key", Self::VT_KEY, false)?
+     .visit_field::<u32>("device", Self::VT_DEVICE, false)?
      .finish();
     Ok(())
   }
@@ -1552,6 +1678,11 @@ pub struct SendArgs<'a> {
     pub retry: bool,
     pub users: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u64>>>,
     pub role: Role,
+    pub ttl_s: u32,
+    pub forwarded: u8,
+    pub subject: Option<&'a Uuid>,
+    pub key: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+    pub device: u32,
 }
 impl<'a> Default for SendArgs<'a> {
   #[inline]
@@ -1568,6 +1699,11 @@ impl<'a> Default for SendArgs<'a> {
       retry: false,
       users: None,
       role: Role::member,
+      ttl_s: 0,
+      forwarded: 0,
+      subject: None,
+      key: None,
+      device: 0,
     }
   }
 }
@@ -1622,6 +1758,26 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> SendBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<Role>(Send::VT_ROLE, role, Role::member);
   }
   #[inline]
+  pub fn add_ttl_s(&mut self, ttl_s: u32) {
+    self.fbb_.push_slot::<u32>(Send::VT_TTL_S, ttl_s, 0);
+  }
+  #[inline]
+  pub fn add_forwarded(&mut self, forwarded: u8) {
+    self.fbb_.push_slot::<u8>(Send::VT_FORWARDED, forwarded, 0);
+  }
+  #[inline]
+  pub fn add_subject(&mut self, subject: &Uuid) {
+    self.fbb_.push_slot_always::<&Uuid>(Send::VT_SUBJECT, subject);
+  }
+  #[inline]
+  pub fn add_key(&mut self, key: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Send::VT_KEY, key);
+  }
+  #[inline]
+  pub fn add_device(&mut self, device: u32) {
+    self.fbb_.push_slot::<u32>(Send::VT_DEVICE, device, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> SendBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     SendBuilder {
@@ -1650,6 +1806,11 @@ impl ::core::fmt::Debug for Send<'_> {
       ds.field("retry", &self.retry());
       ds.field("users", &self.users());
       ds.field("role", &self.role());
+      ds.field("ttl_s", &self.ttl_s());
+      ds.field("forwarded", &self.forwarded());
+      ds.field("subject", &self.subject());
+      ds.field("key", &self.key());
+      ds.field("device", &self.device());
       ds.finish()
   }
 }
@@ -1866,6 +2027,16 @@ impl<'a> Entry<'a> {
   pub const VT_TIMESTAMP_MS: ::flatbuffers::VOffsetT = 26;
   pub const VT_USERS: ::flatbuffers::VOffsetT = 28;
   pub const VT_ROLE: ::flatbuffers::VOffsetT = 30;
+  pub const VT_TTL_S: ::flatbuffers::VOffsetT = 32;
+  pub const VT_FORWARDED: ::flatbuffers::VOffsetT = 34;
+  pub const VT_SUBJECT: ::flatbuffers::VOffsetT = 36;
+  pub const VT_KEY: ::flatbuffers::VOffsetT = 38;
+  pub const VT_DEVICE: ::flatbuffers::VOffsetT = 40;
+  pub const VT_REFERS_SEQ: ::flatbuffers::VOffsetT = 42;
+  pub const VT_REPLACES_SEQ: ::flatbuffers::VOffsetT = 44;
+  pub const VT_EDITED_SEQ: ::flatbuffers::VOffsetT = 46;
+  pub const VT_EDITED_MS: ::flatbuffers::VOffsetT = 48;
+  pub const VT_DELETED_MS: ::flatbuffers::VOffsetT = 50;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1877,10 +2048,19 @@ impl<'a> Entry<'a> {
     args: &'args EntryArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Entry<'bldr>> {
     let mut builder = EntryBuilder::new(_fbb);
+    builder.add_deleted_ms(args.deleted_ms);
+    builder.add_edited_ms(args.edited_ms);
+    builder.add_edited_seq(args.edited_seq);
+    builder.add_replaces_seq(args.replaces_seq);
+    builder.add_refers_seq(args.refers_seq);
     builder.add_timestamp_ms(args.timestamp_ms);
     builder.add_after_seq(args.after_seq);
     builder.add_sender_id(args.sender_id);
     builder.add_seq(args.seq);
+    builder.add_device(args.device);
+    if let Some(x) = args.key { builder.add_key(x); }
+    if let Some(x) = args.subject { builder.add_subject(x); }
+    builder.add_ttl_s(args.ttl_s);
     if let Some(x) = args.users { builder.add_users(x); }
     if let Some(x) = args.refers_to { builder.add_refers_to(x); }
     if let Some(x) = args.client_msg_id { builder.add_client_msg_id(x); }
@@ -1888,6 +2068,7 @@ impl<'a> Entry<'a> {
     builder.add_sender_device(args.sender_device);
     if let Some(x) = args.message_id { builder.add_message_id(x); }
     if let Some(x) = args.chat_id { builder.add_chat_id(x); }
+    builder.add_forwarded(args.forwarded);
     builder.add_role(args.role);
     builder.add_content_type(args.content_type);
     builder.add_kind(args.kind);
@@ -1993,6 +2174,81 @@ impl<'a> Entry<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<Role>(Entry::VT_ROLE, Some(Role::member)).unwrap()}
   }
+  /// Kind timer: the time from now on. Of a message: it disappears so long after `timestamp_ms`; 0 = it stays.
+  #[inline]
+  pub fn ttl_s(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Entry::VT_TTL_S, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn forwarded(&self) -> u8 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u8>(Entry::VT_FORWARDED, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn subject(&self) -> Option<&'a Uuid> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Uuid>(Entry::VT_SUBJECT, None)}
+  }
+  #[inline]
+  pub fn key(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Entry::VT_KEY, None)}
+  }
+  #[inline]
+  pub fn device(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Entry::VT_DEVICE, Some(0)).unwrap()}
+  }
+  /// Kinds edited, deleted and reacted: the seq of `refers_to`.
+  #[inline]
+  pub fn refers_seq(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Entry::VT_REFERS_SEQ, Some(0)).unwrap()}
+  }
+  /// Kinds edited and deleted: the edit that this one takes the place of, whose body is blank from now on; 0 = none.
+  #[inline]
+  pub fn replaces_seq(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Entry::VT_REPLACES_SEQ, Some(0)).unwrap()}
+  }
+  /// On a page: the body is that of the edit with this seq, made at `edited_ms`; 0 = as it was sent.
+  #[inline]
+  pub fn edited_seq(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Entry::VT_EDITED_SEQ, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn edited_ms(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Entry::VT_EDITED_MS, Some(0)).unwrap()}
+  }
+  /// On a page: when the body was blanked, because it was deleted or, of an edit, because another took its place; 0 = it was not.
+  #[inline]
+  pub fn deleted_ms(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Entry::VT_DELETED_MS, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Entry<'_> {
@@ -2015,6 +2271,16 @@ impl ::flatbuffers::Verifiable for Entry<'_> {
      .visit_field::<u64>("timestamp_ms", Self::VT_TIMESTAMP_MS, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u64>>>("users", Self::VT_USERS, false)?
      .visit_field::<Role>("role", Self::VT_ROLE, false)?
+     .visit_field::<u32>("ttl_s", Self::VT_TTL_S, false)?
+     .visit_field::<u8>("forwarded", Self::VT_FORWARDED, false)?
+     .visit_field::<Uuid>("subject", Self::VT_SUBJECT, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("key", Self::VT_KEY, false)?
+     .visit_field::<u32>("device", Self::VT_DEVICE, false)?
+     .visit_field::<u64>("refers_seq", Self::VT_REFERS_SEQ, false)?
+     .visit_field::<u64>("replaces_seq", Self::VT_REPLACES_SEQ, false)?
+     .visit_field::<u64>("edited_seq", Self::VT_EDITED_SEQ, false)?
+     .visit_field::<u64>("edited_ms", Self::VT_EDITED_MS, false)?
+     .visit_field::<u64>("deleted_ms", Self::VT_DELETED_MS, false)?
      .finish();
     Ok(())
   }
@@ -2034,6 +2300,16 @@ pub struct EntryArgs<'a> {
     pub timestamp_ms: u64,
     pub users: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u64>>>,
     pub role: Role,
+    pub ttl_s: u32,
+    pub forwarded: u8,
+    pub subject: Option<&'a Uuid>,
+    pub key: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+    pub device: u32,
+    pub refers_seq: u64,
+    pub replaces_seq: u64,
+    pub edited_seq: u64,
+    pub edited_ms: u64,
+    pub deleted_ms: u64,
 }
 impl<'a> Default for EntryArgs<'a> {
   #[inline]
@@ -2053,6 +2329,16 @@ impl<'a> Default for EntryArgs<'a> {
       timestamp_ms: 0,
       users: None,
       role: Role::member,
+      ttl_s: 0,
+      forwarded: 0,
+      subject: None,
+      key: None,
+      device: 0,
+      refers_seq: 0,
+      replaces_seq: 0,
+      edited_seq: 0,
+      edited_ms: 0,
+      deleted_ms: 0,
     }
   }
 }
@@ -2119,6 +2405,46 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> EntryBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<Role>(Entry::VT_ROLE, role, Role::member);
   }
   #[inline]
+  pub fn add_ttl_s(&mut self, ttl_s: u32) {
+    self.fbb_.push_slot::<u32>(Entry::VT_TTL_S, ttl_s, 0);
+  }
+  #[inline]
+  pub fn add_forwarded(&mut self, forwarded: u8) {
+    self.fbb_.push_slot::<u8>(Entry::VT_FORWARDED, forwarded, 0);
+  }
+  #[inline]
+  pub fn add_subject(&mut self, subject: &Uuid) {
+    self.fbb_.push_slot_always::<&Uuid>(Entry::VT_SUBJECT, subject);
+  }
+  #[inline]
+  pub fn add_key(&mut self, key: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Entry::VT_KEY, key);
+  }
+  #[inline]
+  pub fn add_device(&mut self, device: u32) {
+    self.fbb_.push_slot::<u32>(Entry::VT_DEVICE, device, 0);
+  }
+  #[inline]
+  pub fn add_refers_seq(&mut self, refers_seq: u64) {
+    self.fbb_.push_slot::<u64>(Entry::VT_REFERS_SEQ, refers_seq, 0);
+  }
+  #[inline]
+  pub fn add_replaces_seq(&mut self, replaces_seq: u64) {
+    self.fbb_.push_slot::<u64>(Entry::VT_REPLACES_SEQ, replaces_seq, 0);
+  }
+  #[inline]
+  pub fn add_edited_seq(&mut self, edited_seq: u64) {
+    self.fbb_.push_slot::<u64>(Entry::VT_EDITED_SEQ, edited_seq, 0);
+  }
+  #[inline]
+  pub fn add_edited_ms(&mut self, edited_ms: u64) {
+    self.fbb_.push_slot::<u64>(Entry::VT_EDITED_MS, edited_ms, 0);
+  }
+  #[inline]
+  pub fn add_deleted_ms(&mut self, deleted_ms: u64) {
+    self.fbb_.push_slot::<u64>(Entry::VT_DELETED_MS, deleted_ms, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> EntryBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     EntryBuilder {
@@ -2150,6 +2476,16 @@ impl ::core::fmt::Debug for Entry<'_> {
       ds.field("timestamp_ms", &self.timestamp_ms());
       ds.field("users", &self.users());
       ds.field("role", &self.role());
+      ds.field("ttl_s", &self.ttl_s());
+      ds.field("forwarded", &self.forwarded());
+      ds.field("subject", &self.subject());
+      ds.field("key", &self.key());
+      ds.field("device", &self.device());
+      ds.field("refers_seq", &self.refers_seq());
+      ds.field("replaces_seq", &self.replaces_seq());
+      ds.field("edited_seq", &self.edited_seq());
+      ds.field("edited_ms", &self.edited_ms());
+      ds.field("deleted_ms", &self.deleted_ms());
       ds.finish()
   }
 }
@@ -4275,7 +4611,7 @@ impl ::core::fmt::Debug for Chats<'_> {
 pub enum ChatInfoBytesOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
-/// One size-prefixed ChatInfo frame.
+/// One size-prefixed ChatInfo frame, and what the user has set for the chat.
 pub struct ChatInfoBytes<'a> {
   pub _tab: ::flatbuffers::Table<'a>,
 }
@@ -4290,6 +4626,9 @@ impl<'a> ::flatbuffers::Follow<'a> for ChatInfoBytes<'a> {
 
 impl<'a> ChatInfoBytes<'a> {
   pub const VT_FRAME: ::flatbuffers::VOffsetT = 4;
+  pub const VT_PINNED: ::flatbuffers::VOffsetT = 6;
+  pub const VT_ARCHIVED: ::flatbuffers::VOffsetT = 8;
+  pub const VT_MUTED_UNTIL_MS: ::flatbuffers::VOffsetT = 10;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -4301,7 +4640,10 @@ impl<'a> ChatInfoBytes<'a> {
     args: &'args ChatInfoBytesArgs<'args>
   ) -> ::flatbuffers::WIPOffset<ChatInfoBytes<'bldr>> {
     let mut builder = ChatInfoBytesBuilder::new(_fbb);
+    builder.add_muted_until_ms(args.muted_until_ms);
     if let Some(x) = args.frame { builder.add_frame(x); }
+    builder.add_archived(args.archived);
+    builder.add_pinned(args.pinned);
     builder.finish()
   }
 
@@ -4313,6 +4655,28 @@ impl<'a> ChatInfoBytes<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(ChatInfoBytes::VT_FRAME, None)}
   }
+  #[inline]
+  pub fn pinned(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(ChatInfoBytes::VT_PINNED, Some(false)).unwrap()}
+  }
+  #[inline]
+  pub fn archived(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(ChatInfoBytes::VT_ARCHIVED, Some(false)).unwrap()}
+  }
+  /// Wall time, ms since 1970; 0 = not muted.
+  #[inline]
+  pub fn muted_until_ms(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ChatInfoBytes::VT_MUTED_UNTIL_MS, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for ChatInfoBytes<'_> {
@@ -4322,18 +4686,27 @@ impl ::flatbuffers::Verifiable for ChatInfoBytes<'_> {
   ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
     v.visit_table(pos)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("frame", Self::VT_FRAME, false)?
+     .visit_field::<bool>("pinned", Self::VT_PINNED, false)?
+     .visit_field::<bool>("archived", Self::VT_ARCHIVED, false)?
+     .visit_field::<u64>("muted_until_ms", Self::VT_MUTED_UNTIL_MS, false)?
      .finish();
     Ok(())
   }
 }
 pub struct ChatInfoBytesArgs<'a> {
     pub frame: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+    pub pinned: bool,
+    pub archived: bool,
+    pub muted_until_ms: u64,
 }
 impl<'a> Default for ChatInfoBytesArgs<'a> {
   #[inline]
   fn default() -> Self {
     ChatInfoBytesArgs {
       frame: None,
+      pinned: false,
+      archived: false,
+      muted_until_ms: 0,
     }
   }
 }
@@ -4346,6 +4719,18 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ChatInfoBytesBuilder<'a, 'b, 
   #[inline]
   pub fn add_frame(&mut self, frame: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(ChatInfoBytes::VT_FRAME, frame);
+  }
+  #[inline]
+  pub fn add_pinned(&mut self, pinned: bool) {
+    self.fbb_.push_slot::<bool>(ChatInfoBytes::VT_PINNED, pinned, false);
+  }
+  #[inline]
+  pub fn add_archived(&mut self, archived: bool) {
+    self.fbb_.push_slot::<bool>(ChatInfoBytes::VT_ARCHIVED, archived, false);
+  }
+  #[inline]
+  pub fn add_muted_until_ms(&mut self, muted_until_ms: u64) {
+    self.fbb_.push_slot::<u64>(ChatInfoBytes::VT_MUTED_UNTIL_MS, muted_until_ms, 0);
   }
   #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ChatInfoBytesBuilder<'a, 'b, A> {
@@ -4366,6 +4751,9 @@ impl ::core::fmt::Debug for ChatInfoBytes<'_> {
   fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
     let mut ds = f.debug_struct("ChatInfoBytes");
       ds.field("frame", &self.frame());
+      ds.field("pinned", &self.pinned());
+      ds.field("archived", &self.archived());
+      ds.field("muted_until_ms", &self.muted_until_ms());
       ds.finish()
   }
 }
@@ -4714,6 +5102,649 @@ impl ::core::fmt::Debug for MessageStatus<'_> {
       ds.field("delivered", &self.delivered());
       ds.field("read", &self.read());
       ds.field("members", &self.members());
+      ds.finish()
+  }
+}
+pub enum TicksOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// server -> client: how far members of a chat are, where that changed while the device was away. The numbers only rise.
+pub struct Ticks<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Ticks<'a> {
+  type Inner = Ticks<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Ticks<'a> {
+  pub const VT_CHAT_ID: ::flatbuffers::VOffsetT = 4;
+  pub const VT_MEMBERS: ::flatbuffers::VOffsetT = 6;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Ticks { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args TicksArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Ticks<'bldr>> {
+    let mut builder = TicksBuilder::new(_fbb);
+    if let Some(x) = args.members { builder.add_members(x); }
+    if let Some(x) = args.chat_id { builder.add_chat_id(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn chat_id(&self) -> Option<&'a Uuid> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Uuid>(Ticks::VT_CHAT_ID, None)}
+  }
+  /// Without the receiver; at most a thousand.
+  #[inline]
+  pub fn members(&self) -> Option<::flatbuffers::Vector<'a, Member>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, Member>>>(Ticks::VT_MEMBERS, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Ticks<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<Uuid>("chat_id", Self::VT_CHAT_ID, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, Member>>>("members", Self::VT_MEMBERS, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct TicksArgs<'a> {
+    pub chat_id: Option<&'a Uuid>,
+    pub members: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, Member>>>,
+}
+impl<'a> Default for TicksArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    TicksArgs {
+      chat_id: None,
+      members: None,
+    }
+  }
+}
+
+pub struct TicksBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> TicksBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_chat_id(&mut self, chat_id: &Uuid) {
+    self.fbb_.push_slot_always::<&Uuid>(Ticks::VT_CHAT_ID, chat_id);
+  }
+  #[inline]
+  pub fn add_members(&mut self, members: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , Member>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Ticks::VT_MEMBERS, members);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> TicksBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    TicksBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Ticks<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Ticks<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Ticks");
+      ds.field("chat_id", &self.chat_id());
+      ds.field("members", &self.members());
+      ds.finish()
+  }
+}
+pub enum AccountRequestOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// client -> server: the user's settings and devices; answered by Account.
+pub struct AccountRequest<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for AccountRequest<'a> {
+  type Inner = AccountRequest<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> AccountRequest<'a> {
+  pub const VT_REQUEST_ID: ::flatbuffers::VOffsetT = 4;
+  pub const VT_CHAT_ID: ::flatbuffers::VOffsetT = 6;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    AccountRequest { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args AccountRequestArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<AccountRequest<'bldr>> {
+    let mut builder = AccountRequestBuilder::new(_fbb);
+    builder.add_request_id(args.request_id);
+    if let Some(x) = args.chat_id { builder.add_chat_id(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn request_id(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(AccountRequest::VT_REQUEST_ID, Some(0)).unwrap()}
+  }
+  /// Tell which messages of this chat the user has hidden.
+  #[inline]
+  pub fn chat_id(&self) -> Option<&'a Uuid> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Uuid>(AccountRequest::VT_CHAT_ID, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for AccountRequest<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u64>("request_id", Self::VT_REQUEST_ID, false)?
+     .visit_field::<Uuid>("chat_id", Self::VT_CHAT_ID, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct AccountRequestArgs<'a> {
+    pub request_id: u64,
+    pub chat_id: Option<&'a Uuid>,
+}
+impl<'a> Default for AccountRequestArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    AccountRequestArgs {
+      request_id: 0,
+      chat_id: None,
+    }
+  }
+}
+
+pub struct AccountRequestBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> AccountRequestBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_request_id(&mut self, request_id: u64) {
+    self.fbb_.push_slot::<u64>(AccountRequest::VT_REQUEST_ID, request_id, 0);
+  }
+  #[inline]
+  pub fn add_chat_id(&mut self, chat_id: &Uuid) {
+    self.fbb_.push_slot_always::<&Uuid>(AccountRequest::VT_CHAT_ID, chat_id);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> AccountRequestBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    AccountRequestBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<AccountRequest<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for AccountRequest<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("AccountRequest");
+      ds.field("request_id", &self.request_id());
+      ds.field("chat_id", &self.chat_id());
+      ds.finish()
+  }
+}
+pub enum SettingOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// A setting as it is now.
+pub struct Setting<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Setting<'a> {
+  type Inner = Setting<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Setting<'a> {
+  pub const VT_KEY: ::flatbuffers::VOffsetT = 4;
+  pub const VT_VALUE: ::flatbuffers::VOffsetT = 6;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Setting { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args SettingArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Setting<'bldr>> {
+    let mut builder = SettingBuilder::new(_fbb);
+    if let Some(x) = args.value { builder.add_value(x); }
+    if let Some(x) = args.key { builder.add_key(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn key(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Setting::VT_KEY, None)}
+  }
+  #[inline]
+  pub fn value(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Setting::VT_VALUE, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Setting<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("key", Self::VT_KEY, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("value", Self::VT_VALUE, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct SettingArgs<'a> {
+    pub key: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+    pub value: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+}
+impl<'a> Default for SettingArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    SettingArgs {
+      key: None,
+      value: None,
+    }
+  }
+}
+
+pub struct SettingBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> SettingBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_key(&mut self, key: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Setting::VT_KEY, key);
+  }
+  #[inline]
+  pub fn add_value(&mut self, value: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Setting::VT_VALUE, value);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> SettingBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    SettingBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Setting<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Setting<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Setting");
+      ds.field("key", &self.key());
+      ds.field("value", &self.value());
+      ds.finish()
+  }
+}
+pub enum DeviceOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// A device that has named itself or was revoked.
+pub struct Device<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Device<'a> {
+  type Inner = Device<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Device<'a> {
+  pub const VT_DEVICE: ::flatbuffers::VOffsetT = 4;
+  pub const VT_NAME: ::flatbuffers::VOffsetT = 6;
+  pub const VT_NAMED_MS: ::flatbuffers::VOffsetT = 8;
+  pub const VT_REVOKED_MS: ::flatbuffers::VOffsetT = 10;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Device { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args DeviceArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Device<'bldr>> {
+    let mut builder = DeviceBuilder::new(_fbb);
+    builder.add_revoked_ms(args.revoked_ms);
+    builder.add_named_ms(args.named_ms);
+    if let Some(x) = args.name { builder.add_name(x); }
+    builder.add_device(args.device);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn device(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Device::VT_DEVICE, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn name(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Device::VT_NAME, None)}
+  }
+  /// Wall times, ms since 1970; 0 = never.
+  #[inline]
+  pub fn named_ms(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Device::VT_NAMED_MS, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn revoked_ms(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Device::VT_REVOKED_MS, Some(0)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Device<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u32>("device", Self::VT_DEVICE, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("name", Self::VT_NAME, false)?
+     .visit_field::<u64>("named_ms", Self::VT_NAMED_MS, false)?
+     .visit_field::<u64>("revoked_ms", Self::VT_REVOKED_MS, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct DeviceArgs<'a> {
+    pub device: u32,
+    pub name: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+    pub named_ms: u64,
+    pub revoked_ms: u64,
+}
+impl<'a> Default for DeviceArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    DeviceArgs {
+      device: 0,
+      name: None,
+      named_ms: 0,
+      revoked_ms: 0,
+    }
+  }
+}
+
+pub struct DeviceBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> DeviceBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_device(&mut self, device: u32) {
+    self.fbb_.push_slot::<u32>(Device::VT_DEVICE, device, 0);
+  }
+  #[inline]
+  pub fn add_name(&mut self, name: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Device::VT_NAME, name);
+  }
+  #[inline]
+  pub fn add_named_ms(&mut self, named_ms: u64) {
+    self.fbb_.push_slot::<u64>(Device::VT_NAMED_MS, named_ms, 0);
+  }
+  #[inline]
+  pub fn add_revoked_ms(&mut self, revoked_ms: u64) {
+    self.fbb_.push_slot::<u64>(Device::VT_REVOKED_MS, revoked_ms, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> DeviceBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    DeviceBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Device<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Device<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Device");
+      ds.field("device", &self.device());
+      ds.field("name", &self.name());
+      ds.field("named_ms", &self.named_ms());
+      ds.field("revoked_ms", &self.revoked_ms());
+      ds.finish()
+  }
+}
+pub enum AccountOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// server -> client: the user's settings and devices as they are now.
+pub struct Account<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Account<'a> {
+  type Inner = Account<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Account<'a> {
+  pub const VT_REQUEST_ID: ::flatbuffers::VOffsetT = 4;
+  pub const VT_SETTINGS: ::flatbuffers::VOffsetT = 6;
+  pub const VT_DEVICES: ::flatbuffers::VOffsetT = 8;
+  pub const VT_HIDDEN: ::flatbuffers::VOffsetT = 10;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Account { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args AccountArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Account<'bldr>> {
+    let mut builder = AccountBuilder::new(_fbb);
+    builder.add_request_id(args.request_id);
+    if let Some(x) = args.hidden { builder.add_hidden(x); }
+    if let Some(x) = args.devices { builder.add_devices(x); }
+    if let Some(x) = args.settings { builder.add_settings(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn request_id(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Account::VT_REQUEST_ID, Some(0)).unwrap()}
+  }
+  /// Those that are about no chat.
+  #[inline]
+  pub fn settings(&self) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Setting<'a>>>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Setting>>>>(Account::VT_SETTINGS, None)}
+  }
+  #[inline]
+  pub fn devices(&self) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Device<'a>>>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Device>>>>(Account::VT_DEVICES, None)}
+  }
+  /// Of the chat asked about, in no order.
+  #[inline]
+  pub fn hidden(&self) -> Option<::flatbuffers::Vector<'a, Uuid>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, Uuid>>>(Account::VT_HIDDEN, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Account<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u64>("request_id", Self::VT_REQUEST_ID, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<Setting>>>>("settings", Self::VT_SETTINGS, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<Device>>>>("devices", Self::VT_DEVICES, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, Uuid>>>("hidden", Self::VT_HIDDEN, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct AccountArgs<'a> {
+    pub request_id: u64,
+    pub settings: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Setting<'a>>>>>,
+    pub devices: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Device<'a>>>>>,
+    pub hidden: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, Uuid>>>,
+}
+impl<'a> Default for AccountArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    AccountArgs {
+      request_id: 0,
+      settings: None,
+      devices: None,
+      hidden: None,
+    }
+  }
+}
+
+pub struct AccountBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> AccountBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_request_id(&mut self, request_id: u64) {
+    self.fbb_.push_slot::<u64>(Account::VT_REQUEST_ID, request_id, 0);
+  }
+  #[inline]
+  pub fn add_settings(&mut self, settings: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , ::flatbuffers::ForwardsUOffset<Setting<'b >>>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Account::VT_SETTINGS, settings);
+  }
+  #[inline]
+  pub fn add_devices(&mut self, devices: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , ::flatbuffers::ForwardsUOffset<Device<'b >>>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Account::VT_DEVICES, devices);
+  }
+  #[inline]
+  pub fn add_hidden(&mut self, hidden: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , Uuid>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Account::VT_HIDDEN, hidden);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> AccountBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    AccountBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Account<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Account<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Account");
+      ds.field("request_id", &self.request_id());
+      ds.field("settings", &self.settings());
+      ds.field("devices", &self.devices());
+      ds.field("hidden", &self.hidden());
       ds.finish()
   }
 }
@@ -5336,6 +6367,48 @@ impl<'a> Frame<'a> {
     }
   }
 
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_ticks(&self) -> Option<Ticks<'a>> {
+    if self.body_type() == Body::Ticks {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Ticks::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_account_request(&self) -> Option<AccountRequest<'a>> {
+    if self.body_type() == Body::AccountRequest {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { AccountRequest::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_account(&self) -> Option<Account<'a>> {
+    if self.body_type() == Body::Account {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Account::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
 }
 
 impl ::flatbuffers::Verifiable for Frame<'_> {
@@ -5368,6 +6441,9 @@ impl ::flatbuffers::Verifiable for Frame<'_> {
           Body::Chats => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Chats>>("Body::Chats", pos),
           Body::StatusRequest => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<StatusRequest>>("Body::StatusRequest", pos),
           Body::MessageStatus => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<MessageStatus>>("Body::MessageStatus", pos),
+          Body::Ticks => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Ticks>>("Body::Ticks", pos),
+          Body::AccountRequest => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<AccountRequest>>("Body::AccountRequest", pos),
+          Body::Account => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Account>>("Body::Account", pos),
           _ => Ok(()),
         }
      })?
@@ -5572,6 +6648,27 @@ impl ::core::fmt::Debug for Frame<'_> {
         },
         Body::MessageStatus => {
           if let Some(x) = self.body_as_message_status() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::Ticks => {
+          if let Some(x) = self.body_as_ticks() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::AccountRequest => {
+          if let Some(x) = self.body_as_account_request() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::Account => {
+          if let Some(x) = self.body_as_account() {
             ds.field("body", &x)
           } else {
             ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")

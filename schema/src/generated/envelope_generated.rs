@@ -13,10 +13,10 @@ pub mod envelope {
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_BODY: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_BODY: u8 = 30;
+pub const ENUM_MAX_BODY: u8 = 31;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_BODY: [Body; 31] = [
+pub const ENUM_VALUES_BODY: [Body; 32] = [
   Body::NONE,
   Body::Send,
   Body::ForgetRefusals,
@@ -48,6 +48,7 @@ pub const ENUM_VALUES_BODY: [Body; 31] = [
   Body::ChatsProbe,
   Body::ChatsPart,
   Body::Answer,
+  Body::AccountRequest,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -86,9 +87,10 @@ impl Body {
   pub const ChatsProbe: Self = Self(28);
   pub const ChatsPart: Self = Self(29);
   pub const Answer: Self = Self(30);
+  pub const AccountRequest: Self = Self(31);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 30;
+  pub const ENUM_MAX: u8 = 31;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::NONE,
     Self::Send,
@@ -121,6 +123,7 @@ impl Body {
     Self::ChatsProbe,
     Self::ChatsPart,
     Self::Answer,
+    Self::AccountRequest,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -156,6 +159,7 @@ impl Body {
       Self::ChatsProbe => Some("ChatsProbe"),
       Self::ChatsPart => Some("ChatsPart"),
       Self::Answer => Some("Answer"),
+      Self::AccountRequest => Some("AccountRequest"),
       _ => None,
     }
   }
@@ -1474,10 +1478,10 @@ impl<'a> Session {
 // struct ChangedChat, aligned to 8
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq)]
-pub struct ChangedChat(pub [u8; 40]);
+pub struct ChangedChat(pub [u8; 48]);
 impl Default for ChangedChat { 
   fn default() -> Self { 
-    Self([0; 40])
+    Self([0; 48])
   }
 }
 impl ::core::fmt::Debug for ChangedChat {
@@ -1487,6 +1491,7 @@ impl ::core::fmt::Debug for ChangedChat {
       .field("head_seq", &self.head_seq())
       .field("acked_seq", &self.acked_seq())
       .field("last_ms", &self.last_ms())
+      .field("ticked", &self.ticked())
       .finish()
   }
 }
@@ -1535,12 +1540,14 @@ impl<'a> ChangedChat {
     head_seq: u64,
     acked_seq: u64,
     last_ms: u64,
+    ticked: bool,
   ) -> Self {
-    let mut s = Self([0; 40]);
+    let mut s = Self([0; 48]);
     s.set_chat(chat);
     s.set_head_seq(head_seq);
     s.set_acked_seq(acked_seq);
     s.set_last_ms(last_ms);
+    s.set_ticked(ticked);
     s
   }
 
@@ -1639,6 +1646,35 @@ impl<'a> ChangedChat {
         &x_le as *const _ as *const u8,
         self.0[32..].as_mut_ptr(),
         ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  pub fn ticked(&self) -> bool {
+    let mut mem = ::core::mem::MaybeUninit::<<bool as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[40..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<bool as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_ticked(&mut self, x: bool) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[40..].as_mut_ptr(),
+        ::core::mem::size_of::<<bool as ::flatbuffers::EndianScalar>::Scalar>(),
       );
     }
   }
@@ -1751,6 +1787,133 @@ impl<'a> SyncCursor {
   #[allow(clippy::identity_op)]
   pub fn set_chat(&mut self, x: &Id) {
     self.0[8..8 + 16].copy_from_slice(&x.0)
+  }
+
+}
+
+// struct RevokedDevice, aligned to 8
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq)]
+pub struct RevokedDevice(pub [u8; 16]);
+impl Default for RevokedDevice { 
+  fn default() -> Self { 
+    Self([0; 16])
+  }
+}
+impl ::core::fmt::Debug for RevokedDevice {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    f.debug_struct("RevokedDevice")
+      .field("at_ms", &self.at_ms())
+      .field("device", &self.device())
+      .finish()
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for RevokedDevice {}
+impl<'a> ::flatbuffers::Follow<'a> for RevokedDevice {
+  type Inner = &'a RevokedDevice;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    unsafe { <&'a RevokedDevice>::follow(buf, loc) }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for &'a RevokedDevice {
+  type Inner = &'a RevokedDevice;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    unsafe { ::flatbuffers::follow_cast_ref::<RevokedDevice>(buf, loc) }
+  }
+}
+impl<'b> ::flatbuffers::Push for RevokedDevice {
+    type Output = RevokedDevice;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        let src = unsafe { ::core::slice::from_raw_parts(self as *const RevokedDevice as *const u8, <Self as ::flatbuffers::Push>::size()) };
+        dst.copy_from_slice(src);
+    }
+    #[inline]
+    fn alignment() -> ::flatbuffers::PushAlignment {
+        ::flatbuffers::PushAlignment::new(8)
+    }
+}
+
+impl<'a> ::flatbuffers::Verifiable for RevokedDevice {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.in_buffer::<Self>(pos)
+  }
+}
+
+impl<'a> RevokedDevice {
+  #[allow(clippy::too_many_arguments)]
+  pub fn new(
+    at_ms: u64,
+    device: u32,
+  ) -> Self {
+    let mut s = Self([0; 16]);
+    s.set_at_ms(at_ms);
+    s.set_device(device);
+    s
+  }
+
+  pub fn at_ms(&self) -> u64 {
+    let mut mem = ::core::mem::MaybeUninit::<<u64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[0..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_at_ms(&mut self, x: u64) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[0..].as_mut_ptr(),
+        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  pub fn device(&self) -> u32 {
+    let mut mem = ::core::mem::MaybeUninit::<<u32 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[8..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<u32 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_device(&mut self, x: u32) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[8..].as_mut_ptr(),
+        ::core::mem::size_of::<<u32 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
   }
 
 }
@@ -2170,6 +2333,7 @@ impl<'a> Mark<'a> {
   pub const VT_SEQ: ::flatbuffers::VOffsetT = 10;
   pub const VT_MESSAGE: ::flatbuffers::VOffsetT = 12;
   pub const VT_STATUS: ::flatbuffers::VOffsetT = 14;
+  pub const VT_SECRET: ::flatbuffers::VOffsetT = 16;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2186,6 +2350,7 @@ impl<'a> Mark<'a> {
     if let Some(x) = args.message { builder.add_message(x); }
     builder.add_device(args.device);
     if let Some(x) = args.chat { builder.add_chat(x); }
+    builder.add_secret(args.secret);
     builder.add_status(args.status);
     builder.finish()
   }
@@ -2233,6 +2398,13 @@ impl<'a> Mark<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u8>(Mark::VT_STATUS, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn secret(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Mark::VT_SECRET, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Mark<'_> {
@@ -2247,6 +2419,7 @@ impl ::flatbuffers::Verifiable for Mark<'_> {
      .visit_field::<u64>("seq", Self::VT_SEQ, false)?
      .visit_field::<Id>("message", Self::VT_MESSAGE, false)?
      .visit_field::<u8>("status", Self::VT_STATUS, false)?
+     .visit_field::<bool>("secret", Self::VT_SECRET, false)?
      .finish();
     Ok(())
   }
@@ -2258,6 +2431,7 @@ pub struct MarkArgs<'a> {
     pub seq: u64,
     pub message: Option<&'a Id>,
     pub status: u8,
+    pub secret: bool,
 }
 impl<'a> Default for MarkArgs<'a> {
   #[inline]
@@ -2269,6 +2443,7 @@ impl<'a> Default for MarkArgs<'a> {
       seq: 0,
       message: None,
       status: 0,
+      secret: false,
     }
   }
 }
@@ -2303,6 +2478,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> MarkBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<u8>(Mark::VT_STATUS, status, 0);
   }
   #[inline]
+  pub fn add_secret(&mut self, secret: bool) {
+    self.fbb_.push_slot::<bool>(Mark::VT_SECRET, secret, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> MarkBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     MarkBuilder {
@@ -2327,6 +2506,7 @@ impl ::core::fmt::Debug for Mark<'_> {
       ds.field("seq", &self.seq());
       ds.field("message", &self.message());
       ds.field("status", &self.status());
+      ds.field("secret", &self.secret());
       ds.finish()
   }
 }
@@ -2349,6 +2529,7 @@ impl<'a> SyncRequest<'a> {
   pub const VT_USER: ::flatbuffers::VOffsetT = 4;
   pub const VT_DEVICE: ::flatbuffers::VOffsetT = 6;
   pub const VT_BEFORE: ::flatbuffers::VOffsetT = 8;
+  pub const VT_SINCE_MS: ::flatbuffers::VOffsetT = 10;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2360,6 +2541,7 @@ impl<'a> SyncRequest<'a> {
     args: &'args SyncRequestArgs<'args>
   ) -> ::flatbuffers::WIPOffset<SyncRequest<'bldr>> {
     let mut builder = SyncRequestBuilder::new(_fbb);
+    builder.add_since_ms(args.since_ms);
     builder.add_user(args.user);
     if let Some(x) = args.before { builder.add_before(x); }
     builder.add_device(args.device);
@@ -2388,6 +2570,13 @@ impl<'a> SyncRequest<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<SyncCursor>(SyncRequest::VT_BEFORE, None)}
   }
+  #[inline]
+  pub fn since_ms(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(SyncRequest::VT_SINCE_MS, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for SyncRequest<'_> {
@@ -2399,6 +2588,7 @@ impl ::flatbuffers::Verifiable for SyncRequest<'_> {
      .visit_field::<u64>("user", Self::VT_USER, false)?
      .visit_field::<u32>("device", Self::VT_DEVICE, false)?
      .visit_field::<SyncCursor>("before", Self::VT_BEFORE, false)?
+     .visit_field::<u64>("since_ms", Self::VT_SINCE_MS, false)?
      .finish();
     Ok(())
   }
@@ -2407,6 +2597,7 @@ pub struct SyncRequestArgs<'a> {
     pub user: u64,
     pub device: u32,
     pub before: Option<&'a SyncCursor>,
+    pub since_ms: u64,
 }
 impl<'a> Default for SyncRequestArgs<'a> {
   #[inline]
@@ -2415,6 +2606,7 @@ impl<'a> Default for SyncRequestArgs<'a> {
       user: 0,
       device: 0,
       before: None,
+      since_ms: 0,
     }
   }
 }
@@ -2437,6 +2629,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> SyncRequestBuilder<'a, 'b, A>
     self.fbb_.push_slot_always::<&SyncCursor>(SyncRequest::VT_BEFORE, before);
   }
   #[inline]
+  pub fn add_since_ms(&mut self, since_ms: u64) {
+    self.fbb_.push_slot::<u64>(SyncRequest::VT_SINCE_MS, since_ms, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> SyncRequestBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     SyncRequestBuilder {
@@ -2457,6 +2653,7 @@ impl ::core::fmt::Debug for SyncRequest<'_> {
       ds.field("user", &self.user());
       ds.field("device", &self.device());
       ds.field("before", &self.before());
+      ds.field("since_ms", &self.since_ms());
       ds.finish()
   }
 }
@@ -2483,6 +2680,8 @@ impl<'a> PageRequest<'a> {
   pub const VT_LIMIT_BYTES: ::flatbuffers::VOffsetT = 12;
   pub const VT_BEFORE_SEQ: ::flatbuffers::VOffsetT = 14;
   pub const VT_NEWEST: ::flatbuffers::VOffsetT = 16;
+  pub const VT_TICKS: ::flatbuffers::VOffsetT = 18;
+  pub const VT_BLIND: ::flatbuffers::VOffsetT = 20;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2500,6 +2699,8 @@ impl<'a> PageRequest<'a> {
     builder.add_limit_bytes(args.limit_bytes);
     builder.add_limit_entries(args.limit_entries);
     if let Some(x) = args.chat { builder.add_chat(x); }
+    builder.add_blind(args.blind);
+    builder.add_ticks(args.ticks);
     builder.add_newest(args.newest);
     builder.finish()
   }
@@ -2554,6 +2755,20 @@ impl<'a> PageRequest<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<bool>(PageRequest::VT_NEWEST, Some(false)).unwrap()}
   }
+  #[inline]
+  pub fn ticks(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(PageRequest::VT_TICKS, Some(false)).unwrap()}
+  }
+  #[inline]
+  pub fn blind(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(PageRequest::VT_BLIND, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for PageRequest<'_> {
@@ -2569,6 +2784,8 @@ impl ::flatbuffers::Verifiable for PageRequest<'_> {
      .visit_field::<u32>("limit_bytes", Self::VT_LIMIT_BYTES, false)?
      .visit_field::<u64>("before_seq", Self::VT_BEFORE_SEQ, false)?
      .visit_field::<bool>("newest", Self::VT_NEWEST, false)?
+     .visit_field::<bool>("ticks", Self::VT_TICKS, false)?
+     .visit_field::<bool>("blind", Self::VT_BLIND, false)?
      .finish();
     Ok(())
   }
@@ -2581,6 +2798,8 @@ pub struct PageRequestArgs<'a> {
     pub limit_bytes: u32,
     pub before_seq: u64,
     pub newest: bool,
+    pub ticks: bool,
+    pub blind: bool,
 }
 impl<'a> Default for PageRequestArgs<'a> {
   #[inline]
@@ -2593,6 +2812,8 @@ impl<'a> Default for PageRequestArgs<'a> {
       limit_bytes: 0,
       before_seq: 0,
       newest: false,
+      ticks: false,
+      blind: false,
     }
   }
 }
@@ -2631,6 +2852,14 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PageRequestBuilder<'a, 'b, A>
     self.fbb_.push_slot::<bool>(PageRequest::VT_NEWEST, newest, false);
   }
   #[inline]
+  pub fn add_ticks(&mut self, ticks: bool) {
+    self.fbb_.push_slot::<bool>(PageRequest::VT_TICKS, ticks, false);
+  }
+  #[inline]
+  pub fn add_blind(&mut self, blind: bool) {
+    self.fbb_.push_slot::<bool>(PageRequest::VT_BLIND, blind, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> PageRequestBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     PageRequestBuilder {
@@ -2656,6 +2885,8 @@ impl ::core::fmt::Debug for PageRequest<'_> {
       ds.field("limit_bytes", &self.limit_bytes());
       ds.field("before_seq", &self.before_seq());
       ds.field("newest", &self.newest());
+      ds.field("ticks", &self.ticks());
+      ds.field("blind", &self.blind());
       ds.finish()
   }
 }
@@ -2680,6 +2911,7 @@ impl<'a> ChatRequest<'a> {
   pub const VT_CLIENT_REQUEST: ::flatbuffers::VOffsetT = 8;
   pub const VT_AFTER_USER: ::flatbuffers::VOffsetT = 10;
   pub const VT_LIMIT: ::flatbuffers::VOffsetT = 12;
+  pub const VT_BLIND: ::flatbuffers::VOffsetT = 14;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2696,6 +2928,7 @@ impl<'a> ChatRequest<'a> {
     builder.add_user(args.user);
     builder.add_limit(args.limit);
     if let Some(x) = args.chat { builder.add_chat(x); }
+    builder.add_blind(args.blind);
     builder.finish()
   }
 
@@ -2735,6 +2968,13 @@ impl<'a> ChatRequest<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u32>(ChatRequest::VT_LIMIT, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn blind(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(ChatRequest::VT_BLIND, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for ChatRequest<'_> {
@@ -2748,6 +2988,7 @@ impl ::flatbuffers::Verifiable for ChatRequest<'_> {
      .visit_field::<u64>("client_request", Self::VT_CLIENT_REQUEST, false)?
      .visit_field::<u64>("after_user", Self::VT_AFTER_USER, false)?
      .visit_field::<u32>("limit", Self::VT_LIMIT, false)?
+     .visit_field::<bool>("blind", Self::VT_BLIND, false)?
      .finish();
     Ok(())
   }
@@ -2758,6 +2999,7 @@ pub struct ChatRequestArgs<'a> {
     pub client_request: u64,
     pub after_user: u64,
     pub limit: u32,
+    pub blind: bool,
 }
 impl<'a> Default for ChatRequestArgs<'a> {
   #[inline]
@@ -2768,6 +3010,7 @@ impl<'a> Default for ChatRequestArgs<'a> {
       client_request: 0,
       after_user: 0,
       limit: 0,
+      blind: false,
     }
   }
 }
@@ -2798,6 +3041,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ChatRequestBuilder<'a, 'b, A>
     self.fbb_.push_slot::<u32>(ChatRequest::VT_LIMIT, limit, 0);
   }
   #[inline]
+  pub fn add_blind(&mut self, blind: bool) {
+    self.fbb_.push_slot::<bool>(ChatRequest::VT_BLIND, blind, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ChatRequestBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     ChatRequestBuilder {
@@ -2821,6 +3068,7 @@ impl ::core::fmt::Debug for ChatRequest<'_> {
       ds.field("client_request", &self.client_request());
       ds.field("after_user", &self.after_user());
       ds.field("limit", &self.limit());
+      ds.field("blind", &self.blind());
       ds.finish()
   }
 }
@@ -2844,6 +3092,7 @@ impl<'a> StatusRequest<'a> {
   pub const VT_USER: ::flatbuffers::VOffsetT = 6;
   pub const VT_CLIENT_REQUEST: ::flatbuffers::VOffsetT = 8;
   pub const VT_MESSAGE: ::flatbuffers::VOffsetT = 10;
+  pub const VT_BLIND: ::flatbuffers::VOffsetT = 12;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2859,6 +3108,7 @@ impl<'a> StatusRequest<'a> {
     builder.add_user(args.user);
     if let Some(x) = args.message { builder.add_message(x); }
     if let Some(x) = args.chat { builder.add_chat(x); }
+    builder.add_blind(args.blind);
     builder.finish()
   }
 
@@ -2891,6 +3141,13 @@ impl<'a> StatusRequest<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<Id>(StatusRequest::VT_MESSAGE, None).unwrap()}
   }
+  #[inline]
+  pub fn blind(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(StatusRequest::VT_BLIND, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for StatusRequest<'_> {
@@ -2903,6 +3160,7 @@ impl ::flatbuffers::Verifiable for StatusRequest<'_> {
      .visit_field::<u64>("user", Self::VT_USER, false)?
      .visit_field::<u64>("client_request", Self::VT_CLIENT_REQUEST, false)?
      .visit_field::<Id>("message", Self::VT_MESSAGE, true)?
+     .visit_field::<bool>("blind", Self::VT_BLIND, false)?
      .finish();
     Ok(())
   }
@@ -2912,6 +3170,7 @@ pub struct StatusRequestArgs<'a> {
     pub user: u64,
     pub client_request: u64,
     pub message: Option<&'a Id>,
+    pub blind: bool,
 }
 impl<'a> Default for StatusRequestArgs<'a> {
   #[inline]
@@ -2921,6 +3180,7 @@ impl<'a> Default for StatusRequestArgs<'a> {
       user: 0,
       client_request: 0,
       message: None, // required field
+      blind: false,
     }
   }
 }
@@ -2947,6 +3207,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> StatusRequestBuilder<'a, 'b, 
     self.fbb_.push_slot_always::<&Id>(StatusRequest::VT_MESSAGE, message);
   }
   #[inline]
+  pub fn add_blind(&mut self, blind: bool) {
+    self.fbb_.push_slot::<bool>(StatusRequest::VT_BLIND, blind, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> StatusRequestBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     StatusRequestBuilder {
@@ -2970,6 +3234,137 @@ impl ::core::fmt::Debug for StatusRequest<'_> {
       ds.field("user", &self.user());
       ds.field("client_request", &self.client_request());
       ds.field("message", &self.message());
+      ds.field("blind", &self.blind());
+      ds.finish()
+  }
+}
+pub enum AccountRequestOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct AccountRequest<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for AccountRequest<'a> {
+  type Inner = AccountRequest<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> AccountRequest<'a> {
+  pub const VT_USER: ::flatbuffers::VOffsetT = 4;
+  pub const VT_CLIENT_REQUEST: ::flatbuffers::VOffsetT = 6;
+  pub const VT_CHAT: ::flatbuffers::VOffsetT = 8;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    AccountRequest { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args AccountRequestArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<AccountRequest<'bldr>> {
+    let mut builder = AccountRequestBuilder::new(_fbb);
+    builder.add_client_request(args.client_request);
+    builder.add_user(args.user);
+    if let Some(x) = args.chat { builder.add_chat(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn user(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(AccountRequest::VT_USER, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn client_request(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(AccountRequest::VT_CLIENT_REQUEST, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn chat(&self) -> Option<&'a Id> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Id>(AccountRequest::VT_CHAT, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for AccountRequest<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u64>("user", Self::VT_USER, false)?
+     .visit_field::<u64>("client_request", Self::VT_CLIENT_REQUEST, false)?
+     .visit_field::<Id>("chat", Self::VT_CHAT, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct AccountRequestArgs<'a> {
+    pub user: u64,
+    pub client_request: u64,
+    pub chat: Option<&'a Id>,
+}
+impl<'a> Default for AccountRequestArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    AccountRequestArgs {
+      user: 0,
+      client_request: 0,
+      chat: None,
+    }
+  }
+}
+
+pub struct AccountRequestBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> AccountRequestBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_user(&mut self, user: u64) {
+    self.fbb_.push_slot::<u64>(AccountRequest::VT_USER, user, 0);
+  }
+  #[inline]
+  pub fn add_client_request(&mut self, client_request: u64) {
+    self.fbb_.push_slot::<u64>(AccountRequest::VT_CLIENT_REQUEST, client_request, 0);
+  }
+  #[inline]
+  pub fn add_chat(&mut self, chat: &Id) {
+    self.fbb_.push_slot_always::<&Id>(AccountRequest::VT_CHAT, chat);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> AccountRequestBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    AccountRequestBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<AccountRequest<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for AccountRequest<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("AccountRequest");
+      ds.field("user", &self.user());
+      ds.field("client_request", &self.client_request());
+      ds.field("chat", &self.chat());
       ds.finish()
   }
 }
@@ -3629,6 +4024,7 @@ impl<'a> SyncProbe<'a> {
   pub const VT_DEVICE: ::flatbuffers::VOffsetT = 6;
   pub const VT_BEFORE: ::flatbuffers::VOffsetT = 8;
   pub const VT_PARTITION: ::flatbuffers::VOffsetT = 10;
+  pub const VT_SINCE_MS: ::flatbuffers::VOffsetT = 12;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -3640,6 +4036,7 @@ impl<'a> SyncProbe<'a> {
     args: &'args SyncProbeArgs<'args>
   ) -> ::flatbuffers::WIPOffset<SyncProbe<'bldr>> {
     let mut builder = SyncProbeBuilder::new(_fbb);
+    builder.add_since_ms(args.since_ms);
     builder.add_user(args.user);
     if let Some(x) = args.before { builder.add_before(x); }
     builder.add_device(args.device);
@@ -3676,6 +4073,13 @@ impl<'a> SyncProbe<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u16>(SyncProbe::VT_PARTITION, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn since_ms(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(SyncProbe::VT_SINCE_MS, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for SyncProbe<'_> {
@@ -3688,6 +4092,7 @@ impl ::flatbuffers::Verifiable for SyncProbe<'_> {
      .visit_field::<u32>("device", Self::VT_DEVICE, false)?
      .visit_field::<SyncCursor>("before", Self::VT_BEFORE, false)?
      .visit_field::<u16>("partition", Self::VT_PARTITION, false)?
+     .visit_field::<u64>("since_ms", Self::VT_SINCE_MS, false)?
      .finish();
     Ok(())
   }
@@ -3697,6 +4102,7 @@ pub struct SyncProbeArgs<'a> {
     pub device: u32,
     pub before: Option<&'a SyncCursor>,
     pub partition: u16,
+    pub since_ms: u64,
 }
 impl<'a> Default for SyncProbeArgs<'a> {
   #[inline]
@@ -3706,6 +4112,7 @@ impl<'a> Default for SyncProbeArgs<'a> {
       device: 0,
       before: None,
       partition: 0,
+      since_ms: 0,
     }
   }
 }
@@ -3732,6 +4139,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> SyncProbeBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<u16>(SyncProbe::VT_PARTITION, partition, 0);
   }
   #[inline]
+  pub fn add_since_ms(&mut self, since_ms: u64) {
+    self.fbb_.push_slot::<u64>(SyncProbe::VT_SINCE_MS, since_ms, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> SyncProbeBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     SyncProbeBuilder {
@@ -3753,6 +4164,7 @@ impl ::core::fmt::Debug for SyncProbe<'_> {
       ds.field("device", &self.device());
       ds.field("before", &self.before());
       ds.field("partition", &self.partition());
+      ds.field("since_ms", &self.since_ms());
       ds.finish()
   }
 }
@@ -3883,6 +4295,119 @@ impl ::core::fmt::Debug for SyncPart<'_> {
       ds.field("chats", &self.chats());
       ds.field("more", &self.more());
       ds.field("partition", &self.partition());
+      ds.finish()
+  }
+}
+pub enum AccountFactsOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct AccountFacts<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for AccountFacts<'a> {
+  type Inner = AccountFacts<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> AccountFacts<'a> {
+  pub const VT_READ_RECEIPTS_OFF: ::flatbuffers::VOffsetT = 4;
+  pub const VT_REVOKED: ::flatbuffers::VOffsetT = 6;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    AccountFacts { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args AccountFactsArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<AccountFacts<'bldr>> {
+    let mut builder = AccountFactsBuilder::new(_fbb);
+    if let Some(x) = args.revoked { builder.add_revoked(x); }
+    builder.add_read_receipts_off(args.read_receipts_off);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn read_receipts_off(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(AccountFacts::VT_READ_RECEIPTS_OFF, Some(false)).unwrap()}
+  }
+  #[inline]
+  pub fn revoked(&self) -> Option<::flatbuffers::Vector<'a, RevokedDevice>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, RevokedDevice>>>(AccountFacts::VT_REVOKED, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for AccountFacts<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<bool>("read_receipts_off", Self::VT_READ_RECEIPTS_OFF, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, RevokedDevice>>>("revoked", Self::VT_REVOKED, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct AccountFactsArgs<'a> {
+    pub read_receipts_off: bool,
+    pub revoked: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, RevokedDevice>>>,
+}
+impl<'a> Default for AccountFactsArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    AccountFactsArgs {
+      read_receipts_off: false,
+      revoked: None,
+    }
+  }
+}
+
+pub struct AccountFactsBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> AccountFactsBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_read_receipts_off(&mut self, read_receipts_off: bool) {
+    self.fbb_.push_slot::<bool>(AccountFacts::VT_READ_RECEIPTS_OFF, read_receipts_off, false);
+  }
+  #[inline]
+  pub fn add_revoked(&mut self, revoked: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , RevokedDevice>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(AccountFacts::VT_REVOKED, revoked);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> AccountFactsBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    AccountFactsBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<AccountFacts<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for AccountFacts<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("AccountFacts");
+      ds.field("read_receipts_off", &self.read_receipts_off());
+      ds.field("revoked", &self.revoked());
       ds.finish()
   }
 }
@@ -4219,6 +4744,7 @@ impl<'a> ::flatbuffers::Follow<'a> for SyncPage<'a> {
 impl<'a> SyncPage<'a> {
   pub const VT_CHATS: ::flatbuffers::VOffsetT = 4;
   pub const VT_NEXT: ::flatbuffers::VOffsetT = 6;
+  pub const VT_ACCOUNT: ::flatbuffers::VOffsetT = 8;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -4230,6 +4756,7 @@ impl<'a> SyncPage<'a> {
     args: &'args SyncPageArgs<'args>
   ) -> ::flatbuffers::WIPOffset<SyncPage<'bldr>> {
     let mut builder = SyncPageBuilder::new(_fbb);
+    if let Some(x) = args.account { builder.add_account(x); }
     if let Some(x) = args.next { builder.add_next(x); }
     if let Some(x) = args.chats { builder.add_chats(x); }
     builder.finish()
@@ -4250,6 +4777,13 @@ impl<'a> SyncPage<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<SyncCursor>(SyncPage::VT_NEXT, None)}
   }
+  #[inline]
+  pub fn account(&self) -> Option<AccountFacts<'a>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<AccountFacts>>(SyncPage::VT_ACCOUNT, None)}
+  }
 }
 
 impl ::flatbuffers::Verifiable for SyncPage<'_> {
@@ -4260,6 +4794,7 @@ impl ::flatbuffers::Verifiable for SyncPage<'_> {
     v.visit_table(pos)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ChangedChat>>>("chats", Self::VT_CHATS, false)?
      .visit_field::<SyncCursor>("next", Self::VT_NEXT, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<AccountFacts>>("account", Self::VT_ACCOUNT, false)?
      .finish();
     Ok(())
   }
@@ -4267,6 +4802,7 @@ impl ::flatbuffers::Verifiable for SyncPage<'_> {
 pub struct SyncPageArgs<'a> {
     pub chats: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ChangedChat>>>,
     pub next: Option<&'a SyncCursor>,
+    pub account: Option<::flatbuffers::WIPOffset<AccountFacts<'a>>>,
 }
 impl<'a> Default for SyncPageArgs<'a> {
   #[inline]
@@ -4274,6 +4810,7 @@ impl<'a> Default for SyncPageArgs<'a> {
     SyncPageArgs {
       chats: None,
       next: None,
+      account: None,
     }
   }
 }
@@ -4290,6 +4827,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> SyncPageBuilder<'a, 'b, A> {
   #[inline]
   pub fn add_next(&mut self, next: &SyncCursor) {
     self.fbb_.push_slot_always::<&SyncCursor>(SyncPage::VT_NEXT, next);
+  }
+  #[inline]
+  pub fn add_account(&mut self, account: ::flatbuffers::WIPOffset<AccountFacts<'b >>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<AccountFacts>>(SyncPage::VT_ACCOUNT, account);
   }
   #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> SyncPageBuilder<'a, 'b, A> {
@@ -4311,6 +4852,7 @@ impl ::core::fmt::Debug for SyncPage<'_> {
     let mut ds = f.debug_struct("SyncPage");
       ds.field("chats", &self.chats());
       ds.field("next", &self.next());
+      ds.field("account", &self.account());
       ds.finish()
   }
 }
@@ -4449,6 +4991,7 @@ impl<'a> Page<'a> {
   pub const VT_COVERS_LAST: ::flatbuffers::VOffsetT = 8;
   pub const VT_HEAD_SEQ: ::flatbuffers::VOffsetT = 10;
   pub const VT_ENTRIES: ::flatbuffers::VOffsetT = 12;
+  pub const VT_TICKS: ::flatbuffers::VOffsetT = 14;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -4463,6 +5006,7 @@ impl<'a> Page<'a> {
     builder.add_head_seq(args.head_seq);
     builder.add_covers_last(args.covers_last);
     builder.add_covers_first(args.covers_first);
+    if let Some(x) = args.ticks { builder.add_ticks(x); }
     if let Some(x) = args.entries { builder.add_entries(x); }
     if let Some(x) = args.chat { builder.add_chat(x); }
     builder.finish()
@@ -4504,6 +5048,13 @@ impl<'a> Page<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<PageEntry>>>>(Page::VT_ENTRIES, None)}
   }
+  #[inline]
+  pub fn ticks(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Page::VT_TICKS, None)}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Page<'_> {
@@ -4517,6 +5068,7 @@ impl ::flatbuffers::Verifiable for Page<'_> {
      .visit_field::<u64>("covers_last", Self::VT_COVERS_LAST, false)?
      .visit_field::<u64>("head_seq", Self::VT_HEAD_SEQ, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<PageEntry>>>>("entries", Self::VT_ENTRIES, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("ticks", Self::VT_TICKS, false)?
      .finish();
     Ok(())
   }
@@ -4527,6 +5079,7 @@ pub struct PageArgs<'a> {
     pub covers_last: u64,
     pub head_seq: u64,
     pub entries: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<PageEntry<'a>>>>>,
+    pub ticks: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
 }
 impl<'a> Default for PageArgs<'a> {
   #[inline]
@@ -4537,6 +5090,7 @@ impl<'a> Default for PageArgs<'a> {
       covers_last: 0,
       head_seq: 0,
       entries: None,
+      ticks: None,
     }
   }
 }
@@ -4567,6 +5121,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PageBuilder<'a, 'b, A> {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Page::VT_ENTRIES, entries);
   }
   #[inline]
+  pub fn add_ticks(&mut self, ticks: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Page::VT_TICKS, ticks);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> PageBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     PageBuilder {
@@ -4590,6 +5148,7 @@ impl ::core::fmt::Debug for Page<'_> {
       ds.field("covers_last", &self.covers_last());
       ds.field("head_seq", &self.head_seq());
       ds.field("entries", &self.entries());
+      ds.field("ticks", &self.ticks());
       ds.finish()
   }
 }
@@ -6582,6 +7141,20 @@ impl<'a> Envelope<'a> {
     }
   }
 
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_account_request(&self) -> Option<AccountRequest<'a>> {
+    if self.body_type() == Body::AccountRequest {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { AccountRequest::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
 }
 
 impl ::flatbuffers::Verifiable for Envelope<'_> {
@@ -6623,6 +7196,7 @@ impl ::flatbuffers::Verifiable for Envelope<'_> {
           Body::ChatsProbe => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<ChatsProbe>>("Body::ChatsProbe", pos),
           Body::ChatsPart => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<ChatsPart>>("Body::ChatsPart", pos),
           Body::Answer => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Answer>>("Body::Answer", pos),
+          Body::AccountRequest => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<AccountRequest>>("Body::AccountRequest", pos),
           _ => Ok(()),
         }
      })?
@@ -6891,6 +7465,13 @@ impl ::core::fmt::Debug for Envelope<'_> {
         },
         Body::Answer => {
           if let Some(x) = self.body_as_answer() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::AccountRequest => {
+          if let Some(x) = self.body_as_account_request() {
             ds.field("body", &x)
           } else {
             ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")

@@ -76,6 +76,22 @@ pub enum ErrorCode {
     InvalidName = 34,
     /// that is so already
     NoChange = 35,
+    /// only the sender may change this message; in a group an admin may delete it
+    NotTheSender = 36,
+    /// the time in which this message could be changed has passed
+    TooLate = 37,
+    /// the message is deleted
+    MessageDeleted = 38,
+    /// a reaction has 1 to 64 bytes of UTF-8
+    InvalidReaction = 39,
+    /// messages disappear after 5 to 31536000 seconds, or never: 0
+    InvalidTimer = 40,
+    /// there is no such setting, or not with this value
+    InvalidSetting = 41,
+    /// the account holds as many settings, devices or hidden messages of a chat as it may
+    AccountFull = 42,
+    /// the chat has no such entry yet; all that it has is marked
+    MarkBeyondHead = 43,
 }
 
 /// Every row, in the order of the table.
@@ -464,5 +480,93 @@ pub const TABLE: &[ErrorInfo] = &[
         close_code: 1008,
         retry_after_ms: 0,
         text: "that is so already",
+    },
+    ErrorInfo {
+        code: ErrorCode::NotTheSender,
+        name: "not_the_sender",
+        fault: Fault::Auth,
+        retry: Retry::Never,
+        scope: Scope::Request,
+        http_status: 403,
+        close_code: 1008,
+        retry_after_ms: 0,
+        text: "only the sender may change this message; in a group an admin may delete it",
+    },
+    ErrorInfo {
+        code: ErrorCode::TooLate,
+        name: "too_late",
+        fault: Fault::Conflict,
+        retry: Retry::Never,
+        scope: Scope::Request,
+        http_status: 409,
+        close_code: 1008,
+        retry_after_ms: 0,
+        text: "the time in which this message could be changed has passed",
+    },
+    ErrorInfo {
+        code: ErrorCode::MessageDeleted,
+        name: "message_deleted",
+        fault: Fault::Conflict,
+        retry: Retry::Never,
+        scope: Scope::Request,
+        http_status: 410,
+        close_code: 1008,
+        retry_after_ms: 0,
+        text: "the message is deleted",
+    },
+    ErrorInfo {
+        code: ErrorCode::InvalidReaction,
+        name: "invalid_reaction",
+        fault: Fault::Client,
+        retry: Retry::Never,
+        scope: Scope::Request,
+        http_status: 422,
+        close_code: 1008,
+        retry_after_ms: 0,
+        text: "a reaction has 1 to 64 bytes of UTF-8",
+    },
+    ErrorInfo {
+        code: ErrorCode::InvalidTimer,
+        name: "invalid_timer",
+        fault: Fault::Client,
+        retry: Retry::Never,
+        scope: Scope::Request,
+        http_status: 422,
+        close_code: 1008,
+        retry_after_ms: 0,
+        text: "messages disappear after 5 to 31536000 seconds, or never: 0",
+    },
+    ErrorInfo {
+        code: ErrorCode::InvalidSetting,
+        name: "invalid_setting",
+        fault: Fault::Client,
+        retry: Retry::Never,
+        scope: Scope::Request,
+        http_status: 422,
+        close_code: 1008,
+        retry_after_ms: 0,
+        text: "there is no such setting, or not with this value",
+    },
+    ErrorInfo {
+        code: ErrorCode::AccountFull,
+        name: "account_full",
+        fault: Fault::Limit,
+        retry: Retry::Never,
+        scope: Scope::Request,
+        http_status: 422,
+        close_code: 1008,
+        retry_after_ms: 0,
+        text: "the account holds as many settings, devices or hidden messages of a chat as it may",
+    },
+    ErrorInfo {
+        code: ErrorCode::MarkBeyondHead,
+        name: "mark_beyond_head",
+        fault: Fault::Client,
+        retry: Retry::Never,
+        scope: Scope::Request,
+        http_status: 409,
+        close_code: 1008,
+        retry_after_ms: 0,
+        text: "the chat has no such entry yet; all that it has is marked",
     },
 ];

@@ -48,7 +48,10 @@ fn chats(fbb: &mut Builder, count: usize) -> WIPOffset<UnionWIPOffset> {
     let mut tables = Vec::new();
     for _ in 0..count {
         let frame = Some(fbb.create_vector(&info));
-        tables.push(wire::ChatInfoBytes::create(fbb, &wire::ChatInfoBytesArgs { frame }));
+        tables.push(wire::ChatInfoBytes::create(
+            fbb,
+            &wire::ChatInfoBytesArgs { archived: false, muted_until_ms: 0, pinned: false, frame },
+        ));
     }
     let chats = Some(fbb.create_vector(&tables));
     wire::Chats::create(fbb, &wire::ChatsArgs { request_id: 7, chats, has_more: true }).as_union_value()

@@ -63,7 +63,11 @@ fn hello() -> Vec<u8> {
     frame(Body::Hello, |fbb| {
         let (token, agent) = (fbb.create_vector(b"header.claims.signature"), fbb.create_vector(b"example/1.0"));
         let (token, agent) = (Some(token), Some(agent));
-        create!(fbb, Hello, wire::HelloArgs { version_min: 1, version_max: 3, features: 1 << 63 | 5, token, agent })
+        create!(
+            fbb,
+            Hello,
+            wire::HelloArgs { synced_ms: 0, version_min: 1, version_max: 3, features: 1 << 63 | 5, token, agent }
+        )
     })
 }
 

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use fabric::tier::Egress;
 use fabric::time::Now;
+use schema::encode::ChatSettings;
 use schema::envelope::{Body, Class, Header, ListedChat, SyncCursor};
 use schema::errors::ErrorCode;
 use schema::ids::{ChatId, UserId};
@@ -89,7 +90,7 @@ impl Partition {
         });
         let count = fits.count().max(1).min(chats.len());
         let more = next.is_some() || count < chats.len();
-        let frames = chats[..count].iter().map(|chat| chat.frame.as_ref());
+        let frames = chats[..count].iter().map(|chat| (chat.frame.as_ref(), ChatSettings::default()));
         let frame = self.encoder.chats(asked.client_request, frames, more);
         self.answer_with((asked.reply, asked.request_id), frame, egress);
     }

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn chat(last_ms: u64, id: u8) -> ChangedChat {
-        ChangedChat { chat: ChatId([id; 16]), head_seq: 1, acked_seq: 0, last_ms }
+        ChangedChat { ticked: false, chat: ChatId([id; 16]), head_seq: 1, acked_seq: 0, last_ms }
     }
 
     fn asked(request_id: u64) -> Asked {

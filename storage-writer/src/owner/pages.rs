@@ -222,7 +222,7 @@ fn send_page(
     head_seq: u64,
     entries: Vec<(u64, Bytes)>,
 ) {
-    let body = Body::Page { chat, covers_first, covers_last, head_seq, entries };
+    let body = Body::Page { ticks: None, chat, covers_first, covers_last, head_seq, entries };
     let mut envelope = Envelope::new(Class::Sync, body);
     envelope.header.reply = reply;
     envelope.header.request_id = request_id;

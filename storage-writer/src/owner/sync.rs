@@ -42,7 +42,7 @@ impl Partition {
         let Some(id) = self.merges.start(due, self.partitions, asked) else {
             return self.refuse_read(Class::Sync, reply, account, ErrorCode::Overloaded, egress);
         };
-        let probe = Body::SyncProbe { user: who.0, device: who.1, before, partition: self.number };
+        let probe = Body::SyncProbe { since_ms: 0, user: who.0, device: who.1, before, partition: self.number };
         self.ask_siblings(id, &probe, egress);
         let (chats, more) = self.changed_chats(who, before);
         self.sync_part(id, self.number, chats, more, egress);
@@ -80,7 +80,7 @@ impl Partition {
     ) {
         if let Some((asked, Page { chats, next })) = self.merges.part(id, partition, chats, more) {
             self.metrics.sync_pages.inc();
-            let mut page = Envelope::new(Class::Sync, Body::SyncPage { chats, next });
+            let mut page = Envelope::new(Class::Sync, Body::SyncPage { account: Default::default(), chats, next });
             page.header.reply = asked.reply;
             page.header.request_id = asked.request_id;
             egress.to_gateway(asked.reply, page);
@@ -110,7 +110,7 @@ impl Partition {
             let (last_ms, head_seq) = (chat.last_ms(), chat.visible_head(user));
             let below = before.is_none_or(|before| SyncCursor { last_ms, chat: chat.id } < before);
             if below && head_seq > acked_seq {
-                chats.push(ChangedChat { chat: chat.id, head_seq, acked_seq, last_ms });
+                chats.push(ChangedChat { ticked: false, chat: chat.id, head_seq, acked_seq, last_ms });
             }
         }
         newest_first(&mut chats);

@@ -122,17 +122,27 @@ impl Partition {
         let header = envelope.header;
         match envelope.body {
             Body::ForgetRefusals { chat } => self.refusals.forget(header.reply, chat),
-            Body::Mark { chat, user, device, seq, message, status } => {
+            Body::Mark { secret: _, chat, user, device, seq, message, status } => {
                 self.handle_mark(&header, chat, (user, device), (seq, message, status), egress);
             }
-            Body::SyncRequest { user, device, before } => {
+            Body::SyncRequest { since_ms: _, user, device, before } => {
                 self.handle_sync(now, &header, (user, device), before, egress);
             }
-            Body::PageRequest { chat, user, after_seq, before_seq, newest, limit_entries, limit_bytes } => {
+            Body::PageRequest {
+                ticks: _,
+                blind: _,
+                chat,
+                user,
+                after_seq,
+                before_seq,
+                newest,
+                limit_entries,
+                limit_bytes,
+            } => {
                 let wanted = Wanted { after: after_seq, before: before_seq, newest, limit_entries, limit_bytes };
                 self.handle_page(&header, chat, user, wanted, egress);
             }
-            Body::SyncProbe { user, device, before, partition } => {
+            Body::SyncProbe { since_ms: _, user, device, before, partition } => {
                 self.handle_probe(&header, (user, device), before, partition, egress);
             }
             Body::SyncPart { chats, more, partition } => {
@@ -145,10 +155,10 @@ impl Partition {
     /// Questions about chats and messages.
     fn handle_question(&mut self, now: Now, header: &Header, body: Body, egress: &mut dyn Egress) {
         match body {
-            Body::ChatRequest { chat, user, client_request, after_user, limit } => {
+            Body::ChatRequest { blind: _, chat, user, client_request, after_user, limit } => {
                 self.handle_chat(header, (chat, user), client_request, (after_user, limit), egress);
             }
-            Body::StatusRequest { chat, user, client_request, message } => {
+            Body::StatusRequest { blind: _, chat, user, client_request, message } => {
                 self.handle_status(header, (chat, user), client_request, message, egress);
             }
             Body::ChatsRequest { user, client_request, before, limit } => {

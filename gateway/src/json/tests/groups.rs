@@ -258,7 +258,7 @@ fn the_users_chats_with_their_last_entries() {
         event.replacen(r#""type":"chat","request_id":4,"#, "", 1)
     });
     assert!(shown[0].ends_with(&format!(r#","last_entry":{last_shown}}}"#)), "{}", shown[0]);
-    let page = encoder.chats(5, frames.iter().map(|frame| &frame[..]), true);
+    let page = encoder.chats(5, frames.iter().map(|frame| (&frame[..], Default::default())), true);
     let expected = format!(r#"{{"type":"chats","request_id":5,"chats":[{},{}],"has_more":true}}"#, shown[0], shown[1]);
     assert_eq!(json(&ServerEvent::Answer { frame: &page }), expected);
     let empty = encoder.chats(5, core::iter::empty(), false);
@@ -289,7 +289,7 @@ fn who_has_a_message() {
 #[test]
 fn what_is_no_answer_appends_nothing() {
     let receipt = Encoder::new().receipt(CHAT, MESSAGE, 9, user(8), MarkStatus::read);
-    let nested = Encoder::new().chats(1, [&receipt[..]].into_iter(), false);
+    let nested = Encoder::new().chats(1, [(&receipt[..], Default::default())].into_iter(), false);
     let with_rubbish = Encoder::new().chat_info(&info(&[], Some(b"rubbish")));
     for frame in [receipt, nested, with_rubbish, Bytes::from_static(b"rubbish")] {
         let mut out = b"kept".to_vec();

@@ -31,6 +31,7 @@ pub(super) fn encode_body(fbb: &mut Builder, body: &Body) -> Union {
         Body::ChatRequest { .. }
         | Body::StatusRequest { .. }
         | Body::ChatsRequest { .. }
+        | Body::AccountRequest { .. }
         | Body::ChatsProbe { .. }
         | Body::ChatsPart { .. }
         | Body::Answer { .. } => encode_question(fbb, body),
@@ -57,7 +58,7 @@ fn encode_to_owner(fbb: &mut Builder, body: &Body) -> Union {
         Body::ForgetRefusals { chat } => {
             union!(fbb, ForgetRefusals, ForgetRefusalsArgs { chat: Some(&id(chat.0)) })
         }
-        Body::Mark { chat, user, device, seq, message, status } => {
+        Body::Mark { chat, user, device, seq, message, status, secret } => {
             let message = message.map(|message| id(message.0));
             union!(
                 fbb,
@@ -69,10 +70,11 @@ fn encode_to_owner(fbb: &mut Builder, body: &Body) -> Union {
                     seq: *seq,
                     message: message.as_ref(),
                     status: status.0,
+                    secret: *secret,
                 }
             )
         }
-        Body::PageRequest { chat, user, after_seq, before_seq, newest, limit_entries, limit_bytes } => {
+        Body::PageRequest { chat, user, after_seq, before_seq, newest, limit_entries, limit_bytes, ticks, blind } => {
             union!(
                 fbb,
                 PageRequest,
@@ -84,6 +86,8 @@ fn encode_to_owner(fbb: &mut Builder, body: &Body) -> Union {
                     limit_bytes: *limit_bytes,
                     before_seq: *before_seq,
                     newest: *newest,
+                    ticks: *ticks,
+                    blind: *blind,
                 }
             )
         }
@@ -93,26 +97,37 @@ fn encode_to_owner(fbb: &mut Builder, body: &Body) -> Union {
 
 fn encode_sync(fbb: &mut Builder, body: &Body) -> Union {
     match body {
-        Body::SyncRequest { user, device, before } => {
+        Body::SyncRequest { user, device, before, since_ms } => {
             let before = before.map(encode_cursor);
-            union!(fbb, SyncRequest, SyncRequestArgs { user: user.get(), device: device.0, before: before.as_ref() })
+            union!(
+                fbb,
+                SyncRequest,
+                SyncRequestArgs { user: user.get(), device: device.0, before: before.as_ref(), since_ms: *since_ms }
+            )
         }
-        Body::SyncProbe { user, device, before, partition } => {
+        Body::SyncProbe { user, device, before, since_ms, partition } => {
             let before = before.map(encode_cursor);
             union!(
                 fbb,
                 SyncProbe,
-                SyncProbeArgs { user: user.get(), device: device.0, before: before.as_ref(), partition: *partition }
+                SyncProbeArgs {
+                    user: user.get(),
+                    device: device.0,
+                    before: before.as_ref(),
+                    partition: *partition,
+                    since_ms: *since_ms,
+                }
             )
         }
         Body::SyncPart { chats, more, partition } => {
             let chats = Some(encode_chats(fbb, chats));
             union!(fbb, SyncPart, SyncPartArgs { chats: chats, more: *more, partition: *partition })
         }
-        Body::SyncPage { chats, next } => {
+        Body::SyncPage { chats, next, account } => {
             let chats = Some(encode_chats(fbb, chats));
             let next = next.map(encode_cursor);
-            union!(fbb, SyncPage, SyncPageArgs { chats: chats, next: next.as_ref() })
+            let account = (*account != AccountFacts::default()).then(|| encode_facts(fbb, account));
+            union!(fbb, SyncPage, SyncPageArgs { chats: chats, next: next.as_ref(), account: account })
         }
         _ => unreachable!("encode_body sends no other kind here"),
     }
@@ -148,7 +163,8 @@ fn encode_answer(fbb: &mut Builder, body: &Body) -> Union {
                 }
             )
         }
-        Body::Page { chat, covers_first, covers_last, head_seq, entries } => {
+        Body::Page { chat, covers_first, covers_last, head_seq, entries, ticks } => {
+            let ticks = ticks.as_ref().map(|ticks| fbb.create_vector(ticks));
             let mut offsets = Vec::with_capacity(entries.len());
             for (seq, frame) in entries {
                 let frame = Some(fbb.create_vector(frame));
@@ -164,6 +180,7 @@ fn encode_answer(fbb: &mut Builder, body: &Body) -> Union {
                     covers_last: *covers_last,
                     head_seq: *head_seq,
                     entries: entries,
+                    ticks: ticks,
                 }
             )
         }
@@ -252,6 +269,7 @@ pub(super) fn decode_body(bytes: &Bytes, root: &link::Envelope<'_>) -> Result<Bo
         | Kind::ChatsRequest
         | Kind::ChatsProbe
         | Kind::ChatsPart
+        | Kind::AccountRequest
         | Kind::Answer => decode_question(bytes, root),
         Kind::Push | Kind::Notify | Kind::Nudge | Kind::GapAll | Kind::GapUsers | Kind::GapSessions => {
             decode_to_router(bytes, root)
@@ -293,6 +311,7 @@ fn decode_to_owner(bytes: &Bytes, root: &link::Envelope<'_>) -> Result<Body, Env
                 seq: b.seq(),
                 message: b.message().map(|message| MessageId(message.0)),
                 status,
+                secret: b.secret(),
             }
         }
         _ => {
@@ -305,6 +324,8 @@ fn decode_to_owner(bytes: &Bytes, root: &link::Envelope<'_>) -> Result<Body, Env
                 newest: b.newest(),
                 limit_entries: b.limit_entries(),
                 limit_bytes: b.limit_bytes(),
+                ticks: b.ticks(),
+                blind: b.blind(),
             }
         }
     })
@@ -315,12 +336,14 @@ fn decode_sync(root: &link::Envelope<'_>) -> Result<Body, EnvelopeError> {
         link::Body::SyncRequest => {
             let b = member!(root, body_as_sync_request);
             let before = b.before().map(decode_cursor);
-            Body::SyncRequest { user: user(b.user())?, device: DeviceId(b.device()), before }
+            let (device, since_ms) = (DeviceId(b.device()), b.since_ms());
+            Body::SyncRequest { user: user(b.user())?, device, before, since_ms }
         }
         link::Body::SyncProbe => {
             let b = member!(root, body_as_sync_probe);
             let before = b.before().map(decode_cursor);
-            Body::SyncProbe { user: user(b.user())?, device: DeviceId(b.device()), before, partition: b.partition() }
+            let (device, since_ms, partition) = (DeviceId(b.device()), b.since_ms(), b.partition());
+            Body::SyncProbe { user: user(b.user())?, device, before, since_ms, partition }
         }
         link::Body::SyncPart => {
             let b = member!(root, body_as_sync_part);
@@ -328,7 +351,8 @@ fn decode_sync(root: &link::Envelope<'_>) -> Result<Body, EnvelopeError> {
         }
         _ => {
             let b = member!(root, body_as_sync_page);
-            Body::SyncPage { chats: decode_chats(b.chats()), next: b.next().map(decode_cursor) }
+            let (chats, next) = (decode_chats(b.chats()), b.next().map(decode_cursor));
+            Body::SyncPage { chats, next, account: decode_facts(b.account()) }
         }
     })
 }
@@ -363,6 +387,7 @@ fn decode_answer(bytes: &Bytes, root: &link::Envelope<'_>) -> Result<Body, Envel
                 covers_last: b.covers_last(),
                 head_seq: b.head_seq(),
                 entries: b.entries().map(|list| list.iter().map(entry).collect()).unwrap_or_default(),
+                ticks: b.ticks().map(|ticks| share(bytes, ticks)),
             }
         }
     })

@@ -72,6 +72,7 @@ fn chats() -> impl Strategy<Value = Vec<ChangedChat>> {
         head_seq,
         acked_seq,
         last_ms,
+        ticked: head_seq % 2 == 0,
     });
     prop::collection::vec(chat, 0..5)
 }
@@ -107,25 +108,36 @@ fn a_body() -> impl Strategy<Value = Body> {
         id16().prop_map(|chat| Body::ForgetRefusals { chat: ChatId(chat) }),
         (id16(), a_user(), numbers(), prop::option::of(id16()), 0u8..2).prop_map(|(chat, user, n, message, status)| {
             let (chat, message) = (ChatId(chat), message.map(MessageId));
-            Body::Mark { chat, user, device: DeviceId(n.3), seq: n.0, message, status: MarkStatus(status) }
+            Body::Mark {
+                chat,
+                user,
+                device: DeviceId(n.3),
+                seq: n.0,
+                message,
+                status: MarkStatus(status),
+                secret: n.1 % 2 == 0,
+            }
         }),
-        (a_user(), any::<u32>(), cursor()).prop_map(|(user, device, before)| Body::SyncRequest {
-            user,
-            device: DeviceId(device),
-            before
-        }),
-        (a_user(), any::<(u32, u16)>(), cursor()).prop_map(|(user, (device, partition), before)| Body::SyncProbe {
+        (a_user(), any::<(u32, u64)>(), cursor()).prop_map(|(user, (device, since_ms), before)| Body::SyncRequest {
             user,
             device: DeviceId(device),
             before,
-            partition
+            since_ms
+        }),
+        (a_user(), any::<(u32, u64, u16)>(), cursor()).prop_map(|(user, (device, since_ms, partition), before)| {
+            Body::SyncProbe { user, device: DeviceId(device), before, since_ms, partition }
         }),
         (chats(), any::<(bool, u16)>()).prop_map(|(chats, (more, partition))| Body::SyncPart {
             chats,
             more,
             partition
         }),
-        (chats(), cursor()).prop_map(|(chats, next)| Body::SyncPage { chats, next }),
+        (chats(), cursor(), any::<bool>(), prop::collection::vec(any::<(u32, u64)>(), 0..4)).prop_map(
+            |(chats, next, read_receipts_off, revoked)| {
+                let revoked = revoked.into_iter().map(|(device, at_ms)| (DeviceId(device), at_ms)).collect();
+                Body::SyncPage { chats, next, account: AccountFacts { read_receipts_off, revoked } }
+            }
+        ),
         (id16(), a_user(), numbers()).prop_map(|(chat, user, n)| Body::PageRequest {
             chat: ChatId(chat),
             user,
@@ -133,7 +145,9 @@ fn a_body() -> impl Strategy<Value = Body> {
             before_seq: n.1,
             newest: n.2 % 2 == 0,
             limit_entries: n.3,
-            limit_bytes: n.4
+            limit_bytes: n.4,
+            ticks: n.4 % 2 == 0,
+            blind: n.3 % 2 == 0,
         }),
         (bytes(65), id16(), id16(), numbers()).prop_map(|(client_msg_id, chat, message, n)| Body::Sent {
             client_msg_id,
@@ -145,9 +159,10 @@ fn a_body() -> impl Strategy<Value = Body> {
         (bytes(65), id16(), 0..TABLE.len(), any::<u32>()).prop_map(|(client_msg_id, chat, row, retry_after_ms)| {
             Body::Refused { client_msg_id, chat: ChatId(chat), code: TABLE[row].code, retry_after_ms }
         }),
-        (id16(), numbers(), prop::collection::vec((any::<u64>(), bytes(99)), 0..5)).prop_map(|(chat, n, entries)| {
-            Body::Page { chat: ChatId(chat), covers_first: n.0, covers_last: n.1, head_seq: n.2, entries }
-        }),
+        (id16(), numbers(), prop::collection::vec((any::<u64>(), bytes(99)), 0..5), prop::option::of(bytes(99)))
+            .prop_map(|(chat, n, entries, ticks)| {
+                Body::Page { chat: ChatId(chat), covers_first: n.0, covers_last: n.1, head_seq: n.2, entries, ticks }
+            }),
         (id16(), any::<u64>(), bytes(300), recipients()).prop_map(|(chat, seq, frame, recipients)| Body::Push {
             chat: ChatId(chat),
             seq,
@@ -187,11 +202,17 @@ fn a_body() -> impl Strategy<Value = Body> {
             user,
             client_request: n.0,
             after_user: n.1,
-            limit: n.3
+            limit: n.3,
+            blind: n.4 % 2 == 0,
         }),
-        (id16(), a_user(), any::<u64>(), id16()).prop_map(|(chat, user, client_request, message)| {
-            Body::StatusRequest { chat: ChatId(chat), user, client_request, message: MessageId(message) }
+        (a_user(), any::<u64>(), prop::option::of(id16())).prop_map(|(user, client_request, chat)| {
+            Body::AccountRequest { user, client_request, chat: chat.map(ChatId) }
         }),
+        (id16(), a_user(), any::<u64>(), id16(), any::<bool>()).prop_map(
+            |(chat, user, client_request, message, blind)| {
+                Body::StatusRequest { chat: ChatId(chat), user, client_request, message: MessageId(message), blind }
+            }
+        ),
         (a_user(), numbers(), cursor()).prop_map(|(user, n, before)| Body::ChatsRequest {
             user,
             client_request: n.0,

@@ -92,6 +92,8 @@ impl Group {
     /// The seqs that a user is shown, and the last that the page speaks for.
     fn page(&mut self, of: u64) -> Result<(Vec<u64>, u64), ErrorCode> {
         let body = Body::PageRequest {
+            blind: false,
+            ticks: false,
             chat: self.chat,
             user: user(of),
             after_seq: 0,
@@ -128,7 +130,14 @@ impl Group {
 
     /// Present members and who of them is admin, as a member is told; and the name.
     fn info(&mut self, of: u64) -> (Vec<(u64, bool)>, String) {
-        let ask = Body::ChatRequest { chat: self.chat, user: user(of), client_request: 5, after_user: 0, limit: 0 };
+        let ask = Body::ChatRequest {
+            blind: false,
+            chat: self.chat,
+            user: user(of),
+            client_request: 5,
+            after_user: 0,
+            limit: 0,
+        };
         let frame = self.answer(ask);
         let frame = FrameRef::verify_from_server(&frame).expect("a frame");
         let info = frame.root().body_as_chat_info().expect("an info");
@@ -340,7 +349,11 @@ fn receipts_go_to_who_wrote_and_status_counts_the_others() {
     group.world.out.router.clear();
     for (who, seq, status) in [(1, 3, MarkStatus::read), (3, 2, MarkStatus::delivered), (4, 1, MarkStatus::delivered)] {
         let (chat, device) = (group.chat, DeviceId(1));
-        group.world.chat(chat, ASKER, Body::Mark { chat, user: user(who), device, seq, message: None, status });
+        group.world.chat(
+            chat,
+            ASKER,
+            Body::Mark { secret: false, chat, user: user(who), device, seq, message: None, status },
+        );
         group.world.settle();
     }
     let mut told: Vec<(u64, u64)> = Vec::new();
@@ -356,7 +369,7 @@ fn receipts_go_to_who_wrote_and_status_counts_the_others() {
         [(1, 1), (1, 3), (1, 4), (2, 1), (2, 3), (3, 1)],
         "senders, the creator among them; and who has read"
     );
-    let ask = Body::StatusRequest { chat: group.chat, user: user(2), client_request: 1, message };
+    let ask = Body::StatusRequest { blind: false, chat: group.chat, user: user(2), client_request: 1, message };
     let frame = group.answer(ask);
     let frame = FrameRef::verify(&frame).expect("a frame");
     let status = frame.root().body_as_message_status().expect("a status");

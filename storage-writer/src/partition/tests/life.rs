@@ -135,8 +135,17 @@ impl Model {
 
 fn page(world: &mut World, chat: ChatId, user: UserId, (after_seq, before_seq): (u64, u64), limit: u32) {
     let newest = before_seq % 2 == 1;
-    let body =
-        Body::PageRequest { chat, user, after_seq, before_seq, newest, limit_entries: limit, limit_bytes: 4_000 };
+    let body = Body::PageRequest {
+        blind: false,
+        ticks: false,
+        chat,
+        user,
+        after_seq,
+        before_seq,
+        newest,
+        limit_entries: limit,
+        limit_bytes: 4_000,
+    };
     world.chat(chat, Address { incarnation: 9, ..Address::default() }, body);
 }
 
@@ -159,7 +168,7 @@ fn step(world: &mut World, model: &mut Model) {
             let message = (world.random(2) == 0).then(|| model.seen.get(&(chat, seq)).copied()).flatten();
             let seq = if message.is_some() { 0 } else { seq };
             let device = DeviceId(world.random(2) as u32);
-            let body = Body::Mark { chat, user: from, device, seq, message, status };
+            let body = Body::Mark { secret: false, chat, user: from, device, seq, message, status };
             world.chat(chat, Address::NOBODY, body);
         }
         78..86 => {
@@ -169,7 +178,7 @@ fn step(world: &mut World, model: &mut Model) {
         }
         86..90 => {
             let account = ChatId::account(from);
-            let body = Body::SyncRequest { user: from, device: DeviceId(1), before: None };
+            let body = Body::SyncRequest { since_ms: 0, user: from, device: DeviceId(1), before: None };
             world.chat(account, Address { incarnation: 9, ..Address::default() }, body);
         }
         90 => model.reconnect(),
@@ -236,7 +245,7 @@ fn audit(world: &mut World, model: &mut Model) {
                 .gateway
                 .iter()
                 .find_map(|(_, envelope)| match &envelope.body {
-                    Body::Page { chat: of, covers_first, covers_last, head_seq, entries } if *of == chat => {
+                    Body::Page { ticks: _, chat: of, covers_first, covers_last, head_seq, entries } if *of == chat => {
                         Some(((*covers_first, *covers_last), *head_seq, entries.clone()))
                     }
                     _ => None,

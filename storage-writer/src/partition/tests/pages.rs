@@ -18,7 +18,17 @@ fn ask(
     world.out.gateway.clear();
     let (after_seq, before_seq, newest) = window;
     let (limit_entries, limit_bytes) = limits;
-    let body = Body::PageRequest { chat, user: who, after_seq, before_seq, newest, limit_entries, limit_bytes };
+    let body = Body::PageRequest {
+        blind: false,
+        ticks: false,
+        chat,
+        user: who,
+        after_seq,
+        before_seq,
+        newest,
+        limit_entries,
+        limit_bytes,
+    };
     world.chat(chat, ASKER, body);
     world.settle();
     let answers: Vec<_> = world.out.gateway.drain(..).collect();

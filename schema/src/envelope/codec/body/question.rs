@@ -5,7 +5,7 @@ use crate::envelope::ListedChat;
 
 pub(super) fn encode_question(fbb: &mut Builder, body: &Body) -> Union {
     match body {
-        &Body::ChatRequest { chat, user, client_request, after_user, limit } => {
+        &Body::ChatRequest { chat, user, client_request, after_user, limit, blind } => {
             let (chat, user) = (id(chat.0), user.get());
             let chat = Some(&chat);
             union!(
@@ -16,17 +16,32 @@ pub(super) fn encode_question(fbb: &mut Builder, body: &Body) -> Union {
                     user: user,
                     client_request: client_request,
                     after_user: after_user,
-                    limit: limit
+                    limit: limit,
+                    blind: blind,
                 }
             )
         }
-        &Body::StatusRequest { chat, user, client_request, message } => {
+        &Body::StatusRequest { chat, user, client_request, message, blind } => {
             let (chat, user, message) = (id(chat.0), user.get(), id(message.0));
             let (chat, message) = (Some(&chat), Some(&message));
             union!(
                 fbb,
                 StatusRequest,
-                StatusRequestArgs { chat: chat, user: user, client_request: client_request, message: message }
+                StatusRequestArgs {
+                    chat: chat,
+                    user: user,
+                    client_request: client_request,
+                    message: message,
+                    blind: blind,
+                }
+            )
+        }
+        &Body::AccountRequest { user, client_request, chat } => {
+            let (user, chat) = (user.get(), chat.map(|chat| id(chat.0)));
+            union!(
+                fbb,
+                AccountRequest,
+                AccountRequestArgs { user: user, client_request: client_request, chat: chat.as_ref() }
             )
         }
         &Body::ChatsRequest { user, client_request, before, limit } => {
@@ -78,7 +93,13 @@ pub(super) fn decode_question(bytes: &Bytes, root: &link::Envelope<'_>) -> Resul
                 client_request: b.client_request(),
                 after_user: b.after_user(),
                 limit: b.limit(),
+                blind: b.blind(),
             }
+        }
+        link::Body::AccountRequest => {
+            let b = member!(root, body_as_account_request);
+            let chat = b.chat().map(|chat| ChatId(chat.0));
+            Body::AccountRequest { user: user(b.user())?, client_request: b.client_request(), chat }
         }
         link::Body::StatusRequest => {
             let b = member!(root, body_as_status_request);
@@ -87,6 +108,7 @@ pub(super) fn decode_question(bytes: &Bytes, root: &link::Envelope<'_>) -> Resul
                 user: user(b.user())?,
                 client_request: b.client_request(),
                 message: MessageId(b.message().0),
+                blind: b.blind(),
             }
         }
         link::Body::ChatsRequest => {

@@ -2,6 +2,8 @@
 
 /* eslint-disable @typescript-eslint/no-unused-vars, @typescript-eslint/no-explicit-any, @typescript-eslint/no-non-null-assertion */
 
+import { Account } from '../../shardwire/client/account.js';
+import { AccountRequest } from '../../shardwire/client/account-request.js';
 import { ChatInfo } from '../../shardwire/client/chat-info.js';
 import { ChatRequest } from '../../shardwire/client/chat-request.js';
 import { Chats } from '../../shardwire/client/chats.js';
@@ -22,6 +24,7 @@ import { Send } from '../../shardwire/client/send.js';
 import { SendAck } from '../../shardwire/client/send-ack.js';
 import { StatusRequest } from '../../shardwire/client/status-request.js';
 import { Synced } from '../../shardwire/client/synced.js';
+import { Ticks } from '../../shardwire/client/ticks.js';
 import { Welcome } from '../../shardwire/client/welcome.js';
 import { Window } from '../../shardwire/client/window.js';
 
@@ -49,13 +52,16 @@ export enum Body {
   ChatsRequest = 19,
   Chats = 20,
   StatusRequest = 21,
-  MessageStatus = 22
+  MessageStatus = 22,
+  Ticks = 23,
+  AccountRequest = 24,
+  Account = 25
 }
 
 export function unionToBody(
   type: Body,
-  accessor: (obj:ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Welcome|Window) => ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Welcome|Window|null
-): ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Welcome|Window|null {
+  accessor: (obj:Account|AccountRequest|ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Ticks|Welcome|Window) => Account|AccountRequest|ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Ticks|Welcome|Window|null
+): Account|AccountRequest|ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Ticks|Welcome|Window|null {
   switch(Body[type]) {
     case 'NONE': return null; 
     case 'Hello': return accessor(new Hello())! as Hello;
@@ -80,15 +86,18 @@ export function unionToBody(
     case 'Chats': return accessor(new Chats())! as Chats;
     case 'StatusRequest': return accessor(new StatusRequest())! as StatusRequest;
     case 'MessageStatus': return accessor(new MessageStatus())! as MessageStatus;
+    case 'Ticks': return accessor(new Ticks())! as Ticks;
+    case 'AccountRequest': return accessor(new AccountRequest())! as AccountRequest;
+    case 'Account': return accessor(new Account())! as Account;
     default: return null;
   }
 }
 
 export function unionListToBody(
   type: Body, 
-  accessor: (index: number, obj:ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Welcome|Window) => ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Welcome|Window|null, 
+  accessor: (index: number, obj:Account|AccountRequest|ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Ticks|Welcome|Window) => Account|AccountRequest|ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Ticks|Welcome|Window|null, 
   index: number
-): ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Welcome|Window|null {
+): Account|AccountRequest|ChatInfo|ChatRequest|Chats|ChatsRequest|Covered|Entry|Error|Goodbye|Hello|HistoryPage|HistoryRequest|Mark|MessageStatus|Ping|Pong|Receipt|Send|SendAck|StatusRequest|Synced|Ticks|Welcome|Window|null {
   switch(Body[type]) {
     case 'NONE': return null; 
     case 'Hello': return accessor(index, new Hello())! as Hello;
@@ -113,6 +122,9 @@ export function unionListToBody(
     case 'Chats': return accessor(index, new Chats())! as Chats;
     case 'StatusRequest': return accessor(index, new StatusRequest())! as StatusRequest;
     case 'MessageStatus': return accessor(index, new MessageStatus())! as MessageStatus;
+    case 'Ticks': return accessor(index, new Ticks())! as Ticks;
+    case 'AccountRequest': return accessor(index, new AccountRequest())! as AccountRequest;
+    case 'Account': return accessor(index, new Account())! as Account;
     default: return null;
   }
 }

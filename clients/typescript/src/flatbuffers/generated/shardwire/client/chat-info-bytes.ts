@@ -5,7 +5,7 @@
 import * as flatbuffers from 'flatbuffers';
 
 /**
- * One size-prefixed ChatInfo frame.
+ * One size-prefixed ChatInfo frame, and what the user has set for the chat.
  */
 export class ChatInfoBytes {
   bb: flatbuffers.ByteBuffer|null = null;
@@ -40,8 +40,26 @@ frameArray():Uint8Array|null {
   return offset ? new Uint8Array(this.bb!.bytes().buffer, this.bb!.bytes().byteOffset + this.bb!.__vector(this.bb_pos + offset), this.bb!.__vector_len(this.bb_pos + offset)) : null;
 }
 
+pinned():boolean {
+  const offset = this.bb!.__offset(this.bb_pos, 6);
+  return offset ? !!this.bb!.readInt8(this.bb_pos + offset) : false;
+}
+
+archived():boolean {
+  const offset = this.bb!.__offset(this.bb_pos, 8);
+  return offset ? !!this.bb!.readInt8(this.bb_pos + offset) : false;
+}
+
+/**
+ * Wall time, ms since 1970; 0 = not muted.
+ */
+mutedUntilMs():bigint {
+  const offset = this.bb!.__offset(this.bb_pos, 10);
+  return offset ? this.bb!.readUint64(this.bb_pos + offset) : BigInt('0');
+}
+
 static startChatInfoBytes(builder:flatbuffers.Builder) {
-  builder.startObject(1);
+  builder.startObject(4);
 }
 
 static addFrame(builder:flatbuffers.Builder, frameOffset:flatbuffers.Offset) {
@@ -60,14 +78,29 @@ static startFrameVector(builder:flatbuffers.Builder, numElems:number) {
   builder.startVector(1, numElems, 1);
 }
 
+static addPinned(builder:flatbuffers.Builder, pinned:boolean) {
+  builder.addFieldInt8(1, +pinned, +false);
+}
+
+static addArchived(builder:flatbuffers.Builder, archived:boolean) {
+  builder.addFieldInt8(2, +archived, +false);
+}
+
+static addMutedUntilMs(builder:flatbuffers.Builder, mutedUntilMs:bigint) {
+  builder.addFieldInt64(3, mutedUntilMs, BigInt('0'));
+}
+
 static endChatInfoBytes(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   return offset;
 }
 
-static createChatInfoBytes(builder:flatbuffers.Builder, frameOffset:flatbuffers.Offset):flatbuffers.Offset {
+static createChatInfoBytes(builder:flatbuffers.Builder, frameOffset:flatbuffers.Offset, pinned:boolean, archived:boolean, mutedUntilMs:bigint):flatbuffers.Offset {
   ChatInfoBytes.startChatInfoBytes(builder);
   ChatInfoBytes.addFrame(builder, frameOffset);
+  ChatInfoBytes.addPinned(builder, pinned);
+  ChatInfoBytes.addArchived(builder, archived);
+  ChatInfoBytes.addMutedUntilMs(builder, mutedUntilMs);
   return ChatInfoBytes.endChatInfoBytes(builder);
 }
 }

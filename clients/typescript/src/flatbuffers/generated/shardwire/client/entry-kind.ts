@@ -7,7 +7,30 @@
  * From 16 on they change a group; `users`, `role` and `body` (the name) say how.
  */
 export enum EntryKind {
+  /**
+   * `refers_to` is what it replies to, `users` are who is mentioned.
+   */
   message = 0,
+
+  /**
+   * `body` is what `refers_to` says from now on.
+   */
+  edited = 1,
+
+  /**
+   * `refers_to` is gone for everyone: its body is blanked wherever it is kept.
+   */
+  deleted = 2,
+
+  /**
+   * What the sender feels about `refers_to`: `body`, 1 to 64 bytes; empty takes it back.
+   */
+  reacted = 3,
+
+  /**
+   * Messages ordered from now on disappear `ttl_s` after they were sent; 0 = they stay.
+   */
+  timer = 4,
 
   /**
    * The group's first entry: `users` are its members, the sender is its admin, `body` its name.
@@ -37,5 +60,25 @@ export enum EntryKind {
   /**
    * `body` is the name now.
    */
-  renamed = 21
+  renamed = 21,
+
+  /**
+   * From here on: the user's own account log. `key` has the value `body`, for the chat `subject` where there is one.
+   */
+  setting = 32,
+
+  /**
+   * The message `refers_to` of the chat `subject` is not shown to this user any more.
+   */
+  hidden = 33,
+
+  /**
+   * `device` is called `body`.
+   */
+  device = 34,
+
+  /**
+   * `device` may not come again with a token that it has.
+   */
+  revoked = 35
 }

@@ -125,8 +125,83 @@ role():Role {
   return offset ? this.bb!.readUint8(this.bb_pos + offset) : Role.member;
 }
 
+/**
+ * Kind timer: the time from now on. Of a message: it disappears so long after `timestamp_ms`; 0 = it stays.
+ */
+ttlS():number {
+  const offset = this.bb!.__offset(this.bb_pos, 32);
+  return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
+}
+
+forwarded():number {
+  const offset = this.bb!.__offset(this.bb_pos, 34);
+  return offset ? this.bb!.readUint8(this.bb_pos + offset) : 0;
+}
+
+subject(obj?:Uuid):Uuid|null {
+  const offset = this.bb!.__offset(this.bb_pos, 36);
+  return offset ? (obj || new Uuid()).__init(this.bb_pos + offset, this.bb!) : null;
+}
+
+key(index: number):number|null {
+  const offset = this.bb!.__offset(this.bb_pos, 38);
+  return offset ? this.bb!.readUint8(this.bb!.__vector(this.bb_pos + offset) + index) : 0;
+}
+
+keyLength():number {
+  const offset = this.bb!.__offset(this.bb_pos, 38);
+  return offset ? this.bb!.__vector_len(this.bb_pos + offset) : 0;
+}
+
+keyArray():Uint8Array|null {
+  const offset = this.bb!.__offset(this.bb_pos, 38);
+  return offset ? new Uint8Array(this.bb!.bytes().buffer, this.bb!.bytes().byteOffset + this.bb!.__vector(this.bb_pos + offset), this.bb!.__vector_len(this.bb_pos + offset)) : null;
+}
+
+device():number {
+  const offset = this.bb!.__offset(this.bb_pos, 40);
+  return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
+}
+
+/**
+ * Kinds edited, deleted and reacted: the seq of `refers_to`.
+ */
+refersSeq():bigint {
+  const offset = this.bb!.__offset(this.bb_pos, 42);
+  return offset ? this.bb!.readUint64(this.bb_pos + offset) : BigInt('0');
+}
+
+/**
+ * Kinds edited and deleted: the edit that this one takes the place of, whose body is blank from now on; 0 = none.
+ */
+replacesSeq():bigint {
+  const offset = this.bb!.__offset(this.bb_pos, 44);
+  return offset ? this.bb!.readUint64(this.bb_pos + offset) : BigInt('0');
+}
+
+/**
+ * On a page: the body is that of the edit with this seq, made at `edited_ms`; 0 = as it was sent.
+ */
+editedSeq():bigint {
+  const offset = this.bb!.__offset(this.bb_pos, 46);
+  return offset ? this.bb!.readUint64(this.bb_pos + offset) : BigInt('0');
+}
+
+editedMs():bigint {
+  const offset = this.bb!.__offset(this.bb_pos, 48);
+  return offset ? this.bb!.readUint64(this.bb_pos + offset) : BigInt('0');
+}
+
+/**
+ * On a page: when the body was blanked, because it was deleted or, of an edit, because another took its place; 0 = it was not.
+ */
+deletedMs():bigint {
+  const offset = this.bb!.__offset(this.bb_pos, 50);
+  return offset ? this.bb!.readUint64(this.bb_pos + offset) : BigInt('0');
+}
+
 static startEntry(builder:flatbuffers.Builder) {
-  builder.startObject(14);
+  builder.startObject(24);
 }
 
 static addChatId(builder:flatbuffers.Builder, chatIdOffset:flatbuffers.Offset) {
@@ -219,6 +294,58 @@ static startUsersVector(builder:flatbuffers.Builder, numElems:number) {
 
 static addRole(builder:flatbuffers.Builder, role:Role) {
   builder.addFieldInt8(13, role, Role.member);
+}
+
+static addTtlS(builder:flatbuffers.Builder, ttlS:number) {
+  builder.addFieldInt32(14, ttlS, 0);
+}
+
+static addForwarded(builder:flatbuffers.Builder, forwarded:number) {
+  builder.addFieldInt8(15, forwarded, 0);
+}
+
+static addSubject(builder:flatbuffers.Builder, subjectOffset:flatbuffers.Offset) {
+  builder.addFieldStruct(16, subjectOffset, 0);
+}
+
+static addKey(builder:flatbuffers.Builder, keyOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(17, keyOffset, 0);
+}
+
+static createKeyVector(builder:flatbuffers.Builder, data:number[]|Uint8Array):flatbuffers.Offset {
+  builder.startVector(1, data.length, 1);
+  for (let i = data.length - 1; i >= 0; i--) {
+    builder.addInt8(data[i]!);
+  }
+  return builder.endVector();
+}
+
+static startKeyVector(builder:flatbuffers.Builder, numElems:number) {
+  builder.startVector(1, numElems, 1);
+}
+
+static addDevice(builder:flatbuffers.Builder, device:number) {
+  builder.addFieldInt32(18, device, 0);
+}
+
+static addRefersSeq(builder:flatbuffers.Builder, refersSeq:bigint) {
+  builder.addFieldInt64(19, refersSeq, BigInt('0'));
+}
+
+static addReplacesSeq(builder:flatbuffers.Builder, replacesSeq:bigint) {
+  builder.addFieldInt64(20, replacesSeq, BigInt('0'));
+}
+
+static addEditedSeq(builder:flatbuffers.Builder, editedSeq:bigint) {
+  builder.addFieldInt64(21, editedSeq, BigInt('0'));
+}
+
+static addEditedMs(builder:flatbuffers.Builder, editedMs:bigint) {
+  builder.addFieldInt64(22, editedMs, BigInt('0'));
+}
+
+static addDeletedMs(builder:flatbuffers.Builder, deletedMs:bigint) {
+  builder.addFieldInt64(23, deletedMs, BigInt('0'));
 }
 
 static endEntry(builder:flatbuffers.Builder):flatbuffers.Offset {

@@ -76,8 +76,16 @@ agentArray():Uint8Array|null {
   return offset ? new Uint8Array(this.bb!.bytes().buffer, this.bb!.bytes().byteOffset + this.bb!.__vector(this.bb_pos + offset), this.bb!.__vector_len(this.bb_pos + offset)) : null;
 }
 
+/**
+ * `server_time_ms` of the last Synced that this device had; 0 = none. What others have read or got since comes as Ticks.
+ */
+syncedMs():bigint {
+  const offset = this.bb!.__offset(this.bb_pos, 14);
+  return offset ? this.bb!.readUint64(this.bb_pos + offset) : BigInt('0');
+}
+
 static startHello(builder:flatbuffers.Builder) {
-  builder.startObject(5);
+  builder.startObject(6);
 }
 
 static addVersionMin(builder:flatbuffers.Builder, versionMin:number) {
@@ -124,18 +132,23 @@ static startAgentVector(builder:flatbuffers.Builder, numElems:number) {
   builder.startVector(1, numElems, 1);
 }
 
+static addSyncedMs(builder:flatbuffers.Builder, syncedMs:bigint) {
+  builder.addFieldInt64(5, syncedMs, BigInt('0'));
+}
+
 static endHello(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   return offset;
 }
 
-static createHello(builder:flatbuffers.Builder, versionMin:number, versionMax:number, features:bigint, tokenOffset:flatbuffers.Offset, agentOffset:flatbuffers.Offset):flatbuffers.Offset {
+static createHello(builder:flatbuffers.Builder, versionMin:number, versionMax:number, features:bigint, tokenOffset:flatbuffers.Offset, agentOffset:flatbuffers.Offset, syncedMs:bigint):flatbuffers.Offset {
   Hello.startHello(builder);
   Hello.addVersionMin(builder, versionMin);
   Hello.addVersionMax(builder, versionMax);
   Hello.addFeatures(builder, features);
   Hello.addToken(builder, tokenOffset);
   Hello.addAgent(builder, agentOffset);
+  Hello.addSyncedMs(builder, syncedMs);
   return Hello.endHello(builder);
 }
 }

@@ -123,8 +123,58 @@ role():Role {
   return offset ? this.bb!.readUint8(this.bb_pos + offset) : Role.member;
 }
 
+/**
+ * Kind timer.
+ */
+ttlS():number {
+  const offset = this.bb!.__offset(this.bb_pos, 26);
+  return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
+}
+
+/**
+ * Kind message: how often it has been passed on; 0 = it is the sender's own.
+ */
+forwarded():number {
+  const offset = this.bb!.__offset(this.bb_pos, 28);
+  return offset ? this.bb!.readUint8(this.bb_pos + offset) : 0;
+}
+
+/**
+ * Kinds setting and hidden: which chat it is about.
+ */
+subject(obj?:Uuid):Uuid|null {
+  const offset = this.bb!.__offset(this.bb_pos, 30);
+  return offset ? (obj || new Uuid()).__init(this.bb_pos + offset, this.bb!) : null;
+}
+
+/**
+ * Kind setting.
+ */
+key(index: number):number|null {
+  const offset = this.bb!.__offset(this.bb_pos, 32);
+  return offset ? this.bb!.readUint8(this.bb!.__vector(this.bb_pos + offset) + index) : 0;
+}
+
+keyLength():number {
+  const offset = this.bb!.__offset(this.bb_pos, 32);
+  return offset ? this.bb!.__vector_len(this.bb_pos + offset) : 0;
+}
+
+keyArray():Uint8Array|null {
+  const offset = this.bb!.__offset(this.bb_pos, 32);
+  return offset ? new Uint8Array(this.bb!.bytes().buffer, this.bb!.bytes().byteOffset + this.bb!.__vector(this.bb_pos + offset), this.bb!.__vector_len(this.bb_pos + offset)) : null;
+}
+
+/**
+ * Kinds device and revoked.
+ */
+device():number {
+  const offset = this.bb!.__offset(this.bb_pos, 34);
+  return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
+}
+
 static startSend(builder:flatbuffers.Builder) {
-  builder.startObject(11);
+  builder.startObject(16);
 }
 
 static addClientMsgId(builder:flatbuffers.Builder, clientMsgIdOffset:flatbuffers.Offset) {
@@ -205,6 +255,38 @@ static startUsersVector(builder:flatbuffers.Builder, numElems:number) {
 
 static addRole(builder:flatbuffers.Builder, role:Role) {
   builder.addFieldInt8(10, role, Role.member);
+}
+
+static addTtlS(builder:flatbuffers.Builder, ttlS:number) {
+  builder.addFieldInt32(11, ttlS, 0);
+}
+
+static addForwarded(builder:flatbuffers.Builder, forwarded:number) {
+  builder.addFieldInt8(12, forwarded, 0);
+}
+
+static addSubject(builder:flatbuffers.Builder, subjectOffset:flatbuffers.Offset) {
+  builder.addFieldStruct(13, subjectOffset, 0);
+}
+
+static addKey(builder:flatbuffers.Builder, keyOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(14, keyOffset, 0);
+}
+
+static createKeyVector(builder:flatbuffers.Builder, data:number[]|Uint8Array):flatbuffers.Offset {
+  builder.startVector(1, data.length, 1);
+  for (let i = data.length - 1; i >= 0; i--) {
+    builder.addInt8(data[i]!);
+  }
+  return builder.endVector();
+}
+
+static startKeyVector(builder:flatbuffers.Builder, numElems:number) {
+  builder.startVector(1, numElems, 1);
+}
+
+static addDevice(builder:flatbuffers.Builder, device:number) {
+  builder.addFieldInt32(15, device, 0);
 }
 
 static endSend(builder:flatbuffers.Builder):flatbuffers.Offset {
