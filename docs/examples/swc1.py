@@ -13,15 +13,20 @@ MAX_TABLES_FROM_CLIENT = 16
 MAX_TABLES_FROM_SERVER = 1_100
 
 # Fields of each table in the order of the schema: the size of a scalar in bytes, BYTES for [ubyte], LONGS for [ulong], MEMBERS for
-# [Member], FRAMES for vectors of tables that hold one frame each ([EntryBytes], [ChatInfoBytes]). Structs may stand anywhere.
-BYTES, LONGS, MEMBERS, FRAMES, UUID = "bytes", "longs", "members", "frames", "uuid"
+# [Member], UUIDS for [Uuid], a list for vectors of tables with these fields. Structs may stand anywhere.
+BYTES, LONGS, MEMBERS, UUID, UUIDS = "bytes", "longs", "members", "uuid", "uuids"
+UUID_BYTES = 16
 MEMBER_BYTES = 32
+ENTRIES = [BYTES]
+CHATS = [BYTES, 1, 1, 8]
+SETTINGS = [BYTES, BYTES]
+DEVICES = [4, BYTES, 8, 8]
 TABLES = {
-    1: ("Hello", [2, 2, 8, BYTES, BYTES]),
+    1: ("Hello", [2, 2, 8, BYTES, BYTES, 8]),
     2: ("Welcome", [2, 8, 8, 8, 8, 4, 8, 4, 4, 4, 4, 4, 4]),
-    3: ("Send", [BYTES, UUID, 8, 1, 1, BYTES, UUID, 8, 1, LONGS, 1]),
+    3: ("Send", [BYTES, UUID, 8, 1, 1, BYTES, UUID, 8, 1, LONGS, 1, 4, 1, UUID, BYTES, 4]),
     4: ("SendAck", [BYTES, UUID, UUID, 8, 1, 8]),
-    5: ("Entry", [UUID, UUID, 8, 8, 4, 1, 1, BYTES, BYTES, UUID, 8, 8, LONGS, 1]),
+    5: ("Entry", [UUID, UUID, 8, 8, 4, 1, 1, BYTES, BYTES, UUID, 8, 8, LONGS, 1, 4, 1, UUID, BYTES, 4, 8, 8, 8, 8, 8]),
     6: ("Mark", [UUID, UUID, 8, 1]),
     7: ("Receipt", [UUID, UUID, 8, 8, 1]),
     8: ("Synced", [8]),
@@ -30,15 +35,18 @@ TABLES = {
     11: ("Pong", [8]),
     12: ("Error", [2, 1, 1, 1, 4, BYTES, BYTES]),
     13: ("HistoryRequest", [8, UUID, 8, 4]),
-    14: ("HistoryPage", [8, UUID, 8, 8, 8, FRAMES]),
+    14: ("HistoryPage", [8, UUID, 8, 8, 8, ENTRIES]),
     15: ("Window", [4]),
     16: ("Goodbye", [2, 2, 1, 4, BYTES]),
     17: ("ChatRequest", [8, UUID, 8, 4]),
     18: ("ChatInfo", [8, UUID, 1, BYTES, 8, MEMBERS, 4, 8, 8, 8, 8, 4, 1, BYTES]),
     19: ("ChatsRequest", [8, 8, UUID, 4]),
-    20: ("Chats", [8, FRAMES, 1]),
+    20: ("Chats", [8, CHATS, 1]),
     21: ("StatusRequest", [8, UUID, UUID]),
     22: ("MessageStatus", [8, UUID, UUID, 8, 4, 4, 4, MEMBERS]),
+    23: ("Ticks", [UUID, MEMBERS]),
+    24: ("AccountRequest", [8, UUID]),
+    25: ("Account", [8, SETTINGS, DEVICES, UUIDS]),
 }
 
 
@@ -111,17 +119,19 @@ class _Reader:
             if at is None:
                 continue
             if kind == UUID:
-                self.need(at, 16)
+                self.need(at, UUID_BYTES)
             elif kind == BYTES:
                 self.vector(at, 1, 1)
             elif kind == LONGS:
                 self.vector(at, 8, 8)
             elif kind == MEMBERS:
                 self.vector(at, MEMBER_BYTES, 1)
-            elif kind == FRAMES:
+            elif kind == UUIDS:
+                self.vector(at, UUID_BYTES, 1)
+            elif isinstance(kind, list):
                 start, count = self.vector(at, 4, 4)
                 for place in range(start, start + 4 * count, 4):
-                    self.fields(self.table(self.follow(place)), [BYTES])
+                    self.fields(self.table(self.follow(place)), kind)
             else:
                 self.need(at, kind, kind)
 

@@ -17,13 +17,14 @@ from generated import generated  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FIELDS = {
-    "Hello": "version_min version_max features token agent",
+    "Hello": "version_min version_max features token agent synced_ms",
     "Welcome": "version features session_id server_incarnation user_id device_id server_time_ms frame_limit_bytes window "
     "sends_per_second burst ping_interval_ms idle_timeout_ms",
-    "Send": "client_msg_id chat_id to kind content_type body refers_to after_seq retry users role",
+    "Send": "client_msg_id chat_id to kind content_type body refers_to after_seq retry users role ttl_s "
+    "forwarded subject key device",
     "SendAck": "client_msg_id chat_id message_id seq status timestamp_ms",
     "Entry": "chat_id message_id seq sender_id sender_device kind content_type body client_msg_id refers_to after_seq timestamp_ms "
-    "users role",
+    "users role ttl_s forwarded subject key device refers_seq replaces_seq edited_seq edited_ms deleted_ms",
     "Mark": "chat_id message_id seq status",
     "Receipt": "chat_id message_id seq user_id status",
     "Synced": "server_time_ms",
@@ -42,20 +43,31 @@ FIELDS = {
     "Chats": "request_id chats has_more",
     "StatusRequest": "request_id chat_id message_id",
     "MessageStatus": "request_id chat_id message_id seq total delivered read members",
+    "Ticks": "chat_id members",
+    "AccountRequest": "request_id chat_id",
+    "Account": "request_id settings devices hidden",
 }
-MEMBER = "user_id delivered_seq read_seq role".split()
-UUIDS = {"chat_id", "message_id", "refers_to", "before_chat"}
-VECTORS = {"token", "agent", "body", "client_msg_id", "text", "frame", "name", "last_entry"}
-FRAMES = {"entries", "chats"}
+ITEMS = {
+    "members": "user_id delivered_seq read_seq role".split(),
+    "chats": "frame pinned archived muted_until_ms".split(),
+    "settings": "key value".split(),
+    "devices": "device name named_ms revoked_ms".split(),
+}
+UUIDS = {"chat_id", "message_id", "refers_to", "before_chat", "subject"}
+VECTORS = {"token", "agent", "body", "client_msg_id", "text", "frame", "name", "last_entry", "key", "value"}
 LONGS = set(
     "features session_id server_incarnation user_id server_time_ms to after_seq seq timestamp_ms sender_id first_seq last_seq "
     "nonce request_id covers_first_seq covers_last_seq head_seq after_user created_by next_user last_ms read_seq before_ms "
-    "delivered_seq".split()
+    "delivered_seq synced_ms refers_seq replaces_seq edited_seq edited_ms deleted_ms named_ms revoked_ms muted_until_ms".split()
 )
 
 
 def accessor(table, field, suffix=""):
     return getattr(table, "".join(part.capitalize() for part in field.split("_")) + suffix)
+
+
+def hex_of(uuid):
+    return bytes(uuid.Bytes(i) for i in range(16)).hex()
 
 
 def vector(table, field):
@@ -68,20 +80,22 @@ def vector(table, field):
 
 def value(table, field):
     """A field as the manifest shows it."""
-    if field in FRAMES | {"users", "members"}:
+    if field in ITEMS.keys() | {"users", "entries", "hidden"}:
         if accessor(table, field, "IsNone")():
             return None
         items = [accessor(table, field)(i) for i in range(accessor(table, field, "Length")())]
         if field == "users":
             return [str(item) for item in items]
-        if field == "members":
-            return [{name: value(item, name) for name in MEMBER} for item in items]
-        return [vector(item, "frame") for item in items]
+        if field == "entries":
+            return [vector(item, "frame") for item in items]
+        if field == "hidden":
+            return [hex_of(item) for item in items]
+        return [{name: value(item, name) for name in ITEMS[field]} for item in items]
     if field in VECTORS:
         return vector(table, field)
     if field in UUIDS:
         uuid = accessor(table, field)()
-        return None if uuid is None else bytes(uuid.Bytes(i) for i in range(16)).hex()
+        return None if uuid is None else hex_of(uuid)
     number = accessor(table, field)()
     return str(number) if field in LONGS else number
 

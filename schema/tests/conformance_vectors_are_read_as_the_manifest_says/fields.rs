@@ -75,7 +75,31 @@ impl<'a> Show for Option<Vector<'a, ForwardsUOffset<wire::EntryBytes<'a>>>> {
 }
 impl<'a> Show for Option<Vector<'a, ForwardsUOffset<wire::ChatInfoBytes<'a>>>> {
     fn show(self) -> Value {
-        self.map_or(Value::Null, |chats| chats.iter().map(|chat| chat.frame().show()).collect())
+        let chat = |c: wire::ChatInfoBytes<'_>| {
+            let (frame, muted_until_ms) = (c.frame().show(), c.muted_until_ms().show());
+            json!({ "frame": frame, "pinned": c.pinned(), "archived": c.archived(), "muted_until_ms": muted_until_ms })
+        };
+        self.map_or(Value::Null, |chats| chats.iter().map(chat).collect())
+    }
+}
+impl<'a> Show for Option<Vector<'a, ForwardsUOffset<wire::Setting<'a>>>> {
+    fn show(self) -> Value {
+        let setting = |s: wire::Setting<'_>| json!({ "key": s.key().show(), "value": s.value().show() });
+        self.map_or(Value::Null, |settings| settings.iter().map(setting).collect())
+    }
+}
+impl<'a> Show for Option<Vector<'a, ForwardsUOffset<wire::Device<'a>>>> {
+    fn show(self) -> Value {
+        let device = |d: wire::Device<'_>| {
+            let [named_ms, revoked_ms] = [d.named_ms(), d.revoked_ms()].map(Show::show);
+            json!({ "device": d.device(), "name": d.name().show(), "named_ms": named_ms, "revoked_ms": revoked_ms })
+        };
+        self.map_or(Value::Null, |devices| devices.iter().map(device).collect())
+    }
+}
+impl Show for Option<Vector<'_, wire::Uuid>> {
+    fn show(self) -> Value {
+        self.map_or(Value::Null, |ids| ids.iter().map(|id| Some(id).show()).collect())
     }
 }
 
@@ -96,16 +120,18 @@ macro_rules! show {
 pub fn of(frame: Frame<'_>) -> (&'static str, Value) {
     let kind = frame.body_type();
     let fields = match kind {
-        Body::Hello => show!(frame.body_as_hello(); version_min, version_max, features, token, agent),
+        Body::Hello => show!(frame.body_as_hello(); version_min, version_max, features, token, agent,
+            synced_ms),
         Body::Welcome => show!(frame.body_as_welcome(); version, features, session_id, server_incarnation, user_id,
             device_id, server_time_ms, frame_limit_bytes, window, sends_per_second, burst, ping_interval_ms,
             idle_timeout_ms),
         Body::Send => show!(frame.body_as_send(); client_msg_id, chat_id, to, kind, content_type, body, refers_to,
-            after_seq, retry, users, role),
+            after_seq, retry, users, role, ttl_s, forwarded, subject, key, device),
         Body::SendAck => show!(frame.body_as_send_ack(); client_msg_id, chat_id, message_id, seq, status,
             timestamp_ms),
         Body::Entry => show!(frame.body_as_entry(); chat_id, message_id, seq, sender_id, sender_device, kind,
-            content_type, body, client_msg_id, refers_to, after_seq, timestamp_ms, users, role),
+            content_type, body, client_msg_id, refers_to, after_seq, timestamp_ms, users, role, ttl_s, forwarded,
+            subject, key, device, refers_seq, replaces_seq, edited_seq, edited_ms, deleted_ms),
         Body::Mark => show!(frame.body_as_mark(); chat_id, message_id, seq, status),
         Body::Receipt => show!(frame.body_as_receipt(); chat_id, message_id, seq, user_id, status),
         Body::Synced => show!(frame.body_as_synced(); server_time_ms),
@@ -126,6 +152,9 @@ pub fn of(frame: Frame<'_>) -> (&'static str, Value) {
         Body::StatusRequest => show!(frame.body_as_status_request(); request_id, chat_id, message_id),
         Body::MessageStatus => show!(frame.body_as_message_status(); request_id, chat_id, message_id, seq, total,
             delivered, read, members),
+        Body::Ticks => show!(frame.body_as_ticks(); chat_id, members),
+        Body::AccountRequest => show!(frame.body_as_account_request(); request_id, chat_id),
+        Body::Account => show!(frame.body_as_account(); request_id, settings, devices, hidden),
         _ => Map::new(),
     };
     (kind.variant_name().unwrap_or("unknown"), Value::Object(fields))

@@ -3,6 +3,7 @@
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
 use schema::wire::{self, Body, EntryKind, Role};
 
+use super::amendments;
 use super::valid::{entry, frame, id};
 
 type Builder = FlatBufferBuilder<'static>;
@@ -10,7 +11,7 @@ type Builder = FlatBufferBuilder<'static>;
 const LAST_MS: u64 = 1_767_225_600_123;
 
 /// `count` members, every other one an admin; the last has the largest user id.
-fn members(count: u64) -> Vec<wire::Member> {
+pub fn members(count: u64) -> Vec<wire::Member> {
     let member = |n: u64| {
         let user = if n == count { u64::MAX } else { 6 + n };
         let role = if n % 2 == 1 { Role::admin } else { Role::member };
@@ -19,7 +20,8 @@ fn members(count: u64) -> Vec<wire::Member> {
     (1..=count).map(member).collect()
 }
 
-fn chat_info(fbb: &mut Builder, member_count: u64) -> WIPOffset<UnionWIPOffset> {
+/// What a group is.
+pub fn chat_info(fbb: &mut Builder, member_count: u64) -> WIPOffset<UnionWIPOffset> {
     let name = Some(fbb.create_vector("Bergtour ⛰".as_bytes()));
     let members = Some(fbb.create_vector(&members(member_count)));
     let last_entry = Some(fbb.create_vector(&entry()));
@@ -92,7 +94,7 @@ pub fn full(fbb: &mut Builder, kind: Body) -> WIPOffset<UnionWIPOffset> {
             wire::StatusRequest::create(fbb, &args).as_union_value()
         }
         Body::MessageStatus => message_status(fbb, 3),
-        _ => unreachable!("{kind:?} has no full frame"),
+        _ => amendments::full(fbb, kind),
     }
 }
 

@@ -3,7 +3,7 @@
 use schema::wire::{Body, EntryKind};
 
 use super::valid::{frame, history_page, ping, send};
-use super::{Reason, Vector, groups};
+use super::{Reason, Vector, amendments, groups};
 
 fn u32_at(bytes: &[u8], at: usize) -> usize {
     u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
@@ -242,6 +242,50 @@ fn vectors_of_groups() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// Counts and offsets inside what is said of an account and of chats' settings.
+fn vectors_of_accounts() -> Vec<(&'static str, Vec<u8>)> {
+    let account = |spoil: fn(&mut [u8], Table)| {
+        let mut bytes = amendments::account_of(&[("read_receipts", b"off")], 2);
+        let body = Table::body(&bytes);
+        spoil(&mut bytes, body);
+        bytes
+    };
+    let first = |bytes: &[u8], body: Table, slot| {
+        let items = body.target(bytes, slot) + 4;
+        Table::at(bytes, items + u32_at(bytes, items))
+    };
+    vec![
+        ("account_settings_longer_than_the_frame", account(|bytes, body| put32(bytes, body.target(bytes, 1), 1_000))),
+        ("account_hidden_longer_than_the_frame", account(|bytes, body| put32(bytes, body.target(bytes, 3), 1_000))),
+        ("account_hidden_of_four_gigabytes", account(|bytes, body| put32(bytes, body.target(bytes, 3), u32::MAX))),
+        ("account_device_far_outside", account(|bytes, body| put32(bytes, body.target(bytes, 2) + 4, 1 << 20))),
+        ("account_value_far_outside", {
+            let mut bytes = amendments::account_of(&[("read_receipts", b"off")], 2);
+            let at = first(&bytes, Table::body(&bytes), 1).field(&bytes, 1);
+            put32(&mut bytes, at, 1 << 20);
+            bytes
+        }),
+        ("account_device_name_longer_than_the_frame", {
+            let mut bytes = amendments::account_of(&[], 0);
+            let at = first(&bytes, Table::body(&bytes), 2).target(&bytes, 1);
+            put32(&mut bytes, at, 1_000);
+            bytes
+        }),
+        ("chats_muted_until_far_outside", {
+            let mut bytes = amendments::chats_with_settings();
+            let at = first(&bytes, Table::body(&bytes), 1).slot(3);
+            put16(&mut bytes, at, 0xfff0);
+            bytes
+        }),
+        ("key_longer_than_the_frame", {
+            let mut bytes = amendments::setting();
+            let at = Table::body(&bytes).target(&bytes, 14);
+            put32(&mut bytes, at, 1_000);
+            bytes
+        }),
+    ]
+}
+
 /// Cuts of a send, as they are and with a prefix that agrees.
 fn cuts() -> Vec<Vector> {
     let whole = send(b"b1", b"hello");
@@ -272,12 +316,13 @@ pub fn vectors() -> Vec<Vector> {
         (Reason::Tables, vectors_inside()),
         (Reason::Tables, counts_and_kinds()),
         (Reason::Tables, vectors_of_groups()),
+        (Reason::Tables, vectors_of_accounts()),
     ];
     for (reason, group) in groups {
         out.extend(group.into_iter().map(|(name, bytes)| refused(format!("hostile_{name}"), bytes, reason)));
     }
     for vector in &mut out {
-        let of_server = ["one_table_many_times", "entr", "members"];
+        let of_server = ["one_table_many_times", "entr", "members", "account", "chats"];
         vector.from_server = of_server.iter().any(|part| vector.name.contains(part));
     }
     out.extend(cuts());

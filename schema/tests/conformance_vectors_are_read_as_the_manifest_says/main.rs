@@ -5,6 +5,7 @@
 //! them anew; the same code gives the same bytes.
 #![allow(missing_docs)]
 
+mod amendments;
 mod fields;
 mod groups;
 mod hostile;

@@ -5,15 +5,17 @@ use flatbuffers::{FlatBufferBuilder, TableFinishedWIPOffset, UnionWIPOffset, WIP
 use schema::frame::FILE_IDENTIFIER;
 use schema::wire::{self, Body};
 
-use super::{Vector, groups};
+use super::{Vector, amendments, groups};
 
 type Builder = FlatBufferBuilder<'static>;
 
 /// 16 bytes that count up from `first`.
-pub fn id(first: u8) -> wire::Uuid {
-    let mut bytes = [0; 16];
-    for (byte, value) in bytes.iter_mut().zip(first..) {
-        *byte = value;
+pub const fn id(first: u8) -> wire::Uuid {
+    let mut bytes = [first; 16];
+    let mut n = 1;
+    while n < bytes.len() {
+        bytes[n] = bytes[n - 1].wrapping_add(1);
+        n += 1;
     }
     wire::Uuid(bytes)
 }
@@ -270,6 +272,7 @@ fn is_from_server(kind: Body) -> bool {
             | Body::ChatRequest
             | Body::ChatsRequest
             | Body::StatusRequest
+            | Body::AccountRequest
     )
 }
 
@@ -290,7 +293,7 @@ pub fn vectors() -> Vec<Vector> {
     add("send_large_body".into(), false, send(b"b1", &large));
     add("history_page_empty".into(), true, history_page(0));
     add("history_page_of_a_hundred".into(), true, history_page(100));
-    for (name, from_server, bytes) in groups::more() {
+    for (name, from_server, bytes) in groups::more().into_iter().chain(amendments::more()) {
         add(name.into(), from_server, bytes);
     }
     add("later_body_kind".into(), true, minimal(Body(200)));

@@ -93,7 +93,7 @@ function question(builder: Builder, asked: Question): [Body, Offset] {
 
 function hello(builder: Builder, token: string, agent: string): Offset {
   const [tokenAt, agentAt] = [builder.createByteVector(utf8(token)), builder.createByteVector(utf8(agent))];
-  return Hello.createHello(builder, VERSION, VERSION, 0n, tokenAt, agentAt);
+  return Hello.createHello(builder, VERSION, VERSION, 0n, tokenAt, agentAt, 0n);
 }
 
 function send(builder: Builder, event: Extract<ClientFrame, { type: "send" }>): Offset {

@@ -8,6 +8,7 @@ import { type Kind, TABLES } from "./layout.js";
 
 const PREFIX_BYTES = 4;
 const MIN_FRAME_BYTES = 12;
+const UUID_BYTES = 16;
 /** The size of the struct Member. */
 const MEMBER_BYTES = 32;
 const IDENTIFIER = [0x53, 0x57, 0x43, 0x31];
@@ -76,18 +77,19 @@ class Reader {
     kinds.forEach((kind, slot) => {
       const at = field(slot);
       if (at === null) return;
-      if (kind === "uuid") this.need(at, 16, 1);
+      if (kind === "uuid") this.need(at, UUID_BYTES, 1);
       else if (kind === "bytes") this.vector(at, 1, 1);
       else if (kind === "longs") this.vector(at, 8, 8);
       else if (kind === "members") this.vector(at, MEMBER_BYTES, 1);
-      else if (kind === "frames") this.frames(at);
-      else this.need(at, kind, kind);
+      else if (kind === "uuids") this.vector(at, UUID_BYTES, 1);
+      else if (typeof kind === "number") this.need(at, kind, kind);
+      else this.tables(at, kind);
     });
   }
 
-  private frames(at: number): void {
+  private tables(at: number, kinds: readonly Kind[]): void {
     const [start, count] = this.vector(at, 4, 4);
-    for (let n = 0; n < count; n++) this.fields(this.table(this.follow(start + 4 * n)), ["bytes"]);
+    for (let n = 0; n < count; n++) this.fields(this.table(this.follow(start + 4 * n)), kinds);
   }
 
   private vector(at: number, item: number, align: number): [number, number] {

@@ -31,7 +31,13 @@ const folder = process.env["SHARDWIRE_VECTORS"] ?? join(import.meta.dirname, "..
 const { frames } = JSON.parse(readFileSync(join(folder, "manifest.json"), "utf8")) as { frames: Vector[] };
 const bytesOf = (vector: Vector): Uint8Array => new Uint8Array(readFileSync(join(folder, vector.file)));
 
-const MEMBER = ["user_id", "delivered_seq", "read_seq", "role"];
+/** What the items of vectors hold. */
+const ITEMS: Readonly<Record<string, readonly string[]>> = {
+  members: ["user_id", "delivered_seq", "read_seq", "role"],
+  chats: ["frame", "pinned", "archived", "muted_until_ms"],
+  settings: ["key", "value"],
+  devices: ["device", "name", "named_ms", "revoked_ms"],
+};
 /** Where vectors that are not of bytes stand in their tables' vtables. */
 const VECTORS: Readonly<Record<string, number>> = {
   "HistoryPage.entries": 14,
@@ -40,6 +46,10 @@ const VECTORS: Readonly<Record<string, number>> = {
   "ChatInfo.members": 14,
   "Chats.chats": 6,
   "MessageStatus.members": 18,
+  "Ticks.members": 6,
+  "Account.settings": 6,
+  "Account.devices": 8,
+  "Account.hidden": 10,
 };
 
 /** A generated table's accessors, by their names. */
@@ -61,12 +71,18 @@ function isThere(table: Table, name: string): boolean {
   return bb.__offset(bb_pos, place) !== 0;
 }
 
-/** A vector's item: a number, a table that holds a frame, or a member. */
-function item(found: unknown): unknown {
+/** A vector's item: a number, an id, the frame of an entry, or what ITEMS say. */
+function item(of: string, found: unknown): unknown {
   if (typeof found === "bigint") return found.toString();
   const table = found as Table;
-  if (table["frameArray"]) return hex(table["frameArray"]());
-  return Object.fromEntries(MEMBER.map((name) => [name, value(table, name)]));
+  const names = ITEMS[of];
+  if (names) return Object.fromEntries(names.map((name) => [name, value(table, name)]));
+  return table["frameArray"] ? hex(table["frameArray"]()) : uuidHex(found);
+}
+
+function uuidHex(found: unknown): string {
+  const uuid = found as { bytes(n: number): number };
+  return uuidText(Array.from({ length: 16 }, (_, n) => uuid.bytes(n))).replaceAll("-", "");
 }
 
 /** A field as the manifest shows it. */
@@ -74,14 +90,11 @@ function value(table: Table, name: string): unknown {
   const of = (accessor: string, ...args: unknown[]): unknown => table[accessor]?.call(table, ...args);
   if (table[`${camel(name)}Length`] && !table[`${camel(name)}Array`]) {
     if (!isThere(table, name)) return null;
-    return Array.from({ length: of(`${camel(name)}Length`) as number }, (_, n) => item(of(camel(name), n)));
+    return Array.from({ length: of(`${camel(name)}Length`) as number }, (_, n) => item(name, of(camel(name), n)));
   }
   if (table[`${camel(name)}Array`]) return hex(of(`${camel(name)}Array`));
   const found = of(camel(name));
-  if (found !== null && typeof found === "object") {
-    const uuid = found as { bytes(n: number): number };
-    return uuidText(Array.from({ length: 16 }, (_, n) => uuid.bytes(n))).replaceAll("-", "");
-  }
+  if (found !== null && typeof found === "object") return uuidHex(found);
   return typeof found === "bigint" ? found.toString() : found;
 }
 
