@@ -10,10 +10,10 @@ use core::fmt;
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use schema::encode::{ChangeFields, Encoder, SendFields, SendTarget, WelcomeFields};
+use schema::encode::{Encoder, Extras, SendFields, SendTarget, WelcomeFields};
 use schema::errors::ErrorCode;
 use schema::frame::FrameRef;
-use schema::ids::{ChatId, MessageId, UserId};
+use schema::ids::{ChatId, DeviceId, MessageId, UserId};
 use schema::wire::{EntryKind, MarkStatus, Role};
 
 /// What one connection speaks. Chosen by its listener and, on WebSocket, by the subprotocol.
@@ -39,11 +39,15 @@ pub enum ClientEvent<'a> {
         features: u64,
         /// The JWT; empty when it came with the upgrade.
         token: &'a [u8],
+        /// `server_time_ms` of the last Synced that the device had; 0 = none.
+        synced_ms: u64,
     },
     /// JSON's `auth` event (also used for a token that came with the upgrade).
     Auth {
         /// The JWT.
         token: Cow<'a, [u8]>,
+        /// As of `Hello`.
+        synced_ms: u64,
     },
     /// A send that came as a verified frame whose body is a `Send`. Its fields are not checked yet.
     SendFrame(FrameRef<'a>),
@@ -118,48 +122,61 @@ pub enum Ask {
         /// Which.
         message: MessageId,
     },
+    /// The user's settings and devices.
+    Account {
+        /// Tell what is hidden of this chat.
+        chat: Option<ChatId>,
+    },
 }
 
-/// A send that did not come as a frame.
+/// A send that did not come as a frame; what its kind does not know stays at its default.
+#[derive(Default)]
 pub struct SendEvent<'a> {
     /// As given; 1 to 64 bytes is checked by the session.
     pub client_msg_id: Cow<'a, [u8]>,
-    /// Where to; `None` with kind `created`, whose group follows from its sender and client_msg_id.
+    /// Where to; `None` with kind `created`, whose group follows from its sender and client_msg_id, and to the sender's
+    /// account log.
     pub target: Option<SendTarget>,
-    /// A message, or a change of a group.
+    /// What it is.
     pub kind: EntryKind,
-    /// A message's payload; with kinds `created` and `renamed` the name; else empty.
+    /// A message's payload or what an edit makes of it, a group's or a device's name, a reaction, a setting's value.
     pub body: Cow<'a, [u8]>,
-    /// Kinds `created`, `added`, `removed` and `role`: whom it concerns; else empty.
+    /// Whom a change concerns, or a message mentions.
     pub users: Vec<UserId>,
     /// Kind `role`.
     pub role: Role,
     /// The client says that it may have sent this before.
     pub retry: bool,
+    /// What is amended, answered or hidden.
+    pub refers_to: Option<MessageId>,
+    /// The highest seq of the chat that the sender had seen; 0 = not said.
+    pub after_seq: u64,
+    /// Kind `timer`: how long messages stay, s; 0 = for good.
+    pub ttl_s: u32,
+    /// Kind `message`: how often it has been passed on.
+    pub forwarded: u8,
+    /// Kinds `setting` and `hidden`: the chat that it is about.
+    pub subject: Option<ChatId>,
+    /// Kind `setting`: which.
+    pub key: Cow<'a, [u8]>,
+    /// Kinds `device` and `revoked`: which.
+    pub device: DeviceId,
 }
 
 impl SendEvent<'_> {
     /// Its frame, size prefix included. Its fields are not checked.
     pub(crate) fn frame(&self, encoder: &mut Encoder) -> Bytes {
-        let &Self { ref client_msg_id, target, kind, ref body, ref users, role, retry } = self;
-        if let (EntryKind::message, Some(target)) = (kind, target) {
-            let (content_type, refers_to, after_seq) = (0, None, 0);
-            return encoder.send(&SendFields {
-                client_msg_id,
-                target,
-                kind,
-                content_type,
-                body,
-                refers_to,
-                after_seq,
-                retry,
-            });
+        let &Self { ref client_msg_id, kind, ref body, refers_to, after_seq, retry, .. } = self;
+        // With extras the target is told apart, and this one is not looked at.
+        let target = self.target.unwrap_or(SendTarget::Chat(ChatId([0; 16])));
+        let content_type = 0;
+        let fields = SendFields { client_msg_id, target, kind, content_type, body, refers_to, after_seq, retry };
+        if kind == EntryKind::message && self.target.is_some() && self.users.is_empty() && self.forwarded == 0 {
+            return encoder.send(&fields);
         }
-        let chat = match target {
-            Some(SendTarget::Chat(chat)) => Some(chat),
-            _ => None,
-        };
-        encoder.change(&ChangeFields { client_msg_id, chat, kind, name: body, users, role, retry })
+        let &Self { ref users, role, ttl_s, forwarded, subject, ref key, device, .. } = self;
+        let extras = Extras { users, role, ttl_s, forwarded, subject, key, device, ..Extras::default() };
+        encoder.send_with(&fields, self.target, &extras)
     }
 }
 
@@ -262,7 +279,12 @@ pub enum ServerEvent<'a> {
         /// (seq, Entry frame), ascending.
         entries: &'a [(u64, Bytes)],
     },
-    /// An answer to an [`Ask`], as the owner encoded it: a ChatInfo, Chats or MessageStatus frame.
+    /// How far others are, where that rose while the device was away: a Ticks frame as the owner encoded it.
+    Ticks {
+        /// Size prefix included.
+        frame: &'a Bytes,
+    },
+    /// An answer to an [`Ask`], as the owner encoded it: a ChatInfo, Chats, MessageStatus or Account frame.
     Answer {
         /// Size prefix included.
         frame: &'a Bytes,
@@ -280,7 +302,7 @@ pub struct Peer {
     /// The authenticated user.
     pub user: UserId,
     /// The authenticated device.
-    pub device: schema::ids::DeviceId,
+    pub device: DeviceId,
 }
 
 impl fmt::Debug for ClientEvent<'_> {

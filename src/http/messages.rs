@@ -130,7 +130,10 @@ pub async fn store(
     let id = given.unwrap_or_else(|| format!("http-{:016x}{:016x}", OsEntropy.next_u64(), OsEntropy.next_u64()));
     let Draft { target, kind, body, users, role } = draft;
     let (client_msg_id, body) = (id.as_bytes().into(), body.as_bytes().into());
-    let post = Post { from, send: SendEvent { client_msg_id, target, kind, body, users, role, retry } };
+    let post = Post {
+        from,
+        send: SendEvent { client_msg_id, target, kind, body, users, role, retry, ..SendEvent::default() },
+    };
     match app.0.office.post(post).await? {
         Answer::Sent { chat, message, seq, timestamp_ms } => Ok(Stored {
             chat_id: chat.to_string(),

@@ -32,6 +32,7 @@ pub(crate) fn decode(frame: FrameRef<'_>) -> Result<ClientEvent<'_>, EventError>
             version_max: hello.version_max(),
             features: hello.features(),
             token: hello.token().map_or(&[][..], |token| token.bytes()),
+            synced_ms: hello.synced_ms(),
         }),
         Body::Ping => root.body_as_ping().map(|ping| ClientEvent::Ping { nonce: ping.nonce() }),
         Body::Pong => Some(ClientEvent::Pong),
@@ -57,6 +58,10 @@ pub(crate) fn decode(frame: FrameRef<'_>) -> Result<ClientEvent<'_>, EventError>
             let ask = Ask::Status { chat: request.chat_id()?.into(), message: request.message_id()?.into() };
             Some(ClientEvent::Ask { request_id: request.request_id(), ask })
         }),
+        Body::AccountRequest => root.body_as_account_request().map(|request| {
+            let ask = Ask::Account { chat: request.chat_id().map(ChatId::from) };
+            ClientEvent::Ask { request_id: request.request_id(), ask }
+        }),
         // What a server sends, and bodies of a newer protocol.
         _ => Some(ClientEvent::Unknown { client_msg_id: Cow::Borrowed(&[]) }),
     };
@@ -70,7 +75,10 @@ pub(crate) fn encode(encoder: &mut Encoder, event: &ServerEvent<'_>) -> Bytes {
         ServerEvent::Sent { client_msg_id, chat, message, seq, timestamp_ms } => {
             encoder.sent(client_msg_id, chat, message, seq, timestamp_ms)
         }
-        ServerEvent::Entry { frame } | ServerEvent::Receipt { frame } | ServerEvent::Answer { frame } => frame.clone(),
+        ServerEvent::Entry { frame }
+        | ServerEvent::Receipt { frame }
+        | ServerEvent::Ticks { frame }
+        | ServerEvent::Answer { frame } => frame.clone(),
         ServerEvent::Synced { server_time_ms } => encoder.synced(server_time_ms),
         ServerEvent::Covered { chat, first_seq, last_seq } => encoder.covered(chat, first_seq, last_seq),
         ServerEvent::Pong { nonce } => encoder.pong(nonce),

@@ -9,7 +9,7 @@ use schema::encode::SendTarget;
 use schema::envelope::{Address, Body, Class, Envelope};
 use schema::errors::ErrorCode;
 use schema::ids::{ChatId, DeviceId, MessageId, Slot, UserId};
-use schema::wire::{EntryKind, MarkStatus, Role};
+use schema::wire::{EntryKind, MarkStatus};
 
 use super::{Answer, Desk, DeskConfig, DeskMetrics, PageAsk, Post, Refusal};
 use crate::auth::Identity;
@@ -65,9 +65,8 @@ fn post<'a>(body: &'a [u8], id: &'a [u8]) -> Post<'a> {
         target: Some(SendTarget::User(user(9))),
         kind: EntryKind::message,
         body: body.into(),
-        users: Vec::new(),
-        role: Role::member,
         retry: true,
+        ..SendEvent::default()
     };
     Post { from: Identity::of(user(7), DeviceId(1)), send }
 }

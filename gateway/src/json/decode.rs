@@ -1,8 +1,11 @@
 //! A client's events.
 
+mod account;
+mod amend;
 mod groups;
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,11 +13,12 @@ use bytes::Bytes;
 use schema::encode::SendTarget;
 use schema::errors::ErrorCode;
 use schema::ids::{ChatId, MessageId, UserId};
-use schema::limits::CLIENT_MSG_ID_BYTES;
-use schema::wire::{EntryKind, MarkStatus, Role};
+use schema::limits::{CLIENT_MSG_ID_BYTES, MENTIONS_MAX};
+use schema::wire::{EntryKind, MarkStatus};
 use serde::de::IgnoredAny;
 
 use super::fields::{Field, Fields, Value};
+use super::text;
 use crate::wire::{ClientEvent, EventError, SendEvent};
 
 /// Reads one event.
@@ -44,10 +48,7 @@ pub fn decode(text: &str) -> Result<ClientEvent<'_>, EventError> {
         "ping" => number(&mut fields, Field::Nonce, "nonce must be a number from 0 to 18446744073709551615")
             .map(|nonce| ClientEvent::Ping { nonce }),
         "pong" => Ok(ClientEvent::Pong),
-        "auth" => match fields.take(Field::Token) {
-            Value::Text(token) => Ok(ClientEvent::Auth { token: into_bytes(token) }),
-            _ => Err(invalid("token must be a string")),
-        },
+        "auth" => auth(&mut fields),
         "history" => history(&mut fields),
         "chat" => groups::chat(&mut fields),
         "chats" => groups::chats(&mut fields),
@@ -58,6 +59,15 @@ pub fn decode(text: &str) -> Result<ClientEvent<'_>, EventError> {
         "left" => groups::change(fields, EntryKind::left),
         "role" => groups::change(fields, EntryKind::role),
         "renamed" => groups::change(fields, EntryKind::renamed),
+        "edited" => amend::edited(fields),
+        "deleted" => amend::deleted(fields),
+        "reacted" => amend::reacted(fields),
+        "timer" => amend::timer(fields),
+        "setting" => account::setting(fields),
+        "hidden" => account::hidden(fields),
+        "device" => account::device(fields),
+        "revoked" => account::revoked(fields),
+        "account" => account::account(&mut fields),
         _ => Ok(ClientEvent::Unknown { client_msg_id: readable_id(&mut fields) }),
     }
 }
@@ -86,31 +96,55 @@ fn into_bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
     }
 }
 
+fn auth<'a>(fields: &mut Fields<'a>) -> Result<ClientEvent<'a>, EventError> {
+    const SYNCED: &str = "synced must be a time like 2026-01-02T03:04:05.678Z: the server_time of the last synced";
+    let synced_ms = match fields.take(Field::Synced) {
+        Value::Absent => 0,
+        Value::Text(time) => text::read_time(&time).ok_or_else(|| invalid(SYNCED))?,
+        _ => return Err(invalid(SYNCED)),
+    };
+    match fields.take(Field::Token) {
+        Value::Text(token) => Ok(ClientEvent::Auth { token: into_bytes(token), synced_ms }),
+        _ => Err(invalid("token must be a string")),
+    }
+}
+
 fn send(fields: Fields<'_>) -> Result<ClientEvent<'_>, EventError> {
-    sending(fields, |fields, retry| {
+    sending(fields, EntryKind::message, |fields| {
         let (target, body) = (Some(target(fields)?), body(fields)?);
-        let (kind, role) = (EntryKind::message, Role::member);
-        Ok(SendEvent { client_msg_id: Cow::Borrowed(&[]), target, kind, body, users: Vec::new(), role, retry })
+        let refers_to = match fields.take(Field::RefersTo) {
+            Value::Absent => None,
+            given => Some(refers_to(&given)?),
+        };
+        const FORWARDED: &str = "forwarded must be a number from 0 to 255";
+        let forwarded = number(fields, Field::Forwarded, FORWARDED)?;
+        let forwarded = u8::try_from(forwarded).map_err(|_| invalid(FORWARDED))?;
+        Ok(SendEvent { target, body, refers_to, forwarded, users: mentions(fields)?, ..SendEvent::default() })
     })
 }
 
-/// A send of any kind: `read` reads what is the kind's own, given `retry`. Errors have the client_msg_id, once it is valid.
+/// A send of `kind`: `read` reads what is the kind's own. Errors have the client_msg_id, once it is valid.
 fn sending<'a>(
     mut fields: Fields<'a>,
-    read: impl FnOnce(&mut Fields<'a>, bool) -> Result<SendEvent<'a>, EventError>,
+    kind: EntryKind,
+    read: impl FnOnce(&mut Fields<'a>) -> Result<SendEvent<'a>, EventError>,
 ) -> Result<ClientEvent<'a>, EventError> {
     match fields.get(Field::ClientMsgId) {
         Value::Text(id) if CLIENT_MSG_ID_BYTES.contains(&id.len()) => {}
         Value::Text(_) => return Err(EventError::new(ErrorCode::InvalidClientMsgId)),
         _ => return Err(invalid("client_msg_id must be a string of 1 to 64 bytes")),
     }
-    let send = match fields.take(Field::Retry) {
-        Value::Absent => read(&mut fields, false),
-        Value::Bool(retry) => read(&mut fields, retry),
+    let retry = match fields.take(Field::Retry) {
+        Value::Absent => Ok(false),
+        Value::Bool(retry) => Ok(retry),
         _ => Err(invalid("retry must be true or false")),
     };
+    let send = retry.and_then(|retry| Ok((retry, after_seq(&mut fields)?, read(&mut fields)?)));
     match send {
-        Ok(send) => Ok(ClientEvent::Send(SendEvent { client_msg_id: readable_id(&mut fields), ..send })),
+        Ok((retry, after_seq, send)) => {
+            let client_msg_id = readable_id(&mut fields);
+            Ok(ClientEvent::Send(SendEvent { client_msg_id, kind, retry, after_seq, ..send }))
+        }
         Err(error) => Err(about(&mut fields, error)),
     }
 }
@@ -135,13 +169,35 @@ fn user(value: &Value<'_>) -> Result<UserId, EventError> {
 }
 
 fn chat_id(value: &Value<'_>) -> Result<ChatId, EventError> {
-    let chat = if let Value::Text(text) = value { text.parse().ok() } else { None };
-    chat.ok_or_else(|| invalid("chat_id must be a hyphenated UUID"))
+    id(value, "chat_id must be a hyphenated UUID")
 }
 
 fn message_id(value: &Value<'_>) -> Result<MessageId, EventError> {
-    let message = if let Value::Text(text) = value { text.parse().ok() } else { None };
-    message.ok_or_else(|| invalid("message_id must be a hyphenated UUID"))
+    id(value, "message_id must be a hyphenated UUID")
+}
+
+fn refers_to(value: &Value<'_>) -> Result<MessageId, EventError> {
+    id(value, "refers_to must be a message_id: a hyphenated UUID")
+}
+
+fn id<T: FromStr>(value: &Value<'_>, text: &'static str) -> Result<T, EventError> {
+    let id = if let Value::Text(id) = value { id.parse().ok() } else { None };
+    id.ok_or_else(|| invalid(text))
+}
+
+/// Who is mentioned; nobody where the field is absent.
+fn mentions(fields: &mut Fields<'_>) -> Result<Vec<UserId>, EventError> {
+    const TEXT: &str = "mentions must be a list of at most 256 user ids, each a string of decimal digits";
+    let users = user_list(&fields.take(Field::Mentions), TEXT)?;
+    if users.len() > MENTIONS_MAX { Err(invalid(TEXT)) } else { Ok(users) }
+}
+
+/// A list of user ids; empty where it is absent. `text`: what is said of anything else.
+fn user_list(value: &Value<'_>, text: &'static str) -> Result<Vec<UserId>, EventError> {
+    let Value::Raw(raw) = value else { return Ok(Vec::new()) };
+    let texts: Vec<Cow<'_, str>> = serde_json::from_str(raw).map_err(|_| invalid(text))?;
+    let user = |text: &Cow<'_, str>| text.parse().map_err(|_| EventError::new(ErrorCode::InvalidUser));
+    texts.iter().map(user).collect()
 }
 
 fn body<'a>(fields: &mut Fields<'a>) -> Result<Cow<'a, [u8]>, EventError> {
@@ -175,8 +231,12 @@ fn mark<'a>(fields: &mut Fields<'a>) -> Result<ClientEvent<'a>, EventError> {
 fn history<'a>(fields: &mut Fields<'a>) -> Result<ClientEvent<'a>, EventError> {
     let chat = chat_id(&fields.take(Field::ChatId))?;
     let request_id = request_id(fields)?;
-    let after_seq = number(fields, Field::AfterSeq, "after_seq must be a number from 0 to 18446744073709551615")?;
+    let after_seq = after_seq(fields)?;
     Ok(ClientEvent::History { request_id, chat, after_seq, limit: limit(fields)? })
+}
+
+fn after_seq(fields: &mut Fields<'_>) -> Result<u64, EventError> {
+    number(fields, Field::AfterSeq, "after_seq must be a number from 0 to 18446744073709551615")
 }
 
 fn request_id(fields: &mut Fields<'_>) -> Result<u64, EventError> {

@@ -1,11 +1,12 @@
 //! A server's events.
 
 mod chats;
+mod entry;
 
 use schema::errors::ErrorCode;
 use schema::frame::{FrameError, FrameRef};
 use schema::ids::{ChatId, MessageId};
-use schema::wire::{Entry, EntryKind, MarkStatus, Receipt, Role};
+use schema::wire::{MarkStatus, Receipt, Role};
 
 pub use chats::reached;
 
@@ -45,7 +46,9 @@ fn append(event: &ServerEvent<'_>, out: &mut Vec<u8>) -> Result<(), FrameError> 
             let frame = FrameRef::verify_from_server(frame)?;
             receipt(out, frame.root().body_as_receipt().ok_or_else(|| other_body("receipt"))?)?;
         }
-        ServerEvent::Synced { .. } => out.extend_from_slice(b"{\"type\":\"synced\""),
+        ServerEvent::Synced { server_time_ms } => {
+            time_field(out, "{\"type\":\"synced\",\"server_time\":\"", *server_time_ms);
+        }
         ServerEvent::Covered { chat, first_seq, last_seq } => {
             uuid_field(out, "{\"type\":\"covered\",\"chat_id\":\"", &chat.0);
             number_field(out, ",\"first_seq\":", *first_seq);
@@ -72,6 +75,7 @@ fn append(event: &ServerEvent<'_>, out: &mut Vec<u8>) -> Result<(), FrameError> 
             }
             out.push(b']');
         }
+        ServerEvent::Ticks { frame } => chats::ticks(out, frame)?,
         ServerEvent::Answer { frame } => chats::answer(out, frame)?,
         ServerEvent::Window { window } => {
             number_field(out, "{\"type\":\"window\",\"window\":", u64::from(*window));
@@ -84,50 +88,8 @@ fn append(event: &ServerEvent<'_>, out: &mut Vec<u8>) -> Result<(), FrameError> 
 /// An entry frame's event, closed.
 fn entry_frame(out: &mut Vec<u8>, frame: &[u8]) -> Result<(), FrameError> {
     let frame = FrameRef::verify_from_server(frame)?;
-    entry(out, frame.root().body_as_entry().ok_or_else(|| other_body("entry"))?)?;
+    entry::entry(out, frame.root().body_as_entry().ok_or_else(|| other_body("entry"))?)?;
     out.push(b'}');
-    Ok(())
-}
-
-/// A message is a `message`; every other kind an `entry`. Neither is closed yet.
-fn entry(out: &mut Vec<u8>, entry: Entry<'_>) -> Result<(), FrameError> {
-    let (Some(chat), Some(message)) = (entry.chat_id(), entry.message_id()) else {
-        return Err(other_body("entry with ids"));
-    };
-    let body = entry.body().map_or(&[][..], |body| body.bytes());
-    let is_message = entry.kind() == EntryKind::message;
-    out.reserve(384 + body.len());
-    if is_message {
-        out.extend_from_slice(b"{\"type\":\"message\"");
-    } else {
-        out.extend_from_slice(b"{\"type\":\"entry\",\"kind\":\"");
-        match entry.kind().variant_name() {
-            Some(name) => out.extend_from_slice(name.as_bytes()),
-            // A newer owner's kind: its number is a name that stays.
-            None => number_field(out, "kind_", entry.kind().0.into()),
-        }
-        out.push(b'"');
-    }
-    place(out, chat.into(), message.into(), entry.seq());
-    user_id(out, ",\"sender_id\":\"", entry.sender_id());
-    if let Some(refers_to) = entry.refers_to() {
-        uuid_field(out, ",\"refers_to\":\"", &refers_to.0);
-    }
-    match entry.kind() {
-        EntryKind::message => text::bytes(out, "content", body),
-        EntryKind::created | EntryKind::renamed => text::bytes(out, "name", body),
-        EntryKind::added | EntryKind::removed | EntryKind::left | EntryKind::role => {}
-        _ if entry.body().is_some() => text::bytes(out, "body", body),
-        _ => {}
-    }
-    if let Some(users) = entry.users() {
-        list(out, ",\"users\":[", users.iter(), |out, user| user_id(out, "\"", user));
-    }
-    if entry.kind() == EntryKind::role {
-        role(out, entry.role());
-    }
-    text::bytes(out, "client_msg_id", entry.client_msg_id().map_or(&[][..], |id| id.bytes()));
-    time_field(out, ",\"timestamp\":\"", entry.timestamp_ms());
     Ok(())
 }
 

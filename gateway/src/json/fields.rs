@@ -28,9 +28,19 @@ pub(super) enum Field {
     Role,
     AfterUser,
     Before,
+    RefersTo,
+    Mentions,
+    Forwarded,
+    Reaction,
+    TtlS,
+    Key,
+    Value,
+    Subject,
+    DeviceId,
+    Synced,
 }
 
-const FIELDS: usize = 19;
+const FIELDS: usize = 29;
 
 impl Field {
     fn of(name: &str) -> Option<Self> {
@@ -54,6 +64,16 @@ impl Field {
             "role" => Self::Role,
             "after_user" => Self::AfterUser,
             "before" => Self::Before,
+            "refers_to" => Self::RefersTo,
+            "mentions" => Self::Mentions,
+            "forwarded" => Self::Forwarded,
+            "reaction" => Self::Reaction,
+            "ttl_s" => Self::TtlS,
+            "key" => Self::Key,
+            "value" => Self::Value,
+            "subject" => Self::Subject,
+            "device_id" => Self::DeviceId,
+            "synced" => Self::Synced,
             _ => return None,
         })
     }
@@ -70,7 +90,7 @@ pub(super) enum Value<'a> {
     Text(Cow<'a, str>),
     /// An array or an object.
     Nested,
-    /// JSON that has not been looked into: `users` and `before`.
+    /// JSON that has not been looked into: `users`, `mentions` and `before`.
     Raw(&'a str),
 }
 
@@ -113,7 +133,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
                     let place = &mut fields.values[field as usize];
                     fields.twice |= !matches!(place, Value::Absent);
                     *place = match field {
-                        Field::Users | Field::Before => match map.next_value::<&RawValue>()?.get() {
+                        Field::Users | Field::Mentions | Field::Before => match map.next_value::<&RawValue>()?.get() {
                             "null" => Value::Absent,
                             raw => Value::Raw(raw),
                         },

@@ -9,6 +9,7 @@ use schema::wire::{EntryKind, MarkStatus};
 use super::{decode, encode};
 use crate::wire::{ClientEvent, EventError, ServerEvent};
 
+mod amend;
 mod groups;
 mod properties;
 
@@ -133,7 +134,10 @@ fn a_receipt() {
 #[test]
 fn the_small_events() {
     for (event, text) in [
-        (ServerEvent::Synced { server_time_ms: 5 }, r#"{"type":"synced"}"#.to_owned()),
+        (
+            ServerEvent::Synced { server_time_ms: TIME_MS },
+            r#"{"type":"synced","server_time":"2026-11-22T06:46:01.007Z"}"#.to_owned(),
+        ),
         (
             ServerEvent::Covered { chat: CHAT, first_seq: 1, last_seq: 9 },
             format!(r#"{{"type":"covered","chat_id":"{CHAT_TEXT}","first_seq":1,"last_seq":9}}"#),
@@ -266,7 +270,9 @@ fn the_other_events_of_a_client() {
     assert!(matches!(decode(r#"{"type":"ping"}"#), Ok(ClientEvent::Ping { nonce: 0 })));
     assert!(matches!(decode(r#"{"type":"ping","nonce":7}"#), Ok(ClientEvent::Ping { nonce: 7 })));
     assert!(matches!(decode(r#"{"type":"pong"}"#), Ok(ClientEvent::Pong)));
-    let Ok(ClientEvent::Auth { token }) = decode(r#"{"type":"auth","token":"a.b.c"}"#) else { panic!("not auth") };
+    let Ok(ClientEvent::Auth { token, synced_ms: 0 }) = decode(r#"{"type":"auth","token":"a.b.c"}"#) else {
+        panic!("not auth");
+    };
     assert_eq!(&*token, b"a.b.c");
     let text = format!(r#"{{"type":"history","request_id":1,"chat_id":"{CHAT_TEXT}","after_seq":2,"limit":3}}"#);
     assert!(matches!(decode(&text), Ok(ClientEvent::History { request_id: 1, chat: CHAT, after_seq: 2, limit: 3 })));

@@ -30,6 +30,7 @@ pub(crate) fn question(ask: Ask, user: UserId, client_request: u64) -> (ChatId, 
             let before = before.map(|(last_ms, chat)| SyncCursor { last_ms, chat });
             (ChatId::account(user), Body::ChatsRequest { user, client_request, before, limit })
         }
+        Ask::Account { chat } => (ChatId::account(user), Body::AccountRequest { user, client_request, chat }),
     }
 }
 

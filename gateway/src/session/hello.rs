@@ -25,7 +25,7 @@ impl Shard {
                     self.authenticate(now, index, token, egress);
                 }
             }
-            ClientEvent::Auth { token } => self.authenticate(now, index, token, egress),
+            ClientEvent::Auth { token, .. } => self.authenticate(now, index, token, egress),
             _ => {
                 self.metrics.unauthenticated.inc();
                 self.close(now, index, ErrorCode::Unauthenticated, egress);

@@ -106,6 +106,19 @@ fn a_token_comes_by_header_or_query_and_is_never_shown() {
 }
 
 #[test]
+fn a_device_may_say_when_it_was_synced() {
+    assert_eq!(accepted(&usual("/ws?token=q", &[])).synced_ms, 0);
+    for time in ["1970-01-01T00:00:05.678Z", "1970-01-01T00%3A00%3A05.678Z"] {
+        assert_eq!(accepted(&usual(&format!("/ws?synced={time}&token=q"), &[])).synced_ms, 5_678, "{time}");
+    }
+    for time in ["", "5678", "1970-01-01T00:00:05Z", "%FF"] {
+        let (status, code, response) = refused(&usual(&format!("/ws?synced={time}"), &[]));
+        assert_eq!((status, code), (400, ErrorCode::BadUpgrade), "{time}");
+        assert!(response.contains("synced must be a time"), "{response}");
+    }
+}
+
+#[test]
 fn what_follows_the_head_is_left() {
     let head = usual("/ws", &[]);
     let with_frames = format!("{head}frames");

@@ -10,6 +10,7 @@ use schema::errors::ErrorCode;
 
 use super::Hosts;
 use super::head::{FLATBUFFERS, Head, JSON, query_value};
+use crate::json::read_timestamp;
 use crate::wire::Dialect;
 
 /// Longest request head, bytes.
@@ -49,6 +50,8 @@ pub struct Accepted {
     pub dialect: Dialect,
     /// The token, unless it follows as an event. `Authorization` goes before `?token=`.
     pub token: Option<Token>,
+    /// `?synced=`: when the device was last synced, ms since 1970; 0 = it does not say.
+    pub synced_ms: u64,
     /// The answer to write first.
     pub response: Bytes,
 }
@@ -135,6 +138,11 @@ fn accept(request: &httparse::Request<'_, '_>, taken: usize, hosts: &Hosts) -> R
         Some(token) => Some(Token(token.as_bytes().into())),
         None => query_value(query, "token").map(|token| Token(token.as_ref().into())),
     };
+    let synced_ms = match query_value(query, "synced") {
+        None => Some(0),
+        Some(time) => str::from_utf8(&time).ok().and_then(read_timestamp),
+    };
+    let Some(synced_ms) = synced_ms else { return no(400, "synced must be a time like 2026-01-02T03:04:05.678Z") };
     let mut response = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n",
         accept_key(key.as_bytes())
@@ -149,7 +157,7 @@ fn accept(request: &httparse::Request<'_, '_>, taken: usize, hosts: &Hosts) -> R
         FLATBUFFERS => Dialect::WebSocketNative,
         _ => Dialect::Json,
     };
-    Ok(Upgrade::Accepted(Accepted { taken, dialect, token, response: response.into() }))
+    Ok(Upgrade::Accepted(Accepted { taken, dialect, token, synced_ms, response: response.into() }))
 }
 
 /// What a connection hears that ends before it asked to be a WebSocket: the error table's status, and when to come back.

@@ -11,12 +11,12 @@ use serde::Deserialize;
 
 use super::super::fields::{Field, Fields, Value};
 use super::super::text;
-use super::{chat_id, into_bytes, invalid, limit, message_id, request_id, sending};
+use super::{chat_id, into_bytes, invalid, limit, message_id, request_id, sending, user_list};
 use crate::wire::{Ask, ClientEvent, EventError, SendEvent};
 
 /// A send of one of the kinds from `created` on.
 pub(super) fn change(fields: Fields<'_>, kind: EntryKind) -> Result<ClientEvent<'_>, EventError> {
-    sending(fields, |fields, retry| {
+    sending(fields, kind, |fields| {
         let target = match kind {
             EntryKind::created => no_target(fields)?,
             _ => Some(SendTarget::Chat(chat_id(&fields.take(Field::ChatId))?)),
@@ -30,7 +30,7 @@ pub(super) fn change(fields: Fields<'_>, kind: EntryKind) -> Result<ClientEvent<
             _ => users(&fields.take(Field::Users), kind == EntryKind::created)?,
         };
         let role = if kind == EntryKind::role { role(fields)? } else { Role::member };
-        Ok(SendEvent { client_msg_id: Cow::Borrowed(&[]), target, kind, body, users, role, retry })
+        Ok(SendEvent { target, body, users, role, ..SendEvent::default() })
     })
 }
 
@@ -50,17 +50,11 @@ fn name<'a>(fields: &mut Fields<'a>) -> Result<Cow<'a, [u8]>, EventError> {
 }
 
 fn users(value: &Value<'_>, may_be_empty: bool) -> Result<Vec<UserId>, EventError> {
-    let texts: Vec<Cow<'_, str>> = match value {
-        Value::Absent => Vec::new(),
-        Value::Raw(raw) => serde_json::from_str(raw)
-            .map_err(|_| invalid("users must be a list of user ids, each a string of decimal digits"))?,
-        _ => Vec::new(),
-    };
-    if texts.is_empty() && !may_be_empty {
+    let users = user_list(value, "users must be a list of user ids, each a string of decimal digits")?;
+    if users.is_empty() && !may_be_empty {
         return Err(invalid("users must name one user or more"));
     }
-    let user = |text: &Cow<'_, str>| text.parse().map_err(|_| EventError::new(ErrorCode::InvalidUser));
-    texts.iter().map(user).collect()
+    Ok(users)
 }
 
 fn role(fields: &mut Fields<'_>) -> Result<Role, EventError> {

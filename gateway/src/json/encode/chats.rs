@@ -1,7 +1,7 @@
 //! Answers to questions about chats.
 
 use schema::frame::{FrameError, FrameRef};
-use schema::wire::{ChatInfo, ChatKind, Chats, Member, MessageStatus};
+use schema::wire::{Account, ChatInfo, ChatKind, Chats, Member, MessageStatus};
 
 use super::super::text;
 use super::{entry_frame, list, number_field, other_body, role, time_field, user_id, uuid_field};
@@ -17,6 +17,9 @@ pub(super) fn answer(out: &mut Vec<u8>, frame: &[u8]) -> Result<(), FrameError> 
         chats(out, page)
     } else if let Some(message) = root.body_as_message_status() {
         status(out, message)
+    } else if let Some(now) = root.body_as_account() {
+        account(out, now);
+        Ok(())
     } else {
         Err(other_body("answer"))
     }
@@ -71,6 +74,9 @@ fn chats(out: &mut Vec<u8>, page: Chats<'_>) -> Result<(), FrameError> {
         let frame = FrameRef::verify_from_server(one.frame().map_or(&[][..], |frame| frame.bytes()))?;
         let info = frame.root().body_as_chat_info().ok_or_else(|| other_body("answer of chats"))?;
         chat(out, "{\"chat_id\":\"", info)?;
+        out.extend_from_slice(if one.pinned() { b",\"pinned\":true" } else { b",\"pinned\":false" });
+        out.extend_from_slice(if one.archived() { b",\"archived\":true" } else { b",\"archived\":false" });
+        time_or_null(out, ",\"muted_until\":", one.muted_until_ms());
         out.push(b'}');
     }
     out.extend_from_slice(if page.has_more() { b"],\"has_more\":true" } else { b"],\"has_more\":false" });
@@ -96,6 +102,53 @@ fn status(out: &mut Vec<u8>, message: MessageStatus<'_>) -> Result<(), FrameErro
         out.extend_from_slice(b"\"}");
     });
     Ok(())
+}
+
+fn account(out: &mut Vec<u8>, now: Account<'_>) {
+    number_field(out, "{\"type\":\"account\",\"request_id\":", now.request_id());
+    list(out, ",\"settings\":[", now.settings().into_iter().flatten(), |out, setting| {
+        // Each field comes with a comma before it; the first one's place is the brace's.
+        let start = out.len();
+        text::bytes(out, "key", setting.key().map_or(&[][..], |key| key.bytes()));
+        out[start] = b'{';
+        text::bytes(out, "value", setting.value().map_or(&[][..], |value| value.bytes()));
+        out.push(b'}');
+    });
+    list(out, ",\"devices\":[", now.devices().into_iter().flatten(), |out, device| {
+        number_field(out, "{\"device_id\":", device.device().into());
+        text::bytes(out, "name", device.name().map_or(&[][..], |name| name.bytes()));
+        time_or_null(out, ",\"named_at\":", device.named_ms());
+        time_or_null(out, ",\"revoked_at\":", device.revoked_ms());
+        out.push(b'}');
+    });
+    list(out, ",\"hidden\":[", now.hidden().into_iter().flatten(), |out, message| {
+        uuid_field(out, "\"", &message.0);
+    });
+}
+
+/// The frame of ticks; not closed yet.
+pub(super) fn ticks(out: &mut Vec<u8>, frame: &[u8]) -> Result<(), FrameError> {
+    let frame = FrameRef::verify_from_server(frame)?;
+    let ticks = frame.root().body_as_ticks().ok_or_else(|| other_body("answer of ticks"))?;
+    let Some(chat) = ticks.chat_id() else { return Err(other_body("answer with a chat's id")) };
+    uuid_field(out, "{\"type\":\"ticks\",\"chat_id\":\"", &chat.0);
+    list(out, ",\"members\":[", ticks.members().into_iter().flatten(), |out, member| {
+        user_id(out, "{\"user_id\":\"", member.user_id());
+        number_field(out, ",\"delivered_seq\":", member.delivered_seq());
+        number_field(out, ",\"read_seq\":", member.read_seq());
+        out.push(b'}');
+    });
+    Ok(())
+}
+
+/// A time in quotes; null where there is none.
+fn time_or_null(out: &mut Vec<u8>, before: &str, ms: u64) {
+    out.extend_from_slice(before.as_bytes());
+    if ms > 0 {
+        time_field(out, "\"", ms);
+    } else {
+        out.extend_from_slice(b"null");
+    }
 }
 
 /// How far a message at `seq` came with a member: `read`, `delivered` or `pending`.

@@ -1,6 +1,6 @@
 //! Groups: changes both ways, questions and their answers.
 
-use schema::encode::{ChatInfoFields, MemberFields, StatusFields};
+use schema::encode::{ChatInfoFields, ChatSettings, MemberFields, StatusFields};
 use schema::wire::{ChatKind, Role};
 
 use super::*;
@@ -258,8 +258,18 @@ fn the_users_chats_with_their_last_entries() {
         event.replacen(r#""type":"chat","request_id":4,"#, "", 1)
     });
     assert!(shown[0].ends_with(&format!(r#","last_entry":{last_shown}}}"#)), "{}", shown[0]);
-    let page = encoder.chats(5, frames.iter().map(|frame| (&frame[..], Default::default())), true);
-    let expected = format!(r#"{{"type":"chats","request_id":5,"chats":[{},{}],"has_more":true}}"#, shown[0], shown[1]);
+    let set = [
+        ChatSettings { pinned: true, archived: false, muted_until_ms: TIME_MS },
+        ChatSettings { pinned: false, archived: true, muted_until_ms: 0 },
+    ];
+    let page = encoder.chats(5, frames.iter().map(|frame| &frame[..]).zip(set), true);
+    let set = [
+        format!(r#""pinned":true,"archived":false,"muted_until":"{TIME}""#),
+        r#""pinned":false,"archived":true,"muted_until":null"#.to_owned(),
+    ];
+    let shown = shown.each_ref().map(|chat| chat.strip_suffix('}').expect("an object"));
+    let chats = format!("{},{}}},{},{}}}", shown[0], set[0], shown[1], set[1]);
+    let expected = format!(r#"{{"type":"chats","request_id":5,"chats":[{chats}],"has_more":true}}"#);
     assert_eq!(json(&ServerEvent::Answer { frame: &page }), expected);
     let empty = encoder.chats(5, core::iter::empty(), false);
     let expected = r#"{"type":"chats","request_id":5,"chats":[],"has_more":false}"#;
