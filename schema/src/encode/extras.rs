@@ -296,3 +296,6 @@ pub fn entry_fields<'a>(entry: &Entry<'a>) -> Option<EntryFields<'a>> {
         timestamp_ms: entry.timestamp_ms(),
     })
 }
+
+#[cfg(test)]
+mod tests;
