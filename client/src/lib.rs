@@ -2,7 +2,8 @@
 //! resume.
 //!
 //! [`core::Core`] holds every rule without doing I/O. [`store`] keeps what a crash must not lose. [`driver`] puts
-//! both on tokio.
+//! both on tokio. [`conversation`] folds a chat's entries into its messages as they are now.
+pub mod conversation;
 pub mod core;
 pub mod driver;
 pub mod store;

@@ -68,6 +68,7 @@ impl Core {
                 }
                 Question::Chats { before, limit } => cx.encoder.chats_request(request, before, limit),
                 Question::Status { chat, message } => cx.encoder.status_request(request, chat, message),
+                Question::Account { chat } => cx.encoder.account_request(request, chat),
             };
             (extra.asked, extra.ask_due_ns) = (true, due_ns);
             cx.out.push(Output::Write(frame));

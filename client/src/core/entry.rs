@@ -76,13 +76,58 @@ impl Entry {
     pub fn timestamp_ms(&self) -> u64 {
         self.wire().timestamp_ms()
     }
-    /// Whom it concerns, in entries that change a group.
+    /// Whom it concerns, in entries that change a group; who is mentioned, in messages and edits.
     pub fn users(&self) -> impl Iterator<Item = UserId> {
         self.wire().users().into_iter().flatten().filter_map(UserId::new)
     }
     /// The role it gives, in entries of kind `role`.
     pub fn role(&self) -> Role {
         self.wire().role()
+    }
+    /// Kind `timer`: how long messages stay from now on. Of a message: it disappears so long after its time; 0 = it stays. s.
+    pub fn ttl_s(&self) -> u32 {
+        self.wire().ttl_s()
+    }
+    /// How often it has been passed on; 0 = it is the sender's own.
+    pub fn forwarded(&self) -> u8 {
+        self.wire().forwarded()
+    }
+    /// Which chat a setting or a hidden message is about.
+    pub fn subject(&self) -> Option<ChatId> {
+        self.wire().subject().map(ChatId::from)
+    }
+    /// Which setting.
+    pub fn key(&self) -> &[u8] {
+        self.wire().key().map_or(&[], |key| key.bytes())
+    }
+    /// Which device is named or revoked.
+    pub fn concerned_device(&self) -> DeviceId {
+        DeviceId(self.wire().device())
+    }
+    /// The seq of what it amends; 0 = nothing.
+    pub fn refers_seq(&self) -> u64 {
+        self.wire().refers_seq()
+    }
+    /// The edit it takes the place of; 0 = none.
+    pub fn replaces_seq(&self) -> u64 {
+        self.wire().replaces_seq()
+    }
+    /// The edit whose body this is; 0 = as it was sent.
+    pub fn edited_seq(&self) -> u64 {
+        self.wire().edited_seq()
+    }
+    /// When that edit was made, ms since 1970.
+    pub fn edited_ms(&self) -> u64 {
+        self.wire().edited_ms()
+    }
+    /// When its body was blanked, ms since 1970; 0 = it was not.
+    pub fn deleted_ms(&self) -> u64 {
+        self.wire().deleted_ms()
+    }
+    /// When it disappears, ms since 1970; `None`: it stays.
+    pub fn expires_ms(&self) -> Option<u64> {
+        let mortal = self.kind() == EntryKind::message && self.ttl_s() > 0;
+        mortal.then(|| self.timestamp_ms() + 1_000 * u64::from(self.ttl_s()))
     }
     /// The whole frame.
     pub const fn frame(&self) -> &VerifiedFrame {

@@ -1,7 +1,7 @@
 //! Changes of groups, which are sends, and what a server tells of chats when it is asked.
 
 use bytes::Bytes;
-use schema::encode::{ChangeFields, Encoder, MemberFields};
+use schema::encode::{ChangeFields, ChatSettings, Encoder, MemberFields};
 use schema::frame::FrameRef;
 use schema::ids::{ChatId, MessageId, UserId};
 use schema::wire::{self, ChatKind, EntryKind, Role};
@@ -112,8 +112,8 @@ pub const fn is_group_change(kind: EntryKind) -> bool {
 }
 
 /// What can be asked of a server. Each has one answer: [`Event::History`](super::Event::History),
-/// [`Event::Chat`](super::Event::Chat), [`Event::Chats`](super::Event::Chats), [`Event::Status`](super::Event::Status), or
-/// [`Event::AskFailed`](super::Event::AskFailed).
+/// [`Event::Chat`](super::Event::Chat), [`Event::Chats`](super::Event::Chats), [`Event::Status`](super::Event::Status),
+/// [`Event::Account`](super::Event::Account), or [`Event::AskFailed`](super::Event::AskFailed).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Question {
     /// Entries of a chat.
@@ -147,6 +147,11 @@ pub enum Question {
         chat: ChatId,
         /// Which.
         message: MessageId,
+    },
+    /// The own settings and devices.
+    Account {
+        /// Also what is hidden of this chat.
+        chat: Option<ChatId>,
     },
 }
 
@@ -184,6 +189,8 @@ pub struct ChatInfo {
     pub present: bool,
     /// In a list: the last entry the own user may see.
     pub last_entry: Option<Entry>,
+    /// In a list: what the own user has set for it.
+    pub settings: ChatSettings,
 }
 
 impl core::fmt::Debug for ChatInfo {
@@ -225,7 +232,7 @@ pub struct MessageStatus {
     pub members: Vec<Member>,
 }
 
-fn members<'a>(found: Option<impl Iterator<Item = &'a wire::Member>>) -> Option<Vec<Member>> {
+pub(super) fn members<'a>(found: Option<impl Iterator<Item = &'a wire::Member>>) -> Option<Vec<Member>> {
     let member = |member: &wire::Member| {
         let user = UserId::new(member.user_id())?;
         let (delivered_seq, read_seq) = (member.delivered_seq(), member.read_seq());
@@ -256,6 +263,7 @@ pub(super) fn chat_info(info: wire::ChatInfo<'_>) -> Option<ChatInfo> {
         unread: info.unread(),
         present: info.present(),
         last_entry,
+        settings: ChatSettings::default(),
     })
 }
 
@@ -264,7 +272,9 @@ pub(super) fn chats_page(page: wire::Chats<'_>) -> Option<ChatsPage> {
     let mut chats = Vec::new();
     for bytes in page.chats().iter().flatten() {
         let frame = FrameRef::verify(bytes.frame()?.bytes()).ok()?;
-        chats.push(chat_info(frame.root().body_as_chat_info()?)?);
+        let settings =
+            ChatSettings { pinned: bytes.pinned(), archived: bytes.archived(), muted_until_ms: bytes.muted_until_ms() };
+        chats.push(ChatInfo { settings, ..chat_info(frame.root().body_as_chat_info()?)? });
     }
     Some(ChatsPage { request: page.request_id(), chats, has_more: page.has_more() })
 }

@@ -7,12 +7,12 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use fabric::hash::{self, Map};
-use schema::encode::{ChangeFields, Encoder, SendFields};
-use schema::ids::ChatId;
+use schema::encode::{Encoder, Extras, SendFields};
+use schema::ids::{ChatId, DeviceId};
 use schema::wire::{EntryKind, Role};
 
-use super::is_group_change;
-use crate::store::StoredSend;
+use super::is_of_account;
+use crate::store::{StoredExtras, StoredSend};
 
 /// Where a send is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -220,31 +220,32 @@ impl Pace {
 
 /// A send as its frame.
 pub(super) fn frame(encoder: &mut Encoder, send: &StoredSend, retry: bool) -> Bytes {
-    let StoredSend { client_msg_id, chat, target, kind, content_type, body, refers_to, after_seq, users, role, .. } =
-        send;
-    let kind = EntryKind(*kind);
-    if is_group_change(kind) {
-        let chat = (kind != EntryKind::created).then_some(*chat);
-        return encoder.change(&ChangeFields {
-            client_msg_id,
-            chat,
-            kind,
-            name: body,
-            users,
-            role: Role(*role),
-            retry,
-        });
-    }
-    encoder.send(&SendFields {
-        client_msg_id,
-        target: *target,
+    let kind = EntryKind(send.kind);
+    // Where these go follows from who sends them.
+    let target = (kind != EntryKind::created && !is_of_account(kind)).then_some(send.target);
+    let fields = SendFields {
+        client_msg_id: &send.client_msg_id,
+        target: send.target,
         kind,
-        content_type: *content_type,
-        body,
-        refers_to: *refers_to,
-        after_seq: *after_seq,
+        content_type: send.content_type,
+        body: &send.body,
+        refers_to: send.refers_to,
+        after_seq: send.after_seq,
         retry,
-    })
+    };
+    let none = StoredExtras::default();
+    let StoredExtras { ttl_s, forwarded, subject, key, device } = send.extras.as_deref().unwrap_or(&none);
+    let extras = Extras {
+        users: &send.users,
+        role: Role(send.role),
+        ttl_s: *ttl_s,
+        forwarded: *forwarded,
+        subject: *subject,
+        key,
+        device: DeviceId(*device),
+        ..Extras::default()
+    };
+    encoder.send_with(&fields, target, &extras)
 }
 
 /// What a send's frame needs beside its body and client_msg_id, at most, bytes.

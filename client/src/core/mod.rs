@@ -2,6 +2,7 @@
 //!
 //! A [`Core`] is one device's session over any number of connections. It is told what happens ([`Input`] and the methods),
 //! and says what to do ([`Output`]). It reads no clock and draws no randomness itself. One thread owns it.
+mod amendments;
 mod asks;
 mod chat;
 mod config;
@@ -15,8 +16,10 @@ mod session;
 mod tests;
 mod types;
 
+pub use amendments::*;
 pub use config::*;
 pub use entry::Entry;
+use groups::members;
 pub use groups::*;
 pub use sends::BODY_BYTES;
 pub use types::*;
@@ -108,6 +111,8 @@ pub struct Core {
     /// Marks are flushed then, ns; 0 = none wait.
     flush_ns: u64,
     next_request: u64,
+    /// The server's time at the last Synced, ms since 1970; 0 = never synced.
+    synced_ms: u64,
     window: u32,
     frame_limit_bytes: u32,
     ping_interval_ms: u32,
@@ -131,6 +136,7 @@ impl Core {
             last_in_ns: 0,
             flush_ns: 0,
             next_request: 0,
+            synced_ms: image.synced_ms,
             window: 0,
             frame_limit_bytes: limits::FRAME_LIMIT_BYTES as u32,
             ping_interval_ms: limits::PING_INTERVAL_MS,

@@ -11,7 +11,7 @@ use super::groups::Parts;
 use super::lane::{self, Lane, Outbox, Pending, SEND_OVERHEAD_BYTES, State};
 use super::session::backoff_ms;
 use super::{Cause, Core, Cx, Event, Failure, GroupChange, NS_PER_MS, NewSend, Output, Phase, Refusal, SendError};
-use crate::store::{Change, StoredSend};
+use crate::store::{Change, StoredExtras, StoredSend};
 
 impl Core {
     /// Takes a send: it gets exactly one outcome in this run, [`Event::Sent`] or [`Event::Failed`]. Returns its chat.
@@ -19,28 +19,28 @@ impl Core {
     /// # Errors
     /// Nothing was taken: see [`SendError`].
     pub fn send(&mut self, cx: &mut Cx<'_>, send: NewSend) -> Result<ChatId, SendError> {
-        if super::is_group_change(send.kind) {
-            return Err(SendError::GroupKind(send.kind.0));
+        if super::is_group_change(send.kind) || super::is_amendment(send.kind) || super::is_of_account(send.kind) {
+            return Err(SendError::NotPlain(send.kind.0));
         }
-        self.check(&send.client_msg_id, send.body.len())?;
-        let at = match send.target {
-            SendTarget::Chat(chat) => self.find_or_add(chat),
+        let chat = match send.target {
+            SendTarget::Chat(chat) => chat,
             SendTarget::User(user) => self.direct_chat(user).ok_or(SendError::NoIdentity)?,
         };
         let stored = StoredSend {
             client_msg_id: send.client_msg_id,
-            chat: self.chats[at].id,
+            chat,
             target: send.target,
             kind: send.kind.0,
             content_type: send.content_type,
             body: send.body,
             refers_to: send.refers_to,
-            after_seq: self.chats[at].cursor,
-            created_ms: cx.now.wall_ms(),
-            users: Box::default(),
+            after_seq: 0,
+            created_ms: 0,
+            users: send.mentions.into(),
             role: 0,
+            extras: None,
         };
-        Ok(self.take_up(cx, at, stored))
+        self.take_up(cx, stored.with(StoredExtras { forwarded: send.forwarded, ..StoredExtras::default() }))
     }
 
     /// Takes a change of a group, which goes the way of a send: in order with the sends to the group, one outcome,
@@ -50,12 +50,10 @@ impl Core {
     /// Nothing was taken: see [`SendError`].
     pub fn change(&mut self, cx: &mut Cx<'_>, client_msg_id: Bytes, change: GroupChange) -> Result<ChatId, SendError> {
         let Parts { group, kind, name, users, role } = change.into_parts();
-        self.check(&client_msg_id, name.len() + users.len() * size_of::<UserId>())?;
         let chat = match group {
             Some(group) => group,
             None => ChatId::group(self.me.ok_or(SendError::NoIdentity)?.0, &client_msg_id),
         };
-        let at = self.find_or_add(chat);
         let stored = StoredSend {
             client_msg_id,
             chat,
@@ -64,23 +62,27 @@ impl Core {
             content_type: 0,
             body: name,
             refers_to: None,
-            after_seq: self.chats[at].cursor,
-            created_ms: cx.now.wall_ms(),
+            after_seq: 0,
+            created_ms: 0,
             users: users.into(),
             role: role.0,
+            extras: None,
         };
-        Ok(self.take_up(cx, at, stored))
+        self.take_up(cx, stored)
     }
 
-    /// Stores a send, puts it into its lane and writes what may be written. Returns its chat.
-    fn take_up(&mut self, cx: &mut Cx<'_>, at: usize, stored: StoredSend) -> ChatId {
-        let chat = stored.chat;
+    /// Notes what the sender had seen, stores a send, puts it into its lane and writes what may be written. Returns its chat.
+    pub(super) fn take_up(&mut self, cx: &mut Cx<'_>, send: StoredSend) -> Result<ChatId, SendError> {
+        let chat = send.chat;
+        self.check(&send.client_msg_id, send.bytes())?;
+        let at = self.find_or_add(chat);
+        let stored = StoredSend { after_seq: self.chats[at].cursor, created_ms: cx.now.wall_ms(), ..send };
         if self.config.durable {
             cx.out.push(Output::Persist(Change::Queued(stored.clone())));
         }
         self.enqueue(at, stored, false);
         self.settle(cx);
-        chat
+        Ok(chat)
     }
 
     fn check(&self, client_msg_id: &[u8], body_bytes: usize) -> Result<(), SendError> {
@@ -106,17 +108,18 @@ impl Core {
         Ok(())
     }
 
-    /// The place of the direct chat with `user`; its id costs a SHA-256, so it is remembered.
-    fn direct_chat(&mut self, user: UserId) -> Option<usize> {
+    /// The direct chat with `user`; its id costs a SHA-256, so it is remembered.
+    fn direct_chat(&mut self, user: UserId) -> Option<ChatId> {
         let (me, _) = self.me?;
         if self.chats.len() <= 16
-            && let Some(at) = self.chats.iter().position(|chat| chat.peer == Some(user))
+            && let Some(known) = self.chats.iter().find(|chat| chat.peer == Some(user))
         {
-            return Some(at);
+            return Some(known.id);
         }
-        let at = self.find_or_add(ChatId::direct(me, user));
+        let chat = ChatId::direct(me, user);
+        let at = self.find_or_add(chat);
         self.chats[at].peer = Some(user);
-        Some(at)
+        Some(chat)
     }
 
     /// Takes back a send of an earlier run.

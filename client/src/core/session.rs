@@ -46,7 +46,8 @@ impl Core {
         self.last_in_ns = cx.now.mono_ns;
         self.ping_ns = cx.now.mono_ns + u64::from(self.config.answer_timeout_ms) * NS_PER_MS;
         cx.counters.connects += 1;
-        cx.out.push(Output::Write(cx.encoder.hello(token, self.config.agent.as_bytes(), 0)));
+        let hello = cx.encoder.hello_again(token, self.config.agent.as_bytes(), 0, self.synced_ms);
+        cx.out.push(Output::Write(hello));
     }
 
     /// Cuts what came into frames.
@@ -115,10 +116,9 @@ impl Core {
             Body::ChatInfo => root.body_as_chat_info().map(|info| self.chat_told(cx, info)),
             Body::Chats => root.body_as_chats().map(|page| self.chats_told(cx, page)),
             Body::MessageStatus => root.body_as_message_status().map(|status| self.status_told(cx, status)),
-            Body::Synced => root.body_as_synced().map(|synced| {
-                self.attempt = 0;
-                cx.out.push(Output::Event(Event::Synced { server_time_ms: synced.server_time_ms() }));
-            }),
+            Body::Account => root.body_as_account().map(|account| self.account_told(cx, account)),
+            Body::Ticks => root.body_as_ticks().map(|ticks| self.ticks(cx, ticks)),
+            Body::Synced => root.body_as_synced().map(|synced| self.synced(cx, synced.server_time_ms())),
             Body::Ping => root.body_as_ping().map(|ping| cx.out.push(Output::Write(cx.encoder.pong(ping.nonce())))),
             Body::Pong => root.body_as_pong().map(|_| self.pong()),
             Body::Window => root.body_as_window().map(|window| self.window = window.window()),
@@ -170,6 +170,17 @@ impl Core {
             }
         }
         self.resume_sends(cx);
+    }
+
+    /// What was missed is here; next time the server is told since when to look. Told the application first: a crash between
+    /// the two asks for more again rather than for too little.
+    fn synced(&mut self, cx: &mut Cx<'_>, server_time_ms: u64) {
+        self.attempt = 0;
+        self.synced_ms = server_time_ms;
+        cx.out.push(Output::Event(Event::Synced { server_time_ms }));
+        if self.config.durable {
+            cx.out.push(Output::Persist(Change::Synced { server_time_ms }));
+        }
     }
 
     /// As `mark_later`, without storing anything.

@@ -1,5 +1,7 @@
 //! The rules, one at a time.
 
+mod amendments;
+
 use schema::encode::{EntryFields, SendTarget, WelcomeFields};
 use schema::errors::ErrorCode;
 use schema::frame::VerifiedFrame;
@@ -320,7 +322,7 @@ fn a_change_says_whom_it_concerns_and_a_send_does_not_pass_for_one() {
     let target = SendTarget::Chat(chat(1));
     let mut left = NewSend::message(Bytes::from_static(b"l"), target, Bytes::new());
     left.kind = EntryKind::left;
-    assert_eq!(bench.tell(|core, cx| core.send(cx, left)), Err(SendError::GroupKind(19)));
+    assert_eq!(bench.tell(|core, cx| core.send(cx, left)), Err(SendError::NotPlain(19)));
     let users = vec![user(9); 9_000];
     let many = GroupChange::Added { group: chat(1), users };
     let refused = bench.tell(|core, cx| core.change(cx, Bytes::from_static(b"m"), many));

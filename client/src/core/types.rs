@@ -9,7 +9,8 @@ use schema::ids::{ChatId, DeviceId, MessageId, UserId};
 use schema::wire::{EntryKind, MarkStatus};
 
 use super::Entry;
-use super::groups::{ChatInfo, ChatsPage, MessageStatus};
+use super::amendments::Account;
+use super::groups::{ChatInfo, ChatsPage, Member, MessageStatus};
 use crate::store::Change;
 
 /// What every call of a core needs. One per thread, shared by all its cores.
@@ -129,6 +130,13 @@ pub enum Event {
         /// Last.
         last_seq: u64,
     },
+    /// How far members of a chat are who got further while this device was away. As receipts: the numbers only rise.
+    Ticks {
+        /// The chat.
+        chat: ChatId,
+        /// Members of it; those of whom nothing is news are left out.
+        members: Vec<Member>,
+    },
     /// What was missed has been delivered.
     Synced {
         /// Wall time of the server, ms since 1970.
@@ -143,6 +151,8 @@ pub enum Event {
     Chats(Box<ChatsPage>),
     /// Who has a message, asked for with [`Core::ask`](super::Core::ask).
     Status(Box<MessageStatus>),
+    /// The own settings and devices, asked for with [`Core::ask`](super::Core::ask).
+    Account(Box<Account>),
     /// A request failed.
     AskFailed {
         /// What [`Core::ask`](super::Core::ask) returned.
@@ -252,9 +262,9 @@ pub enum SendError {
     /// Sends to a user and new groups need this client's own user id, known from the store or the first Welcome.
     #[error("the own user id is not known before the first session: send by chat id, or wait for it")]
     NoIdentity,
-    /// Kinds that change a group have more to them than a body.
-    #[error("kind {0} changes a group: make it a change, not a send")]
-    GroupKind(u8),
+    /// Kinds that change a group or an account, or amend, have calls of their own.
+    #[error("kind {0} is no message: make it a change or an amendment, not a send")]
+    NotPlain(u8),
     /// The client has ended.
     #[error("the client has ended")]
     Ended,
@@ -327,14 +337,45 @@ pub struct NewSend {
     pub content_type: u8,
     /// The payload.
     pub body: Bytes,
-    /// What it amends or answers.
+    /// What it answers.
     pub refers_to: Option<MessageId>,
+    /// Who is mentioned, at most 256: members of the group, or the other of the direct chat.
+    pub mentions: Vec<UserId>,
+    /// How often it has been passed on; of what is passed on now, the original's plus one.
+    pub forwarded: u8,
 }
 
 impl NewSend {
     /// A plain message.
     pub fn message(client_msg_id: Bytes, target: SendTarget, body: Bytes) -> Self {
-        Self { client_msg_id, target, kind: EntryKind::message, content_type: 0, body, refers_to: None }
+        Self {
+            client_msg_id,
+            target,
+            kind: EntryKind::message,
+            content_type: 0,
+            body,
+            refers_to: None,
+            mentions: Vec::new(),
+            forwarded: 0,
+        }
+    }
+
+    /// The same as an answer to a message.
+    #[must_use]
+    pub fn reply_to(self, message: MessageId) -> Self {
+        Self { refers_to: Some(message), ..self }
+    }
+
+    /// The same with users mentioned.
+    #[must_use]
+    pub fn mentioning(self, users: impl Into<Vec<UserId>>) -> Self {
+        Self { mentions: users.into(), ..self }
+    }
+
+    /// The same as something passed on, for the `times`th time.
+    #[must_use]
+    pub fn forwarded(self, times: u8) -> Self {
+        Self { forwarded: times, ..self }
     }
 }
 

@@ -3,6 +3,7 @@
 //! One task owns the core, the store and the connection; a [`Client`] is a handle to it. The store is synced on that task, on
 //! a blocking thread, before anything it must precede is written.
 
+mod amendments;
 mod groups;
 mod link;
 mod task;

@@ -18,7 +18,8 @@ use tokio::time::{Instant, sleep_until};
 use super::link::{CONNECT_TIMEOUT, Dialer, Halves, closed};
 use super::{ClientError, Place, TokenSource};
 use crate::core::{
-    Config, Core, Counters, Cx, End, Event, Failure, GroupChange, Input, NewSend, Output, Question, SendError,
+    AccountChange, Amendment, Config, Core, Counters, Cx, End, Event, Failure, GroupChange, Input, NewSend, Output,
+    Question, SendError,
 };
 use crate::store::{Change, ClientStore, Image, StoreError};
 
@@ -33,6 +34,8 @@ type Taken = oneshot::Sender<Result<ChatId, SendError>>;
 pub(super) enum Command {
     Send(NewSend, Outcome, Taken),
     Change(Bytes, GroupChange, Outcome, Taken),
+    Amend(Bytes, Amendment, Outcome, Taken),
+    ChangeAccount(Bytes, AccountChange, Outcome, Taken),
     Handled(ChatId, u64, oneshot::Sender<()>),
     Read(ChatId, u64, oneshot::Sender<()>),
     /// Answered by the event that is the answer.
@@ -216,6 +219,14 @@ impl Task {
                 let taken = self.tell(|core, cx| core.change(cx, id.clone(), change));
                 self.taken(id, taken, outcome, answer).await;
             }
+            Command::Amend(id, amendment, outcome, answer) => {
+                let taken = self.tell(|core, cx| core.amend(cx, id.clone(), amendment));
+                self.taken(id, taken, outcome, answer).await;
+            }
+            Command::ChangeAccount(id, change, outcome, answer) => {
+                let taken = self.tell(|core, cx| core.change_account(cx, id.clone(), change));
+                self.taken(id, taken, outcome, answer).await;
+            }
             Command::Handled(chat, seq, answer) => {
                 self.tell(|core, cx| core.handled(cx, chat, seq));
                 if self.harden().await.is_ok() {
@@ -346,6 +357,7 @@ impl Task {
             Event::Chat(ref info) => (info.request, Ok(event)),
             Event::Chats(ref page) => (page.request, Ok(event)),
             Event::Status(ref status) => (status.request, Ok(event)),
+            Event::Account(ref account) => (account.request, Ok(event)),
             event => return self.backlog.push_back(event),
         };
         if let Some(waiting) = self.answers.remove(&request) {

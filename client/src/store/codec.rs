@@ -5,7 +5,7 @@ use schema::encode::SendTarget;
 use schema::ids::{ChatId, DeviceId, MessageId, UserId};
 use schema::wire::EntryKind;
 
-use super::{Change, Image, StoredSend};
+use super::{Change, Image, StoredExtras, StoredSend};
 use crate::core::is_group_change;
 
 const IDENTITY: u8 = 1;
@@ -18,6 +18,10 @@ const READ: u8 = 6;
 const HAD: u8 = 7;
 /// A queued send that changes a group: role and users follow.
 const CHANGE: u8 = 8;
+/// Since format 2. A queued send with anything else: role, users and extras follow.
+const EXTENDED: u8 = 9;
+/// Since format 2.
+const SYNCED: u8 = 10;
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
@@ -49,12 +53,20 @@ pub(super) fn encode(change: &Change, out: &mut Vec<u8>) {
         }
         Change::Handled { chat, seq } => put_position(out, HANDLED, *chat, *seq),
         Change::Read { chat, seq } => put_position(out, READ, *chat, *seq),
+        Change::Synced { server_time_ms } => {
+            out.push(SYNCED);
+            out.extend_from_slice(&server_time_ms.to_le_bytes());
+        }
     }
 }
 
 fn encode_send(send: &StoredSend, out: &mut Vec<u8>) {
-    let is_change = is_group_change(EntryKind(send.kind));
-    out.push(if is_change { CHANGE } else { QUEUED });
+    let record = match &send.extras {
+        None if is_group_change(EntryKind(send.kind)) => CHANGE,
+        None if send.users.is_empty() => QUEUED,
+        _ => EXTENDED,
+    };
+    out.push(record);
     out.extend_from_slice(&send.chat.0);
     let to = match send.target {
         SendTarget::Chat(_) => 0,
@@ -68,11 +80,22 @@ fn encode_send(send: &StoredSend, out: &mut Vec<u8>) {
     put_bytes(out, send.refers_to.as_ref().map_or(&[][..], |id| &id.0));
     put_bytes(out, &send.client_msg_id);
     put_bytes(out, &send.body);
-    if is_change {
+    if record != QUEUED {
         out.push(send.role);
         out.extend_from_slice(&(send.users.len() as u32).to_le_bytes());
         send.users.iter().for_each(|user| out.extend_from_slice(&user.get().to_le_bytes()));
     }
+    if record == EXTENDED {
+        encode_extras(send.extras.as_deref().unwrap_or(&StoredExtras::default()), out);
+    }
+}
+
+fn encode_extras(extras: &StoredExtras, out: &mut Vec<u8>) {
+    out.extend_from_slice(&extras.ttl_s.to_le_bytes());
+    out.push(extras.forwarded);
+    put_bytes(out, extras.subject.as_ref().map_or(&[][..], |chat| &chat.0));
+    put_bytes(out, &extras.key);
+    out.extend_from_slice(&extras.device.to_le_bytes());
 }
 
 /// Reads fields off the front; `None` when they are not there.
@@ -112,6 +135,11 @@ impl<'a> Reader<'a> {
                 (send.role, send.users) = (self.byte()?, self.users()?);
                 Change::Queued(send)
             }
+            EXTENDED => {
+                let mut send = self.send()?;
+                (send.role, send.users) = (self.byte()?, self.users()?);
+                Change::Queued(send.with(self.extras()?))
+            }
             SENT => {
                 let (chat, seq) = (self.chat()?, self.number()?);
                 Change::Sent { chat, seq, client_msg_id: Bytes::copy_from_slice(self.bytes()?) }
@@ -119,6 +147,7 @@ impl<'a> Reader<'a> {
             DROPPED => Change::Dropped { client_msg_id: Bytes::copy_from_slice(self.bytes()?) },
             HANDLED => Change::Handled { chat: self.chat()?, seq: self.number()? },
             READ => Change::Read { chat: self.chat()?, seq: self.number()? },
+            SYNCED => Change::Synced { server_time_ms: self.number()? },
             _ => return None,
         })
     }
@@ -146,7 +175,19 @@ impl<'a> Reader<'a> {
             created_ms,
             users: Box::default(),
             role: 0,
+            extras: None,
         })
+    }
+
+    fn extras(&mut self) -> Option<StoredExtras> {
+        let (ttl_s, forwarded) = (u32::from_le_bytes(self.array()?), self.byte()?);
+        let subject = match self.bytes()? {
+            [] => None,
+            id => Some(ChatId(id.try_into().ok()?)),
+        };
+        let key = Bytes::copy_from_slice(self.bytes()?);
+        let device = u32::from_le_bytes(self.array()?);
+        Some(StoredExtras { ttl_s, forwarded, subject, key, device })
     }
 
     fn users(&mut self) -> Option<Box<[UserId]>> {
@@ -175,6 +216,9 @@ pub(super) fn replay(payload: &[u8], image: &mut Image) -> Option<()> {
 pub(super) fn encode_image(image: &Image, out: &mut Vec<u8>) {
     if let Some((user, device)) = image.identity {
         encode(&Change::Identity { user, device }, out);
+    }
+    if image.synced_ms > 0 {
+        encode(&Change::Synced { server_time_ms: image.synced_ms }, out);
     }
     for (&chat, stored) in &image.chats {
         if let Some(seq) = stored.handled {

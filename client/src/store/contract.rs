@@ -19,6 +19,7 @@ fn send(n: u8, to_user: bool) -> StoredSend {
         created_ms: 1_000 + u64::from(n),
         users: Box::default(),
         role: 0,
+        extras: None,
     }
 }
 
@@ -26,6 +27,16 @@ fn group_change(n: u8) -> StoredSend {
     let users = [UserId::new(70).unwrap(), UserId::new(u64::MAX).unwrap()].into();
     let refers_to = None;
     StoredSend { kind: schema::wire::EntryKind::role.0, users, role: 1, refers_to, ..send(n, false) }
+}
+
+fn setting(n: u8) -> StoredSend {
+    let (subject, key) = (Some(ChatId([n; 16])), Bytes::from_static(b"pinned"));
+    let extras = StoredExtras { ttl_s: 86_400, forwarded: 3, subject, key, device: u32::MAX };
+    StoredSend { kind: schema::wire::EntryKind::setting.0, ..send(n, false) }.with(extras)
+}
+
+fn mention(n: u8) -> StoredSend {
+    StoredSend { users: [UserId::new(71).unwrap()].into(), ..send(n, true) }
 }
 
 fn changes() -> Vec<Change> {
@@ -36,6 +47,9 @@ fn changes() -> Vec<Change> {
         Change::Queued(send(2, false)),
         Change::Queued(send(3, true)),
         Change::Queued(group_change(4)),
+        Change::Queued(setting(5)),
+        Change::Queued(mention(6)),
+        Change::Synced { server_time_ms: 1_767_225_600_123 },
         Change::Handled { chat, seq: 4 },
         Change::Sent { client_msg_id: Bytes::from_static(b"m\x02"), chat, seq: 6 },
         Change::Dropped { client_msg_id: Bytes::from_static(b"m\x01") },
@@ -56,7 +70,8 @@ fn contract<S: ClientStore>(mut open: impl FnMut() -> S, mut crash: impl FnMut(S
     let mut store = crash(store);
     let image = store.load().unwrap();
     assert_eq!(image, expected, "what was synced survives");
-    assert_eq!(image.outbox.len(), 2);
+    assert_eq!(image.outbox.len(), 4);
+    assert_eq!(image.synced_ms, 1_767_225_600_123);
     let chat = &image.chats[&ChatId([1; 16])];
     assert_eq!((chat.handled, chat.read, chat.had.clone()), (Some(4), 3, vec![(6, 6)]));
 
@@ -66,7 +81,7 @@ fn contract<S: ClientStore>(mut open: impl FnMut() -> S, mut crash: impl FnMut(S
     let mut store = crash(store);
     let image = store.load().unwrap();
     assert_eq!(image.chats[&ChatId([1; 16])].handled, Some(6), "a position steps over own sends");
-    assert!(image.outbox.len() <= 3 && image.outbox[0].client_msg_id[..] == b"m\x03"[..], "a prefix survives");
+    assert!(image.outbox.len() <= 5 && image.outbox[0].client_msg_id[..] == b"m\x03"[..], "a prefix survives");
 }
 
 #[test]
@@ -183,4 +198,29 @@ fn one_client_at_a_time() {
     assert!(matches!(FileStore::open(folder.path()), Err(StoreError::Locked { .. })));
     drop(first);
     FileStore::open(folder.path()).unwrap();
+}
+
+#[test]
+fn a_log_of_the_first_format_is_read_and_goes_on_in_the_newest() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = FileStore::open(folder.path()).unwrap();
+    let known = [Change::Queued(send(1, true)), Change::Queued(group_change(2)), changes().remove(0)];
+    known.iter().for_each(|change| store.append(change).unwrap());
+    store.sync().unwrap();
+    let image = store.load().unwrap();
+    drop(store);
+    let path = log(folder.path());
+    let mut bytes = std::fs::read(&path).unwrap();
+    assert_eq!(bytes[4..8], 2u32.to_le_bytes());
+    bytes[4] = 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let mut store = FileStore::open(folder.path()).unwrap();
+    assert_eq!(store.load().unwrap(), image);
+    let newest = log(folder.path());
+    assert_eq!(std::fs::read(&newest).unwrap()[4..8], 2u32.to_le_bytes(), "what comes next may be of the newest only");
+    store.append(&Change::Queued(setting(3))).unwrap();
+    store.sync().unwrap();
+    let image = store.load().unwrap();
+    drop(store);
+    assert_eq!(FileStore::open(folder.path()).unwrap().load().unwrap(), image);
 }

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use super::{Change, ClientStore, Image, StoreError, codec};
 
 const FILE_MAGIC: &[u8; 4] = b"SWCS";
-const FORMAT: u32 = 1;
+/// What is written. Format 1 knew no amendments, accounts and ticks; it is read, and written anew when it is opened.
+const FORMAT: u32 = 2;
+const OLDEST_FORMAT: u32 = 1;
 const FILE_HEADER_BYTES: u64 = 8;
 const RECORD_MAGIC: u32 = 0x5243_5753;
 const RECORD_HEADER_BYTES: usize = 20;
@@ -66,14 +68,14 @@ fn parse(bytes: &[u8]) -> Option<(u64, &[u8])> {
     (crc == word(8)).then(|| (u64::from_le_bytes([12, 13, 14, 15, 16, 17, 18, 19].map(|at| head[at])), payload))
 }
 
-/// Replays a log; returns the length that is whole.
-fn replay(path: &Path, bytes: &[u8], image: &mut Image) -> Result<u64, StoreError> {
+/// Replays a log; returns its format and the length that is whole.
+fn replay(path: &Path, bytes: &[u8], image: &mut Image) -> Result<(u32, u64), StoreError> {
     let corrupt = |offset: usize| StoreError::Corrupt { path: path.to_owned(), offset: offset as u64 };
     if bytes.len() < FILE_HEADER_BYTES as usize || &bytes[..4] != FILE_MAGIC {
         return Err(corrupt(0));
     }
     let found = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
-    if found != FORMAT {
+    if !(OLDEST_FORMAT..=FORMAT).contains(&found) {
         return Err(StoreError::Newer { path: path.to_owned(), found, known: FORMAT });
     }
     let mut at = FILE_HEADER_BYTES as usize;
@@ -88,7 +90,7 @@ fn replay(path: &Path, bytes: &[u8], image: &mut Image) -> Result<u64, StoreErro
     if records == 0 || promised.is_some_and(|durable| durable > at as u64) {
         return Err(corrupt(at));
     }
-    Ok(at as u64)
+    Ok((found, at as u64))
 }
 
 fn sync_folder(folder: &Path) -> Result<(), StoreError> {
@@ -158,17 +160,17 @@ impl FileStore {
         }
         let found = generations(&folder).map_err(io_error("list", &folder))?;
         let mut image = Image::default();
-        let (generation, log, path, len, whole) = match found.last() {
+        let (generation, log, path, len, whole, format) = match found.last() {
             None => {
                 let (log, path, len) = write_snapshot(&folder, 1, &image)?;
-                (1, log, path, len, len)
+                (1, log, path, len, len, FORMAT)
             }
             Some(&generation) => {
                 let path = folder.join(format!("{generation:016}.log"));
                 let bytes = fs::read(&path).map_err(io_error("read", &path))?;
-                let whole = replay(&path, &bytes, &mut image)?;
+                let (format, whole) = replay(&path, &bytes, &mut image)?;
                 let log = OpenOptions::new().read(true).write(true).open(&path);
-                (generation, log.map_err(io_error("open", &path))?, path, bytes.len() as u64, whole)
+                (generation, log.map_err(io_error("open", &path))?, path, bytes.len() as u64, whole, format)
             }
         };
         if whole < len {
@@ -180,7 +182,7 @@ impl FileStore {
             fs::remove_file(&old).map_err(io_error("remove", &old))?;
         }
         let compact_at = COMPACT_BYTES.max(whole * 2);
-        Ok(Self {
+        let mut store = Self {
             folder,
             _lock: lock,
             generation,
@@ -192,7 +194,11 @@ impl FileStore {
             compact_at,
             cut_bytes: len - whole,
             failed: false,
-        })
+        };
+        if format < FORMAT {
+            store.rewrite()?;
+        }
+        Ok(store)
     }
 
     /// Bytes of a torn tail that opening cut.
@@ -219,22 +225,24 @@ impl FileStore {
 
     /// Replaces the log by a snapshot. The log goes on if that fails: it is whole.
     fn compact(&mut self) {
-        match write_snapshot(&self.folder, self.generation + 1, &self.image) {
-            Ok((log, path, len)) => {
-                let old = core::mem::replace(&mut self.path, path);
-                self.generation += 1;
-                self.log = log;
-                self.len = len;
-                self.compact_at = COMPACT_BYTES.max(len * 4);
-                if let Err(error) = fs::remove_file(&old) {
-                    tracing::warn!(%error, "client store: the old log could not be removed; the next start will");
-                }
-            }
-            Err(error) => {
-                self.compact_at = self.len * 2;
-                tracing::warn!(%error, "client store: not compacted");
-            }
+        if let Err(error) = self.rewrite() {
+            self.compact_at = self.len * 2;
+            tracing::warn!(%error, "client store: not compacted");
         }
+    }
+
+    /// Goes on in a new log that begins with a snapshot.
+    fn rewrite(&mut self) -> Result<(), StoreError> {
+        let (log, path, len) = write_snapshot(&self.folder, self.generation + 1, &self.image)?;
+        let old = core::mem::replace(&mut self.path, path);
+        self.generation += 1;
+        self.log = log;
+        self.len = len;
+        self.compact_at = COMPACT_BYTES.max(len * 4);
+        if let Err(error) = fs::remove_file(&old) {
+            tracing::warn!(%error, "client store: the old log could not be removed; the next start will");
+        }
+        Ok(())
     }
 }
 

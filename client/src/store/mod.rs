@@ -42,16 +42,41 @@ pub struct StoredSend {
     pub after_seq: u64,
     /// Wall time when it was made, ms since 1970.
     pub created_ms: u64,
-    /// Changes of a group: whom it concerns.
+    /// Changes of a group: whom it concerns. Messages and edits: who is mentioned.
     pub users: Box<[UserId]>,
     /// [`schema::wire::Role`]'s number.
     pub role: u8,
+    /// What most sends do not have.
+    pub extras: Option<Box<StoredExtras>>,
+}
+
+/// Fields of sends that most leave out.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StoredExtras {
+    /// Kind timer, s.
+    pub ttl_s: u32,
+    /// How often a message has been passed on.
+    pub forwarded: u8,
+    /// Kinds setting and hidden: which chat it is about.
+    pub subject: Option<ChatId>,
+    /// Kind setting: which.
+    pub key: Bytes,
+    /// Kinds device and revoked: which.
+    pub device: u32,
 }
 
 impl StoredSend {
-    /// What it takes of an outbox: bytes of body and users.
+    /// What it takes of an outbox: bytes of body, users and key.
     pub fn bytes(&self) -> usize {
-        self.body.len() + size_of_val(&*self.users)
+        let key = self.extras.as_ref().map_or(0, |extras| extras.key.len());
+        self.body.len() + size_of_val(&*self.users) + key
+    }
+
+    /// The same with extras, if they say anything.
+    #[must_use]
+    pub(crate) fn with(self, extras: StoredExtras) -> Self {
+        let says = extras != StoredExtras::default();
+        Self { extras: says.then(|| Box::new(extras)), ..self }
     }
 }
 
@@ -102,13 +127,18 @@ pub enum Change {
         /// Up to here.
         seq: u64,
     },
+    /// What was missed has been delivered.
+    Synced {
+        /// Wall time of the server then, ms since 1970.
+        server_time_ms: u64,
+    },
 }
 
 impl Change {
     /// Whether it may be lost in a crash without harm: an outcome lost with its removal from the outbox is found out
-    /// again by the resend.
+    /// again by the resend, and whoever was synced earlier is told more.
     pub const fn is_lazy(&self) -> bool {
-        matches!(self, Self::Sent { .. } | Self::Dropped { .. })
+        matches!(self, Self::Sent { .. } | Self::Dropped { .. } | Self::Synced { .. })
     }
 }
 
@@ -197,6 +227,8 @@ pub struct Image {
     pub outbox: VecDeque<StoredSend>,
     /// Chats.
     pub chats: BTreeMap<ChatId, StoredChat>,
+    /// The server's time when this device was last synced, ms since 1970; 0 = never.
+    pub synced_ms: u64,
 }
 
 impl Image {
@@ -215,6 +247,7 @@ impl Image {
                 let chat = self.chats.entry(*chat).or_default();
                 chat.read = chat.read.max(*seq);
             }
+            Change::Synced { server_time_ms } => self.synced_ms = *server_time_ms,
         }
     }
 

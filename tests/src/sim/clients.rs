@@ -1,7 +1,7 @@
 //! Drives the devices' cores: performs what they ask for, hands events to the model and the application.
 
 use bytes::Bytes;
-use client::core::{Cause, Core, Cx, End, Event, Input, Output};
+use client::core::{Cause, Core, Cx, End, Event, Input, Member, Output};
 use client::store::ClientStore;
 use fabric::sim::{Side, StreamId};
 use schema::errors::ErrorCode;
@@ -167,6 +167,8 @@ impl World {
             Event::Chat(info) => self.told_chat(at, *info),
             Event::Chats(page) => self.told_chats(at, *page),
             Event::Status(status) => self.told_status(at, *status),
+            Event::Ticks { chat, members } => self.ticks(at, chat, &members),
+            Event::Account(_) => panic!("invariant answers: nobody asked for an account"),
             Event::AskFailed { request, failure } => self.ask_failed(at, request, failure),
             Event::Complaint(refusal) => {
                 let lost = matches!(refusal.known(), Some(ErrorCode::UnknownChat | ErrorCode::UnknownMessage));
@@ -193,6 +195,18 @@ impl World {
         let device: &mut Device = &mut self.devices[at];
         device.store.sync().expect("a memory store syncs");
         device.down(start_ns);
+    }
+
+    /// What rose while the device was away, as receipts would have told it.
+    fn ticks(&mut self, at: usize, chat: ChatId, members: &[Member]) {
+        for member in members {
+            for (seq, status) in [(member.delivered_seq, MarkStatus::delivered), (member.read_seq, MarkStatus::read)] {
+                let known = self.devices[at].app.receipts.get(&(chat, member.user)).copied().unwrap_or_default();
+                if seq > if status == MarkStatus::read { known.1 } else { known.0 } {
+                    self.receipt(at, chat, member.user, seq, status);
+                }
+            }
+        }
     }
 
     fn receipt(&mut self, at: usize, chat: ChatId, user: UserId, seq: u64, status: MarkStatus) {

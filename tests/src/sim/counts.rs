@@ -31,7 +31,7 @@ impl Counts {
     /// Adds every counter of a server's life. Labels of shards and partitions are summed over, others become part of the
     /// name.
     pub fn add_registry(&mut self, registry: &Registry) {
-        for (name, value) in read(registry, "_total") {
+        for (name, value) in read(registry, |name| name.strip_suffix("_total")) {
             self.add(&name, value);
         }
     }
@@ -53,18 +53,20 @@ impl Counts {
 
 /// The sum of a gauge over shards and partitions.
 pub fn gauge(registry: &Registry, name: &str) -> u64 {
-    read(registry, "").find(|(found, _)| found == name).map_or(0, |(_, value)| value)
+    read(registry, |found| Some(found).filter(|&found| found == name)).into_values().sum()
 }
 
-/// (name, value) of every sample whose name ends with `suffix`, summed over shards and partitions.
-fn read(registry: &Registry, suffix: &str) -> impl Iterator<Item = (String, u64)> + use<> {
+/// (name, value) of the samples that `wanted` gives a name, summed over shards and partitions.
+fn read(registry: &Registry, wanted: impl Fn(&str) -> Option<&str>) -> BTreeMap<String, u64> {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, registry).expect("a string takes everything");
     let mut sums: BTreeMap<String, u64> = BTreeMap::new();
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
+    for line in text.lines() {
+        let name = line.split(['{', ' ']).next().unwrap_or_default();
+        let Some(name) = wanted(name) else { continue };
         let Some((sample, value)) = line.rsplit_once(' ') else { continue };
-        let (name, labels) = sample.split_once('{').unwrap_or((sample, ""));
-        let (Some(name), Ok(value)) = (name.strip_suffix(suffix), value.parse::<u64>()) else { continue };
+        let labels = sample.split_once('{').map_or("", |(_, labels)| labels);
+        let Ok(value) = value.parse::<u64>() else { continue };
         let mut name = name.to_owned();
         for label in labels.trim_end_matches('}').split(',') {
             if !label.is_empty() && !label.starts_with("shard=") && !label.starts_with("partition=") {
@@ -73,5 +75,5 @@ fn read(registry: &Registry, suffix: &str) -> impl Iterator<Item = (String, u64)
         }
         *sums.entry(name).or_default() += value;
     }
-    sums.into_iter()
+    sums
 }
