@@ -85,7 +85,11 @@ impl Gateway {
         let Some(Envelope { header, body: Body::SyncRequest { .. } }) = asked.0.pop() else {
             panic!("Registered is followed by SyncRequest");
         };
-        self.answer(conn, header.request_id, Body::SyncPage { chats: Vec::new(), next: None });
+        self.answer(
+            conn,
+            header.request_id,
+            Body::SyncPage { chats: Vec::new(), next: None, account: Default::default() },
+        );
         conn
     }
 

@@ -66,3 +66,7 @@ pub const DEVICES_MAX: usize = 64;
 pub const DEVICE_NAME_BYTES: usize = 128;
 /// Most messages of one chat that a user may hide.
 pub const HIDDEN_MAX: usize = 1_000;
+/// Deliveries a second that all entries of one group may cause, by default.
+pub const DELIVERIES_PER_SECOND_PER_GROUP: u32 = 500_000;
+/// Deliveries a second that what one user writes to groups may cause, by default.
+pub const DELIVERIES_PER_SECOND_PER_SENDER: u32 = 200_000;

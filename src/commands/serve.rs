@@ -91,6 +91,10 @@ impl Storage {
             waiting_sends: credits,
             refusals: 4 * credits,
             group_members: config.limits.group_members as usize,
+            deliveries_per_second_per_group: config.limits.deliveries_per_second_per_group,
+            deliveries_per_second_per_sender: config.limits.deliveries_per_second_per_sender,
+            edit_window_s: config.limits.edit_window_s,
+            delete_window_s: config.limits.delete_window_s,
             segment_bytes: config.storage.journal_segment_bytes,
             ..PartitionConfig::default()
         };

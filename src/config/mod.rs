@@ -86,6 +86,20 @@ pub struct Limits {
     /// Members a group may have. 2 to 10000; each takes 8 bytes of the frame that makes the group. (restart)
     #[config(default = 500)]
     pub group_members: u32,
+    /// Deliveries a second that all entries of one group may cause, twice as many at once: an entry costs as many as the
+    /// group has members. 0 = unlimited. (restart)
+    #[config(default = 500000)]
+    pub deliveries_per_second_per_group: u32,
+    /// Deliveries a second that what one user writes to groups may cause, twice as many at once. 0 = unlimited. (restart)
+    #[config(default = 200000)]
+    pub deliveries_per_second_per_sender: u32,
+    /// A message may be edited by its sender for so long, s. 0 to 31536000. (restart)
+    #[config(default = 900)]
+    pub edit_window_s: u32,
+    /// A message may be deleted for everyone by its sender for so long, s; by an admin of its group for ever. 0 to
+    /// 31536000. (restart)
+    #[config(default = 172800)]
+    pub delete_window_s: u32,
     /// Connections the whole process holds; 0 = as many as the host allows. (restart)
     #[config(default = 0)]
     pub connections: u32,
@@ -194,15 +208,19 @@ pub struct Log {
     pub level: String,
 }
 
+const YEAR_S: u64 = 365 * 24 * 60 * 60;
+
 impl Config {
     /// Checks bounds that types cannot say. The error names key, value and what is allowed.
     fn check(&self) -> Result<(), load::OutOfBounds> {
-        let bounds: [(&'static str, u64, u64, u64); 13] = [
+        let bounds: [(&'static str, u64, u64, u64); 15] = [
             ("server.shards", self.server.shards.into(), 0, 1_024),
             ("server.partitions", self.server.partitions.into(), 0, 256),
             ("limits.in_flight_per_session", self.limits.in_flight_per_session.into(), 0, 65_536),
             ("limits.frame_bytes", self.limits.frame_bytes.into(), 1_024, 1 << 20),
             ("limits.group_members", self.limits.group_members.into(), 2, limits::GROUP_MEMBERS_MAX.into()),
+            ("limits.edit_window_s", self.limits.edit_window_s.into(), 0, YEAR_S),
+            ("limits.delete_window_s", self.limits.delete_window_s.into(), 0, YEAR_S),
             ("limits.out_buffer_bytes", self.limits.out_buffer_bytes.into(), 16 << 10, 16 << 20),
             ("limits.idle_timeout_ms", self.limits.idle_timeout_ms.into(), 5_000, 3_600_000),
             (

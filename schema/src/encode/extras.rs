@@ -208,7 +208,8 @@ impl Encoder {
                 (EntryFields { content_type, body, ..fields }, extras, users)
             }
             Amended::Blanked { at_ms } if kept.deleted_ms == 0 => {
-                (EntryFields { body: &[], ..fields }, Extras { deleted_ms: at_ms, ..kept }, None)
+                let extras = Extras { deleted_ms: at_ms, edited_seq: 0, edited_ms: 0, ..kept };
+                (EntryFields { body: &[], ..fields }, extras, None)
             }
             _ => return Ok(Bytes::copy_from_slice(frame)),
         };

@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use fabric::hash::{self, Map};
 
 use bytes::Bytes;
+use schema::encode::Encoder;
 use schema::ids::MessageId;
 
-use super::{Frames, MemEntry};
+use super::{Amendment, Frames, MemEntry};
 
 /// A flushed entry that is kept: a copy, since its table goes.
 #[derive(Clone, Debug)]
@@ -92,6 +93,19 @@ impl HotTails {
         }
         self.touch(chat);
         self.evict()
+    }
+
+    /// Lays an amendment over an entry that is kept, if it is.
+    pub(crate) fn amend(&mut self, chat: u32, seq: u64, amendment: &Amendment, encoder: &mut Encoder) {
+        let Some(tail) = self.tails.get_mut(&chat) else { return };
+        let Some(first) = tail.entries.front().map(|entry| entry.seq) else { return };
+        let place = seq.checked_sub(first).and_then(|at| usize::try_from(at).ok());
+        let Some(kept) = place.and_then(|at| tail.entries.get_mut(at)) else { return };
+        let before = kept.cost();
+        kept.frame = amendment.apply(&kept.frame, encoder);
+        let after = kept.cost();
+        tail.bytes = tail.bytes + after - before;
+        self.bytes = self.bytes + after - before;
     }
 
     /// Drops a chat's tail: entries above it went to the store and were not kept.

@@ -4,17 +4,20 @@
 //! owner still reads it here. What must stay true: a table holds only committed entries, a chat's entries in it have no
 //! holes, and a frozen table never changes.
 
+mod amendments;
 mod frames;
 mod hot;
 
 use std::borrow::Cow;
 
 use schema::dedupe::DedupeKey;
+use schema::encode::Encoder;
 use schema::ids::{ChatId, MessageId};
 use schema::timeuuid;
 
 use crate::store::{DedupeHit, FlushEntry, FlushRun};
 
+pub(crate) use amendments::{Amendment, Amendments};
 pub(crate) use frames::{FrameAt, Frames};
 pub(crate) use hot::HotTails;
 
@@ -75,6 +78,8 @@ pub(crate) struct MemTable {
     pub epoch: u32,
     pub chats: Vec<TableChat>,
     pub frames: Frames,
+    /// What became of entries here, in older tables and in the store.
+    pub amendments: Amendments,
     pub bytes: usize,
     pub entries: u64,
     /// Monotonic times of the first and last change, ns; 0 = none.
@@ -84,7 +89,16 @@ pub(crate) struct MemTable {
 
 impl MemTable {
     pub(crate) fn new(epoch: u32) -> Self {
-        Self { epoch, chats: Vec::new(), frames: Frames::default(), bytes: 0, entries: 0, first_ns: 0, last_ns: 0 }
+        Self {
+            epoch,
+            chats: Vec::new(),
+            frames: Frames::default(),
+            amendments: Amendments::default(),
+            bytes: 0,
+            entries: 0,
+            first_ns: 0,
+            last_ns: 0,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -116,6 +130,11 @@ impl MemTable {
         self.bytes += entry.cost();
         self.entries += 1;
         self.chats[slot].entries.push(entry);
+    }
+
+    /// Adds what an amendment of this table makes of an entry. Its chat has a part here already: the amendment's own entry.
+    pub(crate) fn amend(&mut self, chat: ChatId, seq: u64, amendment: Amendment) {
+        self.bytes += self.amendments.add(chat, seq, amendment);
     }
 
     /// Notes that a chat's state changed without an entry.
@@ -166,16 +185,21 @@ impl MemTable {
         if place.epoch == self.epoch { &self.chats[place.slot as usize].entries } else { &[] }
     }
 
-    /// The table as the store takes it, in chat order, without states and positions.
+    /// The table as the store takes it, in chat order, without states and positions, and without what it amends of the store.
     pub(crate) fn to_run(&self) -> FlushRun<'_> {
+        let mut encoder = Encoder::new();
         let count = self.entries as usize;
         let (mut entries, mut dedupe) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let mut order: Vec<(ChatId, u32)> = self.chats.iter().zip(0..).map(|(part, slot)| (part.chat, slot)).collect();
         order.sort_unstable();
         for (chat, slot) in order {
             for e in &self.chats[slot as usize].entries {
-                let (seq, message) = (e.seq, e.message);
-                entries.push(FlushEntry { chat, seq, message, frame: Cow::Borrowed(self.frames.get(e.frame)) });
+                let (seq, message, frame) = (e.seq, e.message, self.frames.get(e.frame));
+                let frame = match self.amendments.get(chat, seq) {
+                    None => Cow::Borrowed(frame),
+                    Some(amendment) => Cow::Owned(amendment.apply(frame, &mut encoder).to_vec()),
+                };
+                entries.push(FlushEntry { chat, seq, message, frame });
                 dedupe.push((e.key, DedupeHit { chat, seq, message, wall_ms: timeuuid::unix_ms(message) }));
             }
         }

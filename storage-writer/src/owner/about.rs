@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use fabric::tier::Egress;
+use fabric::time::Now;
 use schema::encode::{ChatInfoFields, MemberFields, StatusFields};
 use schema::envelope::{Address, Body, Class, Envelope, Header};
 use schema::errors::ErrorCode;
@@ -12,6 +13,7 @@ use schema::ids::{ChatId, MessageId, UserId};
 use schema::limits::PAGE_MEMBERS;
 use schema::wire::{self, EntryKind, Role};
 
+use super::amend::is_expired;
 use super::chats::Chat;
 use super::memory::sender_of;
 use crate::partition::{Partition, PendingRead, ReadWork};
@@ -41,7 +43,7 @@ pub(crate) type Placed = Option<(u64, Option<StoredEntry>)>;
 enum Told<'a> {
     /// A page of them: above this user, at most so many.
     Page(u64, usize),
-    /// The first few, and the last entry: the store's where memory has none.
+    /// The first few, and the last entry.
     Listed(Option<&'a [u8]>),
 }
 
@@ -84,19 +86,23 @@ impl Partition {
     }
 
     /// A chat as a list names it.
-    pub(super) fn listed_chat(&mut self, index: u32, user: UserId, stored: Option<&[u8]>) -> Bytes {
-        self.chat_info(index, user, 0, &Told::Listed(stored))
+    pub(super) fn listed_chat(&mut self, now: Now, index: u32, user: UserId, stored: Option<&[u8]>) -> Bytes {
+        let head = self.memory.chats.get(index).visible_head(user);
+        let last = self.memory.frame_at(index, head).or_else(|| stored.map(<[u8]>::to_vec));
+        let last = last.map(|frame| match self.memory.amended(index, head, &frame, &mut self.encoder) {
+            Some(amended) => amended,
+            None => Bytes::from(frame),
+        });
+        let last = last.filter(|frame| frame.len() <= LAST_ENTRY_BYTES && !is_expired(frame, now.wall_ms()));
+        self.chat_info(index, user, 0, &Told::Listed(last.as_deref()))
     }
 
     fn chat_info(&mut self, index: u32, user: UserId, request_id: u64, told: &Told<'_>) -> Bytes {
         let unread = self.unread(index, user);
         let listed = matches!(told, Told::Listed(_));
-        let last_entry = match told {
+        let last_entry = match *told {
             Told::Page(..) => None,
-            Told::Listed(stored) => {
-                let small = stored.filter(|frame| frame.len() <= LAST_ENTRY_BYTES).map(<[u8]>::to_vec);
-                self.last_entry(index, user).or(small)
-            }
+            Told::Listed(last) => last,
         };
         let chat = self.memory.chats.get(index);
         // Who has left is told of nobody: who is in it now is no business of theirs.
@@ -125,24 +131,9 @@ impl Partition {
             read_seq: chat.member(user).map_or(0, |at| chat.members[at].read),
             unread,
             present: belongs,
-            last_entry: last_entry.as_deref(),
+            last_entry,
         };
         self.encoder.chat_info(&info)
-    }
-
-    /// The last entry that `user` may see, if memory has it and it is not large.
-    fn last_entry(&mut self, index: u32, user: UserId) -> Option<Vec<u8>> {
-        let head = self.memory.chats.get(index).visible_head(user);
-        let mut last = None;
-        if self.memory.lowest(index, true).is_some_and(|lowest| (1..=head).contains(&lowest)) {
-            self.memory.entries_above(index, head - 1, |seq, frame| {
-                if seq == head && frame.len() <= LAST_ENTRY_BYTES {
-                    last = Some(frame.to_vec());
-                }
-                false
-            });
-        }
-        last
     }
 
     /// Messages of others above what `user` has read. What memory does not have, or lies further back than

@@ -31,10 +31,16 @@ impl<'a> Ask<'a> {
         Some(Self { reply, request_id, trace, chat, user, device, key, client_msg_id })
     }
 
-    /// What a batch keeps of it. `frame`: the Entry frame, with where the client_msg_id begins in it.
-    pub(super) fn item(&self, chat: u32, (seq, message): (u64, MessageId), (frame, id_at): (Bytes, usize)) -> Item {
-        let (frame, id) = (frame, (id_at as u32, self.client_msg_id.len() as u32));
-        self.keep(What::Entry, chat, (seq, message), frame, id)
+    /// What a batch keeps of a new entry. `frame`: the Entry frame, with where the client_msg_id begins in it.
+    pub(super) fn item(
+        &self,
+        what: What,
+        chat: u32,
+        (seq, message): (u64, MessageId),
+        (frame, id_at): (Bytes, usize),
+    ) -> Item {
+        let id = (id_at as u32, self.client_msg_id.len() as u32);
+        self.keep(what, chat, (seq, message), frame, id)
     }
 
     /// What a batch keeps of one that is no new entry.

@@ -12,10 +12,19 @@ use schema::timeuuid;
 pub(crate) enum What {
     /// A new entry: it is applied, answered and pushed.
     Entry,
+    /// As `Entry`, and it does something to others of its chat, or to the chat.
+    Acting,
     /// A resend of an entry of this block or the one before: it gets the same answer.
     Duplicate,
     /// Refused; its answer keeps its place behind what its session sent before.
     Refusal(ErrorCode),
+}
+
+impl What {
+    /// A new entry.
+    pub(crate) const fn is_entry(self) -> bool {
+        matches!(self, Self::Entry | Self::Acting)
+    }
 }
 
 /// One send.
@@ -25,7 +34,7 @@ pub(crate) struct Item {
     pub chat: u32,
     pub seq: u64,
     pub message: MessageId,
-    /// The Entry frame; only the client_msg_id unless `what` is `Entry`.
+    /// The Entry frame; only the client_msg_id unless `what` is an entry.
     pub frame: Bytes,
     /// Where the client_msg_id begins in `frame`, and its length.
     pub client_msg_id: (u32, u32),

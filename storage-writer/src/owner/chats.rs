@@ -9,6 +9,7 @@ use fabric::hash::{self, Hasher};
 use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
 use smallvec::SmallVec;
 
+use super::amend::Timer;
 use super::roster::Group;
 use super::sharded::Sharded;
 use crate::memtable::{PLACES, Place};
@@ -137,6 +138,8 @@ pub(crate) struct Chat {
     pub members: SmallVec<[Member; 2]>,
     /// Of a group.
     pub group: Option<Box<Group>>,
+    /// Of a chat where messages disappear, or did.
+    pub timer: Option<Box<Timer>>,
     /// Where it is in the memory tables, by epoch modulo [`PLACES`].
     pub places: [Place; PLACES],
     pub nudge: NudgeState,
@@ -216,6 +219,7 @@ impl Chat {
             last_ms: self.last_ms(),
             members: self.members.iter().map(member).collect(),
             group: self.group.as_ref().map(|group| Box::new(group.state.clone())),
+            ttl_s: self.timer.as_ref().map(|timer| timer.ttl_s),
         }
     }
 
@@ -269,6 +273,7 @@ impl Chats {
             ordered: Head::NONE,
             members,
             group: (kind == ChatKind::Group).then(Box::default),
+            timer: None,
             places: [Place::default(); PLACES],
             nudge: NudgeState::default(),
             committed_ns: 0,
@@ -332,6 +337,7 @@ impl Chats {
         if let Some(group) = &state.group {
             chat.group = Some(Box::new(Group::new(group.as_ref().clone())));
         }
+        chat.timer = state.ttl_s.map(|ttl_s| Box::new(Timer::new(ttl_s)));
         if let Some(message) = state.head_message {
             chat.head = Head { seq: state.head_seq, message };
             chat.ordered = chat.head;

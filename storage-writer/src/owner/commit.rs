@@ -40,15 +40,18 @@ impl Partition {
         // They point at what was committed before; the pushes name them.
         let receipts = self.commit_positions(now, &batch.positions);
         for items in batch.items.chunks_mut(SETTLED_AT_ONCE) {
-            for item in items.iter().filter(|item| item.what == What::Entry) {
+            for item in items.iter().filter(|item| item.what.is_entry()) {
                 let entry = NewEntry { seq: item.seq, message: item.message, frame: &item.frame, key: item.key };
                 absorbed += u64::from(self.memory.commit_entry(now, item.chat, (item.user, item.device), entry));
+                if item.what == What::Acting {
+                    self.settle_act(item.chat, item.seq, &item.frame);
+                }
                 self.schedule_nudge(now, item.chat);
             }
             for item in &*items {
                 acks += u64::from(self.answer(item, egress));
             }
-            for item in items.iter_mut().filter(|item| item.what == What::Entry) {
+            for item in items.iter_mut().filter(|item| item.what.is_entry()) {
                 if let Some(trace) = &mut item.trace {
                     trace.stages.committed = now.mono_ns;
                 }
@@ -68,7 +71,7 @@ impl Partition {
         let chat = self.memory.chats.get(item.chat).id;
         let reply = (item.reply, item.request_id);
         match item.what {
-            What::Entry | What::Duplicate => {
+            What::Entry | What::Acting | What::Duplicate => {
                 let (at, trace) = ((item.seq, item.message), item.trace.as_deref());
                 send_sent(egress, reply, (item.client_msg_id(), &item.frame), chat, at, trace);
                 true
@@ -133,13 +136,14 @@ impl Partition {
         self.metrics.poisonings.inc();
         self.metrics.poisoned.set(1);
         self.failures += 1;
+        self.amending.forget();
         let failed = self.in_flight.take();
         let next = self.filling.number + 1;
         let filling = core::mem::replace(&mut self.filling, Batch { number: next, ..Batch::default() });
         (self.filling_bytes, self.positions_appended) = (0, 0);
         let batches: Vec<Batch> = failed.into_iter().chain([filling]).collect();
         for item in batches.iter().flat_map(|batch| &batch.items) {
-            if item.what == What::Entry {
+            if item.what.is_entry() {
                 self.memory.dedupe.forget(&item.key);
             }
             let chat = self.memory.chats.get_mut(item.chat);
@@ -147,6 +151,7 @@ impl Partition {
             if let Some(group) = &mut chat.group {
                 group.forget();
             }
+            chat.forget_timers();
         }
         for batch in batches {
             for item in batch.items {
@@ -165,7 +170,7 @@ impl Partition {
         let chat = self.memory.chats.get(item.chat).id;
         let code = match item.what {
             What::Refusal(code) => code,
-            What::Entry | What::Duplicate => ErrorCode::StorageUnavailable,
+            What::Entry | What::Acting | What::Duplicate => ErrorCode::StorageUnavailable,
         };
         debug_assert!(code.info().retry != Retry::Never);
         let first = self.refusals.remember_first(item.reply, chat, item.key, self.failures);

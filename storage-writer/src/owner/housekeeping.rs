@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use fabric::core::JobQueue;
 use fabric::time::Now;
+use schema::encode::Encoder;
 
 use super::memory::Memory;
 use super::tables::{STEP_CHATS, Stage};
@@ -112,7 +113,11 @@ impl Partition {
     }
 
     fn step_tables(&mut self, now: Now) {
-        if self.memory.retire_step(&self.metrics)
+        if !self.memory.tables.retired.is_empty() {
+            let oldest_read = self.reads.keys().copied().min();
+            self.memory.tables.retired.retain(|(last_read, _)| oldest_read.is_some_and(|read| read <= *last_read));
+        }
+        if self.memory.retire_step(&self.metrics, self.last_read)
             && let Some(table) = self.memory.tables.retire(self.config.freeze_bytes)
         {
             self.jobs.push_back((JobQueue::Apply, Work::Free(table)));
@@ -175,7 +180,8 @@ impl Partition {
 
 impl Memory {
     /// Moves some of the oldest table's newest entries into the hot tails, if the store has that table. True when done.
-    fn retire_step(&mut self, metrics: &crate::partition::StorageMetrics) -> bool {
+    /// `last_read`: the last read that began.
+    fn retire_step(&mut self, metrics: &crate::partition::StorageMetrics, last_read: u64) -> bool {
         let Some(frozen) = self.tables.frozen.front_mut() else { return false };
         let Stage::Retiring { next } = &mut frozen.stage else { return false };
         let table: &MemTable = &frozen.table;
@@ -192,6 +198,18 @@ impl Memory {
             }
         }
         *next = end;
-        end == table.chats.len()
+        if end < table.chats.len() {
+            return false;
+        }
+        let mut encoder = Encoder::new();
+        for (chat, seq, amendment) in table.amendments.iter() {
+            if let Some(index) = self.chats.find(chat) {
+                self.hot.amend(index, seq, amendment, &mut encoder);
+            }
+        }
+        if !table.amendments.is_empty() {
+            self.tables.retired.push_back((last_read, table.amendments.clone()));
+        }
+        true
     }
 }

@@ -57,12 +57,13 @@ impl Partition {
         };
         let probe = Body::ChatsProbe { user, before, limit, partition: self.number };
         self.ask_siblings(id, &probe, egress);
-        self.gather_chats(user, (before, limit), Whose::Own(id), egress);
+        self.gather_chats(now, user, (before, limit), Whose::Own(id), egress);
     }
 
     /// A sibling asks for this partition's part.
     pub(crate) fn handle_chats_probe(
         &mut self,
+        now: Now,
         header: &Header,
         user: UserId,
         (before, limit): (Option<SyncCursor>, u32),
@@ -70,7 +71,7 @@ impl Partition {
         egress: &mut dyn Egress,
     ) {
         let whose = Whose::Sibling { asker, request_id: header.request_id };
-        self.gather_chats(user, (before, limit.min(PAGE_CHATS_MAX)), whose, egress);
+        self.gather_chats(now, user, (before, limit.min(PAGE_CHATS_MAX)), whose, egress);
     }
 
     /// A part has come.
@@ -98,6 +99,7 @@ impl Partition {
     /// Finds this partition's newest chats of a user below a cursor. Last entries that memory does not have are read first.
     fn gather_chats(
         &mut self,
+        now: Now,
         user: UserId,
         (before, limit): (Option<SyncCursor>, u32),
         whose: Whose,
@@ -124,13 +126,14 @@ impl Partition {
         if !cold.is_empty() && self.reads.len() < self.config.waiting_reads {
             self.start_read(PendingRead::Chats(Box::new(pending)), ReadWork::Entries(cold));
         } else {
-            self.chats_gathered(pending, &[], egress);
+            self.chats_gathered(now, pending, &[], egress);
         }
     }
 
     /// Tells the chats, with the last entries that the store had to say.
     pub(crate) fn chats_gathered(
         &mut self,
+        now: Now,
         pending: PendingChats,
         stored: &[(ChatId, StoredEntry)],
         egress: &mut dyn Egress,
@@ -142,7 +145,7 @@ impl Partition {
             let head = self.memory.chats.get(index).visible_head(user);
             let last = stored.iter().find(|(chat, entry)| *chat == at.chat && entry.seq == head);
             let last = last.map(|(_, entry)| entry.frame.as_ref());
-            chats.push(ListedChat { at, frame: self.listed_chat(index, user, last) });
+            chats.push(ListedChat { at, frame: self.listed_chat(now, index, user, last) });
         }
         match whose {
             Whose::Own(id) => self.chats_part(id, self.number, chats, more, egress),

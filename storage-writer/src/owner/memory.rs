@@ -12,6 +12,8 @@ use schema::timeuuid;
 use schema::wire::{EntryKind, MarkStatus};
 use smallvec::SmallVec;
 
+use super::append::what_of;
+use super::batch::What;
 use super::chats::{Chats, Head, Member};
 use super::dedupe::{DedupeMemory, Known};
 use super::roster::{Change, is_change};
@@ -168,6 +170,7 @@ impl Memory {
         let table = &mut self.tables.active;
         let entry = NewEntry { seq: record.seq, message: record.message, frame: record.frame, key: record.dedupe };
         table.replay(index, chat.id, &mut chat.places[table.epoch as usize % PLACES], entry);
+        let acts = what_of(record.entry_kind) == What::Acting;
         if record.seq == head + 1 {
             chat.head = Head { seq: record.seq, message: record.message };
             chat.ordered = chat.head;
@@ -180,6 +183,10 @@ impl Memory {
             self.chats.list(index);
         } else if !joined.is_empty() {
             self.chats.list_for(index, &joined);
+        }
+        // Of amendments the later ones come later; a timer below the head is in the state.
+        if acts && (record.seq == head + 1 || record.entry_kind != EntryKind::timer) {
+            self.act(index, record.frame);
         }
         let known = Known { seq: record.seq, message: record.message, chat: index };
         self.recover_answer(now, record.dedupe, known, self.tables.active.epoch);

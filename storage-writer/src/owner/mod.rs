@@ -3,8 +3,11 @@
 //! Each file holds one concern; those about messages are `impl Partition`, those about data stand alone.
 
 mod about;
+mod amend;
 mod answers;
+mod append;
 mod ask;
+mod audience;
 mod batch;
 mod chats;
 mod commit;
@@ -17,6 +20,7 @@ mod memory;
 mod merges;
 mod nudges;
 mod pages;
+mod parking;
 mod places;
 mod refusals;
 mod roster;
@@ -26,6 +30,8 @@ mod sync;
 mod tables;
 
 pub(crate) use about::PendingStatus;
+pub(crate) use amend::Amending;
+pub(crate) use audience::{Audience, Rates};
 pub(crate) use batch::Batch;
 pub(crate) use chats::Chats;
 pub(crate) use dedupe::{DedupeMemory, Known};
@@ -37,6 +43,6 @@ pub use memory::ReplayError;
 pub(crate) use merges::Merges;
 pub(crate) use nudges::Nudges;
 pub(crate) use pages::{PendingPage, Wanted};
+pub(crate) use parking::{Found, Parked};
 pub(crate) use refusals::Refusals;
-pub(crate) use sends::Parked;
 pub(crate) use tables::Tables;

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use fabric::tier::Egress;
+use fabric::time::Now;
 use schema::envelope::{Address, Body, Class, Envelope, Header};
 use schema::errors::ErrorCode;
 use schema::ids::{ChatId, UserId};
 use schema::limits::{PAGE_ENTRIES, PAGE_ENTRIES_MAX};
 
+use super::amend::is_expired;
 use crate::partition::{Partition, PendingRead, ReadWork};
 use crate::store::{HistoryRange, StoreError, StoredEntry};
 
@@ -115,6 +117,7 @@ impl Partition {
     /// Answers with a page, at once or after a read.
     pub(crate) fn handle_page(
         &mut self,
+        now: Now,
         header: &Header,
         chat: ChatId,
         user: UserId,
@@ -150,8 +153,9 @@ impl Partition {
             if self.memory.lowest(index, false).is_none_or(|lowest| after + 1 < lowest) {
                 self.metrics.hot_tail_hits.inc();
             }
+            let mut newer = self.as_they_are(index, newer, &window);
             let covers = window.covers(&mut newer);
-            self.hide(index, user, &mut newer);
+            self.hide(now, index, user, &mut newer);
             return send_page(egress, reply, chat, covers, head, newer.entries);
         }
         let store_end = window.end.min(from_memory - 1);
@@ -168,17 +172,39 @@ impl Partition {
         self.metrics.pages_store.inc();
     }
 
-    /// Takes out what a user was not in the group for; the page covers it all the same.
-    fn hide(&self, index: u32, user: UserId, cut: &mut Cut) {
+    /// What amendments have made of gathered entries, where memory knows better than their frames. What then has no room any
+    /// more is left to the next page.
+    fn as_they_are(&mut self, index: u32, cut: Cut, window: &Window) -> Cut {
+        if self.memory.tables.amendments().next().is_none() {
+            return cut;
+        }
+        let mut amended = Cut::default();
+        for (seq, frame) in cut.entries {
+            let frame = self.memory.amended(index, seq, &frame, &mut self.encoder).unwrap_or(frame);
+            if !amended.admits(frame.len(), window) {
+                break;
+            }
+            amended.take(seq, frame);
+        }
+        amended.full |= cut.full;
+        amended
+    }
+
+    /// Takes out what a user was not in the group for, and what has disappeared; the page covers it all the same.
+    fn hide(&self, now: Now, index: u32, user: UserId, cut: &mut Cut) {
         let chat = self.memory.chats.get(index);
         if chat.group.is_some() {
             cut.entries.retain(|&(seq, _)| chat.sees(user, seq));
+        }
+        if chat.timer.is_some() {
+            cut.entries.retain(|(_, frame)| !is_expired(frame, now.wall_ms()));
         }
     }
 
     /// The store's part of a page.
     pub(crate) fn page_answered(
         &mut self,
+        now: Now,
         page: PendingPage,
         stored: Result<Vec<StoredEntry>, StoreError>,
         egress: &mut dyn Egress,
@@ -208,8 +234,9 @@ impl Partition {
             }
             cut.full |= page.newer.full;
         }
+        let mut cut = self.as_they_are(page.index, cut, &window);
         let covers = window.covers(&mut cut);
-        self.hide(page.index, page.user, &mut cut);
+        self.hide(now, page.index, page.user, &mut cut);
         send_page(egress, page.reply, page.chat, covers, page.head, cut.entries);
     }
 }

@@ -2,44 +2,32 @@
 //!
 //! What must stay true: a session's sends to one chat are ordered, and answered with refusals, in the order they came.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 use fabric::count::Tally as _;
 use fabric::tier::{Egress, Send as Sending};
 use fabric::time::Now;
-use schema::encode::EntryFields;
 use schema::envelope::{Class, Envelope};
 use schema::errors::{ErrorCode, Retry};
 use schema::ids::{ChatId, ChatKind, MessageId, UserId};
-use schema::timeuuid;
 use schema::wire::{EntryKind, Send};
-use smallvec::SmallVec;
 
+use super::amend::{Lookup, Original, is_amendment};
 use super::answers::{send_refused, send_sent};
+use super::append::{Judged, what_of};
 use super::ask::Ask;
 use super::batch::What;
-use super::chats::Head;
 use super::dedupe::Known;
-use super::memory::direct_members;
+use super::parking::Looked;
 use super::roster::{Change, is_change};
-use crate::journal::{AppendRecord, Record};
-use crate::partition::{Partition, PendingRead, ReadWork};
-use crate::store::{DedupeHit, GroupState, StoreError};
-
-/// Sends of a chat that wait for what the store knows of the first of them.
-pub(crate) struct Parked {
-    /// The read that ends the wait.
-    pub read: u64,
-    pub sends: VecDeque<Envelope>,
-}
+use crate::partition::{Partition, ReadWork};
+use crate::store::GroupState;
 
 impl Partition {
     /// Takes a send, or lets it wait for a block with room.
     pub fn take_send(&mut self, now: Now, send: &Sending<'_>, egress: &mut dyn Egress) {
         self.metrics.sends.one();
         if self.inbox.is_empty() && self.has_room() {
-            return self.order_send(now, send, egress, false);
+            return self.order_send(now, send, egress, Looked::Not);
         }
         let crowded = self.waiting_sends() >= self.config.waiting_sends;
         self.inbox.push_back(send.to_envelope(|frame| frame.to_frame()));
@@ -51,7 +39,7 @@ impl Partition {
     }
 
     /// The filling block takes one more send, and the positions that go in last.
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.journal.is_poisoned()
             || self.stopping
             || (self.filling_bytes < self.config.block_bytes && self.filling.items.len() < self.config.waiting_sends)
@@ -71,15 +59,15 @@ impl Partition {
         }
     }
 
-    fn order_envelope(&mut self, now: Now, envelope: &Envelope, egress: &mut dyn Egress) {
+    pub(super) fn order_envelope(&mut self, now: Now, envelope: &Envelope, egress: &mut dyn Egress) {
         match Sending::of(envelope) {
-            Some(send) => self.order_send(now, &send, egress, false),
+            Some(send) => self.order_send(now, &send, egress, Looked::Not),
             None => debug_assert!(false, "only sends wait"),
         }
     }
 
-    /// Answers, parks, refuses or orders a send. `looked_up`: the store has been asked and does not know it.
-    fn order_send(&mut self, now: Now, sending: &Sending<'_>, egress: &mut dyn Egress, looked_up: bool) {
+    /// Answers, parks, refuses or orders a send. `looked`: what the store has said of it.
+    pub(super) fn order_send(&mut self, now: Now, sending: &Sending<'_>, egress: &mut dyn Egress, looked: Looked) {
         let (Some(ask), Some(send)) = (Ask::of(sending, &self.keys), sending.frame.root().body_as_send()) else {
             self.metrics.misrouted.inc();
             return;
@@ -98,26 +86,52 @@ impl Partition {
             }
             // Behind others of its chat even if it will be refused: refusals keep the order too.
             if self.parked.contains_key(&index) {
-                return self.park(index, &ask, sending, egress);
+                return self.park(index, &ask, sending, None, egress);
             }
-            if let Some(code) = self.closed_for() {
-                return self.refuse_send(&ask, code, egress);
-            }
-            if retry && !looked_up && self.may_be_older(index) {
-                return self.park(index, &ask, sending, egress);
-            }
-        } else if let Some(code) = self.closed_for() {
+        }
+        if let Some(code) = self.closed_for() {
             return self.refuse_send(&ask, code, egress);
         }
+        if let Some(index) = index
+            && retry
+            && matches!(looked, Looked::Not)
+            && self.may_be_older(index)
+        {
+            return self.park(index, &ask, sending, Some(ReadWork::Dedupe { key: ask.key }), egress);
+        }
+        let original = match self.original(index, &send, looked) {
+            Ok(original) => original,
+            Err(message) => {
+                let what = ReadWork::Original { chat: ask.chat, message };
+                return self.park(index.unwrap_or_default(), &ask, sending, Some(what), egress);
+            }
+        };
         // After the answers to resends: whoever has left since gets the answer of then.
-        let appended = match self.judge(index, &ask, &send) {
-            Ok(None) => self.append_entry(now, &ask, index.ok_or(to), &send, None),
-            Ok(Some(change)) => self.append_change(now, &ask, index, &send, change),
+        let appended = match self.judge(now, (index, to), &ask, &send, original) {
+            Ok(judged) => self.append_judged(now, &ask, index.ok_or(to), &send, judged),
             Err(code) => Err(code),
         };
         match appended {
-            Ok((index, head, frame)) => self.entry_ordered(now, (index, head), &ask, frame),
+            Ok((index, head, frame)) => self.entry_ordered(now, (index, head), &ask, frame, what_of(send.kind())),
             Err(code) => self.refuse_send(&ask, code, egress),
+        }
+    }
+
+    /// What an amendment refers to, if it is one; the id to ask the store for where memory cannot say.
+    fn original(&mut self, index: Option<u32>, send: &Send<'_>, looked: Looked) -> Result<Option<Original>, MessageId> {
+        let (Some(index), Some(refers_to)) = (index, send.refers_to()) else { return Ok(None) };
+        if !is_amendment(send.kind()) {
+            return Ok(None);
+        }
+        let message = refers_to.into();
+        let found = match looked {
+            Looked::Original(entry) => self.stored_original(index, entry.as_ref()),
+            Looked::Not | Looked::NotSentBefore => self.find_original(index, message),
+        };
+        match found {
+            Lookup::Known(original) => Ok(Some(original)),
+            Lookup::Unknown => Ok(None),
+            Lookup::AskStore => Err(message),
         }
     }
 
@@ -162,34 +176,44 @@ impl Partition {
         }
     }
 
-    /// Whether the sender may write this now, and what it changes of its group.
-    fn judge(&self, index: Option<u32>, ask: &Ask<'_>, send: &Send<'_>) -> Result<Option<Change>, ErrorCode> {
+    /// Whether the sender may write this now, and what it changes.
+    fn judge(
+        &self,
+        now: Now,
+        (index, to): (Option<u32>, Option<UserId>),
+        ask: &Ask<'_>,
+        send: &Send<'_>,
+        original: Option<Original>,
+    ) -> Result<Judged, ErrorCode> {
         let nobody = GroupState::default();
         let group = index.and_then(|index| self.memory.chats.get(index).group.as_ref());
         let roster = group.map_or(&nobody, |group| group.current());
-        if is_change(send.kind()) {
-            return roster.judge(Change::of_send(ask.user, send), self.config.group_members).map(Some);
+        let kind = send.kind();
+        if is_change(kind) {
+            return roster.judge(Change::of_send(ask.user, send), self.config.group_members).map(Judged::Change);
         }
-        if group.is_some() && !roster.is_present(ask.user) {
-            return Err(ErrorCode::NotAMember);
+        if let (Some(_), Some(index)) = (group, index) {
+            if !roster.is_present(ask.user) {
+                return Err(ErrorCode::NotAMember);
+            }
+            if !self.audience.admits(now, index, ask.user) {
+                return Err(ErrorCode::RateLimited);
+            }
         }
-        Ok(None)
-    }
-
-    /// As [`Self::append_entry`] for a change, which counts from now on for what is ordered behind it.
-    fn append_change(
-        &mut self,
-        now: Now,
-        ask: &Ask<'_>,
-        index: Option<u32>,
-        send: &Send<'_>,
-        change: Change,
-    ) -> Result<(u32, Head, (Bytes, usize)), ErrorCode> {
-        let appended = self.append_entry(now, ask, index.ok_or(None), send, Some(&change))?;
-        if let Some(group) = &mut self.memory.chats.get_mut(appended.0).group {
-            group.order(appended.1.seq, change);
+        match (kind, index) {
+            (EntryKind::message, _) => {
+                self.judge_mentions(index, ask, to, send)?;
+                Ok(Judged::Plain)
+            }
+            (EntryKind::timer, Some(index)) => self.judge_timer(index, ask, send).map(Judged::Acting),
+            (kind, Some(index)) if is_amendment(kind) => {
+                let original = original.ok_or(ErrorCode::UnknownMessage)?;
+                let amends = self.judge_amendment(now, index, ask, kind, &original)?;
+                self.judge_mentions(Some(index), ask, to, send)?;
+                Ok(Judged::Acting(amends))
+            }
+            _ => Err(ErrorCode::Unsupported),
         }
-        Ok(appended)
     }
 
     /// Why no new entry can be taken at the moment.
@@ -221,7 +245,7 @@ impl Partition {
     }
 
     /// Answers a resend of something durable.
-    fn answer_stored(&self, ask: &Ask<'_>, at: (u64, MessageId), egress: &mut dyn Egress) {
+    pub(super) fn answer_stored(&self, ask: &Ask<'_>, at: (u64, MessageId), egress: &mut dyn Egress) {
         self.metrics.acks.inc();
         let id = Bytes::copy_from_slice(ask.client_msg_id);
         send_sent(egress, (ask.reply, ask.request_id), (&id, &id), ask.chat, at, None);
@@ -242,167 +266,6 @@ impl Partition {
     fn may_be_older(&self, index: u32) -> bool {
         let chat = self.memory.chats.get(index);
         chat.head.seq > 0 && chat.first_ms < self.memory.dedupe.covers_from_ms()
-    }
-
-    fn park(&mut self, index: u32, ask: &Ask<'_>, sending: &Sending<'_>, egress: &mut dyn Egress) {
-        let envelope = sending.to_envelope(|frame| frame.to_frame());
-        if let Some(parked) = self.parked.get_mut(&index) {
-            parked.sends.push_back(envelope);
-        } else {
-            let what = ReadWork::Dedupe { key: ask.key };
-            let Some(read) = self.start_read(PendingRead::Dedupe { chat: index }, what) else {
-                return self.refuse_send(ask, ErrorCode::Overloaded, egress);
-            };
-            self.metrics.dedupe_store_lookups.inc();
-            self.parked.insert(index, Parked { read, sends: VecDeque::from([envelope]) });
-        }
-        // It has come again: what follows it waits behind it, and is judged after it.
-        self.refusals.taken(ask.reply, ask.chat);
-        self.metrics.parked.inc();
-        self.parked_sends += 1;
-        if self.waiting_sends() > self.config.waiting_sends {
-            self.refuse_waiting(ErrorCode::Overloaded, egress);
-        }
-    }
-
-    /// What the store says about the first send parked behind `read`.
-    pub(crate) fn dedupe_answered(
-        &mut self,
-        now: Now,
-        (read, index): (u64, u32),
-        found: Result<Option<DedupeHit>, StoreError>,
-        egress: &mut dyn Egress,
-    ) {
-        if self.parked.get(&index).is_none_or(|parked| parked.read != read) {
-            return; // refused meanwhile
-        }
-        let Some(mut parked) = self.parked.remove(&index) else { return };
-        self.parked_sends -= parked.sends.len();
-        if let Some(first) = parked.sends.pop_front() {
-            self.lookup_ended(now, &first, found, egress);
-        }
-        while let Some(envelope) = parked.sends.pop_front() {
-            if !self.has_room() {
-                // Older than anything of this chat that waits for room.
-                self.inbox.push_front(envelope);
-                while let Some(envelope) = parked.sends.pop_back() {
-                    self.inbox.insert(1, envelope);
-                }
-                return;
-            }
-            self.order_envelope(now, &envelope, egress);
-        }
-    }
-
-    fn lookup_ended(
-        &mut self,
-        now: Now,
-        envelope: &Envelope,
-        found: Result<Option<DedupeHit>, StoreError>,
-        egress: &mut dyn Egress,
-    ) {
-        let Some(sending) = Sending::of(envelope) else { return };
-        let Some(ask) = Ask::of(&sending, &self.keys) else { return };
-        match found {
-            Ok(Some(hit)) if hit.chat == ask.chat => {
-                self.metrics.dedupe_store_hits.inc();
-                self.refusals.taken(ask.reply, ask.chat);
-                self.answer_stored(&ask, (hit.seq, hit.message), egress);
-            }
-            Ok(_) => self.order_send(now, &sending, egress, true),
-            Err(_) => self.refuse_send(&ask, ErrorCode::StorageUnavailable, egress),
-        }
-    }
-
-    /// Gives a send its seq and id and puts it into the filling block. `chat`: its number, or whom a new one is with.
-    /// Returns its chat's number, its place there and its frame, with where the client_msg_id begins in it.
-    fn append_entry(
-        &mut self,
-        now: Now,
-        ask: &Ask<'_>,
-        chat: Result<u32, Option<UserId>>,
-        send: &Send<'_>,
-        change: Option<&Change>,
-    ) -> Result<(u32, Head, (Bytes, usize)), ErrorCode> {
-        let new_kind = if change.is_some() { ChatKind::Group } else { ChatKind::Direct };
-        let (before, kind) = chat.map_or((Head::NONE, new_kind), |index| {
-            let chat = self.memory.chats.get(index);
-            (chat.ordered, chat.kind)
-        });
-        let floor = (before.seq > 0).then_some(before.message);
-        let message = self.generator.next(now.wall_ticks, floor).map_err(|_| ErrorCode::ClockBehind)?;
-        let seq = before.seq + 1;
-        let fields = EntryFields {
-            chat: ask.chat,
-            message,
-            seq,
-            sender: ask.user,
-            device: ask.device,
-            kind: send.kind(),
-            content_type: send.content_type(),
-            body: send.body().map_or(&[], |body| body.bytes()),
-            client_msg_id: ask.client_msg_id,
-            refers_to: send.refers_to().map(MessageId::from),
-            after_seq: send.after_seq(),
-            timestamp_ms: timeuuid::unix_ms(message),
-        };
-        let (frame, id_at) = match change {
-            None => self.encoder.entry_with_id(&fields),
-            Some(change) => self.encoder.changed_with_id(&fields, &change.users, change.role),
-        };
-        let members = (seq == 1 && kind == ChatKind::Direct).then(|| {
-            let peer = match chat {
-                Ok(index) => self.memory.chats.get(index).members.iter().map(|m| m.user).find(|&user| user != ask.user),
-                Err(to) => to,
-            };
-            [ask.user, peer.unwrap_or(ask.user)]
-        });
-        let record = Record::Append(AppendRecord {
-            chat: ask.chat,
-            chat_kind: kind,
-            entry_kind: send.kind(),
-            sender: ask.user,
-            device: ask.device,
-            dedupe: ask.key,
-            members,
-            seq,
-            message,
-            frame: &frame,
-        });
-        let len = record.encoded_len();
-        self.journal.append(&record).map_err(|error| self.append_refused(error))?;
-        self.filling_bytes += len;
-        let index = chat.unwrap_or_else(|to| {
-            let members = match kind {
-                ChatKind::Direct => direct_members(ask.user, to.unwrap_or(ask.user)),
-                _ => SmallVec::new(), // the change says who they are, once it is durable
-            };
-            self.memory.chats.add(ask.chat, kind, members)
-        });
-        Ok((index, Head { seq, message }, (frame, id_at)))
-    }
-
-    fn append_refused(&self, error: crate::journal::AppendError) -> ErrorCode {
-        use crate::journal::AppendError;
-        match error {
-            AppendError::Full => ErrorCode::Overloaded,
-            AppendError::TooLarge => ErrorCode::InvalidField,
-            AppendError::Poisoned => ErrorCode::StorageUnavailable,
-            AppendError::Stopped => ErrorCode::GoingAway,
-        }
-    }
-
-    fn entry_ordered(&mut self, now: Now, (index, head): (u32, Head), ask: &Ask<'_>, frame: (Bytes, usize)) {
-        self.memory.chats.get_mut(index).ordered = head;
-        self.memory.dedupe.ordered(ask.key, Known { seq: head.seq, message: head.message, chat: index });
-        self.refusals.taken(ask.reply, ask.chat);
-        self.filling.entries += 1;
-        self.filling.last_ticks = timeuuid::ticks(head.message);
-        let mut item = ask.item(index, (head.seq, head.message), frame);
-        if let Some(trace) = &mut item.trace {
-            trace.stages.ordered = now.mono_ns;
-        }
-        self.filling.items.push(item);
     }
 
     /// Refuses a send, and remembers it if its session will try again.

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::lsn::Lsn;
-use crate::memtable::MemTable;
+use crate::memtable::{Amendments, MemTable};
 use crate::partition::Recovered;
 use crate::store::ChatState;
 
@@ -44,16 +44,24 @@ pub(crate) struct Tables {
     pub frozen: VecDeque<FrozenTable>,
     /// Every table up to this epoch is in the store.
     pub flushed_epoch: u32,
+    /// What tables that are gone amended, until every read ends that may have begun before the store had it: up to this read.
+    pub retired: VecDeque<(u64, Amendments)>,
 }
 
 impl Tables {
     pub(crate) fn new() -> Self {
-        Self { active: MemTable::new(1), frozen: VecDeque::new(), flushed_epoch: 0 }
+        Self { active: MemTable::new(1), frozen: VecDeque::new(), flushed_epoch: 0, retired: VecDeque::new() }
     }
 
     /// All tables that can be read, oldest first.
     pub(crate) fn oldest_first(&self) -> impl Iterator<Item = &MemTable> {
         self.frozen.iter().map(|frozen| frozen.table.as_ref()).chain(core::iter::once(&self.active))
+    }
+
+    /// What is to be laid over entries, oldest first.
+    pub(crate) fn amendments(&self) -> impl Iterator<Item = &Amendments> {
+        let retired = self.retired.iter().map(|(_, amendments)| amendments);
+        retired.chain(self.oldest_first().map(|table| &table.amendments)).filter(|amendments| !amendments.is_empty())
     }
 
     /// Tables that the store does not have yet, the active one not counted.

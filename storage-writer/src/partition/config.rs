@@ -38,6 +38,14 @@ pub struct PartitionConfig {
     pub waiting_marks: usize,
     /// Members of a group, at most; up to [`schema::limits::GROUP_MEMBERS_MAX`].
     pub group_members: usize,
+    /// Deliveries a second that all entries of one group may cause, twice as many at once; 0 = no limit.
+    pub deliveries_per_second_per_group: u32,
+    /// Deliveries a second that what one user writes to groups may cause, twice as many at once; 0 = no limit.
+    pub deliveries_per_second_per_sender: u32,
+    /// A message may be edited by its sender for so long, s.
+    pub edit_window_s: u32,
+    /// A message may be deleted for everyone by its sender for so long, s.
+    pub delete_window_s: u32,
     /// From so many members on a group's entry is pushed in steps, after its ack.
     pub fanout_members: usize,
     /// Members that a turn pushes to in such steps.
@@ -78,6 +86,10 @@ impl Default for PartitionConfig {
             refusals: 262_144,
             waiting_marks: 65_536,
             group_members: schema::limits::GROUP_MEMBERS as usize,
+            deliveries_per_second_per_group: schema::limits::DELIVERIES_PER_SECOND_PER_GROUP,
+            deliveries_per_second_per_sender: schema::limits::DELIVERIES_PER_SECOND_PER_SENDER,
+            edit_window_s: schema::limits::EDIT_WINDOW_S,
+            delete_window_s: schema::limits::DELETE_WINDOW_S,
             fanout_members: 100,
             fanout_step: 1_000,
             fanout_jobs: 16_384,

@@ -1,15 +1,19 @@
 //! Jobs: what a partition has done on background threads. A job is a value; running it needs a store and a disk only.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fabric::disk::Disk;
 use schema::dedupe::DedupeKey;
+use schema::encode::Encoder;
 use schema::ids::{ChatId, MessageId};
 
 use crate::journal::{JournalId, Lsn, SegmentDone, SegmentJob};
 use crate::memtable::MemTable;
-use crate::store::{ChatState, DedupeHit, FlushReport, FlushRun, HistoryRange, Store, StoreError, StoredEntry};
+use crate::store::{
+    ChatState, DedupeHit, FlushEntry, FlushReport, FlushRun, HistoryRange, Store, StoreError, StoredEntry,
+};
 
 /// Work that blocks. Run it with [`run_job`] on any thread; give the result to its partition's
 /// [`super::Partition::job_done`]. Jobs of one queue are started in the order they were taken.
@@ -68,6 +72,11 @@ pub(crate) enum ReadWork {
         chat: ChatId,
         seq: u64,
     },
+    /// A message's entry.
+    Original {
+        chat: ChatId,
+        message: MessageId,
+    },
     /// One entry each of some chats.
     Entries(Vec<(ChatId, u64)>),
 }
@@ -84,6 +93,7 @@ pub(super) enum ReadFound {
     History(Vec<StoredEntry>),
     FindMessage(Option<u64>, MessageId),
     AtSeq(u64, Option<StoredEntry>),
+    Original(Option<StoredEntry>),
     Entries(Vec<(ChatId, StoredEntry)>),
 }
 
@@ -109,28 +119,41 @@ impl core::fmt::Debug for JobDone {
 
 /// Does a job. Blocks on the store and the disk, touches nothing else; any thread.
 pub fn run_job(job: Job, store: &dyn Store, disk: &dyn Disk) -> JobDone {
-    let done = match job.work {
-        Work::Flush { table, states, applied } => {
-            let run = FlushRun { applied: vec![applied], states, ..table.to_run() };
-            Done::Flush(store.flush(run))
-        }
-        Work::FlushRecovered { table, states, recovered } => {
-            Done::Flush(flush_recovered(job.partition, &table, states, &recovered, store, disk))
-        }
-        Work::Free(table) => {
-            drop(table);
-            Done::Nothing
-        }
-        Work::Expire { now_ms } => {
-            if let Err(error) = store.expire(now_ms) {
-                tracing::warn!(%error, "old dedupe answers could not be dropped");
+    let done =
+        match job.work {
+            Work::Flush { table, states, applied } => Done::Flush(amended(&table, store).and_then(|amended| {
+                store.flush(FlushRun { applied: vec![applied], amended, states, ..table.to_run() })
+            })),
+            Work::FlushRecovered { table, states, recovered } => {
+                Done::Flush(flush_recovered(job.partition, &table, states, &recovered, store, disk))
             }
-            Done::Nothing
-        }
-        Work::Segment(job) => Done::Segment(job.run(disk)),
-        Work::Read { read, what } => Done::Read { read, found: run_read(what, store) },
-    };
+            Work::Free(table) => {
+                drop(table);
+                Done::Nothing
+            }
+            Work::Expire { now_ms } => {
+                if let Err(error) = store.expire(now_ms) {
+                    tracing::warn!(%error, "old dedupe answers could not be dropped");
+                }
+                Done::Nothing
+            }
+            Work::Segment(job) => Done::Segment(job.run(disk)),
+            Work::Read { read, what } => Done::Read { read, found: run_read(what, store) },
+        };
     JobDone { partition: job.partition, done }
+}
+
+/// What a table amends of what the store has: the entries as they are now.
+fn amended(table: &MemTable, store: &dyn Store) -> Result<Vec<FlushEntry<'static>>, StoreError> {
+    let mut encoder = Encoder::new();
+    let mut entries = Vec::new();
+    for (chat, seq, amendment) in table.amendments.iter() {
+        if let Some(StoredEntry { message, frame, .. }) = store.at_seq(chat, seq)? {
+            let frame = Cow::Owned(amendment.apply(&frame, &mut encoder).to_vec());
+            entries.push(FlushEntry { chat, seq, message, frame });
+        }
+    }
+    Ok(entries)
 }
 
 fn run_read(what: ReadWork, store: &dyn Store) -> Result<ReadFound, StoreError> {
@@ -139,6 +162,10 @@ fn run_read(what: ReadWork, store: &dyn Store) -> Result<ReadFound, StoreError> 
         ReadWork::History { chat, range } => ReadFound::History(store.history(chat, range)?),
         ReadWork::FindMessage { chat, message } => ReadFound::FindMessage(store.find_message(chat, message)?, message),
         ReadWork::AtSeq { chat, seq } => ReadFound::AtSeq(seq, store.at_seq(chat, seq)?),
+        ReadWork::Original { chat, message } => ReadFound::Original(match store.find_message(chat, message)? {
+            Some(seq) => store.at_seq(chat, seq)?.filter(|entry| entry.message == message),
+            None => None,
+        }),
         ReadWork::Entries(places) => {
             let mut entries = Vec::with_capacity(places.len());
             for (chat, seq) in places {
@@ -158,7 +185,7 @@ fn flush_recovered(
     store: &dyn Store,
     disk: &dyn Disk,
 ) -> Result<FlushReport, StoreError> {
-    let report = store.flush(FlushRun { states, ..table.to_run() })?;
+    let report = store.flush(FlushRun { amended: amended(table, store)?, states, ..table.to_run() })?;
     let mut missing = recovered.missing.lock().unwrap_or_else(PoisonError::into_inner);
     missing.remove(&partition);
     if missing.is_empty() {

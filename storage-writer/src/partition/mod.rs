@@ -29,8 +29,8 @@ use schema::timeuuid::Generator;
 
 use crate::journal::{Journal, Lsn, SegmentDone, WriteOutcome};
 use crate::owner::{
-    Batch, Fanout, MarkAnswer, Memory, Merges, Nudges, Parked, PendingChats, PendingMark, PendingPage, PendingStatus,
-    Refusals, Wanted,
+    Amending, Audience, Batch, Fanout, Found, MarkAnswer, Memory, Merges, Nudges, Parked, PendingChats, PendingMark,
+    PendingPage, PendingStatus, Refusals, Wanted,
 };
 use crate::store::StoreError;
 
@@ -47,7 +47,7 @@ use job::{Done, ReadFound};
 #[derive(Debug)]
 pub(crate) enum PendingRead {
     /// The sends parked behind a chat's first.
-    Dedupe { chat: u32 },
+    Parked { chat: u32 },
     /// A watermark.
     Mark(PendingMark),
     /// A page.
@@ -88,6 +88,10 @@ pub struct Partition {
     pub(crate) refusals: Refusals,
     pub(crate) merges: Merges<ChangedChat>,
     pub(crate) lists: Merges<ListedChat>,
+    /// What groups and senders in them may cause.
+    pub(crate) audience: Audience,
+    /// Amendments that are ordered and not durable.
+    pub(crate) amending: Amending,
     pub(crate) fanout: Fanout,
     pub(crate) nudges: Nudges,
     pub(crate) reads: Map<u64, PendingRead>,
@@ -140,7 +144,7 @@ impl Partition {
                 limit_bytes,
             } => {
                 let wanted = Wanted { after: after_seq, before: before_seq, newest, limit_entries, limit_bytes };
-                self.handle_page(&header, chat, user, wanted, egress);
+                self.handle_page(now, &header, chat, user, wanted, egress);
             }
             Body::SyncProbe { since_ms: _, user, device, before, partition } => {
                 self.handle_probe(&header, (user, device), before, partition, egress);
@@ -165,7 +169,7 @@ impl Partition {
                 self.handle_chats(now, header, user, client_request, (before, limit), egress);
             }
             Body::ChatsProbe { user, before, limit, partition } => {
-                self.handle_chats_probe(header, user, (before, limit), partition, egress);
+                self.handle_chats_probe(now, header, user, (before, limit), partition, egress);
             }
             Body::ChatsPart { chats, more, partition } => {
                 self.chats_part(header.request_id, partition, chats, more, egress);
@@ -281,9 +285,13 @@ impl Partition {
             tracing::warn!(partition = self.number, %error, "a read failed");
         }
         match (self.reads.remove(&read), found) {
-            (Some(PendingRead::Dedupe { chat }), found) => {
-                let found = found.map(|found| if let ReadFound::Dedupe(hit) = found { hit } else { None });
-                self.dedupe_answered(now, (read, chat), found, egress);
+            (Some(PendingRead::Parked { chat }), found) => {
+                let found = found.map(|found| match found {
+                    ReadFound::Original(entry) => Found::Original(entry),
+                    ReadFound::Dedupe(hit) => Found::Dedupe(hit),
+                    _ => Found::Dedupe(None),
+                });
+                self.parked_answered(now, (read, chat), found, egress);
             }
             (Some(PendingRead::Mark(mark)), found) => {
                 let answer = found.map(|found| match found {
@@ -296,7 +304,7 @@ impl Partition {
             // Without what cannot be read the list is as true as before.
             (Some(PendingRead::Chats(chats)), found) => {
                 let entries = if let Ok(ReadFound::Entries(entries)) = found { entries } else { Vec::new() };
-                self.chats_gathered(*chats, &entries, egress);
+                self.chats_gathered(now, *chats, &entries, egress);
             }
             (Some(PendingRead::Status(status)), found) => {
                 let placed = found.map(|found| match found {
@@ -308,7 +316,7 @@ impl Partition {
             }
             (Some(PendingRead::Page(page)), found) => {
                 let stored = found.map(|found| if let ReadFound::History(page) = found { page } else { Vec::new() });
-                self.page_answered(*page, stored, egress);
+                self.page_answered(now, *page, stored, egress);
             }
             (None, _) => debug_assert!(false, "a read ends once"),
         }

@@ -19,7 +19,10 @@ use super::job::Recovered;
 use super::{Partition, PartitionConfig, RecoverySummary, StorageMetrics};
 use crate::journal::{self, Journal, JournalConfig, JournalId, Lsn, Record, RecoverError};
 use crate::memtable::HotTails;
-use crate::owner::{Batch, Chats, DedupeMemory, Fanout, Known, Memory, Merges, Nudges, Refusals, ReplayError, Tables};
+use crate::owner::{
+    Amending, Audience, Batch, Chats, DedupeMemory, Fanout, Known, Memory, Merges, Nudges, Rates, Refusals,
+    ReplayError, Tables,
+};
 use crate::store::{Store, StoreError};
 
 /// What all partitions of a process are opened with.
@@ -260,6 +263,11 @@ impl Partition {
             refusals: Refusals::new(seed, of.refusals),
             merges: Merges::new(seed, of.sync_merges),
             lists: Merges::new(seed, of.sync_merges),
+            audience: Audience::new(
+                seed,
+                Rates { group: of.deliveries_per_second_per_group, sender: of.deliveries_per_second_per_sender },
+            ),
+            amending: Amending::new(seed),
             fanout: Fanout::default(),
             nudges: Nudges::new(of.nudge_after_ms, of.nudges_per_head),
             reads: hash::map(seed),

@@ -12,6 +12,15 @@ use crate::lsn::{JournalId, Lsn};
 const STATE_VERSION: u8 = 1;
 /// As version 1, with a group behind it.
 const GROUP_STATE_VERSION: u8 = 2;
+/// As version 1, with a byte of [`parts`] behind it, and those in the order of their bits.
+const PARTS_STATE_VERSION: u8 = 3;
+
+/// What a state of version 3 may have besides.
+mod parts {
+    pub(super) const GROUP: u8 = 1;
+    pub(super) const TTL: u8 = 2;
+    pub(super) const ALL: u8 = GROUP | TTL;
+}
 const APPLIED_VERSION: u8 = 1;
 const BUCKETS_VERSION: u8 = 1;
 
@@ -105,7 +114,13 @@ pub(super) fn relative(reader: &mut Reader<'_>, base: u64) -> Result<u64, BadRow
 
 /// A chat state without its chat, which is the row's key.
 pub(super) fn put_state(out: &mut Vec<u8>, state: &ChatState) {
-    out.push(if state.group.is_some() { GROUP_STATE_VERSION } else { STATE_VERSION });
+    let part = |there: bool, part: u8| if there { part } else { 0 };
+    let parts = part(state.group.is_some(), parts::GROUP) | part(state.ttl_s.is_some(), parts::TTL);
+    out.push(match parts {
+        0 => STATE_VERSION,
+        parts::GROUP => GROUP_STATE_VERSION,
+        _ => PARTS_STATE_VERSION,
+    });
     out.push(state.kind as u8);
     put_varint(out, state.head_seq);
     debug_assert_eq!(state.head_seq == 0, state.head_message.is_none());
@@ -128,8 +143,14 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &ChatState) {
             }
         }
     }
+    if parts & !parts::GROUP != 0 {
+        out.push(parts);
+    }
     if let Some(group) = &state.group {
         put_group(out, group);
+    }
+    if let Some(ttl_s) = state.ttl_s {
+        put_varint(out, u64::from(ttl_s));
     }
 }
 
@@ -173,7 +194,7 @@ fn seat(reader: &mut Reader<'_>) -> Result<SeatState, BadRow> {
 pub(super) fn state(chat: ChatId, row: &[u8]) -> Result<ChatState, BadRow> {
     let mut reader = Reader::new(row);
     let version = reader.byte()?;
-    if version != STATE_VERSION && version != GROUP_STATE_VERSION {
+    if !(STATE_VERSION..=PARTS_STATE_VERSION).contains(&version) {
         return Err(BadRow("a row's version is unknown"));
     }
     let kind = match reader.byte()? {
@@ -187,9 +208,22 @@ pub(super) fn state(chat: ChatId, row: &[u8]) -> Result<ChatState, BadRow> {
     let last_ms = reader.varint()?;
     let count = reader.count(4)?;
     let members = (0..count).map(|_| member(&mut reader, head_seq)).collect::<Result<_, _>>()?;
-    let group = if version == GROUP_STATE_VERSION { Some(Box::new(group(&mut reader)?)) } else { None };
+    let parts = match version {
+        STATE_VERSION => 0,
+        GROUP_STATE_VERSION => parts::GROUP,
+        _ => reader.byte()?,
+    };
+    if parts & !parts::ALL != 0 {
+        return Err(BadRow("a chat's state has parts that are unknown"));
+    }
+    let group = if parts & parts::GROUP > 0 { Some(Box::new(group(&mut reader)?)) } else { None };
+    let ttl_s = if parts & parts::TTL > 0 { Some(ttl_s(&mut reader)?) } else { None };
     reader.end()?;
-    Ok(ChatState { chat, kind, head_seq, head_message, last_ms, members, group })
+    Ok(ChatState { chat, kind, head_seq, head_message, last_ms, members, group, ttl_s })
+}
+
+fn ttl_s(reader: &mut Reader<'_>) -> Result<u32, BadRow> {
+    u32::try_from(reader.varint()?).map_err(|_| BadRow("a timer is too long"))
 }
 
 fn member(reader: &mut Reader<'_>, head_seq: u64) -> Result<MemberState, BadRow> {
@@ -293,13 +327,14 @@ mod tests {
         fn a_state_survives_its_row(
             chat in any::<[u8; 16]>(), head_seq in any::<u64>(), message in any::<[u8; 16]>(), last_ms in any::<u64>(),
             members in prop::collection::vec(member_state(), 0..4), group in prop::option::of(group_state()),
+            ttl_s in prop::option::of(any::<u32>()),
             cut in any::<prop::sample::Index>(),
         ) {
             let chat = ChatId(chat);
             let head_message = (head_seq > 0).then_some(MessageId(message));
             let members = SmallVec::from_vec(members);
             let (kind, group) = (ChatKind::Group, group.map(Box::new));
-            let written = ChatState { chat, kind, head_seq, head_message, last_ms, members, group };
+            let written = ChatState { chat, kind, head_seq, head_message, last_ms, members, group, ttl_s };
             let mut row = Vec::new();
             put_state(&mut row, &written);
             prop_assert_eq!(state(chat, &row), Ok(written));
@@ -339,6 +374,7 @@ mod tests {
             last_ms: 1_790_000_000_000,
             members: SmallVec::from_vec(vec![member(100_000), member(100_001)]),
             group: None,
+            ttl_s: None,
         };
         let mut row = Vec::new();
         put_state(&mut row, &written);

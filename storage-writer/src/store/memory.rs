@@ -101,6 +101,14 @@ impl Tables {
             }
         }
     }
+
+    fn amend(&mut self, amended: Vec<FlushEntry<'_>>) {
+        for FlushEntry { chat, seq, frame, .. } in amended {
+            if let Some(entry) = self.entries.get_mut(&(chat, seq)) {
+                entry.frame = Bytes::from(frame.into_owned());
+            }
+        }
+    }
 }
 
 impl Store for MemoryStore {
@@ -112,6 +120,7 @@ impl Store for MemoryStore {
         let mut report = FlushReport::default();
         tables.crash(CrashPoint::BeforeEntries)?;
         tables.put_entries(run.entries, &mut report);
+        tables.amend(run.amended);
         tables.crash(CrashPoint::AfterEntries)?;
         report.rows += run.states.len() as u64;
         tables.states.extend(run.states.into_iter().map(|state| (state.chat, state)));
@@ -215,6 +224,7 @@ mod tests {
             let run = FlushRun {
                 applied: vec![(JournalId(0), Lsn(4))],
                 entries: flat(vec![(chat(1), entries(chat(1), 1..=4))]),
+                amended: Vec::new(),
                 states: vec![state(chat(1), 4)],
                 dedupe: vec![(DedupeKey([1; 16]), hit)],
             };

@@ -70,6 +70,8 @@ pub struct FlushRun<'a> {
     pub applied: Vec<(JournalId, Lsn)>,
     /// New entries; cheapest in the order of chats and seqs. Some may have been flushed before, or be there twice.
     pub entries: Vec<FlushEntry<'a>>,
+    /// Entries that the store may have, as they are now: those that it has are written over, wherever they are kept.
+    pub amended: Vec<FlushEntry<'a>>,
     /// State of every chat that changed.
     pub states: Vec<ChatState>,
     /// Changes to remember.

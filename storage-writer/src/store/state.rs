@@ -21,6 +21,8 @@ pub struct ChatState {
     pub members: SmallVec<[MemberState; 2]>,
     /// Of a group: its name, and who is in it when.
     pub group: Option<Box<GroupState>>,
+    /// How long messages stay, s; 0 = for good now; `None` = for good always.
+    pub ttl_s: Option<u32>,
 }
 
 /// What a group's changes have made of it.

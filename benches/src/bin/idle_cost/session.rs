@@ -90,7 +90,11 @@ fn session(shard: &mut Shard, encoder: &mut Encoder, protocol: Protocol, token: 
     let Some(Envelope { header: asked, body: Body::SyncRequest { .. } }) = last.0.take() else {
         panic!("Registered is followed by SyncRequest");
     };
-    shard.handle(NOW, answer(asked.request_id, Body::SyncPage { chats: Vec::new(), next: None }), &mut last);
+    shard.handle(
+        NOW,
+        answer(asked.request_id, Body::SyncPage { chats: Vec::new(), next: None, account: Default::default() }),
+        &mut last,
+    );
     conn
 }
 

@@ -90,6 +90,7 @@ impl Load {
             last_ms: ms,
             members: smallvec![member(2 * index as u64 + 1), member(2 * index as u64 + 2)],
             group: None,
+            ttl_s: None,
         }
     }
 

@@ -78,7 +78,7 @@ impl Group {
     /// Sends a frame and waits for its answer: its seq, or why not.
     fn say(&mut self, by: u64, frame: impl FnOnce(&mut Encoder) -> Bytes) -> Result<u64, ErrorCode> {
         self.world.out.gateway.clear();
-        self.world.say_to_group(user(by), self.chat, frame);
+        self.world.say_in(user(by), self.chat, frame);
         self.world.settle();
         let mut answers = self.world.out.gateway.drain(..).map(|(_, envelope)| envelope.body);
         let answer = answers.find_map(|body| match body {
@@ -282,7 +282,7 @@ fn changes_on_their_way_count_for_what_follows_and_a_failed_write_forgets_them()
     let chat = group.chat;
     group.world.out.gateway.clear();
     let out = users(&[2]);
-    group.world.say_to_group(user(1), chat, |encoder| {
+    group.world.say_in(user(1), chat, |encoder| {
         encoder.change(&ChangeFields {
             client_msg_id: b"out",
             chat: Some(chat),
@@ -293,7 +293,7 @@ fn changes_on_their_way_count_for_what_follows_and_a_failed_write_forgets_them()
             retry: false,
         })
     });
-    group.world.say_to_group(user(2), chat, |encoder| message(encoder, chat, "late"));
+    group.world.say_in(user(2), chat, |encoder| message(encoder, chat, "late"));
     group.world.settle();
     let refused = |(_, envelope): &(Address, schema::envelope::Envelope)| {
         matches!(envelope.body, Body::Refused { code: ErrorCode::NotAMember, .. })

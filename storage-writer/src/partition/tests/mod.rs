@@ -1,5 +1,6 @@
 //! Partitions in a small world of their own.
 
+mod amendments;
 mod groups;
 mod life;
 mod pages;

@@ -162,13 +162,26 @@ impl World {
         self.chat(chat, reply, Body::Send { frame, user: from, device, chat, to: Some(to), retry });
     }
 
-    /// A frame that changes a group, or a message to it.
-    pub(super) fn say_to_group(
-        &mut self,
-        from: UserId,
-        chat: ChatId,
-        frame: impl FnOnce(&mut Encoder) -> bytes::Bytes,
-    ) {
+    /// A message with this text to a user.
+    pub(super) fn send_text(&mut self, from: UserId, to: UserId, id: &str, text: &str) {
+        let frame = self.encoder.send(&SendFields {
+            client_msg_id: id.as_bytes(),
+            target: SendTarget::User(to),
+            kind: EntryKind::message,
+            content_type: 0,
+            body: text.as_bytes(),
+            refers_to: None,
+            after_seq: 0,
+            retry: false,
+        });
+        let frame = VerifiedFrame::verify(frame).expect("valid");
+        let (chat, device) = (ChatId::direct(from, to), DeviceId(1));
+        let reply = Address { incarnation: 9, shard: 0, connection: from.get() as u32, generation: 1 };
+        self.chat(chat, reply, Body::Send { frame, user: from, device, chat, to: Some(to), retry: false });
+    }
+
+    /// A frame said in a chat that is there, or that it makes.
+    pub(super) fn say_in(&mut self, from: UserId, chat: ChatId, frame: impl FnOnce(&mut Encoder) -> bytes::Bytes) {
         let frame = VerifiedFrame::verify(frame(&mut self.encoder)).expect("valid");
         let retry = frame.root().body_as_send().is_some_and(|send| send.retry());
         let reply = Address { incarnation: 9, shard: 0, connection: from.get() as u32, generation: 1 };

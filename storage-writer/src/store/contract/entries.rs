@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use schema::ids::ChatId;
 
-use super::{Place, all, chat, entries, entry, message, run};
-use crate::store::{HistoryRange, Store, StoredEntry};
+use super::{Place, all, chat, entries, entry, flat, message, run};
+use crate::store::{FlushRun, HistoryRange, Store, StoredEntry};
 
 fn page(store: &dyn Store, chat: ChatId, after_seq: u64, up_to_seq: u64, limits: (usize, usize)) -> Vec<StoredEntry> {
     let range = HistoryRange { after_seq, up_to_seq, limit_entries: limits.0, limit_bytes: limits.1 };
@@ -95,6 +95,48 @@ pub fn large_entries_are_kept(place: &dyn Place) {
     assert!(all(&*store, chat(1)) == written, "not what was written");
     let two = page(&*store, chat(1), 3, u64::MAX, (usize::MAX, 65_536));
     assert!(two == written[3..5], "65536 and 0 bytes fit, another byte does not");
+}
+
+/// An amended entry is as it is now, in whatever chunks replays have left it; what the store does not have is not made.
+pub fn amended_entries_are_written_over(place: &dyn Place) {
+    let amended = |chats: &[(ChatId, u64)], len: usize| FlushRun {
+        amended: flat(chats.iter().map(|&(chat, seq)| (chat, vec![entry(chat, seq, len)])).collect()),
+        ..FlushRun::default()
+    };
+    let store = place.open();
+    for range in [1..=40, 3..=9, 17..=20] {
+        store
+            .flush(run(vec![(chat(1), entries(chat(1), range.clone())), (chat(2), entries(chat(2), range))]))
+            .expect("flush");
+    }
+    store
+        .flush(amended(&[(chat(1), 5), (chat(1), 18), (chat(1), 19), (chat(2), 40), (chat(2), 41)], 0))
+        .expect("flush");
+    drop(store);
+    let store = place.open();
+    let expected = |chat: ChatId, gone: &[u64]| -> Vec<_> {
+        (1..=40).map(|seq| entry(chat, seq, if gone.contains(&seq) { 0 } else { 40 })).collect()
+    };
+    assert_eq!(all(&*store, chat(1)), expected(chat(1), &[5, 18, 19]));
+    assert_eq!(all(&*store, chat(2)), expected(chat(2), &[40]));
+    assert_eq!(store.at_seq(chat(1), 18).expect("read"), Some(entry(chat(1), 18, 0)));
+    assert_eq!(store.find_message(chat(1), message(18)).expect("found"), Some(18));
+    // Beside new entries, some of them in the same place, and once more.
+    let both = FlushRun {
+        entries: flat(vec![
+            (chat(0), entries(chat(0), 1..=3)),
+            (chat(1), vec![entry(chat(1), 17, 40), entry(chat(1), 18, 0), entry(chat(1), 19, 0)]),
+            (chat(1), entries(chat(1), 41..=50)),
+        ]),
+        ..amended(&[(chat(1), 18), (chat(1), 30), (chat(2), 1)], 0)
+    };
+    store.flush(both.clone()).expect("flush");
+    store.flush(both).expect("flush");
+    let mut one = expected(chat(1), &[5, 18, 19, 30]);
+    one.extend(entries(chat(1), 41..=50));
+    assert_eq!(all(&*store, chat(1)), one);
+    assert_eq!(all(&*store, chat(2)), expected(chat(2), &[1, 40]));
+    assert_eq!(all(&*store, chat(0)), entries(chat(0), 1..=3));
 }
 
 /// Neighbours in key order do not show.

@@ -33,7 +33,7 @@ macro_rules! store_contract {
         $crate::store_contract!(@ $place,
             a_page_is_ascending_and_bounded, a_page_starts_anywhere, replays_change_nothing,
             overlapping_chunks_read_once, large_entries_are_kept, chats_do_not_mix, a_message_is_found_by_its_id,
-            an_entry_is_found_by_its_seq, reads_go_on_during_flushes, an_empty_run_is_fine,
+            an_entry_is_found_by_its_seq, amended_entries_are_written_over, reads_go_on_during_flushes, an_empty_run_is_fine,
             the_latest_state_holds, applied_positions_only_rise, partial_runs_do_not_move_positions,
             dedupe_answers_are_kept_a_day, dedupe_answers_are_listed_since, everything_survives_a_restart,
             clocks_that_jump_do_not_fill_the_store,
@@ -121,6 +121,7 @@ pub fn state(chat: ChatId, head_seq: u64) -> ChatState {
         last_ms: START_MS + head_seq,
         members: smallvec![member(5, vec![]), member(6, vec![head_seq + 1])],
         group: is_group.then(|| Box::new(group())),
+        ttl_s: head_seq.is_multiple_of(3).then_some(head_seq as u32),
     }
 }
 

@@ -63,6 +63,7 @@ pub fn partial_runs_do_not_move_positions(place: &dyn Place) {
     let whole = |upto: u64| FlushRun {
         applied: vec![(JournalId(0), Lsn(upto))],
         entries: flat(vec![(chat(1), entries(chat(1), 1..=upto))]),
+        amended: Vec::new(),
         states: vec![state(chat(1), upto)],
         dedupe: (1..=upto).map(|number| hit(number, START_MS + number)).collect(),
     };
@@ -139,6 +140,7 @@ pub fn everything_survives_a_restart(place: &dyn Place) {
             .flush(FlushRun {
                 applied: vec![(JournalId(round as u32 % 2), Lsn(round))],
                 entries: flat(vec![(chat(1), entries(chat(1), (round - 1) * 9 + 1..=round * 9))]),
+                amended: Vec::new(),
                 states: vec![state(chat(1), round * 9), state(chat(100 + round), 1)],
                 dedupe: vec![hit(round, START_MS + round)],
             })

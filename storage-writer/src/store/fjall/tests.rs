@@ -30,6 +30,7 @@ fn full_run(upto: u64) -> FlushRun<'static> {
     FlushRun {
         applied: vec![(JournalId(0), Lsn(upto))],
         entries: contract::flat((1..=50).map(|n| (chat(n), entries(chat(n), 1..=upto))).collect()),
+        amended: Vec::new(),
         states: (1..=50).map(|n| state(chat(n), upto)).collect(),
         dedupe: (0..200u8)
             .map(|n| {
