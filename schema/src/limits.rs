@@ -58,6 +58,8 @@ pub const SETTING_KEY_BYTES: core::ops::RangeInclusive<usize> = 1..=64;
 pub const SETTING_VALUE_BYTES: usize = 1_024;
 /// Most settings of applications (`app.` and a name) that an account holds.
 pub const APP_SETTINGS_MAX: usize = 256;
+/// Their names and values together, bytes: an answer with all of them fits the default frame.
+pub const APP_SETTINGS_BYTES: usize = 24 * 1_024;
 /// Most chats that an account holds settings for.
 pub const CHAT_SETTINGS_MAX: usize = 10_000;
 /// Most devices that an account knows by name or as revoked.
@@ -66,7 +68,5 @@ pub const DEVICES_MAX: usize = 64;
 pub const DEVICE_NAME_BYTES: usize = 128;
 /// Most messages of one chat that a user may hide.
 pub const HIDDEN_MAX: usize = 1_000;
-/// Deliveries a second that all entries of one group may cause, by default.
-pub const DELIVERIES_PER_SECOND_PER_GROUP: u32 = 500_000;
-/// Deliveries a second that what one user writes to groups may cause, by default.
-pub const DELIVERIES_PER_SECOND_PER_SENDER: u32 = 200_000;
+/// Most messages that a user may hide, over all chats.
+pub const HIDDEN_IN_ALL: usize = 10_000;

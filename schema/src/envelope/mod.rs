@@ -306,6 +306,8 @@ pub enum Body {
         limit: u32,
         /// Who asks.
         partition: u16,
+        /// The asker sees nobody's read marks.
+        blind: bool,
     },
     /// A sibling's part: its newest chats below the cursor, newest first, and whether it has more.
     ChatsPart {

@@ -3535,6 +3535,7 @@ impl<'a> ChatsProbe<'a> {
   pub const VT_BEFORE: ::flatbuffers::VOffsetT = 6;
   pub const VT_LIMIT: ::flatbuffers::VOffsetT = 8;
   pub const VT_PARTITION: ::flatbuffers::VOffsetT = 10;
+  pub const VT_BLIND: ::flatbuffers::VOffsetT = 12;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -3550,6 +3551,7 @@ impl<'a> ChatsProbe<'a> {
     builder.add_limit(args.limit);
     if let Some(x) = args.before { builder.add_before(x); }
     builder.add_partition(args.partition);
+    builder.add_blind(args.blind);
     builder.finish()
   }
 
@@ -3582,6 +3584,13 @@ impl<'a> ChatsProbe<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u16>(ChatsProbe::VT_PARTITION, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn blind(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(ChatsProbe::VT_BLIND, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for ChatsProbe<'_> {
@@ -3594,6 +3603,7 @@ impl ::flatbuffers::Verifiable for ChatsProbe<'_> {
      .visit_field::<SyncCursor>("before", Self::VT_BEFORE, false)?
      .visit_field::<u32>("limit", Self::VT_LIMIT, false)?
      .visit_field::<u16>("partition", Self::VT_PARTITION, false)?
+     .visit_field::<bool>("blind", Self::VT_BLIND, false)?
      .finish();
     Ok(())
   }
@@ -3603,6 +3613,7 @@ pub struct ChatsProbeArgs<'a> {
     pub before: Option<&'a SyncCursor>,
     pub limit: u32,
     pub partition: u16,
+    pub blind: bool,
 }
 impl<'a> Default for ChatsProbeArgs<'a> {
   #[inline]
@@ -3612,6 +3623,7 @@ impl<'a> Default for ChatsProbeArgs<'a> {
       before: None,
       limit: 0,
       partition: 0,
+      blind: false,
     }
   }
 }
@@ -3638,6 +3650,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ChatsProbeBuilder<'a, 'b, A> 
     self.fbb_.push_slot::<u16>(ChatsProbe::VT_PARTITION, partition, 0);
   }
   #[inline]
+  pub fn add_blind(&mut self, blind: bool) {
+    self.fbb_.push_slot::<bool>(ChatsProbe::VT_BLIND, blind, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ChatsProbeBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     ChatsProbeBuilder {
@@ -3659,6 +3675,7 @@ impl ::core::fmt::Debug for ChatsProbe<'_> {
       ds.field("before", &self.before());
       ds.field("limit", &self.limit());
       ds.field("partition", &self.partition());
+      ds.field("blind", &self.blind());
       ds.finish()
   }
 }

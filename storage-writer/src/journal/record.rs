@@ -56,6 +56,8 @@ pub struct PositionRecord {
     pub message: MessageId,
     /// Delivered or read.
     pub status: MarkStatus,
+    /// Others are not told that it is read.
+    pub secret: bool,
 }
 
 /// A record's bytes are not what its type says.
@@ -81,6 +83,8 @@ const APPEND: u8 = 1;
 const POSITION: u8 = 2;
 /// Format of both types.
 const FORMAT: u8 = 1;
+/// Format of a position that others are not told of.
+const SECRET_FORMAT: u8 = 2;
 const APPEND_FIXED: usize = 72;
 const MEMBERS: usize = 16;
 const POSITION_LEN: usize = 56;
@@ -91,6 +95,7 @@ impl<'a> Record<'a> {
     pub(super) const fn kind(&self) -> (u8, u8) {
         match self {
             Self::Append(_) => (APPEND, FORMAT),
+            Self::Position(position) if position.secret => (POSITION, SECRET_FORMAT),
             Self::Position(_) => (POSITION, FORMAT),
         }
     }
@@ -120,7 +125,9 @@ impl<'a> Record<'a> {
     pub fn decode(kind: u8, format: u8, payload: &'a [u8]) -> Result<Self, DecodeError> {
         match (kind, format) {
             (APPEND, FORMAT) => AppendRecord::decode(payload).map(Self::Append),
-            (POSITION, FORMAT) => PositionRecord::decode(payload).map(Self::Position),
+            (POSITION, FORMAT | SECRET_FORMAT) => {
+                PositionRecord::decode(payload, format == SECRET_FORMAT).map(Self::Position)
+            }
             _ => Err(DecodeError::Unknown { kind, format }),
         }
     }
@@ -187,7 +194,7 @@ impl PositionRecord {
         out[52..56].copy_from_slice(&[self.status.0, 0, 0, 0]);
     }
 
-    fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+    fn decode(payload: &[u8], secret: bool) -> Result<Self, DecodeError> {
         let mut reader = Reader(payload);
         let chat = ChatId(reader.take("chat")?);
         let message = MessageId(reader.take("message id")?);
@@ -202,7 +209,7 @@ impl PositionRecord {
         if status != MarkStatus::delivered && status != MarkStatus::read {
             return Err(DecodeError::Invalid("status"));
         }
-        Ok(Self { chat, user, device, seq, message, status })
+        Ok(Self { chat, user, device, seq, message, status, secret })
     }
 }
 

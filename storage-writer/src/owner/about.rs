@@ -11,11 +11,12 @@ use schema::errors::ErrorCode;
 use schema::frame::FrameRef;
 use schema::ids::{ChatId, MessageId, UserId};
 use schema::limits::PAGE_MEMBERS;
-use schema::wire::{self, EntryKind, Role};
+use schema::wire::{self, EntryKind};
 
 use super::amend::is_expired;
 use super::chats::Chat;
 use super::memory::sender_of;
+use super::ticks::Asker;
 use crate::partition::{Partition, PendingRead, ReadWork};
 use crate::store::{StoreError, StoredEntry};
 
@@ -30,7 +31,7 @@ const UNREAD_LOOKED_AT: u64 = 1_000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PendingStatus {
     chat: u32,
-    user: UserId,
+    asker: Asker,
     reply: (Address, u64),
     client_request: u64,
     message: MessageId,
@@ -47,19 +48,6 @@ enum Told<'a> {
     Listed(Option<&'a [u8]>),
 }
 
-/// A member of a chat that is told of. Those of direct chats have no seats: they are always there, and equal.
-fn fields(chat: &Chat, at: usize) -> Option<MemberFields> {
-    let member = &chat.members[at];
-    let seat = chat.group.as_ref().map(|group| &group.state.seats[at]);
-    let role = seat.map_or(Role::member, |seat| seat.role);
-    seat.is_none_or(|seat| seat.is_present()).then_some(MemberFields {
-        user: member.user,
-        delivered_seq: member.delivered,
-        read_seq: member.read,
-        role,
-    })
-}
-
 fn kind_of(chat: &Chat) -> wire::ChatKind {
     wire::ChatKind(chat.kind as u8)
 }
@@ -69,16 +57,16 @@ impl Partition {
     pub(crate) fn handle_chat(
         &mut self,
         header: &Header,
-        (chat, user): (ChatId, UserId),
+        (chat, asker): (ChatId, Asker),
         client_request: u64,
         (after_user, limit): (u64, u32),
         egress: &mut dyn Egress,
     ) {
         let reply = (header.reply, header.request_id);
         let limit = if limit == 0 { PAGE_MEMBERS } else { limit.min(PAGE_MEMBERS) };
-        match self.find_for(chat, user) {
+        match self.find_for(chat, asker.user) {
             Ok(index) => {
-                let frame = self.chat_info(index, user, client_request, &Told::Page(after_user, limit as usize));
+                let frame = self.chat_info(index, asker, client_request, &Told::Page(after_user, limit as usize));
                 self.answer_with(reply, frame, egress);
             }
             Err(code) => self.refuse_read(Class::Sync, reply, chat, code, egress),
@@ -86,18 +74,12 @@ impl Partition {
     }
 
     /// A chat as a list names it.
-    pub(super) fn listed_chat(&mut self, now: Now, index: u32, user: UserId, stored: Option<&[u8]>) -> Bytes {
-        let head = self.memory.chats.get(index).visible_head(user);
-        let last = self.memory.frame_at(index, head).or_else(|| stored.map(<[u8]>::to_vec));
-        let last = last.map(|frame| match self.memory.amended(index, head, &frame, &mut self.encoder) {
-            Some(amended) => amended,
-            None => Bytes::from(frame),
-        });
-        let last = last.filter(|frame| frame.len() <= LAST_ENTRY_BYTES && !is_expired(frame, now.wall_ms()));
-        self.chat_info(index, user, 0, &Told::Listed(last.as_deref()))
+    pub(super) fn listed_chat(&mut self, index: u32, asker: Asker, stored: Option<&[u8]>) -> Bytes {
+        self.chat_info(index, asker, 0, &Told::Listed(stored))
     }
 
-    fn chat_info(&mut self, index: u32, user: UserId, request_id: u64, told: &Told<'_>) -> Bytes {
+    fn chat_info(&mut self, index: u32, asker: Asker, request_id: u64, told: &Told<'_>) -> Bytes {
+        let user = asker.user;
         let unread = self.unread(index, user);
         let listed = matches!(told, Told::Listed(_));
         let last_entry = match *told {
@@ -107,7 +89,7 @@ impl Partition {
         let chat = self.memory.chats.get(index);
         // Who has left is told of nobody: who is in it now is no business of theirs.
         let belongs = chat.group.as_ref().is_none_or(|group| group.state.is_present(user));
-        let present = (0..chat.members.len()).filter(|_| belongs).filter_map(|at| fields(chat, at));
+        let present = (0..chat.members.len()).filter(|&at| belongs && chat.is_there(at)).map(|at| chat.told(at, asker));
         let (after, limit) = match *told {
             Told::Page(after, limit) => (after, limit),
             Told::Listed(_) => (0, LISTED_MEMBERS),
@@ -164,17 +146,17 @@ impl Partition {
     pub(crate) fn handle_status(
         &mut self,
         header: &Header,
-        (chat, user): (ChatId, UserId),
+        (chat, asker): (ChatId, Asker),
         client_request: u64,
         message: MessageId,
         egress: &mut dyn Egress,
     ) {
         let reply = (header.reply, header.request_id);
-        let index = match self.find_for(chat, user) {
+        let index = match self.find_for(chat, asker.user) {
             Ok(index) => index,
             Err(code) => return self.refuse_read(Class::Sync, reply, chat, code, egress),
         };
-        let pending = PendingStatus { chat: index, user, reply, client_request, message };
+        let pending = PendingStatus { chat: index, asker, reply, client_request, message };
         if let Some(seq) = self.memory.seq_of(index, message) {
             return self.status_found(pending, Ok(Some((seq, None))), egress);
         }
@@ -190,9 +172,9 @@ impl Partition {
         placed: Result<Placed, StoreError>,
         egress: &mut dyn Egress,
     ) {
-        let PendingStatus { chat: index, user, reply, .. } = pending;
+        let PendingStatus { chat: index, asker, reply, .. } = pending;
         let chat = self.memory.chats.get(index);
-        let (id, sees) = (chat.id, |&(seq, _): &(u64, Option<StoredEntry>)| chat.sees(user, seq));
+        let (id, sees) = (chat.id, |&(seq, _): &(u64, Option<StoredEntry>)| chat.sees(asker.user, seq));
         let (seq, entry) = match placed.map(|placed| placed.filter(sees)) {
             Ok(Some(placed)) => placed,
             Ok(None) => return self.refuse_read(Class::Sync, reply, id, ErrorCode::UnknownMessage, egress),
@@ -211,17 +193,17 @@ impl Partition {
     }
 
     fn tell_status(&mut self, pending: &PendingStatus, seq: u64, sender: UserId, egress: &mut dyn Egress) {
-        let &PendingStatus { chat: index, reply, client_request: request_id, message, .. } = pending;
+        let &PendingStatus { chat: index, asker, reply, client_request: request_id, message } = pending;
         let chat = self.memory.chats.get(index);
         let (mut total, mut delivered, mut read) = (0, 0, 0);
         let mut members = Vec::new();
         for (at, member) in chat.concerned(seq, 0).filter(|(_, member)| member.user != sender) {
+            let told = chat.told(at, asker);
+            debug_assert_eq!(told.user, member.user);
             total += 1;
-            read += u32::from(member.read >= seq);
-            delivered += u32::from(member.delivered >= seq && member.read < seq);
-            let role = chat.group.as_ref().map_or(Role::member, |group| group.state.seats[at].role);
-            let (delivered_seq, read_seq) = (member.delivered, member.read);
-            members.push(MemberFields { user: member.user, delivered_seq, read_seq, role });
+            read += u32::from(told.read_seq >= seq);
+            delivered += u32::from(told.delivered_seq >= seq && told.read_seq < seq);
+            members.push(told);
         }
         members.sort_unstable_by_key(|member| member.user);
         members.truncate(PAGE_MEMBERS as usize);

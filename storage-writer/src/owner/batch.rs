@@ -6,6 +6,7 @@ use schema::envelope::{Address, Trace};
 use schema::errors::ErrorCode;
 use schema::ids::{DeviceId, MessageId, UserId};
 use schema::timeuuid;
+use schema::wire::MarkStatus;
 
 /// What happens to an item once its block is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,19 @@ pub(crate) struct PendingPosition {
     /// seq 0 = none. A message that has expired has no id, and its receipt is left out.
     pub delivered: (u64, Option<MessageId>),
     pub read: (u64, Option<MessageId>),
+    /// Read, but others are not told.
+    pub secret: (u64, Option<MessageId>),
+}
+
+impl PendingPosition {
+    /// What it says of each mark: which, whether others are not told, and how far (0 = nothing).
+    pub(crate) const fn parts(&self) -> [(MarkStatus, bool, (u64, Option<MessageId>)); 3] {
+        [
+            (MarkStatus::delivered, false, self.delivered),
+            (MarkStatus::read, false, self.read),
+            (MarkStatus::read, true, self.secret),
+        ]
+    }
 }
 
 /// What one block holds.

@@ -9,7 +9,8 @@ use fabric::hash::{self, Hasher};
 use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
 use smallvec::SmallVec;
 
-use super::amend::Timer;
+use super::account::Account;
+use super::rare::Rare;
 use super::roster::Group;
 use super::sharded::Sharded;
 use crate::memtable::{PLACES, Place};
@@ -138,8 +139,10 @@ pub(crate) struct Chat {
     pub members: SmallVec<[Member; 2]>,
     /// Of a group.
     pub group: Option<Box<Group>>,
-    /// Of a chat where messages disappear, or did.
-    pub timer: Option<Box<Timer>>,
+    /// What few chats have.
+    pub rare: Option<Box<Rare>>,
+    /// When a mark that others are told of last rose, ms since 1970; 0 = never.
+    pub ticked_ms: u64,
     /// Where it is in the memory tables, by epoch modulo [`PLACES`].
     pub places: [Place; PLACES],
     pub nudge: NudgeState,
@@ -179,8 +182,11 @@ impl Chat {
         self.members.iter().enumerate().skip(from).filter(move |&(at, _)| covers(at))
     }
 
-    /// A group's entry of this seq is durable. Returns those who have a seat now and had none.
+    /// The entry of this seq is durable. Returns those who have a seat in the group now and had none.
     pub(crate) fn settle(&mut self, seq: u64) -> Vec<UserId> {
+        if let Some(account) = self.account_mut() {
+            account.settle(seq);
+        }
         let Some(group) = &mut self.group else { return Vec::new() };
         if !group.settle(seq) {
             return Vec::new();
@@ -219,7 +225,9 @@ impl Chat {
             last_ms: self.last_ms(),
             members: self.members.iter().map(member).collect(),
             group: self.group.as_ref().map(|group| Box::new(group.state.clone())),
-            ttl_s: self.timer.as_ref().map(|timer| timer.ttl_s),
+            account: self.account().map(|account| Box::new(account.state.clone())),
+            shown: self.rare.as_ref().map_or(Vec::new(), |rare| rare.shown.clone()),
+            ticked_ms: self.ticked_ms,
         }
     }
 
@@ -273,7 +281,9 @@ impl Chats {
             ordered: Head::NONE,
             members,
             group: (kind == ChatKind::Group).then(Box::default),
-            timer: None,
+            rare: (kind == ChatKind::Account)
+                .then(|| Box::new(Rare { account: Some(Account::default()), shown: Vec::new() })),
+            ticked_ms: 0,
             places: [Place::default(); PLACES],
             nudge: NudgeState::default(),
             committed_ns: 0,
@@ -337,7 +347,13 @@ impl Chats {
         if let Some(group) = &state.group {
             chat.group = Some(Box::new(Group::new(group.as_ref().clone())));
         }
-        chat.timer = state.ttl_s.map(|ttl_s| Box::new(Timer::new(ttl_s)));
+        chat.ticked_ms = state.ticked_ms;
+        if let (Some(known), Some(account)) = (&state.account, chat.account_mut()) {
+            *account = Account::new(known.as_ref().clone());
+        }
+        if !state.shown.is_empty() {
+            chat.rare.get_or_insert_default().shown.clone_from(&state.shown);
+        }
         if let Some(message) = state.head_message {
             chat.head = Head { seq: state.head_seq, message };
             chat.ordered = chat.head;
@@ -398,6 +414,8 @@ mod tests {
         chat.members[0].own_sent(DeviceId(1), 8);
         chat.members[1].read = 3;
         chat.members[1].delivered = 3;
+        assert_eq!(chat.raise_read(0, 2, true), (true, false));
+        chat.ticked_ms = 77;
         let state = chat.to_state();
         assert_eq!(state.last_ms, 5);
         let mut again = Chats::new(6);

@@ -15,11 +15,21 @@ use smallvec::{SmallVec, smallvec};
 use super::answers::{send_refused, send_sent};
 use super::batch::{Batch, Item, PendingPosition, What};
 use super::chats::Member;
+use super::memory::Raised;
 use crate::memtable::NewEntry;
 use crate::partition::Partition;
 
 /// Entries settled at once: few enough that they, their chats and their envelopes stay in the cache.
 const SETTLED_AT_ONCE: usize = 64;
+
+/// Who hears of a mark.
+#[derive(Clone, Copy)]
+struct To {
+    /// The senders of what is marked.
+    others: bool,
+    /// The user's own devices.
+    own: bool,
+}
 
 /// Adds a member to a push's recipients.
 pub(super) fn add_recipient(recipients: &mut Recipients, member: &Member) {
@@ -89,19 +99,26 @@ impl Partition {
         let mut receipts = Vec::new();
         for position in positions {
             let who = (position.user, position.device);
-            let mut raised = (false, false);
-            if position.delivered.0 > 0 {
-                let status = MarkStatus::delivered;
-                raised.0 = self.memory.commit_position(now, position.chat, who, position.delivered.0, status).delivered;
+            let mut raised = [Raised::default(); 3];
+            for (raised, (status, secret, (seq, _))) in raised.iter_mut().zip(position.parts()) {
+                if seq > 0 {
+                    *raised = self.memory.commit_position(now, position.chat, who, seq, (status, secret));
+                }
             }
-            if position.read.0 > 0 {
-                raised.1 = self.memory.commit_position(now, position.chat, who, position.read.0, MarkStatus::read).read;
+            let [delivered, read, secret] = raised;
+            // Of what is read in secret the others hear that it is delivered.
+            let told = if secret.delivered { position.secret } else { position.delivered };
+            if (delivered.delivered || secret.delivered) && (!read.shown || told.0 > position.read.0) {
+                let to = To { others: true, own: false };
+                self.receipts(position, told, (MarkStatus::delivered, to), &mut receipts);
             }
-            if raised.0 && (!raised.1 || position.delivered.0 > position.read.0) {
-                self.receipts(position, position.delivered, MarkStatus::delivered, &mut receipts);
+            if read.shown {
+                let to = To { others: true, own: read.read };
+                self.receipts(position, position.read, (MarkStatus::read, to), &mut receipts);
             }
-            if raised.1 {
-                self.receipts(position, position.read, MarkStatus::read, &mut receipts);
+            if secret.read {
+                let to = To { others: false, own: true };
+                self.receipts(position, position.secret, (MarkStatus::read, to), &mut receipts);
             }
         }
         receipts
@@ -111,12 +128,15 @@ impl Partition {
         &mut self,
         position: &PendingPosition,
         (seq, message): (u64, Option<MessageId>),
-        status: MarkStatus,
+        (status, to): (MarkStatus, To),
         out: &mut Vec<(UserId, Envelope)>,
     ) {
         let Some(message) = message else { return };
-        let mut senders = self.memory.senders_up_to(position.chat, seq, position.user);
-        if status == MarkStatus::read {
+        let mut senders = match to.others {
+            true => self.memory.senders_up_to(position.chat, seq, position.user),
+            false => SmallVec::new(),
+        };
+        if to.own {
             senders.push(position.user); // their other devices show it as read too
         }
         if senders.is_empty() {
@@ -146,12 +166,7 @@ impl Partition {
             if item.what.is_entry() {
                 self.memory.dedupe.forget(&item.key);
             }
-            let chat = self.memory.chats.get_mut(item.chat);
-            chat.ordered = chat.head;
-            if let Some(group) = &mut chat.group {
-                group.forget();
-            }
-            chat.forget_timers();
+            self.memory.chats.get_mut(item.chat).forget_ordered();
         }
         for batch in batches {
             for item in batch.items {

@@ -7,11 +7,12 @@ use fabric::time::Now;
 use schema::encode::ChatSettings;
 use schema::envelope::{Body, Class, Header, ListedChat, SyncCursor};
 use schema::errors::ErrorCode;
-use schema::ids::{ChatId, UserId};
+use schema::ids::{ChatId, ChatKind, UserId};
 use schema::limits::{PAGE_CHATS, PAGE_CHATS_MAX};
 
 use super::merges::{Asked, Page};
 use super::sync::of_merge;
+use super::ticks::Asker;
 use crate::partition::{Partition, PendingRead, ReadWork};
 use crate::store::StoredEntry;
 
@@ -30,7 +31,7 @@ enum Whose {
 /// A part that waits for last entries that only the store has.
 #[derive(Debug)]
 pub(crate) struct PendingChats {
-    user: UserId,
+    asker: Asker,
     places: Vec<(SyncCursor, u32)>,
     more: bool,
     whose: Whose,
@@ -55,9 +56,10 @@ impl Partition {
         let Some(id) = self.lists.start(due, self.partitions, asked) else {
             return self.refuse_read(Class::Sync, (reply, request_id), account, ErrorCode::Overloaded, egress);
         };
-        let probe = Body::ChatsProbe { user, before, limit, partition: self.number };
+        let blind = self.memory.account(account).is_some_and(|account| account.facts().read_receipts_off);
+        let probe = Body::ChatsProbe { user, before, limit, partition: self.number, blind };
         self.ask_siblings(id, &probe, egress);
-        self.gather_chats(now, user, (before, limit), Whose::Own(id), egress);
+        self.gather_chats(Asker { user, blind }, (before, limit), Whose::Own(id), egress);
     }
 
     /// A sibling asks for this partition's part.
@@ -65,13 +67,13 @@ impl Partition {
         &mut self,
         now: Now,
         header: &Header,
-        user: UserId,
+        asker: Asker,
         (before, limit): (Option<SyncCursor>, u32),
-        asker: u16,
+        partition: u16,
         egress: &mut dyn Egress,
     ) {
-        let whose = Whose::Sibling { asker, request_id: header.request_id };
-        self.gather_chats(now, user, (before, limit.min(PAGE_CHATS_MAX)), whose, egress);
+        let whose = Whose::Sibling { asker: partition, request_id: header.request_id };
+        self.gather_chats(asker, (before, limit.min(PAGE_CHATS_MAX)), whose, egress);
     }
 
     /// A part has come.
@@ -91,7 +93,9 @@ impl Partition {
         });
         let count = fits.count().max(1).min(chats.len());
         let more = next.is_some() || count < chats.len();
-        let frames = chats[..count].iter().map(|chat| (chat.frame.as_ref(), ChatSettings::default()));
+        let account = self.memory.account(asked.account);
+        let set = |chat: ChatId| account.map_or(ChatSettings::default(), |account| account.chat(chat));
+        let frames = chats[..count].iter().map(|chat| (chat.frame.as_ref(), set(chat.at.chat)));
         let frame = self.encoder.chats(asked.client_request, frames, more);
         self.answer_with((asked.reply, asked.request_id), frame, egress);
     }
@@ -99,8 +103,7 @@ impl Partition {
     /// Finds this partition's newest chats of a user below a cursor. Last entries that memory does not have are read first.
     fn gather_chats(
         &mut self,
-        now: Now,
-        user: UserId,
+        asker: Asker,
         (before, limit): (Option<SyncCursor>, u32),
         whose: Whose,
         egress: &mut dyn Egress,
@@ -109,7 +112,9 @@ impl Partition {
             let chat = self.memory.chats.get(index);
             (SyncCursor { last_ms: chat.last_ms(), chat: chat.id }, index)
         };
-        let of_user = self.memory.chats.of_user(user).iter().map(place);
+        // A user's own log is no chat to show in a list.
+        let is_shown = |&&index: &&u32| self.memory.chats.get(index).kind != ChatKind::Account;
+        let of_user = self.memory.chats.of_user(asker.user).iter().filter(is_shown).map(place);
         let mut places: Vec<(SyncCursor, u32)> =
             of_user.filter(|&(at, _)| before.is_none_or(|before| at < before)).collect();
         places.sort_unstable_by_key(|place| core::cmp::Reverse(place.0));
@@ -117,12 +122,12 @@ impl Partition {
         places.truncate(limit as usize);
         let mut cold = Vec::new();
         for &(SyncCursor { chat, .. }, index) in &places {
-            let head = self.memory.chats.get(index).visible_head(user);
+            let head = self.memory.chats.get(index).visible_head(asker.user);
             if self.memory.lowest(index, true).is_none_or(|lowest| lowest > head) {
                 cold.push((chat, head));
             }
         }
-        let pending = PendingChats { user, places, more, whose };
+        let pending = PendingChats { asker, places, more, whose };
         if !cold.is_empty() && self.reads.len() < self.config.waiting_reads {
             self.start_read(PendingRead::Chats(Box::new(pending)), ReadWork::Entries(cold));
         } else {
@@ -138,14 +143,14 @@ impl Partition {
         stored: &[(ChatId, StoredEntry)],
         egress: &mut dyn Egress,
     ) {
-        let PendingChats { user, places, more, whose } = pending;
+        let PendingChats { asker, places, more, whose } = pending;
         let mut chats = Vec::with_capacity(places.len());
         for (at, index) in places {
             // While it was read, another may have become the last.
-            let head = self.memory.chats.get(index).visible_head(user);
+            let head = self.memory.chats.get(index).visible_head(asker.user);
             let last = stored.iter().find(|(chat, entry)| *chat == at.chat && entry.seq == head);
             let last = last.map(|(_, entry)| entry.frame.as_ref());
-            chats.push(ListedChat { at, frame: self.listed_chat(now, index, user, last) });
+            chats.push(ListedChat { at, frame: self.listed_chat(index, asker, last) });
         }
         match whose {
             Whose::Own(id) => self.chats_part(id, self.number, chats, more, egress),

@@ -18,6 +18,8 @@ pub(crate) struct PendingMark {
     pub user: UserId,
     pub device: DeviceId,
     pub status: MarkStatus,
+    /// Others are not told that it is read.
+    pub secret: bool,
     pub reply: (Address, u64),
 }
 
@@ -34,7 +36,7 @@ impl Partition {
         header: &Header,
         chat: ChatId,
         who: (UserId, DeviceId),
-        mark: (u64, Option<MessageId>, MarkStatus),
+        mark: (u64, Option<MessageId>, MarkStatus, bool),
         egress: &mut dyn Egress,
     ) {
         self.metrics.marks.inc();
@@ -43,16 +45,20 @@ impl Partition {
             Ok(index) => index,
             Err(code) => return self.refuse_read(Class::Ack, reply, chat, code, egress),
         };
-        let pending = PendingMark { chat: index, user: who.0, device: who.1, status: mark.2, reply };
+        let (.., status, secret) = mark;
+        let pending = PendingMark { chat: index, user: who.0, device: who.1, status, secret, reply };
         let head = self.memory.chats.get(index).visible_head(who.0);
         let read = match mark {
-            (0, None, _) => return self.refuse_read(Class::Ack, reply, chat, ErrorCode::UnknownMessage, egress),
-            (0, Some(message), _) => match self.memory.seq_of(index, message) {
+            (0, None, ..) => return self.refuse_read(Class::Ack, reply, chat, ErrorCode::UnknownMessage, egress),
+            (0, Some(message), ..) => match self.memory.seq_of(index, message) {
                 Some(seq) => return self.raise(pending, seq, Some(message), egress),
                 None => ReadWork::FindMessage { chat, message },
             },
-            (seq, _, _) => {
-                self.metrics.marks_clamped.inc_by(u64::from(seq > head));
+            (seq, ..) => {
+                if seq > head {
+                    self.metrics.marks_clamped.inc();
+                    self.refuse_read(Class::Ack, reply, chat, ErrorCode::MarkBeyondHead, egress);
+                }
                 let seq = seq.min(head);
                 if self.is_stale(&pending, seq) {
                     self.metrics.marks_stale.inc();
@@ -85,9 +91,8 @@ impl Partition {
         let chat = self.memory.chats.get(mark.chat);
         let Some(at) = chat.member(mark.user) else { return true };
         let member = &chat.members[at];
-        seq <= member.acked(mark.device)
-            && seq <= member.delivered
-            && (mark.status != MarkStatus::read || seq <= member.read)
+        let read = if mark.secret { member.read } else { chat.shown(at) };
+        seq <= member.acked(mark.device) && seq <= member.delivered && (mark.status != MarkStatus::read || seq <= read)
     }
 
     /// The store's answer to a mark.
@@ -122,11 +127,14 @@ impl Partition {
             return; // the device says it again to whoever comes next
         }
         let raised = (seq, message);
-        let (delivered, read) = match mark.status {
-            MarkStatus::read => ((0, None), raised),
-            _ => (raised, (0, None)),
-        };
-        let position = PendingPosition { chat: mark.chat, user: mark.user, device: mark.device, delivered, read };
+        let PendingMark { chat, user, device, status, secret, .. } = mark;
+        let none = (0, None);
+        let mut position = PendingPosition { chat, user, device, delivered: none, read: none, secret: none };
+        match (status, secret) {
+            (MarkStatus::read, false) => position.read = raised,
+            (MarkStatus::read, true) => position.secret = raised,
+            _ => position.delivered = raised,
+        }
         if !self.keep_position(position) {
             let chat = self.memory.chats.get(mark.chat).id;
             self.refuse_read(Class::Ack, mark.reply, chat, ErrorCode::Overloaded, egress);
@@ -151,6 +159,9 @@ impl Partition {
             if position.read.0 > waiting.read.0 {
                 waiting.read = position.read;
             }
+            if position.secret.0 > waiting.secret.0 {
+                waiting.secret = position.secret;
+            }
             return true;
         }
         if batch.positions.len() >= self.config.waiting_marks {
@@ -164,8 +175,7 @@ impl Partition {
     /// Appends the waiting positions to the journal's filling block, as many as it takes.
     pub(crate) fn append_positions(&mut self) {
         while let Some(position) = self.filling.positions.get(self.positions_appended).copied() {
-            let parts = [(MarkStatus::delivered, position.delivered), (MarkStatus::read, position.read)];
-            for (status, (seq, message)) in parts {
+            for (status, secret, (seq, message)) in position.parts() {
                 if seq == 0 {
                     continue;
                 }
@@ -176,8 +186,9 @@ impl Partition {
                     seq,
                     message: message.unwrap_or(MessageId([0; 16])),
                     status,
+                    secret,
                 });
-                // Full between the two halves of one: the next block has both again.
+                // Full between the parts of one: the next block has all of them again.
                 if self.journal.append(&record).is_err() {
                     return;
                 }

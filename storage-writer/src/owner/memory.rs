@@ -12,14 +12,14 @@ use schema::timeuuid;
 use schema::wire::{EntryKind, MarkStatus};
 use smallvec::SmallVec;
 
-use super::append::what_of;
-use super::batch::What;
-use super::chats::{Chats, Head, Member};
+use super::account::AccountChange;
+use super::chats::{Chat, Chats, Head, Member};
 use super::dedupe::{DedupeMemory, Known};
 use super::roster::{Change, is_change};
 use super::tables::Tables;
 use crate::journal::{AppendRecord, PositionRecord};
 use crate::memtable::{self, HotTails, MemEntry, NewEntry, PLACES};
+use crate::store::AccountState;
 
 /// See the module.
 pub(crate) struct Memory {
@@ -33,7 +33,10 @@ pub(crate) struct Memory {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Raised {
     pub delivered: bool,
+    /// What the user has read.
     pub read: bool,
+    /// What others are told of that.
+    pub shown: bool,
     /// The device's own position.
     pub acked: bool,
 }
@@ -51,8 +54,8 @@ pub enum ReplayError {
         /// The last one before it.
         head: u64,
     },
-    /// A group's change that says nothing.
-    #[error("chat {chat}: the group change of seq {seq} in the journal cannot be read")]
+    /// A change of a group or an account that says nothing.
+    #[error("chat {chat}: the change of seq {seq} in the journal cannot be read")]
     Change {
         /// The chat.
         chat: ChatId,
@@ -74,6 +77,16 @@ const SENDERS_LOOKED_AT: u64 = 64;
 pub(crate) fn sender_of(frame: &[u8]) -> Option<UserId> {
     let frame = FrameRef::verify(frame).ok()?;
     UserId::new(frame.root().body_as_entry()?.sender_id())
+}
+
+/// An entry of an account log counts again.
+fn replay_account(chat: &mut Chat, record: &AppendRecord<'_>) -> Result<(), ReplayError> {
+    let Some(account) = chat.account_mut() else { return Ok(()) };
+    let unread = ReplayError::Change { chat: record.chat, seq: record.seq };
+    let change = AccountChange::of_entry(record.frame).ok_or(unread)?;
+    account.order(record.seq, timeuuid::unix_ms(record.message), change);
+    account.settle(record.seq);
+    Ok(())
 }
 
 /// The members of a direct chat, each once.
@@ -125,7 +138,7 @@ impl Memory {
         index: u32,
         who: (UserId, DeviceId),
         seq: u64,
-        status: MarkStatus,
+        (status, secret): (MarkStatus, bool),
     ) -> Raised {
         let chat = self.chats.get_mut(index);
         let seq = seq.min(chat.head.seq);
@@ -133,15 +146,21 @@ impl Memory {
         let member = &mut chat.members[at];
         let before = member.delivered;
         let acked = member.raise_acked(who.1, seq);
-        let read = status == MarkStatus::read && seq > member.read;
-        if read {
-            member.read = seq;
-        }
         member.delivered = member.delivered.max(seq);
-        let raised = Raised { delivered: seq > before, read, acked };
+        let (read, shown) = if status == MarkStatus::read { chat.raise_read(at, seq, secret) } else { (false, false) };
+        let raised = Raised { delivered: seq > before, read, shown, acked };
+        if raised.delivered || shown {
+            chat.ticked_ms = chat.ticked_ms.max(now.wall_ms());
+        }
         let table = &mut self.tables.active;
         table.touch(now.mono_ns, index, chat.id, &mut chat.places[table.epoch as usize % PLACES]);
         raised
+    }
+
+    /// What is durable of an account log, if its user has one.
+    pub(crate) fn account(&self, account: ChatId) -> Option<&AccountState> {
+        let index = self.chats.find(account)?;
+        Some(&self.chats.get(index).account()?.state)
     }
 
     /// An entry found in a journal at start. It may be in the store already.
@@ -166,6 +185,9 @@ impl Memory {
         if let (Some(change), Some(group)) = (change.transpose()?, &mut chat.group) {
             group.order(record.seq, change);
             joined = chat.settle(record.seq);
+        }
+        if record.seq == head + 1 {
+            replay_account(chat, record)?;
         }
         let table = &mut self.tables.active;
         let entry = NewEntry { seq: record.seq, message: record.message, frame: record.frame, key: record.dedupe };
@@ -196,7 +218,7 @@ impl Memory {
     /// A position found in a journal at start.
     pub(crate) fn replay_position(&mut self, now: Now, record: &PositionRecord) {
         if let Some(index) = self.chats.find(record.chat) {
-            self.commit_position(now, index, (record.user, record.device), record.seq, record.status);
+            self.commit_position(now, index, (record.user, record.device), record.seq, (record.status, record.secret));
         }
     }
 

@@ -1,9 +1,9 @@
-//! The owner: order, dedupe, members and positions, receipts, refusals, nudges, sync.
+//! The owner: order, dedupe, members and positions, receipts, refusals, nudges, sync, account logs.
 //!
 //! Each file holds one concern; those about messages are `impl Partition`, those about data stand alone.
 
 mod about;
-mod amend;
+mod account;
 mod answers;
 mod append;
 mod ask;
@@ -22,12 +22,14 @@ mod nudges;
 mod pages;
 mod parking;
 mod places;
+mod rare;
 mod refusals;
 mod roster;
 mod sends;
 mod sharded;
 mod sync;
 mod tables;
+mod ticks;
 
 pub(crate) use about::PendingStatus;
 pub(crate) use amend::Amending;
@@ -45,4 +47,7 @@ pub(crate) use nudges::Nudges;
 pub(crate) use pages::{PendingPage, Wanted};
 pub(crate) use parking::{Found, Parked};
 pub(crate) use refusals::Refusals;
+pub(crate) use sends::Parked;
+pub(crate) use sync::Synced;
 pub(crate) use tables::Tables;
+pub(crate) use ticks::Asker;

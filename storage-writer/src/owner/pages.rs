@@ -8,7 +8,7 @@ use schema::errors::ErrorCode;
 use schema::ids::{ChatId, UserId};
 use schema::limits::{PAGE_ENTRIES, PAGE_ENTRIES_MAX};
 
-use super::amend::is_expired;
+use super::ticks::Asker;
 use crate::partition::{Partition, PendingRead, ReadWork};
 use crate::store::{HistoryRange, StoreError, StoredEntry};
 
@@ -24,6 +24,8 @@ pub(crate) struct Wanted {
     /// 0 = the default.
     pub limit_entries: u32,
     pub limit_bytes: u32,
+    /// How far the others are, too, as this asker is told.
+    pub ticks: Option<Asker>,
 }
 
 /// A page whose older part the store must say.
@@ -37,6 +39,8 @@ pub(crate) struct PendingPage {
     window: Window,
     /// Up to here the store is read: the window's end, or what is below memory's lowest seq when the page was asked for.
     store_end: u64,
+    /// How far the others are, where that was asked for.
+    ticks: Option<Bytes>,
     /// What follows from memory, cut at the time of the request: a flush in between opens no hole.
     newer: Cut,
 }
@@ -130,11 +134,12 @@ impl Partition {
             Err(code) => return self.refuse_read(Class::Sync, reply, chat, code, egress),
         };
         let head = self.memory.chats.get(index).visible_head(user);
+        let ticks = wanted.ticks.and_then(|asker| self.ticks(index, asker));
         let window = Window::of(wanted, head);
         let after = window.after;
         if after >= window.end {
             self.metrics.pages_memory.inc();
-            return send_page(egress, reply, chat, (after.saturating_add(1), after), head, Vec::new());
+            return send_page(egress, reply, chat, (after.saturating_add(1), after), head, (Vec::new(), ticks));
         }
         let from_memory = self.memory.lowest(index, true).unwrap_or(head + 1);
         let mut newer = Cut::default();
@@ -155,11 +160,11 @@ impl Partition {
             }
             let mut newer = self.as_they_are(index, newer, &window);
             let covers = window.covers(&mut newer);
-            self.hide(now, index, user, &mut newer);
-            return send_page(egress, reply, chat, covers, head, newer.entries);
+            self.hide(index, user, &mut newer);
+            return send_page(egress, reply, chat, covers, head, (newer.entries, ticks));
         }
         let store_end = window.end.min(from_memory - 1);
-        let page = PendingPage { reply, chat, index, user, head, window, store_end, newer };
+        let page = PendingPage { reply, chat, index, user, head, window, store_end, ticks, newer };
         let range = HistoryRange {
             after_seq: after,
             up_to_seq: store_end,
@@ -236,8 +241,8 @@ impl Partition {
         }
         let mut cut = self.as_they_are(page.index, cut, &window);
         let covers = window.covers(&mut cut);
-        self.hide(now, page.index, page.user, &mut cut);
-        send_page(egress, page.reply, page.chat, covers, page.head, cut.entries);
+        self.hide(page.index, page.user, &mut cut);
+        send_page(egress, page.reply, page.chat, covers, page.head, (cut.entries, page.ticks));
     }
 }
 
@@ -247,9 +252,9 @@ fn send_page(
     chat: ChatId,
     (covers_first, covers_last): (u64, u64),
     head_seq: u64,
-    entries: Vec<(u64, Bytes)>,
+    (entries, ticks): (Vec<(u64, Bytes)>, Option<Bytes>),
 ) {
-    let body = Body::Page { ticks: None, chat, covers_first, covers_last, head_seq, entries };
+    let body = Body::Page { chat, covers_first, covers_last, head_seq, entries, ticks };
     let mut envelope = Envelope::new(Class::Sync, body);
     envelope.header.reply = reply;
     envelope.header.request_id = request_id;

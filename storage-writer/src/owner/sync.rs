@@ -12,9 +12,19 @@ use schema::limits::SYNC_PAGE_CHATS;
 use super::commit::add_recipient;
 use super::merges::{Asked, Page, newest_first};
 use crate::partition::Partition;
+use crate::store::AccountState;
 
 /// Nudges fired in one turn; the rest follow in the next.
 const NUDGES_A_TURN: usize = 1_024;
+
+/// The device that is synced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Synced {
+    pub user: UserId,
+    pub device: DeviceId,
+    /// When it was before, ms since 1970: who came further since then is told too; 0 = no.
+    pub since_ms: u64,
+}
 
 /// What owners tell each other about a page that one of them merges.
 pub(super) fn of_merge(merge: u64, body: Body) -> Envelope {
@@ -29,12 +39,12 @@ impl Partition {
         &mut self,
         now: Now,
         header: &Header,
-        who: (UserId, DeviceId),
+        who: Synced,
         before: Option<SyncCursor>,
         egress: &mut dyn Egress,
     ) {
         self.metrics.sync_requests.inc();
-        let account = ChatId::account(who.0);
+        let account = ChatId::account(who.user);
         let reply = (header.reply, header.request_id);
         let due = now.plus(Duration::from_millis(self.config.sync_timeout_ms));
         let (reply_to, request_id) = reply;
@@ -42,7 +52,8 @@ impl Partition {
         let Some(id) = self.merges.start(due, self.partitions, asked) else {
             return self.refuse_read(Class::Sync, reply, account, ErrorCode::Overloaded, egress);
         };
-        let probe = Body::SyncProbe { since_ms: 0, user: who.0, device: who.1, before, partition: self.number };
+        let Synced { user, device, since_ms } = who;
+        let probe = Body::SyncProbe { user, device, before, since_ms, partition: self.number };
         self.ask_siblings(id, &probe, egress);
         let (chats, more) = self.changed_chats(who, before);
         self.sync_part(id, self.number, chats, more, egress);
@@ -52,7 +63,7 @@ impl Partition {
     pub(crate) fn handle_probe(
         &mut self,
         header: &Header,
-        who: (UserId, DeviceId),
+        who: Synced,
         before: Option<SyncCursor>,
         asker: u16,
         egress: &mut dyn Egress,
@@ -80,7 +91,8 @@ impl Partition {
     ) {
         if let Some((asked, Page { chats, next })) = self.merges.part(id, partition, chats, more) {
             self.metrics.sync_pages.inc();
-            let mut page = Envelope::new(Class::Sync, Body::SyncPage { account: Default::default(), chats, next });
+            let account = self.memory.account(asked.account).map(AccountState::facts).unwrap_or_default();
+            let mut page = Envelope::new(Class::Sync, Body::SyncPage { chats, next, account });
             page.header.reply = asked.reply;
             page.header.request_id = asked.request_id;
             egress.to_gateway(asked.reply, page);
@@ -99,7 +111,7 @@ impl Partition {
     /// This partition's newest changed chats of a device below a cursor, newest first, and whether there are more.
     fn changed_chats(
         &self,
-        (user, device): (UserId, DeviceId),
+        Synced { user, device, since_ms }: Synced,
         before: Option<SyncCursor>,
     ) -> (Vec<ChangedChat>, bool) {
         let mut chats = Vec::new();
@@ -109,8 +121,9 @@ impl Partition {
             let acked_seq = chat.members[at].acked(device);
             let (last_ms, head_seq) = (chat.last_ms(), chat.visible_head(user));
             let below = before.is_none_or(|before| SyncCursor { last_ms, chat: chat.id } < before);
-            if below && head_seq > acked_seq {
-                chats.push(ChangedChat { ticked: false, chat: chat.id, head_seq, acked_seq, last_ms });
+            let ticked = below && chat.ticked_since(at, since_ms);
+            if below && (head_seq > acked_seq || ticked) {
+                chats.push(ChangedChat { chat: chat.id, head_seq, acked_seq, last_ms, ticked });
             }
         }
         newest_first(&mut chats);

@@ -29,8 +29,8 @@ use schema::timeuuid::Generator;
 
 use crate::journal::{Journal, Lsn, SegmentDone, WriteOutcome};
 use crate::owner::{
-    Amending, Audience, Batch, Fanout, Found, MarkAnswer, Memory, Merges, Nudges, Parked, PendingChats, PendingMark,
-    PendingPage, PendingStatus, Refusals, Wanted,
+    Asker, Batch, Fanout, MarkAnswer, Memory, Merges, Nudges, Parked, PendingChats, PendingMark, PendingPage,
+    PendingStatus, Refusals, Synced, Wanted,
 };
 use crate::store::StoreError;
 
@@ -126,15 +126,15 @@ impl Partition {
         let header = envelope.header;
         match envelope.body {
             Body::ForgetRefusals { chat } => self.refusals.forget(header.reply, chat),
-            Body::Mark { secret: _, chat, user, device, seq, message, status } => {
-                self.handle_mark(&header, chat, (user, device), (seq, message, status), egress);
+            Body::Mark { chat, user, device, seq, message, status, secret } => {
+                self.handle_mark(&header, chat, (user, device), (seq, message, status, secret), egress);
             }
-            Body::SyncRequest { since_ms: _, user, device, before } => {
-                self.handle_sync(now, &header, (user, device), before, egress);
+            Body::SyncRequest { user, device, before, since_ms } => {
+                self.handle_sync(now, &header, Synced { user, device, since_ms }, before, egress);
             }
             Body::PageRequest {
-                ticks: _,
-                blind: _,
+                ticks,
+                blind,
                 chat,
                 user,
                 after_seq,
@@ -143,11 +143,12 @@ impl Partition {
                 limit_entries,
                 limit_bytes,
             } => {
-                let wanted = Wanted { after: after_seq, before: before_seq, newest, limit_entries, limit_bytes };
-                self.handle_page(now, &header, chat, user, wanted, egress);
+                let ticks = ticks.then_some(Asker { user, blind });
+                let wanted = Wanted { after: after_seq, before: before_seq, newest, limit_entries, limit_bytes, ticks };
+                self.handle_page(&header, chat, user, wanted, egress);
             }
-            Body::SyncProbe { since_ms: _, user, device, before, partition } => {
-                self.handle_probe(&header, (user, device), before, partition, egress);
+            Body::SyncProbe { user, device, before, since_ms, partition } => {
+                self.handle_probe(&header, Synced { user, device, since_ms }, before, partition, egress);
             }
             Body::SyncPart { chats, more, partition } => {
                 self.sync_part(header.request_id, partition, chats, more, egress);
@@ -159,17 +160,20 @@ impl Partition {
     /// Questions about chats and messages.
     fn handle_question(&mut self, now: Now, header: &Header, body: Body, egress: &mut dyn Egress) {
         match body {
-            Body::ChatRequest { blind: _, chat, user, client_request, after_user, limit } => {
-                self.handle_chat(header, (chat, user), client_request, (after_user, limit), egress);
+            Body::ChatRequest { chat, user, client_request, after_user, limit, blind } => {
+                self.handle_chat(header, (chat, Asker { user, blind }), client_request, (after_user, limit), egress);
             }
-            Body::StatusRequest { blind: _, chat, user, client_request, message } => {
-                self.handle_status(header, (chat, user), client_request, message, egress);
+            Body::StatusRequest { chat, user, client_request, message, blind } => {
+                self.handle_status(header, (chat, Asker { user, blind }), client_request, message, egress);
             }
             Body::ChatsRequest { user, client_request, before, limit } => {
                 self.handle_chats(now, header, user, client_request, (before, limit), egress);
             }
-            Body::ChatsProbe { user, before, limit, partition } => {
-                self.handle_chats_probe(now, header, user, (before, limit), partition, egress);
+            Body::AccountRequest { user, client_request, chat } => {
+                self.handle_account(header, user, client_request, chat, egress);
+            }
+            Body::ChatsProbe { user, before, limit, partition, blind } => {
+                self.handle_chats_probe(header, Asker { user, blind }, (before, limit), partition, egress);
             }
             Body::ChatsPart { chats, more, partition } => {
                 self.chats_part(header.request_id, partition, chats, more, egress);

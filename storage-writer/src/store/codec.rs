@@ -3,8 +3,12 @@
 //! Each row starts with the version of its encoding. What must stay true: rows of every released version decode, and
 //! bytes that are no row are an error that says why, never a panic and never content.
 
+mod account;
+
 use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
 use schema::wire::Role;
+
+use account::{account, put_account};
 
 use super::{ChatState, DeviceState, GroupState, MemberState, SeatState};
 use crate::lsn::{JournalId, Lsn};
@@ -12,15 +16,13 @@ use crate::lsn::{JournalId, Lsn};
 const STATE_VERSION: u8 = 1;
 /// As version 1, with a group behind it.
 const GROUP_STATE_VERSION: u8 = 2;
-/// As version 1, with a byte of [`parts`] behind it, and those in the order of their bits.
+/// As version 1, with a number behind it that says which parts follow, in the order of their bits.
 const PARTS_STATE_VERSION: u8 = 3;
-
-/// What a state of version 3 may have besides.
-mod parts {
-    pub(super) const GROUP: u8 = 1;
-    pub(super) const TTL: u8 = 2;
-    pub(super) const ALL: u8 = GROUP | TTL;
-}
+const PART_GROUP: u64 = 1;
+const PART_ACCOUNT: u64 = 4;
+const PART_SHOWN: u64 = 8;
+const PART_TICKED: u64 = 16;
+const PARTS_KNOWN: u64 = PART_GROUP | PART_ACCOUNT | PART_SHOWN | PART_TICKED;
 const APPLIED_VERSION: u8 = 1;
 const BUCKETS_VERSION: u8 = 1;
 
@@ -114,11 +116,10 @@ pub(super) fn relative(reader: &mut Reader<'_>, base: u64) -> Result<u64, BadRow
 
 /// A chat state without its chat, which is the row's key.
 pub(super) fn put_state(out: &mut Vec<u8>, state: &ChatState) {
-    let part = |there: bool, part: u8| if there { part } else { 0 };
-    let parts = part(state.group.is_some(), parts::GROUP) | part(state.ttl_s.is_some(), parts::TTL);
+    let parts = parts_of(state);
     out.push(match parts {
         0 => STATE_VERSION,
-        parts::GROUP => GROUP_STATE_VERSION,
+        PART_GROUP => GROUP_STATE_VERSION,
         _ => PARTS_STATE_VERSION,
     });
     out.push(state.kind as u8);
@@ -143,15 +144,33 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &ChatState) {
             }
         }
     }
-    if parts & !parts::GROUP != 0 {
-        out.push(parts);
+    if parts & !PART_GROUP != 0 {
+        put_varint(out, parts);
     }
     if let Some(group) = &state.group {
         put_group(out, group);
     }
-    if let Some(ttl_s) = state.ttl_s {
-        put_varint(out, u64::from(ttl_s));
+    if let Some(account) = &state.account {
+        put_account(out, account);
     }
+    if !state.shown.is_empty() {
+        put_varint(out, state.shown.len() as u64);
+        for &(user, seq) in &state.shown {
+            put_varint(out, user.get());
+            put_relative(out, state.head_seq, seq);
+        }
+    }
+    if state.ticked_ms > 0 {
+        put_relative(out, state.last_ms, state.ticked_ms);
+    }
+}
+
+fn parts_of(state: &ChatState) -> u64 {
+    let part = |there: bool, part: u64| if there { part } else { 0 };
+    part(state.group.is_some(), PART_GROUP)
+        | part(state.account.is_some(), PART_ACCOUNT)
+        | part(!state.shown.is_empty(), PART_SHOWN)
+        | part(state.ticked_ms > 0, PART_TICKED)
 }
 
 fn put_group(out: &mut Vec<u8>, group: &GroupState) {
@@ -208,22 +227,38 @@ pub(super) fn state(chat: ChatId, row: &[u8]) -> Result<ChatState, BadRow> {
     let last_ms = reader.varint()?;
     let count = reader.count(4)?;
     let members = (0..count).map(|_| member(&mut reader, head_seq)).collect::<Result<_, _>>()?;
+    let mut state = ChatState { chat, kind, head_seq, head_message, last_ms, members, ..ChatState::empty(chat) };
     let parts = match version {
         STATE_VERSION => 0,
-        GROUP_STATE_VERSION => parts::GROUP,
-        _ => reader.byte()?,
+        GROUP_STATE_VERSION => PART_GROUP,
+        _ => reader.varint()?,
     };
-    if parts & !parts::ALL != 0 {
-        return Err(BadRow("a chat's state has parts that are unknown"));
+    if parts & !PARTS_KNOWN != 0 {
+        return Err(BadRow("a row's parts are unknown"));
     }
-    let group = if parts & parts::GROUP > 0 { Some(Box::new(group(&mut reader)?)) } else { None };
-    let ttl_s = if parts & parts::TTL > 0 { Some(ttl_s(&mut reader)?) } else { None };
+    read_parts(&mut reader, parts, &mut state)?;
     reader.end()?;
-    Ok(ChatState { chat, kind, head_seq, head_message, last_ms, members, group, ttl_s })
+    Ok(state)
 }
 
-fn ttl_s(reader: &mut Reader<'_>) -> Result<u32, BadRow> {
-    u32::try_from(reader.varint()?).map_err(|_| BadRow("a timer is too long"))
+fn read_parts(reader: &mut Reader<'_>, parts: u64, state: &mut ChatState) -> Result<(), BadRow> {
+    if parts & PART_GROUP != 0 {
+        state.group = Some(Box::new(group(reader)?));
+    }
+    if parts & PART_ACCOUNT != 0 {
+        state.account = Some(Box::new(account(reader)?));
+    }
+    if parts & PART_SHOWN != 0 {
+        let count = reader.count(2)?;
+        for _ in 0..count {
+            let user = UserId::new(reader.varint()?).ok_or(BadRow("a member is user 0"))?;
+            state.shown.push((user, relative(reader, state.head_seq)?));
+        }
+    }
+    if parts & PART_TICKED != 0 {
+        state.ticked_ms = relative(reader, state.last_ms)?;
+    }
+    Ok(())
 }
 
 fn member(reader: &mut Reader<'_>, head_seq: u64) -> Result<MemberState, BadRow> {
@@ -289,9 +324,11 @@ pub(super) fn buckets(row: &[u8]) -> Result<Vec<u64>, BadRow> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use schema::encode::ChatSettings;
     use smallvec::SmallVec;
 
     use super::*;
+    use crate::store::{AccountState, OwnDevice};
 
     fn device_state() -> impl Strategy<Value = DeviceState> {
         (any::<u32>(), any::<u64>(), prop::collection::vec(any::<u64>(), 0..4))
@@ -322,19 +359,52 @@ mod tests {
             .prop_map(|(creator, name, seats)| GroupState { name, created_by: UserId::new(creator), seats })
     }
 
+    fn account_state() -> impl Strategy<Value = AccountState> {
+        let bytes = || prop::collection::vec(any::<u8>(), 0..20);
+        let set = any::<(bool, bool, u64)>();
+        let set = set.prop_map(|(pinned, archived, muted_until_ms)| ChatSettings { pinned, archived, muted_until_ms });
+        let device = (bytes(), any::<(u64, u64)>()).prop_map(|(name, (named_ms, revoked_ms))| OwnDevice {
+            name,
+            named_ms,
+            revoked_ms,
+        });
+        let messages = prop::collection::vec(any::<[u8; 16]>().prop_map(MessageId), 0..4);
+        let chat = || any::<[u8; 16]>().prop_map(ChatId);
+        (
+            prop::collection::btree_map(bytes(), bytes(), 0..4),
+            prop::collection::btree_map(chat(), set, 0..4),
+            prop::collection::btree_map(any::<u32>().prop_map(DeviceId), device, 0..4),
+            prop::collection::btree_map(chat(), messages, 0..4),
+        )
+            .prop_map(|(settings, chats, devices, hidden)| AccountState { settings, chats, devices, hidden })
+    }
+
+    type Parts = (Option<GroupState>, Option<AccountState>, Vec<(UserId, u64)>, u64);
+
+    fn parts() -> impl Strategy<Value = Parts> {
+        let shown = (1..=u64::MAX, any::<u64>()).prop_map(|(user, seq)| (UserId::new(user).expect("at least 1"), seq));
+        (
+            prop::option::of(group_state()),
+            prop::option::of(account_state()),
+            prop::collection::vec(shown, 0..3),
+            prop_oneof![Just(0), any::<u64>()],
+        )
+    }
+
     proptest! {
         #[test]
         fn a_state_survives_its_row(
             chat in any::<[u8; 16]>(), head_seq in any::<u64>(), message in any::<[u8; 16]>(), last_ms in any::<u64>(),
-            members in prop::collection::vec(member_state(), 0..4), group in prop::option::of(group_state()),
-            ttl_s in prop::option::of(any::<u32>()),
+            members in prop::collection::vec(member_state(), 0..4), parts in parts(),
             cut in any::<prop::sample::Index>(),
         ) {
             let chat = ChatId(chat);
             let head_message = (head_seq > 0).then_some(MessageId(message));
             let members = SmallVec::from_vec(members);
-            let (kind, group) = (ChatKind::Group, group.map(Box::new));
-            let written = ChatState { chat, kind, head_seq, head_message, last_ms, members, group, ttl_s };
+            let (group, account, shown, ticked_ms) = parts;
+            let (kind, group, account) = (ChatKind::Group, group.map(Box::new), account.map(Box::new));
+            let written =
+                ChatState { chat, kind, head_seq, head_message, last_ms, members, group, account, shown, ticked_ms };
             let mut row = Vec::new();
             put_state(&mut row, &written);
             prop_assert_eq!(state(chat, &row), Ok(written));
@@ -373,11 +443,11 @@ mod tests {
             head_message: Some(MessageId([9; 16])),
             last_ms: 1_790_000_000_000,
             members: SmallVec::from_vec(vec![member(100_000), member(100_001)]),
-            group: None,
-            ttl_s: None,
+            ticked_ms: 1_790_000_009_000,
+            ..ChatState::empty(ChatId([7; 16]))
         };
         let mut row = Vec::new();
         put_state(&mut row, &written);
-        assert!(row.len() <= 48, "{} bytes", row.len());
+        assert!(row.len() <= 52, "{} bytes", row.len());
     }
 }

@@ -22,7 +22,7 @@ use schema::dedupe::DedupeKey;
 use schema::ids::{ChatId, MessageId};
 
 pub use memory::{CrashPoint, MemoryStore};
-pub use state::{ChatState, DeviceState, GroupState, MemberState, SeatState};
+pub use state::{AccountState, ChatState, DeviceState, GroupState, MemberState, OwnDevice, SeatState};
 
 use crate::lsn::{JournalId, Lsn};
 

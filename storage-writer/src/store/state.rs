@@ -1,5 +1,8 @@
 //! What is kept of a chat besides its entries: members, watermarks, device positions and the head.
 
+use std::collections::BTreeMap;
+
+use schema::encode::ChatSettings;
 use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
 use schema::wire::Role;
 use smallvec::SmallVec;
@@ -21,8 +24,54 @@ pub struct ChatState {
     pub members: SmallVec<[MemberState; 2]>,
     /// Of a group: its name, and who is in it when.
     pub group: Option<Box<GroupState>>,
-    /// How long messages stay, s; 0 = for good now; `None` = for good always.
-    pub ttl_s: Option<u32>,
+    /// Of an account log: what its entries have made of it.
+    pub account: Option<Box<AccountState>>,
+    /// Members whose others are told of an older read mark than theirs, and which; usually none.
+    pub shown: Vec<(UserId, u64)>,
+    /// When a mark that others are told of last rose, ms since 1970; 0 = never.
+    pub ticked_ms: u64,
+}
+
+impl ChatState {
+    /// A direct chat without anything in it.
+    pub fn empty(chat: ChatId) -> Self {
+        Self {
+            chat,
+            kind: ChatKind::Direct,
+            head_seq: 0,
+            head_message: None,
+            last_ms: 0,
+            members: SmallVec::new(),
+            group: None,
+            account: None,
+            shown: Vec::new(),
+            ticked_ms: 0,
+        }
+    }
+}
+
+/// What a user's account log says by now.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AccountState {
+    /// About no chat: key and value, as they were set.
+    pub settings: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Of chats; those of which nothing is set have none.
+    pub chats: BTreeMap<ChatId, ChatSettings>,
+    /// Devices that were named or revoked.
+    pub devices: BTreeMap<DeviceId, OwnDevice>,
+    /// What is not shown of a chat, in the order in which it was hidden.
+    pub hidden: BTreeMap<ChatId, Vec<MessageId>>,
+}
+
+/// One of a user's devices, as their account log knows it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct OwnDevice {
+    /// UTF-8; empty = it was never named.
+    pub name: Vec<u8>,
+    /// When it was named, ms since 1970; 0 = never.
+    pub named_ms: u64,
+    /// When it was last revoked, ms since 1970; 0 = never.
+    pub revoked_ms: u64,
 }
 
 /// What a group's changes have made of it.

@@ -89,8 +89,7 @@ impl Load {
             head_message: Some(message),
             last_ms: ms,
             members: smallvec![member(2 * index as u64 + 1), member(2 * index as u64 + 2)],
-            group: None,
-            ttl_s: None,
+            ..ChatState::empty(self.chats[index])
         }
     }
 

@@ -219,11 +219,8 @@ fn a_body() -> impl Strategy<Value = Body> {
             before,
             limit: n.3
         }),
-        (a_user(), any::<(u32, u16)>(), cursor()).prop_map(|(user, (limit, partition), before)| Body::ChatsProbe {
-            user,
-            before,
-            limit,
-            partition
+        (a_user(), any::<(u32, u16, bool)>(), cursor()).prop_map(|(user, (limit, partition, blind), before)| {
+            Body::ChatsProbe { user, before, limit, partition, blind }
         }),
         (prop::collection::vec((any::<u64>(), id16(), bytes(99)), 0..5), any::<(bool, u16)>()).prop_map(
             |(chats, (more, partition))| {

@@ -31,6 +31,7 @@ pub(super) fn with_record<T>(number: u64, frame_len: usize, then: impl FnOnce(&R
             seq: number,
             message: MessageId(id),
             status: if number.is_multiple_of(2) { MarkStatus::read } else { MarkStatus::delivered },
+            secret: number % 15 == 4,
         }));
     }
     let frame: Vec<u8> = (0..frame_len).map(|i| (number as usize + i) as u8).collect();

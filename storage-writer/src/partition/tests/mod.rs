@@ -1,6 +1,6 @@
 //! Partitions in a small world of their own.
 
-mod amendments;
+mod account;
 mod groups;
 mod life;
 mod pages;

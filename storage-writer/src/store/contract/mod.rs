@@ -13,7 +13,8 @@ use schema::wire::Role;
 use smallvec::smallvec;
 
 use super::{
-    ChatState, DeviceState, FlushEntry, FlushRun, GroupState, HistoryRange, MemberState, SeatState, Store, StoredEntry,
+    AccountState, ChatState, DeviceState, FlushEntry, FlushRun, GroupState, HistoryRange, MemberState, SeatState,
+    Store, StoredEntry,
 };
 use crate::lsn::{JournalId, Lsn};
 
@@ -112,6 +113,11 @@ pub fn state(chat: ChatId, head_seq: u64) -> ChatState {
         created_by: Some(user(5)),
         seats: vec![seat(5, smallvec![(1, u64::MAX)]), seat(6, smallvec![(1, 3), (head_seq, u64::MAX)])],
     };
+    let account = || AccountState {
+        settings: [(b"app.theme".to_vec(), b"dark".to_vec())].into(),
+        hidden: [(chat, vec![message(head_seq + 1)])].into(),
+        ..AccountState::default()
+    };
     let is_group = head_seq % 2 == 1;
     ChatState {
         chat,
@@ -121,7 +127,9 @@ pub fn state(chat: ChatId, head_seq: u64) -> ChatState {
         last_ms: START_MS + head_seq,
         members: smallvec![member(5, vec![]), member(6, vec![head_seq + 1])],
         group: is_group.then(|| Box::new(group())),
-        ttl_s: head_seq.is_multiple_of(3).then_some(head_seq as u32),
+        account: head_seq.is_multiple_of(3).then(|| Box::new(account())),
+        shown: if is_group { Vec::new() } else { vec![(user(5), head_seq / 4)] },
+        ticked_ms: if head_seq > 4 { START_MS + 2 * head_seq } else { 0 },
     }
 }
 

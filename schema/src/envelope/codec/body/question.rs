@@ -57,12 +57,18 @@ pub(super) fn encode_question(fbb: &mut Builder, body: &Body) -> Union {
                 }
             )
         }
-        &Body::ChatsProbe { user, before, limit, partition } => {
+        &Body::ChatsProbe { user, before, limit, partition, blind } => {
             let before = before.map(encode_cursor);
             union!(
                 fbb,
                 ChatsProbe,
-                ChatsProbeArgs { user: user.get(), before: before.as_ref(), limit: limit, partition: partition }
+                ChatsProbeArgs {
+                    user: user.get(),
+                    before: before.as_ref(),
+                    limit: limit,
+                    partition: partition,
+                    blind: blind
+                }
             )
         }
         Body::ChatsPart { chats, more, partition } => {
@@ -120,7 +126,8 @@ pub(super) fn decode_question(bytes: &Bytes, root: &link::Envelope<'_>) -> Resul
         link::Body::ChatsProbe => {
             let b = member!(root, body_as_chats_probe);
             let before = b.before().map(decode_cursor);
-            Body::ChatsProbe { user: user(b.user())?, before, limit: b.limit(), partition: b.partition() }
+            let (limit, partition, blind) = (b.limit(), b.partition(), b.blind());
+            Body::ChatsProbe { user: user(b.user())?, before, limit, partition, blind }
         }
         link::Body::ChatsPart => {
             let b = member!(root, body_as_chats_part);
