@@ -39,6 +39,8 @@ pub(crate) struct Raised {
     pub shown: bool,
     /// The device's own position.
     pub acked: bool,
+    /// Where the member stood before, delivered and read.
+    pub before: (u64, u64),
 }
 
 /// A journalled entry that cannot follow what is known of its chat.
@@ -144,14 +146,10 @@ impl Memory {
         let seq = seq.min(chat.head.seq);
         let Some(at) = chat.member(who.0) else { return Raised::default() };
         let member = &mut chat.members[at];
-        let before = member.delivered;
+        let before = (member.delivered, member.read);
         let acked = member.raise_acked(who.1, seq);
         member.delivered = member.delivered.max(seq);
-        let (read, shown) = if status == MarkStatus::read { chat.raise_read(at, seq, secret) } else { (false, false) };
-        let raised = Raised { delivered: seq > before, read, shown, acked };
-        if raised.delivered || shown {
-            chat.ticked_ms = chat.ticked_ms.max(now.wall_ms());
-        }
+        let raised = Raised { delivered: seq > before.0, read, acked, before };
         let table = &mut self.tables.active;
         table.touch(now.mono_ns, index, chat.id, &mut chat.places[table.epoch as usize % PLACES]);
         raised
@@ -277,16 +275,21 @@ impl Memory {
         }
     }
 
-    /// Who is told that `user` has everything up to `seq`: in a direct chat the other one, in a group whoever sent one of the
-    /// last [`SENDERS_LOOKED_AT`] of it.
-    pub(crate) fn senders_up_to(&mut self, index: u32, seq: u64, user: UserId) -> SmallVec<[UserId; 2]> {
+    /// Who is told that `user` has everything up to `seq`, who had it up to `before`: in a direct chat the other one, in a
+    /// group whoever sent something in between, looking at no more than the last [`SENDERS_LOOKED_AT`] of it.
+    pub(crate) fn senders_up_to(
+        &mut self,
+        index: u32,
+        (before, seq): (u64, u64),
+        user: UserId,
+    ) -> SmallVec<[UserId; 2]> {
         let chat = self.chats.get(index);
         if chat.group.is_none() {
             return chat.members.iter().map(|member| member.user).filter(|&other| other != user).collect();
         }
         let mut senders: SmallVec<[UserId; 2]> = SmallVec::new();
         let lowest = self.lowest(index, true).unwrap_or(u64::MAX);
-        let after = seq.saturating_sub(SENDERS_LOOKED_AT).max(lowest.saturating_sub(1));
+        let after = seq.saturating_sub(SENDERS_LOOKED_AT).max(lowest.saturating_sub(1)).max(before);
         if after < seq {
             self.entries_above(index, after, |at, frame| {
                 let sender = if at <= seq { sender_of(frame) } else { None };
