@@ -163,6 +163,7 @@ mod tests {
             message: timeuuid::from_parts(seq, [0x80; 8]),
             frame: frames.push(&[seq as u8; 100]),
             key: DedupeKey([seq as u8; 16]),
+            expires_s: 0,
         })
         .collect()
     }

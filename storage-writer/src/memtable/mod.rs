@@ -29,6 +29,8 @@ pub(crate) struct MemEntry {
     pub key: DedupeKey,
     /// Its frame, in its table's [`Frames`].
     pub frame: FrameAt,
+    /// From this wall time on nobody is given it, s since 1970; 0 = never.
+    pub expires_s: u32,
 }
 
 /// What a table is given of an entry.
@@ -38,6 +40,8 @@ pub(crate) struct NewEntry<'a> {
     pub message: MessageId,
     pub key: DedupeKey,
     pub frame: &'a [u8],
+    /// As in [`MemEntry`].
+    pub expires_s: u32,
 }
 
 /// Bookkeeping of an entry besides its frame, bytes; a chat's list has room for more than it holds.
@@ -125,8 +129,8 @@ impl MemTable {
     }
 
     fn keep(&mut self, slot: usize, entry: NewEntry<'_>) {
-        let NewEntry { seq, message, key, frame } = entry;
-        let entry = MemEntry { seq, message, key, frame: self.frames.push(frame) };
+        let NewEntry { seq, message, key, frame, expires_s } = entry;
+        let entry = MemEntry { seq, message, key, frame: self.frames.push(frame), expires_s };
         self.bytes += entry.cost();
         self.entries += 1;
         self.chats[slot].entries.push(entry);
@@ -199,7 +203,7 @@ impl MemTable {
                     None => Cow::Borrowed(frame),
                     Some(amendment) => Cow::Owned(amendment.apply(frame, &mut encoder).to_vec()),
                 };
-                entries.push(FlushEntry { chat, seq, message, frame });
+                entries.push(FlushEntry { chat, seq, message, frame, expires_s: e.expires_s });
                 dedupe.push((e.key, DedupeHit { chat, seq, message, wall_ms: timeuuid::unix_ms(message) }));
             }
         }

@@ -175,6 +175,15 @@ impl Chat {
 }
 
 impl Memory {
+    /// When an entry of a chat is given to nobody any more, s since 1970; 0 = never. Looked at where there is a timer only.
+    pub(super) fn expires_s(&self, index: u32, frame: &[u8]) -> u32 {
+        if self.chats.get(index).timer.is_none() {
+            return 0;
+        }
+        let ends_ms = Original::of(frame).and_then(|entry| entry.ends_ms()).unwrap_or(0);
+        u32::try_from(ends_ms.div_ceil(1_000)).unwrap_or(0)
+    }
+
     /// What a durable entry does besides being there. Returns the seq that it amends, if it does.
     pub(super) fn act(&mut self, index: u32, frame: &[u8]) -> Option<u64> {
         let verified = FrameRef::verify(frame).ok()?;

@@ -51,7 +51,9 @@ impl Partition {
         let receipts = self.commit_positions(now, &batch.positions);
         for items in batch.items.chunks_mut(SETTLED_AT_ONCE) {
             for item in items.iter().filter(|item| item.what.is_entry()) {
-                let entry = NewEntry { seq: item.seq, message: item.message, frame: &item.frame, key: item.key };
+                let expires_s = self.memory.expires_s(item.chat, &item.frame);
+                let (seq, message, key) = (item.seq, item.message, item.key);
+                let entry = NewEntry { seq, message, frame: &item.frame, key, expires_s };
                 absorbed += u64::from(self.memory.commit_entry(now, item.chat, (item.user, item.device), entry));
                 if item.what == What::Acting {
                     self.settle_act(item.chat, item.seq, &item.frame);

@@ -184,11 +184,11 @@ impl Memory {
             group.order(record.seq, change);
             joined = chat.settle(record.seq);
         }
-        if record.seq == head + 1 {
-            replay_account(chat, record)?;
-        }
+        let expires_s = self.expires_s(index, record.frame);
+        let chat = self.chats.get_mut(index);
         let table = &mut self.tables.active;
-        let entry = NewEntry { seq: record.seq, message: record.message, frame: record.frame, key: record.dedupe };
+        let (seq, message, key) = (record.seq, record.message, record.dedupe);
+        let entry = NewEntry { seq, message, frame: record.frame, key, expires_s };
         table.replay(index, chat.id, &mut chat.places[table.epoch as usize % PLACES], entry);
         let acts = what_of(record.entry_kind) == What::Acting;
         if record.seq == head + 1 {

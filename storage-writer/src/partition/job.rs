@@ -150,7 +150,7 @@ fn amended(table: &MemTable, store: &dyn Store) -> Result<Vec<FlushEntry<'static
     for (chat, seq, amendment) in table.amendments.iter() {
         if let Some(StoredEntry { message, frame, .. }) = store.at_seq(chat, seq)? {
             let frame = Cow::Owned(amendment.apply(&frame, &mut encoder).to_vec());
-            entries.push(FlushEntry { chat, seq, message, frame });
+            entries.push(FlushEntry { chat, seq, message, frame, expires_s: 0 });
         }
     }
     Ok(entries)

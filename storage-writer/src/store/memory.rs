@@ -45,6 +45,7 @@ struct Tables {
     messages: BTreeMap<(ChatId, [u8; 16]), u64>,
     states: BTreeMap<ChatId, ChatState>,
     dedupe: BTreeMap<DedupeKey, DedupeHit>,
+    expiries: BTreeMap<(ChatId, u64), u32>,
     applied: BTreeMap<JournalId, Lsn>,
     bytes: u64,
     crash_at: Option<CrashPoint>,
@@ -89,12 +90,15 @@ impl Tables {
     }
 
     fn put_entries(&mut self, run: Vec<FlushEntry<'_>>, report: &mut FlushReport) {
-        for FlushEntry { chat, seq, message, frame } in run {
+        for FlushEntry { chat, seq, message, frame, expires_s } in run {
             let bytes = 48 + frame.len() as u64;
             report.entries += 1;
             report.rows += 1;
             report.bytes += bytes;
             self.messages.insert((chat, ordered_key(message)), seq);
+            if expires_s > 0 {
+                self.expiries.insert((chat, seq), expires_s);
+            }
             let entry = StoredEntry { seq, message, frame: Bytes::from(frame.into_owned()) };
             if self.entries.insert((chat, seq), entry).is_none() {
                 self.bytes += bytes;
@@ -190,7 +194,16 @@ impl Store for MemoryStore {
 
     fn expire(&self, now_ms: u64) -> Result<(), StoreError> {
         let oldest = now_ms.saturating_sub(DEDUPE_KEEP_MS);
-        self.lock().dedupe.retain(|_, hit| hit.wall_ms >= oldest);
+        let mut tables = self.lock();
+        tables.dedupe.retain(|_, hit| hit.wall_ms >= oldest);
+        let Tables { expiries, entries, messages, .. } = &mut *tables;
+        expiries.retain(|place, expires_s| {
+            let keep = u64::from(*expires_s) * 1_000 > now_ms;
+            if !keep && let Some(entry) = entries.remove(place) {
+                messages.remove(&(place.0, ordered_key(entry.message)));
+            }
+            keep
+        });
         Ok(())
     }
 

@@ -48,6 +48,9 @@ pub struct FlushEntry<'a> {
     pub message: MessageId,
     /// The Entry frame; usually a memory table's.
     pub frame: Cow<'a, [u8]>,
+    /// From this wall time on nobody asks for it, s since 1970, and the store may forget it; 0 = never. Of an entry that is
+    /// written over it is what it was.
+    pub expires_s: u32,
 }
 
 /// What a change that was seen before was answered with.
@@ -242,7 +245,8 @@ pub trait Store: Send + Sync {
     fn forget_journals(&self, journals: &[JournalId]) -> Result<(), StoreError>;
 
     /// Drops dedupe answers older than [`schema::limits::DEDUPE_KEEP_MS`] before `now_ms` (ms since 1970); it may keep some a
-    /// few hours longer. Cheap; call it every few minutes.
+    /// few hours longer. Entries whose time is over go when the store next rewrites what they are in. Cheap; call it every
+    /// few minutes.
     ///
     /// # Errors
     /// As [`StoreError`] says.

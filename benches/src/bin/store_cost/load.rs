@@ -127,6 +127,7 @@ impl Load {
         }
         let frames = &self.frames;
         let entry = |Sent { chat, seq, message, frame, .. }: Sent| FlushEntry {
+            expires_s: 0,
             chat,
             seq,
             message,

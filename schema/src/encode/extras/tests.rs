@@ -195,7 +195,7 @@ proptest! {
             prop_assert_eq!(after, before);
         } else {
             let fields = EntryFields { body: &[], ..fields };
-            let extras = Extras { users: &[], deleted_ms: at_ms, ..extras };
+            let extras = Extras { users: &[], edited_seq: 0, edited_ms: 0, deleted_ms: at_ms, ..extras };
             prop_assert_eq!(said(&after), said(&Encoder::new().entry_with(&fields, &extras)));
             prop_assert_eq!(blanked(&after, at_ms.wrapping_add(1)), after, "what is blank stays as it is");
         }

@@ -78,8 +78,13 @@ pub fn entries(chat: ChatId, seqs: impl IntoIterator<Item = u64>) -> Vec<StoredE
 
 /// Entries as a run has them.
 pub fn flat(entries: Vec<(ChatId, Vec<StoredEntry>)>) -> Vec<FlushEntry<'static>> {
-    let of =
-        |chat, StoredEntry { seq, message, frame }| FlushEntry { chat, seq, message, frame: frame.to_vec().into() };
+    let of = |chat, StoredEntry { seq, message, frame }| FlushEntry {
+        chat,
+        seq,
+        message,
+        frame: frame.to_vec().into(),
+        expires_s: 0,
+    };
     entries.into_iter().flat_map(|(chat, entries)| entries.into_iter().map(move |entry| of(chat, entry))).collect()
 }
 

@@ -11,11 +11,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ::fjall::compaction::Leveled;
+use ::fjall::compaction::filter::Factory;
 use ::fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy};
 use ::fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::FjallConfig;
 use super::error::{bad_row, engine};
+use super::expiry::{ClockSeconds, Expiry};
 use crate::lsn::{JournalId, Lsn};
 use crate::store::{StoreError, codec};
 
@@ -27,6 +29,7 @@ pub(super) const MAX_BUCKETS: usize = 16;
 /// Level-0 tables of small rows that are replaced at every flush: a start reads all of them.
 const STATES_MERGE: u8 = 4;
 
+const ENTRIES: &str = "entries";
 const FORMAT_KEY: &str = "format";
 const BUCKETS_KEY: &str = "dedupe buckets";
 const APPLIED_KEY: &str = "applied";
@@ -46,9 +49,11 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Opens or creates the database in `folder`.
-    pub(super) fn open(folder: &Path, config: FjallConfig) -> Result<Self, StoreError> {
+    pub(super) fn open(folder: &Path, config: FjallConfig, clock: &ClockSeconds) -> Result<Self, StoreError> {
         check_folder(folder)?;
+        let expiry: Arc<dyn Factory> = Arc::new(Expiry(Arc::clone(clock)));
         let database = Database::builder(folder)
+            .with_compaction_filter_factories(Arc::new(move |name| (name == ENTRIES).then(|| Arc::clone(&expiry))))
             // One: with two, the engine's first worker hands compactions back to the queue in a busy loop.
             .worker_threads(1)
             .cache_size(config.cache_bytes)
@@ -57,9 +62,9 @@ impl Engine {
             .map_err(engine(OPENING))?;
         // Asked before any is made: which of them the folder already has.
         let names = database.list_keyspace_names();
-        let complete = ["entries", "chats", "meta"].iter().all(|core| names.iter().any(|name| &**name == *core));
+        let complete = [ENTRIES, "chats", "meta"].iter().all(|core| names.iter().any(|name| &**name == *core));
         let entries =
-            database.keyspace("entries", || options(config, 16, config.level0_merge)).map_err(engine(OPENING))?;
+            database.keyspace(ENTRIES, || options(config, 16, config.level0_merge)).map_err(engine(OPENING))?;
         let chats = database.keyspace("chats", || options(config, 4, STATES_MERGE)).map_err(engine(OPENING))?;
         let meta = database.keyspace("meta", || options(config, 4, STATES_MERGE)).map_err(engine(OPENING))?;
         let this = Self { entries, chats, meta, dedupe: RwLock::default(), config, database };

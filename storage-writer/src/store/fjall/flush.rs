@@ -84,7 +84,8 @@ fn rewritten(engine: &Engine, amended: Vec<FlushEntry<'_>>) -> Result<BTreeMap<V
             let mut chunk = Vec::new();
             let read = |entry: ChunkEntry| {
                 let kept = if entry.seq == seq { &frame[..] } else { &row[entry.frame] };
-                chunk.push(FlushEntry { chat, seq: entry.seq, message: entry.message, frame: kept.into() });
+                let ChunkEntry { seq, message, expires_s, .. } = entry;
+                chunk.push(FlushEntry { chat, seq, message, frame: kept.into(), expires_s });
             };
             read_chunk(&key, row, read).map_err(bad_row(DOING))?;
             if chunk.iter().any(|entry| entry.seq == seq) {

@@ -11,6 +11,7 @@
 
 mod engine;
 mod error;
+mod expiry;
 mod flush;
 mod hits;
 mod read;
@@ -31,6 +32,7 @@ use super::{
 use crate::lsn::{JournalId, Lsn};
 use engine::Engine;
 use error::{bad_row, guarded};
+use expiry::ClockSeconds;
 
 /// How the engine is set up. `cache_bytes`, `open_files` and `level0_limit` hold from the next start on, the others for
 /// keyspaces made from then on.
@@ -73,6 +75,7 @@ pub struct FjallStore {
     /// Held by whoever changes the store. Whether the last change failed.
     failed: Mutex<bool>,
     reopened: AtomicU64,
+    clock: ClockSeconds,
 }
 
 impl FjallStore {
@@ -82,13 +85,15 @@ impl FjallStore {
     /// [`StoreError::Locked`] if another process has it open, [`StoreError::Newer`], [`StoreError::Damaged`], or
     /// [`StoreError::Io`].
     pub fn open(folder: &Path, config: FjallConfig) -> Result<Self, StoreError> {
-        let engine = guarded("opening", || Engine::open(folder, config))?;
+        let clock = ClockSeconds::default();
+        let engine = guarded("opening", || Engine::open(folder, config, &clock))?;
         Ok(Self {
             folder: folder.to_owned(),
             config,
             engine: RwLock::new(Some(engine)),
             failed: Mutex::new(false),
             reopened: AtomicU64::new(0),
+            clock,
         })
     }
 
@@ -129,7 +134,7 @@ impl FjallStore {
         self.reopened.fetch_add(1, Ordering::Relaxed);
         let mut attempts = 0;
         loop {
-            match guarded("opening again", || Engine::open(&self.folder, self.config)) {
+            match guarded("opening again", || Engine::open(&self.folder, self.config, &self.clock)) {
                 // The old worker may hold the lock file for a moment longer.
                 Err(StoreError::Locked) if attempts < 100 => {
                     attempts += 1;
@@ -192,6 +197,7 @@ impl Store for FjallStore {
     }
 
     fn expire(&self, now_ms: u64) -> Result<(), StoreError> {
+        self.clock.store(now_ms / 1_000, Ordering::Relaxed);
         let oldest = rows::bucket(now_ms.saturating_sub(DEDUPE_KEEP_MS));
         self.change("dropping dedupe answers", |engine| engine.drop_buckets_below(oldest))
     }

@@ -30,6 +30,8 @@ pub(super) const SLOT_MS: u64 = 15 * 60 * 1_000;
 pub(super) const SLOTS: u8 = (BUCKET_MS / SLOT_MS) as u8;
 
 const CHUNK_VERSION: u8 = 1;
+/// As version 1, with the second of its expiry behind every entry's id: of a chunk where something expires.
+const EXPIRING_CHUNK_VERSION: u8 = 2;
 
 /// The group of a seq.
 pub(super) const fn group(seq: u64) -> u64 {
@@ -106,11 +108,15 @@ pub(super) fn chunk_len(entries: &[FlushEntry<'_>]) -> usize {
 pub(super) fn write_chunk(out: &mut Vec<u8>, entries: &[FlushEntry<'_>]) {
     debug_assert!(!entries.is_empty() && entries.len() <= GROUP as usize);
     out.clear();
-    out.push(CHUNK_VERSION);
+    let expiring = entries.iter().any(|entry| entry.expires_s > 0);
+    out.push(if expiring { EXPIRING_CHUNK_VERSION } else { CHUNK_VERSION });
     out.push(entries.len() as u8);
     for entry in entries {
         out.push((entry.seq % GROUP) as u8);
         out.extend_from_slice(&entry.message.0);
+        if expiring {
+            put_varint(out, u64::from(entry.expires_s));
+        }
         put_varint(out, entry.frame.len() as u64);
         out.extend_from_slice(&entry.frame);
     }
@@ -121,6 +127,13 @@ pub(super) struct ChunkEntry {
     pub(super) seq: u64,
     pub(super) message: MessageId,
     pub(super) frame: Range<usize>,
+    /// s since 1970; 0 = never.
+    pub(super) expires_s: u32,
+}
+
+/// Whether something in a chunk expires. Cheap: every chunk of a merge is asked.
+pub(super) fn is_expiring(row: &[u8]) -> bool {
+    row.first() == Some(&EXPIRING_CHUNK_VERSION)
 }
 
 /// Reads a chunk, calling `each` for its entries in order.
@@ -128,7 +141,10 @@ pub(super) fn read_chunk(key: &[u8], row: &[u8], mut each: impl FnMut(ChunkEntry
     let first_seq = seq_of(key)?;
     let base = group(first_seq) * GROUP;
     let mut reader = Reader::new(row);
-    reader.version(CHUNK_VERSION)?;
+    let version = reader.byte()?;
+    if version != CHUNK_VERSION && version != EXPIRING_CHUNK_VERSION {
+        return Err(BadRow("a row's version is unknown"));
+    }
     let count = reader.byte()?;
     let mut next = first_seq;
     for _ in 0..count {
@@ -138,10 +154,12 @@ pub(super) fn read_chunk(key: &[u8], row: &[u8], mut each: impl FnMut(ChunkEntry
         }
         next = seq + 1;
         let message = MessageId(reader.array()?);
+        let expires_s = if version == CHUNK_VERSION { 0 } else { reader.varint()? };
+        let expires_s = u32::try_from(expires_s).map_err(|_| BadRow("an entry expires too late"))?;
         let len = usize::try_from(reader.varint()?).map_err(|_| BadRow("an entry is too long"))?;
         let start = row.len() - reader.remaining();
         reader.take(len)?;
-        each(ChunkEntry { seq, message, frame: start..start + len });
+        each(ChunkEntry { seq, message, frame: start..start + len, expires_s });
     }
     reader.end()?;
     Ok(first_seq)
@@ -153,7 +171,7 @@ mod tests {
 
     fn entry(seq: u64, len: usize) -> FlushEntry<'static> {
         let (chat, message) = (ChatId([3; 16]), MessageId([seq as u8; 16]));
-        FlushEntry { chat, seq, message, frame: vec![seq as u8; len].into() }
+        FlushEntry { chat, seq, message, frame: vec![seq as u8; len].into(), expires_s: 0 }
     }
 
     #[test]

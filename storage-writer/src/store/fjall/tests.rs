@@ -66,7 +66,8 @@ fn another_format_is_refused_and_named() {
     let refused = |format| {
         let folder = Folder::new();
         drop(folder.store().expect("a store"));
-        let engine = Engine::open(&folder.0.path().join("store"), FjallConfig::default()).expect("an engine");
+        let engine = Engine::open(&folder.0.path().join("store"), FjallConfig::default(), &ClockSeconds::default())
+            .expect("an engine");
         engine.set_format_for_tests(format);
         drop(engine);
         folder.store().map(|_| ()).expect_err("not this build's format")
@@ -213,4 +214,39 @@ fn a_cut_file_is_an_error_never_a_lie() {
 fn a_missing_file_is_an_error_never_a_lie() {
     let (errors, _) = damage_each_file(|file| fs::remove_file(file).expect("removed"));
     assert!(errors >= 4, "{errors}");
+}
+
+#[test]
+fn expired_entries_leave_the_disk_with_the_next_merge_and_amended_bodies_too() {
+    let folder = Folder::new();
+    let store = folder.store().expect("a store");
+    let mut run = contract::run(vec![(chat(1), entries(chat(1), 1..=40))]);
+    run.entries.iter_mut().filter(|entry| entry.seq % 2 == 0).for_each(|entry| entry.expires_s = 100);
+    store.flush(run).expect("flush");
+    let amended = contract::flat(vec![(chat(1), vec![contract::entry(chat(1), 3, 0)])]);
+    store.flush(FlushRun { amended, ..FlushRun::default() }).expect("flush");
+    let merge = || store.with("merging", |engine| engine.entries.major_compact().map_err(error::engine("merging")));
+    store.expire(99_999).expect("expire");
+    merge().expect("merges");
+    assert_eq!(all(&store, chat(1)).len(), 40, "not yet");
+    store.expire(100_000).expect("expire");
+    merge().expect("merges");
+    let mut left = entries(chat(1), (1..=40).step_by(2));
+    left[1] = contract::entry(chat(1), 3, 0);
+    assert_eq!(all(&store, chat(1)), left);
+    assert_eq!(store.find_message(chat(1), contract::message(39)).expect("found"), Some(39));
+    assert_eq!(store.find_message(chat(1), contract::message(40)).expect("looked for"), None);
+    // Tables that were merged go with the last who may read them.
+    drop(store);
+    drop(folder.store().expect("a store"));
+    let body = contract::entry(chat(1), 2, 40).frame;
+    let mut files = vec![folder.0.path().to_owned()];
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(fs::read_dir(&path).expect("a folder").map(|file| file.expect("a file").path()));
+        } else {
+            let bytes = fs::read(&path).unwrap_or_default();
+            assert!(!bytes.windows(40).any(|part| part == &body[..]), "{} has it", path.display());
+        }
+    }
 }
