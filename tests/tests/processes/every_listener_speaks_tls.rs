@@ -222,11 +222,11 @@ async fn the_rust_client_goes_through_tls_over_cut_connections() {
     let mut to = client(&server, server.native().to_string(), 9, trust()).await.unwrap();
     let from = client(&server, format!("localhost:{}", proxy.address().port()), 7, trust()).await.unwrap();
     let mut seqs = Vec::new();
-    for number in 0..60 {
+    for number in 0..200 {
         let sent = from.send(to.user(), vec![number; 500]).await.unwrap().ack().await.unwrap();
         assert_eq!(sent.seq, u64::from(number) + 1, "stored once, in order");
     }
-    while seqs.len() < 60 {
+    while seqs.len() < 200 {
         if let Event::Entry(entry) = to.next().await.expect("the client goes on") {
             assert_eq!(entry.body(), vec![seqs.len() as u8; 500]);
             seqs.push(entry.seq());
