@@ -182,7 +182,12 @@ impl Chat {
         self.members.iter().enumerate().skip(from).filter(move |&(at, _)| covers(at))
     }
 
-    /// The entry of this seq is durable. Returns those who have a seat in the group now and had none.
+    /// Whether the entry of this seq concerns the member at a place.
+    pub(crate) fn is_concerned(&self, at: usize, seq: u64) -> bool {
+        self.group.as_ref().is_none_or(|group| group.state.seats[at].covers(seq))
+    }
+
+    /// A group's entry of this seq is durable. Returns those who have a seat now and had none.
     pub(crate) fn settle(&mut self, seq: u64) -> Vec<UserId> {
         if let Some(account) = self.account_mut() {
             account.settle(seq);

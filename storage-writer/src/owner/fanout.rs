@@ -1,12 +1,16 @@
 //! Pushes: at once to few, in steps to many.
 //!
-//! What must stay true: a chat's entries are pushed in their order, to those whom they concern; a turn pushes to a bounded
-//! number of members of large groups, and what finds no room becomes a gap for those it concerns.
+//! What must stay true: a chat's entries are pushed in their order, to each of those whom they concern once; a turn pushes
+//! to a bounded number of members of large groups, those first who keep up with the group, and what finds no room becomes
+//! a gap for those it concerns.
 
+use core::cmp::Reverse;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use fabric::tier::{Egress, Push};
+use fabric::time::Now;
 use schema::envelope::{Address, Body, Class, Envelope, GapScope, Recipients, Trace};
 use schema::ids::UserId;
 use smallvec::SmallVec;
@@ -23,8 +27,39 @@ struct Job {
     frame: Bytes,
     sender: Address,
     trace: Option<Box<Trace>>,
-    /// Members up to this one have it.
-    done: Option<UserId>,
+    /// In which order its members get it; made when it begins. Who joins later has a later first entry.
+    order: Option<Order>,
+    /// So many of them have been looked at.
+    done: usize,
+}
+
+/// Members of a group, those who are furthest in its log first: who keeps up is there. Each with its place of then.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    members: Arc<[(u32, UserId)]>,
+    made_ns: u64,
+}
+
+/// How long an order is good enough, ns.
+const ORDER_NS: u64 = 10_000_000_000;
+
+impl Order {
+    fn of(chat: &Chat, now_ns: u64) -> Self {
+        let mut members: Vec<(u32, UserId)> = (0..).zip(&chat.members).map(|(at, member)| (at, member.user)).collect();
+        members.sort_by_key(|&(at, _)| Reverse(chat.members[at as usize].delivered));
+        Self { members: members.into(), made_ns: now_ns }
+    }
+
+    /// Whether it names everybody, and is fresh.
+    fn holds(&self, chat: &Chat, now_ns: u64) -> bool {
+        self.members.len() == chat.members.len() && now_ns.saturating_sub(self.made_ns) < ORDER_NS
+    }
+}
+
+/// Where a member is now who was at `at`: seats are kept, and others come between.
+fn place_of(chat: &Chat, (at, user): (u32, UserId)) -> Option<usize> {
+    let there = chat.members.get(at as usize).is_some_and(|member| member.user == user);
+    if there { Some(at as usize) } else { chat.member(user) }
 }
 
 /// Entries that wait to be pushed in steps, in the order of their commits.
@@ -82,31 +117,48 @@ impl Partition {
             return gap_for(chat, seq, egress);
         }
         let (frame, trace) = (frame.clone(), trace.copied().map(Box::new));
-        self.fanout.jobs.push_back(Job { chat: index, seq, frame, sender, trace, done: None });
+        self.fanout.jobs.push_back(Job { chat: index, seq, frame, sender, trace, order: None, done: 0 });
     }
 
     /// A step of what waits.
-    pub(crate) fn fan_out(&mut self, egress: &mut dyn Egress) {
+    pub(crate) fn fan_out(&mut self, now: Now, egress: &mut dyn Egress) {
         let mut left = self.config.fanout_step;
         while left > 0
             && let Some(job) = self.fanout.jobs.front_mut()
         {
+            let order = match job.order.take() {
+                Some(order) => order,
+                None => self.memory.chats.get_mut(job.chat).fanout_order(now.mono_ns),
+            };
             let chat = self.memory.chats.get(job.chat);
-            // By user, not by place: members may have come since.
-            let from = job.done.map_or(0, |done| chat.members.partition_point(|member| member.user <= done));
-            let mut last = None;
-            let step = chat.concerned(job.seq, from).map(|(_, member)| member).take(left).inspect(|member| {
-                last = Some(member.user);
-                left -= 1;
-            });
+            let end = order.members.len().min(job.done + left);
+            let places = order.members[job.done..end].iter().filter_map(|&member| place_of(chat, member));
+            let step = places.filter(|&at| chat.is_concerned(at, job.seq)).map(|at| &chat.members[at]);
             let (frame, trace) = (&job.frame, job.trace.as_deref());
             push_to(&Push { sender: job.sender, chat: chat.id, seq: job.seq, frame, trace }, step, egress);
-            match last {
-                Some(user) if left == 0 => job.done = Some(user),
-                _ => drop(self.fanout.jobs.pop_front()),
+            left -= end - job.done;
+            if end < order.members.len() {
+                (job.done, job.order) = (end, Some(order));
+            } else {
+                self.fanout.jobs.pop_front();
             }
         }
         self.metrics.fanout_jobs.set(self.fanout.jobs.len() as i64);
+    }
+}
+
+impl Chat {
+    /// In which order members of a large group get an entry whose push begins now.
+    fn fanout_order(&mut self, now_ns: u64) -> Order {
+        let kept = self.group.as_ref().and_then(|group| group.order_of_pushes.clone());
+        if let Some(order) = kept.filter(|order| order.holds(self, now_ns)) {
+            return order;
+        }
+        let order = Order::of(self, now_ns);
+        if let Some(group) = &mut self.group {
+            group.order_of_pushes = Some(order.clone());
+        }
+        order
     }
 }
 

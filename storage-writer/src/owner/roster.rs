@@ -12,6 +12,7 @@ use schema::ids::UserId;
 use schema::wire::{EntryKind, Role, Send};
 use smallvec::smallvec;
 
+use super::fanout::Order;
 use crate::store::{GroupState, SeatState};
 
 /// The last seq of whoever is still in the group.
@@ -219,6 +220,8 @@ pub(crate) struct Group {
     /// As of the last change given out, while that is not durable.
     ordered: Option<Box<GroupState>>,
     pending: VecDeque<(u64, Change)>,
+    /// In which order its members get what is pushed in steps.
+    pub order_of_pushes: Option<Order>,
 }
 
 impl Group {

@@ -193,7 +193,7 @@ impl Partition {
         self.drain_inbox(now, egress);
         self.fire_nudges(now, egress);
         self.expire_merges(now, egress);
-        self.fan_out(egress);
+        self.fan_out(now, egress);
         self.housekeeping(now);
         if self.journal.give_up_without_segment() {
             tracing::error!(

@@ -337,6 +337,50 @@ fn a_large_group_is_pushed_to_in_steps_each_member_once_and_in_order() {
 }
 
 #[test]
+fn those_who_keep_up_with_a_large_group_get_its_entries_first() {
+    let config = PartitionConfig { fanout_members: 10, fanout_step: 7, ..small() };
+    let members: Vec<u64> = (2..=40).collect();
+    let mut group = Group::new(config, &members);
+    let (chat, device, status) = (group.chat, DeviceId(1), MarkStatus::delivered);
+    for who in 21..=34 {
+        let mark = Body::Mark { secret: false, chat, user: user(who), device, seq: 1, message: None, status };
+        group.world.chat(chat, ASKER, mark);
+    }
+    group.world.settle();
+    group.world.advance(20_000);
+    group.world.out.router.clear();
+    group.write(1).expect("taken");
+    let mut told: Vec<Vec<u64>> = Vec::new();
+    for (_, envelope) in &group.world.out.router {
+        if let Body::Push { recipients, .. } = &envelope.body {
+            told.push(recipients.iter().map(|recipient| recipient.user.get()).collect());
+        }
+    }
+    let told = told.concat();
+    assert_eq!(told.len(), 40);
+    assert_eq!(told[..15], [&[1][..], &(21..=34).collect::<Vec<u64>>()].concat(), "the sender has it too");
+    // Somebody joins while a push is on its way: those who were there get it once all the same.
+    group.world.out.router.clear();
+    let (id, joins) = ("later", users(&[1_000, 5_000]));
+    group.world.say_in(user(1), chat, |encoder| message(encoder, chat, id));
+    group.world.say_in(user(1), chat, |encoder| {
+        encoder.change(&ChangeFields {
+            client_msg_id: b"joins",
+            chat: Some(chat),
+            kind: EntryKind::added,
+            name: b"",
+            users: &joins,
+            role: Role::member,
+            retry: false,
+        })
+    });
+    group.world.settle();
+    assert_eq!(group.pushed(3), (1..=40).collect::<Vec<_>>());
+    let all: Vec<u64> = (1..=40).chain([1_000, 5_000]).collect();
+    assert_eq!(group.pushed(4), all);
+}
+
+#[test]
 fn receipts_go_to_who_wrote_and_status_counts_the_others() {
     let mut group = Group::new(small(), &[2, 3, 4]);
     assert_eq!(group.write(2), Ok(2));
