@@ -32,6 +32,14 @@ fn a_store_that_forgets_what_it_answered_is_found_out() {
 }
 
 #[test]
+fn a_store_that_keeps_what_was_edited_or_deleted_is_found_out() {
+    quiet_panics();
+    let failures: Vec<_> = (1..=4).filter_map(|seed| run_seed(seed, Lie::Amendments, 1).failure).collect();
+    let found = failures.iter().filter(|failure| failure.what.contains("invariant amendments")).count();
+    assert!(found > 0, "{} failed", failures.len());
+}
+
+#[test]
 fn a_store_that_forgets_who_left_a_group_is_found_out() {
     quiet_panics();
     let failures: Vec<_> = (1..=8).filter_map(|seed| run_seed(seed, Lie::Members, 1).failure).collect();

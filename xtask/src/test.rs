@@ -7,7 +7,7 @@ use miette::{Result, miette};
 use crate::{gate, schema, shell, simulate, tidy, tools, web};
 
 /// Seeds of the fixed simulation.
-const SIMULATION_SEEDS: u64 = 500;
+const SIMULATION_SEEDS: u64 = 2_000;
 
 /// Install what the tests need, start it, run everything.
 #[derive(clap::Args, Default)]

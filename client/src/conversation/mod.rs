@@ -26,7 +26,7 @@ struct Base {
     after_seq: u64,
     refers_to: Option<MessageId>,
     forwarded: u8,
-    /// `None`: an own message, which the chat's timer says it of.
+    /// `None`: an own message, of which the chat's timer says it.
     ttl_s: Option<u32>,
 }
 
@@ -137,6 +137,8 @@ pub struct Conversation {
     messages: BTreeMap<[u8; 16], Kept>,
     /// Timers by their places.
     timers: BTreeMap<u64, u32>,
+    /// The first message that says how long it stays: whoever joined later knows of no timer before it.
+    first: Option<(u64, u32)>,
 }
 
 impl Conversation {
@@ -165,6 +167,9 @@ impl Conversation {
                     forwarded: entry.forwarded(),
                     ttl_s: Some(entry.ttl_s()),
                 };
+                if self.first.is_none_or(|(first, _)| seq < first) {
+                    self.first = Some((seq, entry.ttl_s()));
+                }
                 let kept = self.kept(entry.message());
                 kept.base = Some(base);
                 if blank {
@@ -217,7 +222,8 @@ impl Conversation {
 
     /// How long messages that are ordered now stay, as far as is known, s; 0 = for good.
     pub fn ttl_s(&self) -> u32 {
-        self.timers.last_key_value().map_or(0, |(_, &ttl_s)| ttl_s)
+        let told = || self.first.map_or(0, |(_, ttl_s)| ttl_s);
+        self.timers.last_key_value().map_or_else(told, |(_, &ttl_s)| ttl_s)
     }
 
     /// Forgets what has disappeared by then, ms since 1970. Returns the places that are empty now.
@@ -244,7 +250,8 @@ impl Conversation {
 
     fn view<'a>(&'a self, key: [u8; 16], kept: &'a Kept) -> Option<Message<'a>> {
         let base = kept.base.as_ref()?;
-        let timer = || self.timers.range(..base.seq).next_back().map_or(0, |(_, &ttl_s)| ttl_s);
+        let told = || self.first.filter(|&(first, _)| first < base.seq).map_or(0, |(_, ttl_s)| ttl_s);
+        let timer = || self.timers.range(..base.seq).next_back().map_or_else(told, |(_, &ttl_s)| ttl_s);
         let text = kept.text.as_ref();
         Some(Message {
             message: schema::timeuuid::from_ordered_key(key),

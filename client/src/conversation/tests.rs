@@ -181,3 +181,16 @@ fn an_own_message_disappears_as_the_chats_timer_said_when_it_was_sent() {
     assert_eq!(chat.expire(8_000), [3]);
     assert_eq!(chat.messages(0).map(|message| message.seq).collect::<Vec<_>>(), [5]);
 }
+
+#[test]
+fn who_joined_after_the_timer_was_set_learns_of_it_from_others_messages() {
+    let log = Log::of(&[(1, 9, 0, 5)]);
+    let mut chat = Conversation::new();
+    chat.apply(&entry(&log.pushed[0]));
+    let place = Place { chat: CHAT, message: id(2), seq: 2, timestamp_ms: 2_000 };
+    let target = schema::encode::SendTarget::Chat(CHAT);
+    let send = NewSend::message(Bytes::from_static(b"x"), target, Bytes::from_static(b"hello"));
+    chat.sent((user(2), DeviceId(1)), &place, &send, 1);
+    assert_eq!(chat.messages(0).map(|message| message.ttl_s).collect::<Vec<_>>(), [2, 2]);
+    assert_eq!(chat.ttl_s(), 2);
+}

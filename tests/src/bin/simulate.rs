@@ -26,7 +26,7 @@ struct Args {
     #[arg(long)]
     require_coverage: bool,
     /// Lie to the system; the run should fail.
-    #[arg(long, value_parser = ["sync", "dedupe", "members"])]
+    #[arg(long, value_parser = ["sync", "dedupe", "members", "amendments"])]
     lie: Option<String>,
     /// Events shown after a failure.
     #[arg(long, default_value_t = 50)]
@@ -44,6 +44,7 @@ impl Args {
         match self.lie.as_deref() {
             Some("sync") => Lie::Sync,
             Some("members") => Lie::Members,
+            Some("amendments") => Lie::Amendments,
             Some(_) => Lie::Dedupe,
             None => Lie::None,
         }

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use client::core::{Cause, Core, Cx, End, Event, Input, Member, Output};
+use client::driver::Place;
 use client::store::ClientStore;
 use fabric::sim::{Side, StreamId};
 use schema::errors::ErrorCode;
 use schema::ids::{ChatId, UserId};
 use schema::wire::MarkStatus;
 
-use super::device::Device;
+use super::device::{Device, Sought};
 use super::tokens::token;
 use super::world::World;
 
@@ -139,27 +140,32 @@ impl World {
                 self.env.note("postponed", [at as u64, send_number(&client_msg_id), refusal.code.into()]);
             }
             Event::Entry(entry) => {
-                self.model.see(&entry);
+                // Whoever comes when everything rests is shown all of it as it is.
+                let known = if device.audits { self.model.known(entry.chat()) } else { 0 };
+                self.model.see(&entry, known);
                 let (chat, seq) = (entry.chat(), entry.seq());
                 if entry.sender() == device.user && entry.device() == device.device {
                     self.env.counts.add("client_own_entries", 1);
                 }
                 self.env.note("entry", [at as u64, chat_number(chat), seq]);
-                device.app.entry(chat, seq, Bytes::copy_from_slice(entry.client_msg_id()));
+                device.app.entry(&entry);
             }
-            Event::Sent { client_msg_id, chat, message, seq, .. } => {
+            Event::Sent { client_msg_id, chat, message, seq, timestamp_ms } => {
                 self.env.note("sent", [at as u64, send_number(&client_msg_id), seq]);
                 let again = !device.app.outcomes.insert(client_msg_id.clone());
                 assert!(!again || self.resent.contains(&client_msg_id), "invariant outcome: a send has two outcomes");
                 device.app.sent.insert(client_msg_id.clone());
-                self.model.acked((device.user, device.device), &client_msg_id, chat, message, seq);
+                let place = Place { chat, message, seq, timestamp_ms };
+                self.model.acked((device.user, device.device), &client_msg_id, &place);
+                self.fold_own(at, &client_msg_id, &place);
             }
             Event::Failed { client_msg_id, failure } => self.failed(at, &client_msg_id, failure),
             Event::Receipt { chat, user, seq, status, .. } => self.receipt(at, chat, user, seq, status),
             Event::Covered { chat, first_seq, last_seq } => {
-                // In a group it is what was outside of a membership; that nothing else was is seen in the end.
-                let is_group = self.model.groups.contains_key(&chat);
-                assert!(is_group, "invariant durable: {chat} {first_seq}..={last_seq} is said to have expired");
+                // In a group it is what was outside of a membership, or it has disappeared; that nothing else was is seen in
+                // the end.
+                let excused = self.model.groups.contains_key(&chat) || super::amending::is_mortal(chat);
+                assert!(excused, "invariant durable: {chat} {first_seq}..={last_seq} is said to have expired");
                 self.env.counts.add("client_covered", 1);
             }
             Event::Synced { .. } => device.synced = true,
@@ -224,23 +230,28 @@ impl World {
 
     fn history_page(&mut self, at: usize, page: &client::core::HistoryPage) {
         self.env.counts.add("client_history_pages", 1);
-        let Some((chat, after)) = self.devices[at].app.histories.get(&page.request).copied() else { return };
+        let Some(sought) = self.devices[at].app.histories.get(&page.request).copied() else { return };
+        let Sought { chat, after, asked_ms, steps, known } = sought;
         assert_eq!(chat, page.chat, "invariant history: another chat was asked for");
-        page.entries.iter().for_each(|entry| self.model.see(entry));
+        for entry in &page.entries {
+            self.model.see(entry, known);
+            let gone = entry.expires_ms().is_some_and(|ms| ms <= asked_ms) && steps == self.env.clock.steps();
+            assert!(!gone, "invariant disappearing: {entry:?} is shown to who asked after its time, at {asked_ms}");
+        }
         let (first, last) = page.covers;
         let seqs: Vec<u64> = page.entries.iter().map(client::Entry::seq).collect();
         if first <= last && last > 0 {
             assert!(first == after + 1, "invariant history: asked after {after}, covers from {first}");
-            if self.model.groups.contains_key(&chat) {
+            if self.model.groups.contains_key(&chat) || super::amending::is_mortal(chat) {
                 // What this user could see of it is known for sure in the end.
-                let user = self.devices[at].user;
-                self.told.pages.push((user, chat, page.covers, seqs));
+                let (user, made_ms) = (self.devices[at].user, self.latest_ms());
+                self.told.pages.push((user, chat, page.covers, seqs, made_ms));
             } else {
                 let all = seqs.iter().copied().eq(first..=last);
                 assert!(all, "invariant history: {chat} covers {first}..={last} with {seqs:?}");
             }
             // A request may be answered by several pages.
-            self.devices[at].app.histories.insert(page.request, (chat, last));
+            self.devices[at].app.histories.insert(page.request, Sought { after: last, ..sought });
         } else {
             assert!(seqs.is_empty(), "invariant history: entries of {chat} outside of what is covered");
         }

@@ -4,11 +4,27 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use client::Config;
+use client::conversation::Conversation;
 use client::core::{Core, Question};
 use client::store::{ClientStore, Image, MemoryStore};
+use client::{Config, Entry};
 use fabric::sim::StreamId;
 use schema::ids::{ChatId, DeviceId, UserId};
+
+/// History that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought {
+    /// Of which chat.
+    pub chat: ChatId,
+    /// Above this seq.
+    pub after: u64,
+    /// When, wall time, ms since 1970.
+    pub asked_ms: u64,
+    /// How often the wall clock had stepped.
+    pub steps: u64,
+    /// So much of the chat was known.
+    pub known: u64,
+}
 
 /// What the application knows. What it handled survives a crash (it is in the store), the rest is per run.
 #[derive(Default)]
@@ -31,8 +47,10 @@ pub struct App {
     pub outcomes: BTreeSet<Bytes>,
     /// How far others are, as receipts said in this run: delivered, read.
     pub receipts: BTreeMap<(ChatId, UserId), (u64, u64)>,
-    /// History requests under way: chat and after which seq.
-    pub histories: BTreeMap<u64, (ChatId, u64)>,
+    /// Chats' messages, folded from what it got and sent.
+    pub talks: BTreeMap<ChatId, Conversation>,
+    /// History requests under way.
+    pub histories: BTreeMap<u64, Sought>,
     /// Other requests under way.
     pub asked: BTreeMap<u64, Question>,
 }
@@ -156,11 +174,13 @@ impl App {
     }
 
     /// An entry was handed over.
-    pub fn entry(&mut self, chat: ChatId, seq: u64, client_msg_id: Bytes) {
+    pub fn entry(&mut self, entry: &Entry) {
+        let (chat, seq) = (entry.chat(), entry.seq());
+        self.talks.entry(chat).or_default().apply(entry);
         let last = self.last.insert(chat, seq).unwrap_or(0);
         assert!(seq > last, "invariant once: seq {seq} of {chat} was handed over after {last}");
         self.own.extend((last + 1..seq).map(|seq| (chat, seq)));
-        self.seen.entry(chat).or_default().insert(seq, client_msg_id);
+        self.seen.entry(chat).or_default().insert(seq, Bytes::copy_from_slice(entry.client_msg_id()));
         self.unhandled.push_back((chat, seq));
     }
 }

@@ -23,6 +23,9 @@ pub enum Window {
     FailingReads,
 }
 
+/// Ids are at most this far ahead of a clock that was set back, ms.
+const AHEAD_MS: u64 = 10_000;
+
 impl World {
     /// Makes a fault.
     pub fn make_fault(&mut self) {
@@ -205,6 +208,7 @@ impl World {
         let step = self.env.rng.between(0, 2 * most) as i64 - most as i64;
         self.env.fault(if step < 0 { "fault_wall_back" } else { "fault_wall_forth" }, step.unsigned_abs());
         self.env.clock.step_wall(step);
+        self.model.rules.ahead_ms = AHEAD_MS;
         self.wall.0 += step;
         self.wall.1 = self.wall.1.max(self.wall.0);
     }

@@ -29,6 +29,7 @@ impl World {
         self.last_words();
         self.clean_stop();
         self.rest("after a clean stop");
+        self.check_store();
         self.crash_server();
         let users: std::collections::BTreeSet<_> = self.devices.iter().map(|device| device.user).collect();
         for user in users {
@@ -42,6 +43,8 @@ impl World {
         self.ask_all();
         self.audit();
         self.check_told();
+        self.check_talks();
+        self.check_store();
         self.sum_up();
     }
 
@@ -204,9 +207,10 @@ impl World {
     }
 
     fn audit(&self) {
+        let now_ms = self.latest_ms();
         for device in &self.devices {
             if device.audits {
-                self.model.audit(device.user, &device.app.seen);
+                self.model.audit(device.user, &device.app.seen, now_ms);
             } else if !device.is_copy() {
                 self.audit_device(device);
             }
@@ -219,13 +223,17 @@ impl World {
         for &(chat, seq) in &device.app.own {
             let seen = device.app.seen.get(&chat).is_some_and(|seen| seen.contains_key(&seq));
             let hidden = !self.model.sees(me.0, chat, seq);
-            assert!(seen || hidden || is_own(chat, seq), "invariant once: {me:?} was not handed seq {seq} of {chat}");
+            let gone = self.model.may_be_gone(chat, seq, self.latest_ms());
+            assert!(
+                seen || hidden || gone || is_own(chat, seq),
+                "invariant once: {me:?} was not handed seq {seq} of {chat}"
+            );
         }
         for chat in self.model.chats_of(device.user) {
             for seq in 1..=self.model.head(chat) {
                 let seen = device.app.seen.get(&chat).is_some_and(|seen| seen.contains_key(&seq));
                 let sees = self.model.sees(me.0, chat, seq);
-                let had = seen || is_own(chat, seq);
+                let had = seen || is_own(chat, seq) || self.model.may_be_gone(chat, seq, self.latest_ms());
                 assert!(had || !sees, "invariant nothing missed: {me:?} never got seq {seq} of {chat}");
                 assert!(sees || !seen, "invariant spans: {me:?} got seq {seq} of {chat} without being a member");
             }
@@ -253,7 +261,8 @@ impl World {
                 above.is_none(),
                 "invariant order: {me:?} sent {above:?} before {seq} of {chat}, the latter as {id:?}"
             );
-            if wish.is_none_or(|wish| wish.change.is_none()) {
+            // The same holds of an amendment, and of who is mentioned.
+            if wish.is_none_or(|wish| wish.change.is_none()) && !self.model.wanted.contains_key(id) {
                 before.push((wish.map_or(0, |wish| wish.after), seq));
             }
         }
@@ -262,10 +271,9 @@ impl World {
     /// Counts what groups were through.
     fn count_changes(&mut self) {
         for ((chat, id), _) in self.model.places() {
-            if self.model.groups.contains_key(chat) {
-                let name = self.model.kind_of(id).variant_name().unwrap_or("unknown");
-                self.env.counts.add(&format!("group_entries.{name}"), 1);
-            }
+            let name = self.model.kind_of(id).variant_name().unwrap_or("unknown");
+            let where_to = if self.model.groups.contains_key(chat) { "group_entries" } else { "direct_entries" };
+            self.env.counts.add(&format!("{where_to}.{name}"), 1);
         }
     }
 

@@ -7,7 +7,7 @@ use schema::errors::ErrorCode;
 use schema::ids::{ChatId, DeviceId, UserId};
 use schema::wire::Role;
 
-use super::model::{Wish, body_of};
+use super::model::Wish;
 use super::plan::pick;
 use super::roster::Roster;
 use super::world::World;
@@ -146,8 +146,8 @@ impl World {
         let id = self.new_id(user, number);
         self.wish_for(group, &id, None);
         self.devices[at].app.sends.push((group, id.clone()));
+        let new = self.new_message(group, &id, SendTarget::Chat(group));
         self.env.note("send to group", [at as u64, super::clients::chat_number(group), self.ids]);
-        let new = client::NewSend::message(id.clone(), SendTarget::Chat(group), body_of(&id).into());
         match self.tell(at, |core, cx| core.send(cx, new)) {
             Some(Ok(taken)) => assert_eq!(taken, group, "a send goes to its chat"),
             refused => panic!("invariant accepted: a send was not taken: {refused:?}"),
@@ -164,9 +164,10 @@ impl World {
         assert!(!again || self.resent.contains(id), "invariant outcome: a send has two outcomes");
         device.app.failed.insert(id.clone());
         let user = device.user;
-        let Some(wish) = self.model.wishes.get(id) else {
-            panic!("invariant accepted: a send failed for good: {failure}")
-        };
+        if !self.model.wishes.contains_key(id) {
+            return self.amendment_failed(user, id, failure);
+        }
+        let wish = &self.model.wishes[id];
         let place = self.model.seq_of(wish.group, id);
         assert!(place.is_none(), "invariant idempotent: {id:?} is refused ({failure}), and has its place at {place:?}");
         let Failure::Refused(refusal) = failure else { panic!("invariant accepted: a send failed: {failure}") };
@@ -185,9 +186,9 @@ impl World {
             }
             (ErrorCode::UnknownMember, Some(GroupChange::Removed { .. } | GroupChange::Role { .. })) => true,
             (ErrorCode::NoChange, Some(change)) => !matches!(change, GroupChange::Left { .. }),
-            _ => false,
+            _ => self.may_be_refused(user, id, code, Some(wish)),
         };
-        let kind = wish.change.as_ref().map(GroupChange::kind);
+        let kind = self.model.kind_of(id);
         assert!(fits, "invariant membership: {user}'s {kind:?} was refused with {code} at seq {}", group.seq());
         self.env.counts.add(&format!("group_refused.{code}"), 1);
     }

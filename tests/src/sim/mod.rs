@@ -10,6 +10,7 @@ pub mod coverage;
 pub mod plan;
 pub mod trace;
 
+mod amending;
 mod clients;
 mod device;
 mod env;
@@ -20,8 +21,10 @@ mod model;
 mod operate;
 mod roster;
 mod server;
+mod shown;
 mod store;
 mod strangers;
+mod talk;
 mod tokens;
 mod told;
 mod world;

@@ -13,6 +13,8 @@ use schema::timeuuid::ordered_key;
 use schema::wire::EntryKind;
 
 use super::roster::{Effect, Roster};
+use super::shown::Shown;
+use super::talk::{Law, Rules, Talk, Wanted};
 use super::trace::hash_of;
 
 /// What is known of a place in a log.
@@ -26,6 +28,8 @@ pub struct Place {
     pub device: DeviceId,
     /// The sender's id for it.
     pub client_msg_id: Bytes,
+    /// When it was written, as it says, ms since 1970.
+    pub ms: u64,
 }
 
 /// A send to a group.
@@ -49,8 +53,14 @@ pub struct Model {
     pub(super) wishes: BTreeMap<Bytes, Wish>,
     /// What entries of groups say that they changed.
     said: BTreeMap<(ChatId, u64), Effect>,
-    /// When entries were written, as they say, ms since 1970.
-    pub(super) written_ms: BTreeMap<(ChatId, u64), u64>,
+    /// What was sent and is more than a plain message, and where to, by client_msg_id.
+    pub(super) wanted: BTreeMap<Bytes, (ChatId, Wanted)>,
+    /// Chats' messages.
+    pub(super) talks: BTreeMap<ChatId, Talk>,
+    /// How entries were shown.
+    pub(super) shown: Shown,
+    /// The server's settings.
+    pub(super) rules: Rules,
     log: BTreeMap<ChatId, BTreeMap<u64, Place>>,
     /// Where a send is.
     places: BTreeMap<(ChatId, Bytes), u64>,
@@ -139,32 +149,52 @@ impl Model {
         self.places.get(&(chat, Bytes::copy_from_slice(client_msg_id))).copied()
     }
 
-    /// Somebody saw an entry.
-    pub fn see(&mut self, entry: &Entry) {
+    /// Somebody saw an entry, who asked for it when this much of its chat was known; 0 = it was pushed.
+    pub fn see(&mut self, entry: &Entry, known: u64) {
         let id = Bytes::copy_from_slice(entry.client_msg_id());
         let (chat, seq) = (entry.chat(), entry.seq());
         let change = self.wishes.get(&id).and_then(|wish| wish.change.as_ref());
-        let (kind, body) = (self.kind_of(&id), change.map_or_else(|| body_of(&id), |change| name_of(change).to_vec()));
-        let same = entry.kind() == kind && entry.body() == body;
+        let wanted = self.wanted.get(&id).map(|(_, wanted)| wanted);
+        let (kind, plain) = (self.kind_of(&id), entry.edited_seq() == 0 && entry.deleted_ms() == 0);
+        let body = change.map_or_else(|| self.body_of(&id), |change| name_of(change).to_vec());
+        let mentions = wanted.map_or(&[][..], Wanted::mentions);
+        let same = entry.kind() == kind
+            && entry.refers_to() == wanted.and_then(Wanted::refers_to)
+            && entry.forwarded() == wanted.map_or(0, Wanted::forwarded)
+            // What amendments have made of it is judged when they are all known.
+            && (!plain || entry.body() == body)
+            && (!plain || change.is_some() || entry.users().eq(mentions.iter().copied()));
         assert!(same, "invariant content: seq {seq} of {chat} is {:?}, and not what was sent", entry.kind());
-        let is_group = self.groups.contains_key(&chat);
-        assert!(is_group || entry.users().next().is_none(), "invariant content: seq {seq} of {chat} names users");
         if change.is_some() {
             self.said.insert((chat, seq), (entry.users().collect(), entry.role()));
         }
-        if is_group {
-            self.written_ms.insert((chat, seq), entry.timestamp_ms());
-        }
-        let place =
-            Place { message: entry.message(), sender: entry.sender(), device: entry.device(), client_msg_id: id };
-        self.put(chat, seq, place);
+        self.shown.note(entry, known);
+        let (message, sender, device, ms) = (entry.message(), entry.sender(), entry.device(), entry.timestamp_ms());
+        self.put(chat, seq, Place { message, sender, device, client_msg_id: id, ms });
         self.agrees(chat, seq);
     }
 
     /// What was sent under a client_msg_id.
     pub(super) fn kind_of(&self, client_msg_id: &Bytes) -> EntryKind {
         let change = self.wishes.get(client_msg_id).and_then(|wish| wish.change.as_ref());
-        change.map_or(EntryKind::message, GroupChange::kind)
+        let wanted = || self.wanted.get(client_msg_id).map_or(EntryKind::message, |(_, wanted)| wanted.kind());
+        change.map_or_else(wanted, GroupChange::kind)
+    }
+
+    /// What is said under a client_msg_id that changes no group.
+    pub(super) fn body_of(&self, client_msg_id: &Bytes) -> Vec<u8> {
+        self.wanted.get(client_msg_id).map_or_else(|| body_of(client_msg_id), |(_, wanted)| wanted.body(client_msg_id))
+    }
+
+    /// How much of a chat is known without a hole.
+    pub fn known(&self, chat: ChatId) -> u64 {
+        self.talks.get(&chat).map_or(0, Talk::seq)
+    }
+
+    /// Whether an entry may have disappeared by then, ms since 1970.
+    pub fn may_be_gone(&self, chat: ChatId, seq: u64, by_ms: u64) -> bool {
+        let goes_ms = self.talks.get(&chat).and_then(|talk| talk.goes_ms(seq));
+        goes_ms.is_some_and(|ms| ms <= by_ms)
     }
 
     /// What an entry says that it changed is what it could change.
@@ -175,8 +205,25 @@ impl Model {
         }
     }
 
-    /// Folds what is known of a group without a hole.
+    /// Folds what is known of a chat without a hole.
     fn fold(&mut self, chat: ChatId) {
+        self.fold_group(chat);
+        let Some(log) = self.log.get(&chat) else { return };
+        let mut talk = self.talks.remove(&chat).unwrap_or_default();
+        let law = Law { group: self.groups.get(&chat), pair: self.pairs.get(&chat).copied(), rules: self.rules };
+        while let Some(place) = log.get(&(talk.seq() + 1)) {
+            let wanted = self.wanted.get(&place.client_msg_id);
+            assert!(
+                wanted.is_none_or(|&(to, _)| to == chat),
+                "invariant content: {place:?} was sent to another chat than {chat}"
+            );
+            let kind = self.kind_of(&place.client_msg_id);
+            talk.fold(chat, place, kind, wanted.map(|(_, wanted)| wanted), &law);
+        }
+        self.talks.insert(chat, talk);
+    }
+
+    fn fold_group(&mut self, chat: ChatId) {
         let (Some(group), Some(log)) = (self.groups.get_mut(&chat), self.log.get(&chat)) else { return };
         let before = group.seq();
         while let Some(place) = log.get(&(group.seq() + 1)) {
@@ -190,9 +237,9 @@ impl Model {
     }
 
     /// A send was acknowledged.
-    pub fn acked(&mut self, from: (UserId, DeviceId), id: &Bytes, chat: ChatId, message: MessageId, seq: u64) {
-        let place = Place { message, sender: from.0, device: from.1, client_msg_id: id.clone() };
-        self.put(chat, seq, place);
+    pub fn acked(&mut self, (sender, device): (UserId, DeviceId), id: &Bytes, at: &client::driver::Place) {
+        let (message, ms) = (at.message, at.timestamp_ms);
+        self.put(at.chat, at.seq, Place { message, sender, device, client_msg_id: id.clone(), ms });
     }
 
     fn put(&mut self, chat: ChatId, seq: u64, place: Place) {
@@ -227,8 +274,8 @@ impl Model {
         self.read.get(&(chat, user)).copied().unwrap_or(0)
     }
 
-    /// Compares with what is in the server in the end, read by a fresh device.
-    pub fn audit(&self, user: UserId, found: &BTreeMap<ChatId, BTreeMap<u64, Bytes>>) {
+    /// Compares with what is in the server in the end, now, ms since 1970, read by a fresh device.
+    pub fn audit(&self, user: UserId, found: &BTreeMap<ChatId, BTreeMap<u64, Bytes>>, now_ms: u64) {
         let strange = found.keys().find(|&&chat| !self.chats_of(user).any(|own| own == chat));
         assert!(strange.is_none(), "invariant spans: {user} finds entries of {strange:?}");
         for chat in self.chats_of(user) {
@@ -244,7 +291,7 @@ impl Model {
                 let id = found.and_then(|found| found.get(&seq));
                 let seen = known.map(|place| &place.client_msg_id).filter(|_| self.sees(user, chat, seq));
                 assert!(
-                    seen == id,
+                    seen == id || (id.is_none() && self.may_be_gone(chat, seq, now_ms)),
                     "invariant durable: {user} finds {id:?} at seq {seq} of {chat} (head {head}): {known:?}"
                 );
             }

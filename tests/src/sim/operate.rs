@@ -1,12 +1,11 @@
 //! What applications do: send, handle what they got, mark as read, look at history, send old things again.
 
 use bytes::Bytes;
-use client::NewSend;
 use client::core::SendError;
 use schema::encode::SendTarget;
 use schema::ids::ChatId;
 
-use super::model::body_of;
+use super::device::Sought;
 use super::plan::pick;
 use super::world::World;
 
@@ -15,7 +14,8 @@ impl World {
     pub fn operate(&mut self) {
         let Some(at) = self.some_device() else { return };
         match self.env.rng.below(100) {
-            0..50 => self.send_some(at),
+            0..40 => self.send_some(at),
+            40..50 => self.amend_some(at),
             50..58 => self.change_some(at),
             58..60 => self.ask_some(at),
             60..80 => {
@@ -61,7 +61,7 @@ impl World {
         let id = self.new_id(user, number);
         self.devices[at].app.sends.push((chat, id.clone()));
         self.env.note("send", [at as u64, super::clients::chat_number(chat), self.ids]);
-        let new = NewSend::message(id.clone(), target, body_of(&id).into());
+        let new = self.new_message(chat, &id, target);
         match self.tell(at, |core, cx| core.send(cx, new)) {
             Some(Ok(taken)) => assert_eq!(taken, chat, "a send goes to its chat"),
             refused => panic!("invariant accepted: a send was not taken: {refused:?}"),
@@ -103,8 +103,15 @@ impl World {
         }
         let after = self.env.rng.below(head);
         let limit = self.env.rng.between(1, 40) as u32;
+        self.look_back_from(at, chat, after, limit);
+    }
+
+    /// Asks for history.
+    pub fn look_back_from(&mut self, at: usize, chat: ChatId, after: u64, limit: u32) {
+        let (asked_ms, steps) = (self.env.now().wall_ms(), self.env.clock.steps());
+        let known = self.model.known(chat);
         if let Some(Ok(request)) = self.tell(at, |core, cx| core.history(cx, chat, after, limit)) {
-            self.devices[at].app.histories.insert(request, (chat, after));
+            self.devices[at].app.histories.insert(request, Sought { chat, after, asked_ms, steps, known });
             self.operations += 1;
         }
     }
@@ -123,12 +130,8 @@ impl World {
             return;
         }
         let (chat, id) = sent[self.env.rng.below(sent.len() as u64) as usize].clone();
-        let change = self.model.wishes.get(&id).and_then(|wish| wish.change.clone());
         self.resent.insert(id.clone());
-        let taken = self.tell(at, |core, cx| match change {
-            Some(change) => core.change(cx, id, change),
-            None => core.send(cx, NewSend::message(id.clone(), SendTarget::Chat(chat), body_of(&id).into())),
-        });
+        let taken = self.hand_over(at, chat, &id);
         match taken {
             Some(Ok(_)) => {
                 self.env.counts.add("operation_send_again", 1);

@@ -18,6 +18,8 @@ pub enum Lie {
     Dedupe,
     /// The store forgets that anybody left a group.
     Members,
+    /// The store keeps what edits and deletions should have written over.
+    Amendments,
 }
 
 /// One world's settings.
@@ -161,6 +163,8 @@ fn partition(rng: &mut SeededEntropy) -> PartitionConfig {
         max_segments: pick(rng, &[4, 8]),
         seal_after_ms: 50,
         retry_after_ms: pick(rng, &[50, 300]),
+        edit_window_s: pick(rng, &[1, 5, 900]),
+        delete_window_s: pick(rng, &[2, 60, 172_800]),
         group_members: pick(rng, &[3, 5, 500]),
         fanout_members: pick(rng, &[2, 4, 100]),
         fanout_step: pick(rng, &[1, 3, 1_000]),

@@ -103,6 +103,14 @@ impl Roster {
         spans.iter().any(|&(first, last)| first <= from && to <= last)
     }
 
+    /// From which entry on a user sees everything; `None` for who is no member or left once.
+    pub fn sees_from(&self, user: UserId) -> Option<u64> {
+        match self.seats.get(&user)?.spans[..] {
+            [(first, STILL)] => Some(first),
+            _ => None,
+        }
+    }
+
     /// Who may see the entry `seq`.
     pub fn audience(&self, seq: u64) -> BTreeSet<UserId> {
         self.seats.iter().filter(|(_, seat)| seat.covers(seq)).map(|(&user, _)| user).collect()

@@ -28,6 +28,8 @@ pub struct SimStore {
     forgets_answers: bool,
     /// A lie: who has left a group is in it again after a restart.
     forgets_leaving: bool,
+    /// A lie: what was amended stays as it was.
+    keeps_bodies: bool,
     failing_reads: AtomicBool,
     reads: AtomicU64,
 }
@@ -36,7 +38,8 @@ impl SimStore {
     /// Empty. `lie`: what of it is not true.
     pub fn new(lie: Lie) -> Arc<Self> {
         let (forgets_answers, forgets_leaving) = (lie == Lie::Dedupe, lie == Lie::Members);
-        Arc::new(Self { forgets_answers, forgets_leaving, ..Self::default() })
+        let keeps_bodies = lie == Lie::Amendments;
+        Arc::new(Self { forgets_answers, forgets_leaving, keeps_bodies, ..Self::default() })
     }
 
     /// The next flush that gets to `point` ends the process there.
@@ -84,7 +87,10 @@ impl SimStore {
 }
 
 impl Store for SimStore {
-    fn flush(&self, run: FlushRun<'_>) -> Result<FlushReport, StoreError> {
+    fn flush(&self, mut run: FlushRun<'_>) -> Result<FlushReport, StoreError> {
+        if self.keeps_bodies {
+            run.amended.clear();
+        }
         match self.inner.flush(run) {
             Err(StoreError::Crashed) if self.survives.load(Ordering::Relaxed) => {
                 self.partial.fetch_add(1, Ordering::Relaxed);

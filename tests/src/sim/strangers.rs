@@ -63,9 +63,14 @@ impl World {
         let now_ns = self.env.ns();
         let Some(at) = self.floods.iter().position(|flood| flood.at_ns <= now_ns) else { return };
         let Flood { stream, user, device, .. } = self.floods.swap_remove(at);
-        let chats: Vec<_> = self.model.pairs_of(user).collect();
+        // What nobody hears of and disappears is never known to have been there.
+        let chats = self.model.pairs_of(user).filter(|&(chat, _)| !super::amending::is_mortal(chat));
+        let chats: Vec<_> = chats.collect();
         let mut bytes = Vec::new();
         for _ in 0..self.env.rng.between(5, 90) {
+            if chats.is_empty() {
+                break;
+            }
             if let Some(frame) = self.flood_group((user, device)) {
                 bytes.extend_from_slice(&frame);
                 continue;
@@ -104,7 +109,8 @@ impl World {
 
     /// Sometimes it goes to a group, and sometimes changes one.
     fn flood_group(&mut self, (user, device): (UserId, DeviceId)) -> Option<Bytes> {
-        let groups: Vec<ChatId> = self.model.groups.keys().copied().collect();
+        let groups = self.model.groups.keys().copied().filter(|&chat| !super::amending::is_mortal(chat));
+        let groups: Vec<ChatId> = groups.collect();
         if groups.is_empty() || !self.env.rng.one_in(4) {
             return None;
         }

@@ -20,13 +20,14 @@ const LISTED_MEMBERS: usize = 8;
 /// How long answers may take in the calm, simulated ns.
 const ANSWERS_NS: u64 = 120_000_000_000;
 
-/// A page of history: whose, of which chat, what it covers, which entries it has.
-pub type Page = (UserId, ChatId, (u64, u64), Vec<u64>);
+/// A page of history: whose, of which chat, what it covers, which entries it has, and the latest time that it may have been
+/// made at, ms since 1970.
+pub type Page = (UserId, ChatId, (u64, u64), Vec<u64>, u64);
 
 /// What was told.
 #[derive(Default)]
 pub struct Told {
-    /// Pages of groups' history.
+    /// Pages of history.
     pub pages: Vec<Page>,
     /// Chats: to whom, members asked for (above this user, at most so many), what.
     chats: Vec<(UserId, (u64, usize), ChatInfo)>,
@@ -100,7 +101,8 @@ impl World {
         let code = if let AskFailure::Refused(refusal) = failure { refusal.known() } else { None };
         // Only what the user may see is asked for.
         let lost = [ErrorCode::UnknownChat, ErrorCode::UnknownMessage, ErrorCode::NotAMember];
-        let lost = code.is_some_and(|code| lost.contains(&code));
+        let gone = matches!(question, Some(Question::Status { chat, message }) if self.has_gone(chat, message));
+        let lost = code.is_some_and(|code| lost.contains(&code)) && !gone;
         assert!(!lost, "invariant durable: {:?} is refused: {failure}", question);
         if let Some(question) = question.filter(|_| self.calm) {
             self.ask_again(at, question);
@@ -144,6 +146,10 @@ impl World {
         );
         for info in page.chats {
             self.latest(user, &info);
+            if let Some(last) = &info.last_entry {
+                let known = if self.told.settled { self.model.known(info.chat) } else { 0 };
+                self.model.see(last, known);
+            }
             self.told.chats.push((user, (0, LISTED_MEMBERS), info));
         }
         if self.told.settled {
@@ -182,6 +188,9 @@ impl World {
             for chat in groups {
                 self.ask(at, Question::Chat { chat, after_user: None, limit: 0 });
             }
+            let chats = self.model.chats_of(user).filter(|&chat| self.model.last_seen_by(user, chat) > 0);
+            let chats: Vec<ChatId> = chats.collect();
+            chats.into_iter().for_each(|chat| self.look_back_from(at, chat, 0, 1_000));
             self.ask(at, Question::Chats { before: None, limit: 3 });
         }
         self.wait_for_answers();
@@ -233,10 +242,11 @@ impl World {
         for (user, status) in &self.told.statuses {
             check_status(&self.model, *user, status);
         }
-        for (user, chat, (first, last), seqs) in &self.told.pages {
+        for (user, chat, (first, last), seqs, made_ms) in &self.told.pages {
             let visible = (*first..=*last).filter(|&seq| self.model.sees(*user, *chat, seq));
+            let gone = |seq: u64| seqs.binary_search(&seq).is_err() && self.model.may_be_gone(*chat, seq, *made_ms);
             assert!(
-                visible.eq(seqs.iter().copied()),
+                visible.filter(|&seq| !gone(seq)).eq(seqs.iter().copied()),
                 "invariant spans: a page of {chat} for {user} covers {first}..={last} with {seqs:?}"
             );
         }
@@ -279,7 +289,7 @@ fn check_chat(model: &Model, user: UserId, (after, limit): (u64, usize), info: &
             info.member_count
         );
         assert!(group.name(head) == &info.name[..], "invariant answers: another name of {chat} at {head}");
-        let written_ms = model.written_ms.get(&(chat, head)).copied();
+        let written_ms = model.place(chat, head).map(|place| place.ms);
         assert!(written_ms.is_none_or(|ms| ms == info.last_ms), "invariant answers: another time of {chat} at {head}");
     }
 }

@@ -20,6 +20,7 @@ use super::plan::{Lie, Plan, topology};
 use super::server::{Due, Server};
 use super::store::SimStore;
 use super::strangers::Flood;
+use super::talk::Rules;
 use super::told::Told;
 use super::trace::Trace;
 
@@ -118,6 +119,11 @@ impl World {
         let devices = devices.collect();
         let mut model = Model::default();
         plan.pairs.iter().for_each(|&(a, b)| model.add_chat(a, b));
+        model.rules = Rules {
+            edit_ms: 1_000 * u64::from(plan.partition.edit_window_s),
+            delete_ms: 1_000 * u64::from(plan.partition.delete_window_s),
+            ahead_ms: 0,
+        };
         let client_entropy = rng.fork();
         let env = Env {
             rng,
