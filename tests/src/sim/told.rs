@@ -104,7 +104,7 @@ impl World {
         let gone = matches!(question, Some(Question::Status { chat, message }) if self.has_gone(chat, message));
         let lost = code.is_some_and(|code| lost.contains(&code)) && !gone;
         assert!(!lost, "invariant durable: {:?} is refused: {failure}", question);
-        if let Some(question) = question.filter(|_| self.calm) {
+        if let Some(question) = question.filter(|_| self.calm && !gone) {
             self.ask_again(at, question);
         }
     }
@@ -204,10 +204,13 @@ impl World {
         }
     }
 
-    /// Whether a member is said to have a message.
+    /// Whether a member is said to have a message, or it has disappeared.
     pub fn has_it(&mut self, at: usize, (chat, message): (ChatId, MessageId), member: UserId) -> bool {
         self.ask(at, Question::Status { chat, message });
         self.wait_for_answers();
+        if self.has_gone(chat, message) {
+            return true;
+        }
         let status = self.told.statuses.iter().rev().find(|(_, status)| status.message == message);
         let members = status.map_or(&[][..], |(_, status)| &status.members);
         members.iter().any(|told| told.user == member && told.delivered_seq >= status.map_or(u64::MAX, |(_, s)| s.seq))
