@@ -1,15 +1,29 @@
 /** The client: a core with a WebSocket, timers and a store around it. */
 
+import { Acts } from "./acts.js";
 import { isSeq, isUser, isUuid, utf8 } from "./bytes.js";
 import type { Answer, Ask } from "./core/asks.js";
 import { Core } from "./core/core.js";
 import { Outcomes } from "./core/outcomes.js";
 import { type ClientEvent, type Config, DEFAULTS, type End, type Env, type Output, type Sent } from "./core/types.js";
 import { newClientMsgId } from "./ids.js";
-import { json } from "./json.js";
+import { json } from "./json/index.js";
 import { MemoryStore } from "./store/memory.js";
 import type { Change, Identity, Store } from "./store/store.js";
-import type { ChatInfo, ChatsBefore, ChatsPage, Codec, Entry, GroupChange, HistoryPage, MessageStatus, Question, Role, Target } from "./wire.js";
+import type {
+  AccountState,
+  Act,
+  ChatInfo,
+  ChatsBefore,
+  ChatsPage,
+  Codec,
+  Entry,
+  Extras,
+  HistoryPage,
+  MessageStatus,
+  Question,
+  Target,
+} from "./wire.js";
 
 /** What a client needs of a WebSocket; browsers' and the `ws` package's both have it. */
 export interface Socket {
@@ -54,7 +68,7 @@ const SYSTEM: Env = {
 const TIMER_MAX_MS = 0x7fff_ffff;
 
 /** One device's client. Every method may be called at any time; see {@link Options.handler} for what comes back. */
-export class Client {
+export class Client extends Acts {
   private readonly core: Core;
   private readonly queue: Output[] = [];
   private readonly outcomes = new Outcomes();
@@ -73,6 +87,7 @@ export class Client {
     private readonly store: Store,
     core: Core,
   ) {
+    super();
     this.core = core;
     this.over = new Promise((resolve) => (this.ended = resolve));
   }
@@ -101,10 +116,12 @@ export class Client {
 
   /**
    * Takes a message: it is stored, sent, and sent again until it has its one outcome, `sent` or `failed`.
+   * @param extras What it answers, whom it mentions, how often it was passed on.
    * @returns Its chat and id. Throws {@link SendError} when it is not taken.
    */
-  send(target: Target, body: string | Uint8Array, clientMsgId = newClientMsgId()): { chat: string; clientMsgId: string } {
-    const chat = this.core.send({ clientMsgId, target, body: typeof body === "string" ? utf8(body) : body });
+  send(target: Target, body: string | Uint8Array, clientMsgId = newClientMsgId(), extras?: Extras): { chat: string; clientMsgId: string } {
+    const bytes = typeof body === "string" ? utf8(body) : body;
+    const chat = this.core.send({ clientMsgId, target, body: bytes, ...(extras && { extras }) });
     this.run();
     return { chat, clientMsgId };
   }
@@ -124,46 +141,11 @@ export class Client {
     return (await this.ask<"history">({ type: "history", chat: checkedChat(chat), afterSeq, limit: within(limit, 1000) })).page;
   }
 
-  /**
-   * Changes a group, or makes one (`created`, with `chat` null): stored, sent, and sent again until it has its one outcome, like
-   * a message and in order with the chat's messages. The promise has the outcome too: resolved with the ack, rejected with
-   * ChangeError. Throws {@link SendError} when it is not taken.
-   */
-  change(chat: string | null, change: GroupChange, clientMsgId = newClientMsgId()): Promise<Sent> {
-    this.core.change({ clientMsgId, chat, change });
+  override change(chat: string | null, change: Act, clientMsgId = newClientMsgId(), body?: Uint8Array): Promise<Sent> {
+    this.core.change({ clientMsgId, chat, change, ...(body && { body }) });
     const outcome = this.outcomes.of(clientMsgId);
     this.run();
     return outcome;
-  }
-
-  /** A new group; the caller is its admin. Resolves with its chat among the rest. See {@link change}, as for all that follow. */
-  createGroup(name: string, users: readonly string[], clientMsgId?: string): Promise<Sent> {
-    return this.change(null, { kind: "created", name, users }, clientMsgId);
-  }
-
-  /** Admins only. */
-  addMembers(chat: string, users: readonly string[], clientMsgId?: string): Promise<Sent> {
-    return this.change(chat, { kind: "added", users }, clientMsgId);
-  }
-
-  /** Admins only, and not themselves. */
-  removeMembers(chat: string, users: readonly string[], clientMsgId?: string): Promise<Sent> {
-    return this.change(chat, { kind: "removed", users }, clientMsgId);
-  }
-
-  /** What was said before stays readable. */
-  leave(chat: string, clientMsgId?: string): Promise<Sent> {
-    return this.change(chat, { kind: "left" }, clientMsgId);
-  }
-
-  /** Admins only. */
-  setRole(chat: string, users: readonly string[], role: Role, clientMsgId?: string): Promise<Sent> {
-    return this.change(chat, { kind: "role", users, role }, clientMsgId);
-  }
-
-  /** Admins only. A name has 1 to 256 bytes. */
-  rename(chat: string, name: string, clientMsgId?: string): Promise<Sent> {
-    return this.change(chat, { kind: "renamed", name }, clientMsgId);
   }
 
   /** What a chat is, with a page of its members above a user (null: from the first). Rejects with RequestError. */
@@ -181,6 +163,11 @@ export class Client {
   async status(chat: string, message: string): Promise<MessageStatus> {
     if (!isUuid(message)) throw new TypeError(`"${message}" is no message id`);
     return (await this.ask<"status">({ type: "status", chat: checkedChat(chat), message })).status;
+  }
+
+  /** The user's settings and devices; with a chat, also which of its messages the user has hidden. Rejects with RequestError. */
+  async account(chat: string | null = null): Promise<AccountState> {
+    return (await this.ask<"account">({ type: "account", chat: chat === null ? null : checkedChat(chat) })).account;
   }
 
   /** A connection can probably be made now (the network is back): a wait for the next attempt is cut short. */

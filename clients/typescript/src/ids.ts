@@ -12,11 +12,13 @@ export function directChat(user: string, other: string): string {
     if (!isUser(id)) throw new TypeError(`"${id}" is no user id: a decimal number from 1 to 18446744073709551615`);
   }
   const [a, b] = [BigInt(user), BigInt(other)];
-  const input = new DataView(new ArrayBuffer(17));
-  input.setUint8(0, 1);
-  input.setBigUint64(1, a < b ? a : b);
-  input.setBigUint64(9, a < b ? b : a);
-  return derived(new Uint8Array(input.buffer));
+  return ofTwo(1, a < b ? a : b, a < b ? b : a);
+}
+
+/** The id of a user's account log. Throws TypeError when it is no user id. */
+export function accountChat(user: string): string {
+  if (!isUser(user)) throw new TypeError(`"${user}" is no user id: a decimal number from 1 to 18446744073709551615`);
+  return ofTwo(2, BigInt(user), BigInt(user));
 }
 
 /**
@@ -31,6 +33,14 @@ export function groupChat(creator: string, clientMsgId: string): string {
   new DataView(input.buffer).setBigUint64(1, BigInt(creator));
   input.set(id, 9);
   return derived(input);
+}
+
+function ofTwo(kind: number, a: bigint, b: bigint): string {
+  const input = new DataView(new ArrayBuffer(17));
+  input.setUint8(0, kind);
+  input.setBigUint64(1, a);
+  input.setBigUint64(9, b);
+  return derived(new Uint8Array(input.buffer));
 }
 
 /** A UUIDv8 of the first 16 bytes of a SHA-256. */

@@ -2,7 +2,8 @@
 
 export { Client, type Options, type Socket } from "./client.js";
 export { Core } from "./core/core.js";
-export { changeOf } from "./core/groups.js";
+export { Acts } from "./acts.js";
+export { accountChangeOf, amendmentOf, changeOf } from "./core/acts.js";
 export {
   type Cause,
   ChangeError,
@@ -12,7 +13,7 @@ export {
   type End,
   type Env,
   type Failure,
-  type NewChange,
+  type NewAct,
   type NewSend,
   type Output,
   RequestError,
@@ -20,20 +21,28 @@ export {
   type Sent,
 } from "./core/types.js";
 export { ERRORS, type ErrorRow } from "./generated/errors.js";
-export { directChat, groupChat, newClientMsgId } from "./ids.js";
+export { expiryOf, Fold, type Foldable, type Folded } from "./fold.js";
+export { accountChat, directChat, groupChat, newClientMsgId } from "./ids.js";
 export { isUser, isUuid } from "./bytes.js";
-export { json } from "./json.js";
+export { json } from "./json/index.js";
 export { IndexedDbStore } from "./store/indexeddb.js";
 export { MemoryStore } from "./store/memory.js";
 export type { Change, Identity, Image, Store, StoredChat, StoredSend } from "./store/store.js";
 export {
+  type AccountChange,
+  type AccountState,
+  type Act,
+  type Amendment,
   BadFrame,
   type ChatInfo,
   type ChatsBefore,
+  type ChatSettings,
   type ChatsPage,
   type ClientFrame,
   type Codec,
+  type Device,
   type Entry,
+  type Extras,
   type Grant,
   type GroupChange,
   type HistoryPage,

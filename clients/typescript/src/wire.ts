@@ -55,8 +55,32 @@ export interface Entry {
   readonly refersTo: string | null;
   /** Whom a group's change concerns; empty for everything else. A group's name, new or changed, is the entry's text. */
   readonly users: readonly string[];
+  /** Whom a message, or what it was edited to, mentions. */
+  readonly mentions: readonly string[];
   /** What `users` are from now on; null but for kind `role`. */
   readonly role: Role | null;
+  /** The highest seq of the chat that the sender had seen; 0 = unsaid. */
+  readonly afterSeq: number;
+  /** How often a message was passed on. */
+  readonly forwarded: number;
+  /** Of a message: it disappears so long after it was sent, s; of kind `timer`: messages from now on do. 0 = they stay. */
+  readonly ttlS: number;
+  /** The seq of `refersTo`, of what amends it; else 0. */
+  readonly refersSeq: number;
+  /** The edit that this one took the place of, whose body is gone; 0 = none. */
+  readonly replacesSeq: number;
+  /** On a page: the body is that of the edit with this seq; 0 = as it was sent. */
+  readonly editedSeq: number;
+  /** When that edit was made, ms since 1970. */
+  readonly editedMs: number;
+  /** On a page: when the body was blanked, ms since 1970; 0 = it was not. Of an edit: another took its place. */
+  readonly deletedMs: number;
+  /** Of the own account log: which chat it is about. */
+  readonly subject: string | null;
+  /** Which setting. */
+  readonly key: string | null;
+  /** Which device was named or revoked; else 0. */
+  readonly device: number;
   /** Wall time of the server, ms since 1970. */
   readonly timestampMs: number;
 }
@@ -81,6 +105,65 @@ export type GroupChange =
   | { readonly kind: "left" }
   | { readonly kind: "role"; readonly users: readonly string[]; readonly role: Role }
   | { readonly kind: "renamed"; readonly name: string };
+
+/** What is done to a message of a chat, or with `timer` to those that follow. What `edited` makes of it is the send's body. */
+export type Amendment =
+  | { readonly kind: "edited"; readonly refersTo: string; readonly mentions?: readonly string[] }
+  | { readonly kind: "deleted"; readonly refersTo: string }
+  /** The sender's one reaction to it; empty takes it back. */
+  | { readonly kind: "reacted"; readonly refersTo: string; readonly reaction: string }
+  /** 0 = messages stay. */
+  | { readonly kind: "timer"; readonly ttlS: number };
+
+/** What a user sets, in their own account log: the same on all their devices. */
+export type AccountChange =
+  /** An empty value is the default again. `subject`: the chat that it is about, if it is about one. */
+  | { readonly kind: "setting"; readonly key: string; readonly value: string; readonly subject: string | null }
+  /** This message is not shown to this user any more. */
+  | { readonly kind: "hidden"; readonly subject: string; readonly refersTo: string }
+  | { readonly kind: "device"; readonly device: number; readonly name: string }
+  | { readonly kind: "revoked"; readonly device: number };
+
+/** Everything that is sent and is no message. */
+export type Act = GroupChange | Amendment | AccountChange;
+
+/** What a message says beside its body. */
+export interface Extras {
+  /** The message that it answers. */
+  readonly replyTo?: string;
+  /** Who is mentioned: members of the chat, at most 256. */
+  readonly mentions?: readonly string[];
+  /** How often it has been passed on: the original's number plus one, up to 255. */
+  readonly forwarded?: number;
+}
+
+/** What a user has set for a chat. */
+export interface ChatSettings {
+  readonly pinned: boolean;
+  readonly archived: boolean;
+  /** ms since 1970; 0 = not muted, Infinity = for good. */
+  readonly mutedUntilMs: number;
+}
+
+/** A device of the user that has named itself or was revoked. */
+export interface Device {
+  readonly device: number;
+  /** Empty if it never named itself. */
+  readonly name: string;
+  /** ms since 1970; 0 = never. */
+  readonly namedMs: number;
+  /** ms since 1970; 0 = never. */
+  readonly revokedMs: number;
+}
+
+/** A user's settings and devices as they are now. */
+export interface AccountState {
+  /** Those that are about no chat. A value that is not UTF-8 is left out. */
+  readonly settings: ReadonlyMap<string, string>;
+  readonly devices: readonly Device[];
+  /** Messages of the chat that was asked about that the user has hidden. */
+  readonly hidden: readonly string[];
+}
 
 /** A member of a chat, and how far they are. */
 export interface Member {
@@ -116,6 +199,8 @@ export interface ChatInfo {
   readonly present: boolean;
   /** In a list: its last entry. */
   readonly lastEntry: Entry | null;
+  /** In a list: what the asker has set for it. */
+  readonly settings: ChatSettings | null;
 }
 
 /** Where a page of chats ends: the next one is of those older than this. */
@@ -193,7 +278,9 @@ export type ServerFrame =
       readonly seq: number;
       readonly status: MarkStatus;
     }
-  | { readonly type: "synced" }
+  /** `timeMs`: of the server, ms since 1970; 0 = unsaid. */
+  | { readonly type: "synced"; readonly timeMs: number }
+  | { readonly type: "ticks"; readonly chat: string; readonly members: readonly Member[] }
   | { readonly type: "covered"; readonly chat: string; readonly first: number; readonly last: number }
   | { readonly type: "ping"; readonly nonce: number }
   | { readonly type: "pong"; readonly nonce: number }
@@ -202,6 +289,7 @@ export type ServerFrame =
   | { readonly type: "chat"; readonly request: number; readonly info: ChatInfo }
   | { readonly type: "chats"; readonly request: number; readonly page: ChatsPage }
   | { readonly type: "status"; readonly request: number; readonly status: MessageStatus }
+  | { readonly type: "account"; readonly request: number; readonly account: AccountState }
   /** `ends`: the session is over. */
   | { readonly type: "error"; readonly refusal: Refusal; readonly clientMsgId: string | null; readonly ends: boolean }
   /** Of a later version: to be ignored. */
@@ -212,18 +300,21 @@ export type Question =
   | { readonly type: "history"; readonly request: number; readonly chat: string; readonly afterSeq: number; readonly limit: number }
   | { readonly type: "chat"; readonly request: number; readonly chat: string; readonly afterUser: string | null; readonly limit: number }
   | { readonly type: "chats"; readonly request: number; readonly before: ChatsBefore | null; readonly limit: number }
-  | { readonly type: "status"; readonly request: number; readonly chat: string; readonly message: string };
+  | { readonly type: "status"; readonly request: number; readonly chat: string; readonly message: string }
+  | { readonly type: "account"; readonly request: number; readonly chat: string | null };
 
 /** Client to server. */
 export type ClientFrame =
-  | { readonly type: "hello"; readonly token: string; readonly agent: string }
+  /** `syncedMs`: of the last `synced`; 0 = none. */
+  | { readonly type: "hello"; readonly token: string; readonly agent: string; readonly syncedMs: number }
   | {
       readonly type: "send";
       readonly clientMsgId: string;
       readonly target: Target;
       readonly body: Uint8Array;
-      /** A group's change instead of a message: the body is not looked at. */
-      readonly change?: GroupChange;
+      /** What is done, if it is no message: the body is looked at for `edited` only. */
+      readonly change?: Act;
+      readonly extras?: Extras;
       readonly afterSeq: number;
       readonly retry: boolean;
     }

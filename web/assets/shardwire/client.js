@@ -1,10 +1,11 @@
 /** The client: a core with a WebSocket, timers and a store around it. */
+import { Acts } from "./acts.js";
 import { isSeq, isUser, isUuid, utf8 } from "./bytes.js";
 import { Core } from "./core/core.js";
 import { Outcomes } from "./core/outcomes.js";
 import { DEFAULTS } from "./core/types.js";
 import { newClientMsgId } from "./ids.js";
-import { json } from "./json.js";
+import { json } from "./json/index.js";
 import { MemoryStore } from "./store/memory.js";
 const SYSTEM = {
     mono: () => performance.now(),
@@ -14,7 +15,7 @@ const SYSTEM = {
 /** The longest wait of setTimeout, ms. */
 const TIMER_MAX_MS = 0x7fff_ffff;
 /** One device's client. Every method may be called at any time; see {@link Options.handler} for what comes back. */
-export class Client {
+export class Client extends Acts {
     options;
     store;
     core;
@@ -30,6 +31,7 @@ export class Client {
     over;
     ended = () => { };
     constructor(options, store, core) {
+        super();
         this.options = options;
         this.store = store;
         this.core = core;
@@ -56,10 +58,12 @@ export class Client {
     }
     /**
      * Takes a message: it is stored, sent, and sent again until it has its one outcome, `sent` or `failed`.
+     * @param extras What it answers, whom it mentions, how often it was passed on.
      * @returns Its chat and id. Throws {@link SendError} when it is not taken.
      */
-    send(target, body, clientMsgId = newClientMsgId()) {
-        const chat = this.core.send({ clientMsgId, target, body: typeof body === "string" ? utf8(body) : body });
+    send(target, body, clientMsgId = newClientMsgId(), extras) {
+        const bytes = typeof body === "string" ? utf8(body) : body;
+        const chat = this.core.send({ clientMsgId, target, body: bytes, ...(extras && { extras }) });
         this.run();
         return { chat, clientMsgId };
     }
@@ -77,40 +81,11 @@ export class Client {
     async history(chat, afterSeq, limit = 100) {
         return (await this.ask({ type: "history", chat: checkedChat(chat), afterSeq, limit: within(limit, 1000) })).page;
     }
-    /**
-     * Changes a group, or makes one (`created`, with `chat` null): stored, sent, and sent again until it has its one outcome, like
-     * a message and in order with the chat's messages. The promise has the outcome too: resolved with the ack, rejected with
-     * ChangeError. Throws {@link SendError} when it is not taken.
-     */
-    change(chat, change, clientMsgId = newClientMsgId()) {
-        this.core.change({ clientMsgId, chat, change });
+    change(chat, change, clientMsgId = newClientMsgId(), body) {
+        this.core.change({ clientMsgId, chat, change, ...(body && { body }) });
         const outcome = this.outcomes.of(clientMsgId);
         this.run();
         return outcome;
-    }
-    /** A new group; the caller is its admin. Resolves with its chat among the rest. See {@link change}, as for all that follow. */
-    createGroup(name, users, clientMsgId) {
-        return this.change(null, { kind: "created", name, users }, clientMsgId);
-    }
-    /** Admins only. */
-    addMembers(chat, users, clientMsgId) {
-        return this.change(chat, { kind: "added", users }, clientMsgId);
-    }
-    /** Admins only, and not themselves. */
-    removeMembers(chat, users, clientMsgId) {
-        return this.change(chat, { kind: "removed", users }, clientMsgId);
-    }
-    /** What was said before stays readable. */
-    leave(chat, clientMsgId) {
-        return this.change(chat, { kind: "left" }, clientMsgId);
-    }
-    /** Admins only. */
-    setRole(chat, users, role, clientMsgId) {
-        return this.change(chat, { kind: "role", users, role }, clientMsgId);
-    }
-    /** Admins only. A name has 1 to 256 bytes. */
-    rename(chat, name, clientMsgId) {
-        return this.change(chat, { kind: "renamed", name }, clientMsgId);
     }
     /** What a chat is, with a page of its members above a user (null: from the first). Rejects with RequestError. */
     async chat(chat, afterUser = null, limit = 1000) {
@@ -127,6 +102,10 @@ export class Client {
         if (!isUuid(message))
             throw new TypeError(`"${message}" is no message id`);
         return (await this.ask({ type: "status", chat: checkedChat(chat), message })).status;
+    }
+    /** The user's settings and devices; with a chat, also which of its messages the user has hidden. Rejects with RequestError. */
+    async account(chat = null) {
+        return (await this.ask({ type: "account", chat: chat === null ? null : checkedChat(chat) })).account;
     }
     /** A connection can probably be made now (the network is back): a wait for the next attempt is cut short. */
     hurry() {

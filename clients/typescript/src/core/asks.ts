@@ -42,7 +42,7 @@ export class Asks {
   }
 
   /** An answer came, to the running request or to none. */
-  answer(answer: Answer<"chat" | "chats" | "status">): void {
+  answer(answer: Answer<"chat" | "chats" | "status" | "account">): void {
     const first = this.queue[0];
     if (!this.running || !first || first.question.type !== answer.type || first.question.request !== answer.request) return;
     this.drop();

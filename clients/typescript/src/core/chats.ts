@@ -1,7 +1,7 @@
 /** What comes: entries in order and once, expired ranges, receipts, gaps. */
 
 import type { StoredChat } from "../store/store.js";
-import type { Entry, HistoryPage, MarkStatus } from "../wire.js";
+import type { ClientFrame, Entry, HistoryPage, MarkStatus, Member } from "../wire.js";
 import { type Place, Position } from "./position.js";
 
 /** What {@link Chats} asks of its core. */
@@ -17,7 +17,7 @@ export interface Receiver {
 /** Positions, watermarks and gaps of all chats. */
 export class Chats {
   /** Chats with something to store or to mark. */
-  readonly dirty = new Set<Position>();
+  private readonly dirty = new Set<Position>();
   private readonly positions = new Map<string, Position>();
   private readonly watermarks = new Map<string, number>();
   /** Entries above a gap, by chat and seq. */
@@ -86,6 +86,34 @@ export class Chats {
     if (status === "read") this.watermarks.set(key("delivered"), Math.max(seq, this.watermarks.get(key("delivered")) ?? 0));
     this.watermarks.set(key(status), seq);
     return true;
+  }
+
+  /** Notes how far members are; returns those of whom something is news. */
+  ticks(chat: string, members: readonly Member[]): Member[] {
+    return members.filter(({ user, deliveredSeq, readSeq }) => {
+      const read = this.receipt(chat, user, readSeq, "read");
+      return this.receipt(chat, user, deliveredSeq, "delivered") || read;
+    });
+  }
+
+  /**
+   * Stores positions, then marks them where a session stands (`write`): a mark lets the server forget this device's need.
+   */
+  flush(persist: (chat: StoredChat) => void, write: ((mark: ClientFrame) => void) | null): void {
+    for (const position of this.dirty) {
+      persist(position.stored());
+      const { delivered, read, handled, chat } = position;
+      // A read mark of the same seq says delivered too.
+      const covers = position.markRead && read !== null && read.seq >= (delivered?.seq ?? 0);
+      position.age = write ? 2 : 1;
+      if (write && position.markDelivered && delivered && !covers) {
+        write({ type: "mark", chat, message: delivered.message, seq: handled, status: "delivered" });
+      }
+      if (write && position.markRead && read) write({ type: "mark", chat, ...read, status: "read" });
+      position.markDelivered = false;
+      position.markRead = false;
+    }
+    this.dirty.clear();
   }
 
   /** The application has handled everything of the chat up to `seq`. */

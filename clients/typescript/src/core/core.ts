@@ -6,12 +6,12 @@
  */
 
 import { ERRORS } from "../generated/errors.js";
-import type { Change, Identity, Image } from "../store/store.js";
-import { BadFrame, type ClientFrame, type Codec, type Grant, type Question, type Refusal, type ServerFrame } from "../wire.js";
+import { type Change, type Identity, type Image, same } from "../store/store.js";
+import { BadFrame, type ClientFrame, type Codec, type Entry, type Grant, type Question, type Refusal, type ServerFrame } from "../wire.js";
+import { accountChangeOf, sendOf } from "./acts.js";
 import { type Answer, type Ask, Asks } from "./asks.js";
 import { Chats } from "./chats.js";
 import { refusalOfClose } from "./closes.js";
-import { sendOf } from "./groups.js";
 import type { Place } from "./position.js";
 import { Sends } from "./sends.js";
 import {
@@ -20,7 +20,7 @@ import {
   type Config,
   type End,
   type Env,
-  type NewChange,
+  type NewAct,
   type NewSend,
   type Output,
   RequestError,
@@ -47,6 +47,8 @@ export class Core {
   /** Connections in a row that came to nothing. */
   private attempt = 0;
   private token = "";
+  /** The server's time of the last `synced`. */
+  private syncedMs: number;
   /** The token of the last session that ended because it had expired. */
   private expiredToken: string | null = null;
   private pingAt = 0;
@@ -60,10 +62,11 @@ export class Core {
     identity: Identity | null,
   ) {
     this.me = image.identity ?? identity;
+    this.syncedMs = image.syncedMs;
     this.chats = new Chats(
       {
         isOwnPending: (entry) => this.sends.isOwnPending(entry, this.me),
-        deliver: (entry) => this.tell({ type: "entries", entries: [entry] }),
+        deliver: (entry) => this.deliver(entry),
         fill: (chat, afterSeq) => this.fill(chat, afterSeq),
       },
       config.heldEntries,
@@ -129,7 +132,7 @@ export class Core {
     this.token = token;
     this.lastIn = this.env.mono();
     this.pingAt = this.lastIn + this.config.answerTimeoutMs;
-    this.write({ type: "hello", token, agent: this.config.agent });
+    this.write({ type: "hello", token, agent: this.config.agent, syncedMs: this.syncedMs });
   }
 
   /** It could not be made, or is gone. `closeCode`: the WebSocket's, where there is one. */
@@ -180,9 +183,9 @@ export class Core {
     return chat;
   }
 
-  /** Takes a group's change, which has an outcome as a send has. Returns the group. Throws {@link SendError}. */
-  change(change: NewChange): string {
-    return this.send(sendOf(change, this.me));
+  /** Takes what is no message; it has an outcome as a send has. Returns its chat. Throws {@link SendError}. */
+  change(act: NewAct): string {
+    return this.send(sendOf(act, this.me));
   }
 
   /** The application has handled everything of the chat up to `seq`. */
@@ -236,10 +239,15 @@ export class Core {
       case "chat":
       case "chats":
       case "status":
+      case "account":
         return this.asks.answer(frame);
+      case "ticks": {
+        const members = this.chats.ticks(frame.chat, frame.members);
+        if (members.length > 0) this.tell({ type: "ticks", chat: frame.chat, members });
+        return;
+      }
       case "synced":
-        this.attempt = 0;
-        return this.tell({ type: "synced" });
+        return this.synced(frame.timeMs);
       case "ping":
         return this.write({ type: "pong", nonce: frame.nonce });
       case "pong":
@@ -271,6 +279,21 @@ export class Core {
     this.sends.resume(this.grant);
   }
 
+  private deliver(entry: Entry): void {
+    this.tell({ type: "entries", entries: [entry] });
+    const change = accountChangeOf(entry);
+    if (change) this.tell({ type: "account", change, seq: entry.seq, timestampMs: entry.timestampMs });
+  }
+
+  /** What was missed has come. Remembered behind the events of it: ticks that were not heard come again. */
+  private synced(timeMs: number): void {
+    this.attempt = 0;
+    this.tell({ type: "synced" });
+    if (timeMs <= this.syncedMs) return;
+    this.syncedMs = timeMs;
+    this.persist({ type: "synced", timeMs });
+  }
+
   /** An own send has its place: the server counts it as had, as this does. */
   private own(chat: string, seq: number): void {
     this.chats.own(chat, seq);
@@ -296,33 +319,12 @@ export class Core {
   /** The end of every call: marks, sends and requests that are due go out. */
   private settle(): void {
     if (this.phase === "ended") return;
-    this.flush();
-    if (this.phase !== "ready") return;
+    const ready = this.phase === "ready";
+    this.chats.flush((chat) => this.persist({ type: "chat", chat }), ready ? (mark) => this.write(mark) : null);
+    if (!ready) return;
     this.sends.pump(this.grant);
     const question = this.asks.start(this.env.mono() + this.config.answerTimeoutMs);
     if (question) this.write(question);
-  }
-
-  /** Stores positions, then marks them: a mark lets the server forget this device's need. */
-  private flush(): void {
-    for (const position of this.chats.dirty) {
-      this.persist({ type: "chat", chat: position.stored() });
-      const { delivered, read, handled, chat } = position;
-      // A read mark of the same seq says delivered too.
-      const covers = position.markRead && read !== null && read.seq >= (delivered?.seq ?? 0);
-      if (this.phase === "ready") {
-        position.age = 2;
-        if (position.markDelivered && delivered && !covers) {
-          this.write({ type: "mark", chat, message: delivered.message, seq: handled, status: "delivered" });
-        }
-        if (position.markRead && read) this.write({ type: "mark", chat, ...read, status: "read" });
-      } else {
-        position.age = 1;
-      }
-      position.markDelivered = false;
-      position.markRead = false;
-    }
-    this.chats.dirty.clear();
   }
 
   private heartbeat(now: number): void {
@@ -395,6 +397,3 @@ export class Core {
   }
 }
 
-function same(a: Identity, b: Identity): boolean {
-  return a.user === b.user && a.device === b.device;
-}

@@ -6,7 +6,7 @@
  */
 
 import type { StoredSend } from "../store/store.js";
-import { changeBytes } from "./groups.js";
+import { bytesBeside } from "./acts.js";
 
 /** One send. */
 export interface Pending {
@@ -18,8 +18,8 @@ export interface Pending {
 }
 
 /** What a send counts for in the outbox, bytes. */
-export function bytesOf(send: Pick<StoredSend, "body" | "change">): number {
-  return send.body.length + changeBytes(send.change);
+export function bytesOf(send: Pick<StoredSend, "body" | "change" | "extras">): number {
+  return send.body.length + bytesBeside(send.change, send.extras);
 }
 
 /** One chat's sends. */

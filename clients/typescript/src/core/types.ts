@@ -1,7 +1,7 @@
 /** What a core is told, what it wants done, and what the application hears. */
 
 import type { Change, Identity } from "../store/store.js";
-import type { Entry, GroupChange, MarkStatus, Refusal, Target } from "../wire.js";
+import type { AccountChange, Act, Entry, Extras, MarkStatus, Member, Refusal, Target } from "../wire.js";
 
 /** Settings; all have working defaults. */
 export interface Config {
@@ -70,8 +70,8 @@ export interface Sent {
   readonly message: string;
   readonly seq: number;
   readonly timestampMs: number;
-  /** What it changed, if it was no message: the entry may name fewer users. */
-  readonly change: GroupChange | null;
+  /** What was done, if it was no message: the entry may name fewer users. */
+  readonly change: Act | null;
 }
 
 /** What the application hears. */
@@ -100,6 +100,10 @@ export type ClientEvent =
       readonly seq: number;
       readonly status: MarkStatus;
     }
+  /** Members who got or read something while this device was away. What is told rises, as receipts do. */
+  | { readonly type: "ticks"; readonly chat: string; readonly members: readonly Member[] }
+  /** The user has set something, here or on another device; its entry or outcome was told before. */
+  | { readonly type: "account"; readonly change: AccountChange; readonly seq: number; readonly timestampMs: number }
   /** These seqs have expired: there is nothing to wait for. */
   | { readonly type: "covered"; readonly chat: string; readonly first: number; readonly last: number }
   /** The server complains about something that was neither a send nor a request. */
@@ -119,8 +123,8 @@ export type Output =
 /** A send was not taken. */
 export class SendError extends Error {
   /**
-   * `outbox_full`, `invalid_id`, `duplicate_id`, `too_large`, `no_identity`, `invalid_target`, `invalid_user`, `invalid_name` or
-   * `ended`.
+   * `outbox_full`, `invalid_id`, `duplicate_id`, `too_large`, `no_identity`, `invalid_target`, `invalid_user`, `invalid_name`,
+   * `invalid_message`, `invalid_reaction`, `invalid_timer`, `invalid_setting`, `invalid_device` or `ended`.
    */
   readonly code: string;
   constructor(code: string, message: string) {
@@ -144,7 +148,7 @@ export class RequestError extends Error {
   }
 }
 
-/** A group's change will never be stored; or, with `ended`, the client ended before it knew: the change stays in its store. */
+/** What was to be done will never be; or, with `ended`, the client ended before it knew: it stays in its store. */
 export class ChangeError extends Error {
   /** The refusal's code, `too_large`, `expired` or `ended`. */
   readonly code: string;
@@ -160,14 +164,18 @@ export interface NewSend {
   readonly clientMsgId: string;
   readonly target: Target;
   readonly body: Uint8Array;
-  /** A group's change instead of a message; {@link NewChange} makes one. */
-  readonly change?: GroupChange;
+  /** What is done instead of a message; {@link NewAct} makes one. */
+  readonly change?: Act;
+  /** What a message says beside its body. */
+  readonly extras?: Extras;
 }
 
-/** What to change: an existing group, or with `created` a new one, whose id follows from the client_msg_id. */
-export interface NewChange {
+/** What to do: in a chat, with `created` a new one, whose id follows from the client_msg_id, or in the own account log. */
+export interface NewAct {
   readonly clientMsgId: string;
-  /** The group; null exactly for `created`. */
+  /** The chat; null for `created` and for what is the user's own. */
   readonly chat: string | null;
-  readonly change: GroupChange;
+  readonly change: Act;
+  /** What `edited` makes of the message. */
+  readonly body?: Uint8Array;
 }

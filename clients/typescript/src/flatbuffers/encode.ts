@@ -3,7 +3,9 @@
 import { Builder, type Offset } from "flatbuffers";
 
 import { utf8, uuidBytes } from "../bytes.js";
-import type { ClientFrame, GroupChange, Question } from "../wire.js";
+import { isOwn } from "../core/acts.js";
+import type { Act, ClientFrame, Extras, Question } from "../wire.js";
+import { AccountRequest } from "./generated/shardwire/client/account-request.js";
 import { Body } from "./generated/shardwire/client/body.js";
 import { ChatRequest } from "./generated/shardwire/client/chat-request.js";
 import { ChatsRequest } from "./generated/shardwire/client/chats-request.js";
@@ -37,7 +39,7 @@ export function encode(event: ClientFrame): Uint8Array<ArrayBuffer> {
 function write(builder: Builder, event: ClientFrame): [Body, Offset] {
   switch (event.type) {
     case "hello":
-      return [Body.Hello, hello(builder, event.token, event.agent)];
+      return [Body.Hello, hello(builder, event)];
     case "send":
       return [Body.Send, send(builder, event)];
     case "mark":
@@ -88,43 +90,67 @@ function question(builder: Builder, asked: Question): [Body, Offset] {
       StatusRequest.addChatId(builder, uuid(builder, asked.chat));
       StatusRequest.addMessageId(builder, uuid(builder, asked.message));
       return [Body.StatusRequest, StatusRequest.endStatusRequest(builder)];
+    case "account":
+      AccountRequest.startAccountRequest(builder);
+      AccountRequest.addRequestId(builder, request);
+      if (asked.chat !== null) AccountRequest.addChatId(builder, uuid(builder, asked.chat));
+      return [Body.AccountRequest, AccountRequest.endAccountRequest(builder)];
   }
 }
 
-function hello(builder: Builder, token: string, agent: string): Offset {
+function hello(builder: Builder, { token, agent, syncedMs }: Extract<ClientFrame, { type: "hello" }>): Offset {
   const [tokenAt, agentAt] = [builder.createByteVector(utf8(token)), builder.createByteVector(utf8(agent))];
-  return Hello.createHello(builder, VERSION, VERSION, 0n, tokenAt, agentAt, 0n);
+  return Hello.createHello(builder, VERSION, VERSION, 0n, tokenAt, agentAt, BigInt(syncedMs));
 }
 
-function send(builder: Builder, event: Extract<ClientFrame, { type: "send" }>): Offset {
-  if (event.change) return change(builder, event, event.change);
+type SendEvent = Extract<ClientFrame, { type: "send" }>;
+
+function send(builder: Builder, event: SendEvent): Offset {
+  const { target, change, extras } = event;
   const id = builder.createByteVector(utf8(event.clientMsgId));
-  const body = builder.createByteVector(event.body);
+  const bytes = bodyOf(event);
+  const body = bytes.length > 0 || !change ? builder.createByteVector(bytes) : 0;
+  const named = usersOf(change, extras);
+  const users = named.length > 0 || (change && "users" in change) ? Send.createUsersVector(builder, named.map(BigInt)) : 0;
+  const key = change?.kind === "setting" ? builder.createByteVector(utf8(change.key)) : 0;
   Send.startSend(builder);
   Send.addClientMsgId(builder, id);
-  if ("chat" in event.target) Send.addChatId(builder, uuid(builder, event.target.chat));
-  else Send.addTo(builder, BigInt(event.target.to));
-  Send.addKind(builder, EntryKind.message);
-  Send.addBody(builder, body);
+  // A new group's id follows from its maker and the client_msg_id, an account log's from its user.
+  const derived = change !== undefined && (change.kind === "created" || isOwn(change));
+  if (!derived && "chat" in target) Send.addChatId(builder, uuid(builder, target.chat));
+  else if ("to" in target) Send.addTo(builder, BigInt(target.to));
+  Send.addKind(builder, EntryKind[change?.kind ?? "message"]);
+  if (body !== 0) Send.addBody(builder, body);
   Send.addAfterSeq(builder, BigInt(event.afterSeq));
   Send.addRetry(builder, event.retry);
+  if (users !== 0) Send.addUsers(builder, users);
+  if (key !== 0) Send.addKey(builder, key);
+  if (change) act(builder, change);
+  if (extras?.replyTo !== undefined) Send.addRefersTo(builder, uuid(builder, extras.replyTo));
+  if (extras?.forwarded !== undefined) Send.addForwarded(builder, extras.forwarded);
   return Send.endSend(builder);
 }
 
-function change(builder: Builder, event: Extract<ClientFrame, { type: "send" }>, change: GroupChange): Offset {
-  const id = builder.createByteVector(utf8(event.clientMsgId));
-  const name = "name" in change ? builder.createByteVector(utf8(change.name)) : 0;
-  const users = "users" in change ? Send.createUsersVector(builder, change.users.map(BigInt)) : 0;
-  Send.startSend(builder);
-  Send.addClientMsgId(builder, id);
-  // A new group's id follows from its maker and the client_msg_id.
-  if (change.kind !== "created" && "chat" in event.target) Send.addChatId(builder, uuid(builder, event.target.chat));
-  Send.addKind(builder, EntryKind[change.kind]);
-  if (name !== 0) Send.addBody(builder, name);
-  if (users !== 0) Send.addUsers(builder, users);
+/** The fields of what is no message that are neither bytes nor users. */
+function act(builder: Builder, change: Act): void {
+  if ("refersTo" in change) Send.addRefersTo(builder, uuid(builder, change.refersTo));
+  if ("subject" in change && change.subject !== null) Send.addSubject(builder, uuid(builder, change.subject));
   if (change.kind === "role") Send.addRole(builder, Role[change.role]);
-  Send.addRetry(builder, event.retry);
-  return Send.endSend(builder);
+  if (change.kind === "timer") Send.addTtlS(builder, change.ttlS);
+  if ("device" in change) Send.addDevice(builder, change.device);
+}
+
+function bodyOf({ body, change }: SendEvent): Uint8Array {
+  if (!change || change.kind === "edited") return body;
+  if ("name" in change) return utf8(change.name);
+  if (change.kind === "reacted") return utf8(change.reaction);
+  return change.kind === "setting" ? utf8(change.value) : new Uint8Array();
+}
+
+function usersOf(change: Act | undefined, extras: Extras | undefined): readonly string[] {
+  if (!change) return extras?.mentions ?? [];
+  if (change.kind === "edited") return change.mentions ?? [];
+  return "users" in change ? change.users : [];
 }
 
 function uuid(builder: Builder, text: string): Offset {

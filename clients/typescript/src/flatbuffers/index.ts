@@ -5,9 +5,10 @@ import { ByteBuffer } from "flatbuffers";
 import { safe, textOf } from "../bytes.js";
 import { ERRORS } from "../generated/errors.js";
 import { BadFrame, type ChatInfo, type Codec, type Entry, type HistoryPage, type Refusal, type Retry, type ServerFrame } from "../wire.js";
-import { chatOf, statusOf } from "./chats.js";
+import { accountOf, chatOf, membersOf, settingsOf, statusOf } from "./chats.js";
 import { roleOf, seq, uuid } from "./fields.js";
 import { encode } from "./encode.js";
+import { Account as AccountTable } from "./generated/shardwire/client/account.js";
 import { Body } from "./generated/shardwire/client/body.js";
 import { ChatInfo as ChatTable } from "./generated/shardwire/client/chat-info.js";
 import { Chats as ChatsTable } from "./generated/shardwire/client/chats.js";
@@ -25,6 +26,8 @@ import { Pong } from "./generated/shardwire/client/pong.js";
 import { Receipt } from "./generated/shardwire/client/receipt.js";
 import { SendAck } from "./generated/shardwire/client/send-ack.js";
 import { SendStatus } from "./generated/shardwire/client/send-status.js";
+import { Synced } from "./generated/shardwire/client/synced.js";
+import { Ticks } from "./generated/shardwire/client/ticks.js";
 import { Welcome } from "./generated/shardwire/client/welcome.js";
 import { Window } from "./generated/shardwire/client/window.js";
 import { verify } from "./verify.js";
@@ -60,7 +63,11 @@ function read(frame: Frame): ServerFrame {
     case Body.Receipt:
       return receipt(frame.body(new Receipt()) as Receipt);
     case Body.Synced:
-      return { type: "synced" };
+      return { type: "synced", timeMs: safe((frame.body(new Synced()) as Synced).serverTimeMs(), "server_time_ms") };
+    case Body.Ticks: {
+      const ticks = frame.body(new Ticks()) as Ticks;
+      return { type: "ticks", chat: uuid(ticks.chatId(), "chat_id"), members: membersOf(ticks) };
+    }
     case Body.Covered: {
       const covered = frame.body(new Covered()) as Covered;
       const [first, last] = [seq(covered.firstSeq()), seq(covered.lastSeq())];
@@ -88,6 +95,10 @@ function read(frame: Frame): ServerFrame {
     case Body.MessageStatus: {
       const status = frame.body(new StatusTable()) as StatusTable;
       return { type: "status", request: safe(status.requestId(), "request_id"), status: statusOf(status) };
+    }
+    case Body.Account: {
+      const account = frame.body(new AccountTable()) as AccountTable;
+      return { type: "account", request: safe(account.requestId(), "request_id"), account: accountOf(account) };
     }
     case Body.Window:
       return { type: "window", window: (frame.body(new Window()) as Window).window() };
@@ -131,7 +142,9 @@ function receipt(receipt: Receipt): ServerFrame {
 
 function entry(entry: EntryTable): Entry {
   const kind = entry.kind();
-  const [id, bytes, refersTo] = [entry.clientMsgIdArray(), entry.bodyArray(), entry.refersTo()];
+  const [id, bytes, refersTo, subject, key] = [entry.clientMsgIdArray(), entry.bodyArray(), entry.refersTo(), entry.subject(), entry.keyArray()];
+  const users = Array.from({ length: entry.usersLength() }, (_, n) => String(entry.users(n)));
+  const mentions = kind === EntryKind.message || kind === EntryKind.edited;
   // Copied: the message's buffer is not kept for the sake of a part of it.
   const body = bytes === null ? new Uint8Array() : bytes.slice();
   return {
@@ -144,8 +157,20 @@ function entry(entry: EntryTable): Entry {
     body,
     clientMsgId: id === null ? null : textOf(id),
     refersTo: refersTo === null ? null : uuid(refersTo, "refers_to"),
-    users: Array.from({ length: entry.usersLength() }, (_, n) => String(entry.users(n))),
+    users: mentions ? [] : users,
+    mentions: mentions ? users : [],
     role: kind === EntryKind.role ? roleOf(entry.role()) : null,
+    afterSeq: safe(entry.afterSeq(), "after_seq"),
+    forwarded: entry.forwarded(),
+    ttlS: entry.ttlS(),
+    refersSeq: safe(entry.refersSeq(), "refers_seq"),
+    replacesSeq: safe(entry.replacesSeq(), "replaces_seq"),
+    editedSeq: safe(entry.editedSeq(), "edited_seq"),
+    editedMs: safe(entry.editedMs(), "edited_ms"),
+    deletedMs: safe(entry.deletedMs(), "deleted_ms"),
+    subject: subject === null ? null : uuid(subject, "subject"),
+    key: key === null ? null : textOf(key),
+    device: entry.device(),
     timestampMs: safe(entry.timestampMs(), "timestamp_ms"),
   };
 }
@@ -162,7 +187,9 @@ function page(page: PageTable): ServerFrame {
 
 function chats(page: ChatsTable): ServerFrame {
   const read = Array.from({ length: page.chatsLength() }, (_, n) => {
-    return chat(nested(page.chats(n)?.frameArray(), Body.ChatInfo).body(new ChatTable()) as ChatTable);
+    const listed = page.chats(n);
+    const info = chat(nested(listed?.frameArray(), Body.ChatInfo).body(new ChatTable()) as ChatTable);
+    return listed ? { ...info, settings: settingsOf(listed) } : info;
   });
   return { type: "chats", request: safe(page.requestId(), "request_id"), page: { chats: read, hasMore: page.hasMore() } };
 }

@@ -28,12 +28,13 @@ export class IndexedDbStore implements Store {
     // Another tab wants to delete or upgrade it: this one must not be in the way.
     this.database.onversionchange = () => this.database?.close();
     const reading = this.database.transaction(["identity", "chats", "outbox"], "readonly");
-    const [identity, chats, outbox] = await Promise.all([
+    const [identity, syncedMs, chats, outbox] = await Promise.all([
       answer<Identity | undefined>(reading.objectStore("identity").get("own")),
+      answer<number | undefined>(reading.objectStore("identity").get("synced")),
       answer<StoredChat[]>(reading.objectStore("chats").getAll()),
       answer<StoredSend[]>(reading.objectStore("outbox").getAll()),
     ]);
-    return { identity: identity ?? null, chats, outbox: outbox.sort((a, b) => a.order - b.order) };
+    return { identity: identity ?? null, chats, outbox: outbox.sort((a, b) => a.order - b.order), syncedMs: syncedMs ?? 0 };
   }
 
   apply(changes: readonly Change[]): Promise<void> {
@@ -44,7 +45,8 @@ export class IndexedDbStore implements Store {
       if (change.type === "identity") writing.objectStore("identity").put(change.identity, "own");
       else if (change.type === "chat") writing.objectStore("chats").put(change.chat);
       else if (change.type === "queued") writing.objectStore("outbox").put(change.send);
-      else writing.objectStore("outbox").delete(change.clientMsgId);
+      else if (change.type === "settled") writing.objectStore("outbox").delete(change.clientMsgId);
+      else writing.objectStore("identity").put(change.timeMs, "synced");
     }
     return new Promise((resolve, reject) => {
       writing.oncomplete = () => resolve();

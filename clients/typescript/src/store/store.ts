@@ -6,7 +6,7 @@
  */
 
 import type { Place } from "../core/position.js";
-import type { GroupChange, Target } from "../wire.js";
+import type { Act, Extras, Target } from "../wire.js";
 
 /** One chat's position. */
 export interface StoredChat {
@@ -25,8 +25,10 @@ export interface StoredSend {
   readonly chat: string;
   readonly target: Target;
   readonly body: Uint8Array;
-  /** A group's change; absent for a message. */
-  readonly change?: GroupChange;
+  /** What is done; absent for a message. */
+  readonly change?: Act;
+  /** What a message says beside its body. */
+  readonly extras?: Extras;
   readonly afterSeq: number;
   /** Wall time, ms since 1970. */
   readonly createdMs: number;
@@ -40,13 +42,20 @@ export interface Identity {
   readonly device: number;
 }
 
+/** Whether both are the same device of the same user. */
+export function same(a: Identity, b: Identity): boolean {
+  return a.user === b.user && a.device === b.device;
+}
+
 /** One change. */
 export type Change =
   | { readonly type: "identity"; readonly identity: Identity }
   | { readonly type: "chat"; readonly chat: StoredChat }
   | { readonly type: "queued"; readonly send: StoredSend }
   /** The send has its outcome. */
-  | { readonly type: "settled"; readonly clientMsgId: string };
+  | { readonly type: "settled"; readonly clientMsgId: string }
+  /** Everything up to this time of the server, ms since 1970, was heard. */
+  | { readonly type: "synced"; readonly timeMs: number };
 
 /** All that is kept. */
 export interface Image {
@@ -54,6 +63,8 @@ export interface Image {
   readonly chats: readonly StoredChat[];
   /** In the order of {@link StoredSend.order}. */
   readonly outbox: readonly StoredSend[];
+  /** Of the last `synced`; 0 = none. */
+  readonly syncedMs: number;
 }
 
 /** A place that keeps it. One client at a time uses one. */

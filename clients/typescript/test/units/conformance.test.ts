@@ -16,7 +16,7 @@ import { Frame } from "../../src/flatbuffers/generated/shardwire/client/frame.js
 import { Role } from "../../src/flatbuffers/generated/shardwire/client/role.js";
 import { Send } from "../../src/flatbuffers/generated/shardwire/client/send.js";
 import { MAX_TABLES } from "../../src/flatbuffers/verify.js";
-import { BadFrame, type ClientFrame, type GroupChange, type ServerFrame } from "../../src/index.js";
+import { accountChangeOf, amendmentOf, BadFrame, type Act, type ClientFrame, type Entry, type ServerFrame } from "../../src/index.js";
 
 interface Vector {
   readonly file: string;
@@ -140,7 +140,7 @@ test("what the codec writes passes the verifier and says what was meant", () => 
   const chat = "39126436-089d-82c4-b798-05541412696a";
   const change = { type: "send", clientMsgId: "g1", target: { chat }, body: new Uint8Array(), afterSeq: 0, retry: true } as const;
   const events: [Body, ClientFrame][] = [
-    [Body.Hello, { type: "hello", token: "a.b.c", agent: "test" }],
+    [Body.Hello, { type: "hello", token: "a.b.c", agent: "test", syncedMs: 0 }],
     [Body.Send, { type: "send", clientMsgId: "m1", target: { to: "18446744073709551615" }, body: utf8("grüße"), afterSeq: 5, retry: true }],
     [Body.Send, { type: "send", clientMsgId: "m2", target: { chat }, body: new Uint8Array(60_000), afterSeq: 0, retry: false }],
     [Body.Mark, { type: "mark", chat, message: chat, seq: 7, status: "read" }],
@@ -154,6 +154,13 @@ test("what the codec writes passes the verifier and says what was meant", () => 
     [Body.ChatRequest, { type: "chat", request: 1, chat, afterUser: "18446744073709551615", limit: 3 }],
     [Body.ChatsRequest, { type: "chats", request: 1, before: { lastMs: 5, chat }, limit: 3 }],
     [Body.StatusRequest, { type: "status", request: 1, chat, message: chat }],
+    [Body.Hello, { type: "hello", token: "a.b.c", agent: "test", syncedMs: 1_767_225_600_123 }],
+    [Body.Send, { ...change, extras: { replyTo: chat, mentions: ["9", "18446744073709551615"], forwarded: 255 } }],
+    [Body.Send, { ...change, body: utf8("better"), change: { kind: "edited", refersTo: chat, mentions: ["9"] } }],
+    [Body.Send, { ...change, change: { kind: "reacted", refersTo: chat, reaction: "👍" } }],
+    [Body.Send, { ...change, change: { kind: "setting", key: "pinned", value: "on", subject: chat } }],
+    [Body.AccountRequest, { type: "account", request: 1, chat }],
+    [Body.AccountRequest, { type: "account", request: 1, chat: null }],
   ];
   for (const [body, event] of events) assert.equal(verify(encode(event), MAX_TABLES.client), Number(body), event.type);
 });
@@ -162,7 +169,7 @@ test("a change that is written is read with all that was meant", () => {
   const chat = "39126436-089d-82c4-b798-05541412696a";
   const users = ["9", "18446744073709551615"];
   const send = { type: "send", clientMsgId: "g1", target: { chat }, body: new Uint8Array(), afterSeq: 0, retry: false } as const;
-  const written = (change: GroupChange): Send => {
+  const written = (change: Act): Send => {
     return Frame.getRootAsFrame(new ByteBuffer(encode({ ...send, change }).subarray(4))).body(new Send()) as Send;
   };
   const created = written({ kind: "created", name: "Höhle", users });
@@ -171,6 +178,28 @@ test("a change that is written is read with all that was meant", () => {
   const role = written({ kind: "role", users, role: "admin" });
   assert.deepEqual([role.kind(), role.role(), role.usersLength(), role.to()], [EntryKind.role, Role.admin, 2, 0n]);
   assert.ok(role.chatId());
+  const edited = written({ kind: "edited", refersTo: chat, mentions: users });
+  assert.deepEqual([edited.kind(), edited.usersLength(), edited.bodyLength()], [EntryKind.edited, 2, 0]);
+  assert.ok(edited.refersTo() && edited.chatId());
+  const timer = written({ kind: "timer", ttlS: 86_400 });
+  assert.deepEqual([timer.kind(), timer.ttlS(), timer.refersTo()], [EntryKind.timer, 86_400, null]);
+  const setting = written({ kind: "setting", key: "muted_until", value: "0", subject: chat });
+  assert.deepEqual([setting.kind(), textOf(setting.keyArray()!), textOf(setting.bodyArray()!)], [EntryKind.setting, "muted_until", "0"]);
+  assert.ok(setting.subject() && setting.chatId() === null, "it goes to the sender's own account log");
+  const device = written({ kind: "device", device: 0xffff_ffff, name: "Höhle" });
+  assert.deepEqual([device.kind(), device.device(), textOf(device.bodyArray()!)], [EntryKind.device, 0xffff_ffff, "Höhle"]);
+  const hidden = written({ kind: "hidden", subject: chat, refersTo: chat });
+  assert.ok(hidden.subject() && hidden.refersTo() && hidden.kind() === EntryKind.hidden);
+  assert.equal(written({ kind: "revoked", device: 3 }).device(), 3);
+});
+
+test("a message's answers, mentions and passings on are written", () => {
+  const chat = "39126436-089d-82c4-b798-05541412696a";
+  const extras = { replyTo: chat, mentions: ["9"], forwarded: 2 };
+  const event = { type: "send", clientMsgId: "m1", target: { to: "9" }, body: utf8("x"), extras, afterSeq: 12, retry: false } as const;
+  const send = Frame.getRootAsFrame(new ByteBuffer(encode(event).subarray(4))).body(new Send()) as Send;
+  assert.deepEqual([send.kind(), send.to(), send.afterSeq(), send.forwarded(), String(send.users(0))], [EntryKind.message, 9n, 12n, 2, "9"]);
+  assert.ok(send.refersTo());
 });
 
 test("chats, members and states are read from native frames", () => {
@@ -189,4 +218,40 @@ test("chats, members and states are read from native frames", () => {
   assert.deepEqual([created.entry.kind, created.entry.text, created.entry.users], ["created", "Bergtour", ["7", "9", "18446744073709551615"]]);
   const role = read("valid_entry_role.bin");
   assert.ok(role.type === "entry" && role.entry.role === "admin");
+});
+
+test("amendments, ticks and the account are read from native frames", () => {
+  const read = (name: string): ServerFrame => flatbuffers.decode(bytesOf(frames.find((vector) => vector.file === `valid_${name}.bin`)!));
+  const entry = (name: string): Entry => {
+    const frame = read(name);
+    assert.ok(frame.type === "entry");
+    return frame.entry;
+  };
+  const edited = entry("entry_message_as_edited");
+  assert.deepEqual([edited.kind, edited.text, edited.mentions, edited.users], ["message", "better", ["9"], []]);
+  assert.deepEqual([edited.editedSeq, edited.editedMs, edited.ttlS, edited.forwarded, edited.afterSeq], [15, 1_767_225_601_123, 86_400, 1, 12]);
+  assert.equal(entry("entry_message_as_deleted").deletedMs, 1_767_225_602_123);
+  const edit = entry("entry_edited");
+  assert.deepEqual([edit.refersSeq, edit.replacesSeq, amendmentOf(edit)], [12, 13, { kind: "edited", refersTo: edit.refersTo, mentions: ["9"] }]);
+  assert.deepEqual(amendmentOf(entry("entry_reacted")), { kind: "reacted", refersTo: edit.refersTo, reaction: "👍" });
+  assert.deepEqual(amendmentOf(entry("entry_timer")), { kind: "timer", ttlS: 86_400 });
+  assert.deepEqual(accountChangeOf(entry("entry_setting")), { kind: "setting", key: "pinned", value: "on", subject: edit.chat });
+  assert.deepEqual(accountChangeOf(entry("entry_hidden")), { kind: "hidden", subject: edit.chat, refersTo: edit.refersTo });
+  assert.deepEqual(accountChangeOf(entry("entry_device")), { kind: "device", device: 2, name: "Ada's phone" });
+  assert.deepEqual(accountChangeOf(entry("entry_revoked")), { kind: "revoked", device: 3 });
+  const ticks = read("ticks_full");
+  assert.ok(ticks.type === "ticks" && ticks.members.length === 3);
+  const many = read("account_of_many");
+  assert.ok(many.type === "account");
+  const { settings, devices, hidden } = many.account;
+  assert.deepEqual([settings.size, settings.get("app.key-255"), devices.length, hidden.length], [256, "vvv", 512, 255]);
+  assert.deepEqual(devices[0], { device: 1, name: "a device", namedMs: 1_767_225_600_123, revokedMs: 0 });
+  assert.throws(() => read("account_full"), /revoked_ms/, "a time beyond JavaScript's numbers is refused, not rounded");
+  const page = read("chats_with_settings");
+  assert.ok(page.type === "chats");
+  assert.deepEqual(page.page.chats.map((chat) => chat.settings), [
+    { pinned: true, archived: false, mutedUntilMs: 1_767_225_600_123 },
+    { pinned: false, archived: true, mutedUntilMs: Infinity },
+    { pinned: false, archived: false, mutedUntilMs: 0 },
+  ]);
 });

@@ -8,7 +8,7 @@ import { Core, DEFAULTS, directChat, json, type ClientEvent, type Image, type Ou
 const CHAT = directChat("7", "9");
 const uuid = (n: number): string => `c0ffee00-1234-11f0-8000-${n.toString(16).padStart(12, "0")}`;
 const timestamp = "2026-01-02T03:04:05.678Z";
-const EMPTY: Image = { identity: null, chats: [], outbox: [] };
+const EMPTY: Image = { identity: null, chats: [], outbox: [], syncedMs: 0 };
 
 /** A core with a clock that stands until it is moved, and everything it asked for. */
 class Bench {
@@ -217,7 +217,7 @@ test("a restored outbox is sent in order with retry, too old sends fail", () => 
   const send = (clientMsgId: string, order: number, createdMs: number): Image["outbox"][number] => {
     return { clientMsgId, chat: CHAT, target: { to: "9" }, body: new Uint8Array([65]), afterSeq: 0, createdMs, order };
   };
-  const bench = new Bench({ identity: { user: "7", device: 1 }, chats: [], outbox: [send("old", 1, 0), send("x", 2, 1_700_000_000_000), send("y", 3, 1_700_000_000_000)] });
+  const bench = new Bench({ identity: { user: "7", device: 1 }, chats: [], outbox: [send("old", 1, 0), send("x", 2, 1_700_000_000_000), send("y", 3, 1_700_000_000_000)], syncedMs: 0 });
   bench.connect();
   assert.deepEqual(bench.ids(), ["x", "y"]);
   assert.ok(bench.told.some((event) => event.type === "failed" && event.clientMsgId === "old" && event.failure.why === "expired"));

@@ -9,7 +9,7 @@ import type { ChatInfo, ClientEvent, GroupChange, Image, Output, Socket, StoredS
 const GROUP = groupChat("7", "g1");
 const uuid = (n: number): string => `c0ffee00-1234-11f0-8000-${n.toString(16).padStart(12, "0")}`;
 const timestamp = "2026-01-02T03:04:05.678Z";
-const EMPTY: Image = { identity: null, chats: [], outbox: [] };
+const EMPTY: Image = { identity: null, chats: [], outbox: [], syncedMs: 0 };
 
 /** A core of user 7 with a clock that stands until it is moved. */
 class Bench {
@@ -84,7 +84,7 @@ test("a change is given to the store before it is written, and one of a crashed 
   const [persist, write] = bench.outputs.slice(-2);
   assert.ok(persist?.do === "persist" && persist.change.type === "queued" && write?.do === "write");
   const kept: StoredSend = persist.change.send;
-  const again = new Bench({ identity: { user: "7", device: 1 }, chats: [], outbox: [kept] }).connect();
+  const again = new Bench({ identity: { user: "7", device: 1 }, chats: [], outbox: [kept], syncedMs: 0 }).connect();
   assert.deepEqual(again.written("created"), [{ type: "created", name: "Hiking", users: ["9"], client_msg_id: "g1", retry: true }]);
   again.ack("g1", 1);
   assert.ok(again.told.some((event) => event.type === "sent" && event.change?.kind === "created"));

@@ -4,10 +4,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { utf8 } from "../../src/bytes.js";
-import { BadFrame, json } from "../../src/index.js";
+import { type Act, BadFrame, type Entry, json, type ServerFrame } from "../../src/index.js";
 
 const CHAT = "39126436-089d-82c4-b798-05541412696a";
 const MESSAGE = "c0ffee00-1234-11f0-8000-0123456789ab";
+/** What most entries do not say. */
+const NOTHING = {
+  mentions: [], afterSeq: 0, forwarded: 0, ttlS: 0, refersSeq: 0, replacesSeq: 0, editedSeq: 0, editedMs: 0, deletedMs: 0,
+  subject: null, key: null, device: 0,
+};
 const decode = (event: unknown): unknown => json.decode(JSON.stringify(event));
 const encode = (event: Parameters<typeof json.encode>[0]): unknown => JSON.parse(json.encode(event) as string);
 
@@ -15,7 +20,7 @@ test("events of the server are read", () => {
   const timestamp = "2026-01-02T03:04:05.678Z";
   const place = { chat_id: CHAT, message_id: MESSAGE, seq: 12 };
   assert.deepEqual(decode({ type: "ready", user_id: "7", device_id: 1 }), { type: "ready", user: "7", device: 1, grant: null });
-  const body = { chat: CHAT, message: MESSAGE, seq: 12, sender: "9", refersTo: null, users: [], role: null, timestampMs: Date.parse(timestamp) };
+  const body = { chat: CHAT, message: MESSAGE, seq: 12, sender: "9", refersTo: null, users: [], role: null, timestampMs: Date.parse(timestamp), ...NOTHING };
   assert.deepEqual(decode({ type: "message", ...place, sender_id: "9", content: "hé", client_msg_id: "a1", timestamp }), {
     type: "entry",
     entry: { ...body, kind: "message", text: "hé", body: utf8("hé"), clientMsgId: "a1" },
@@ -66,8 +71,65 @@ test("what is not the protocol is refused with the field's name", () => {
   refused({ type: "message", chat_id: CHAT, message_id: MESSAGE, seq: 1, sender_id: "9", content_base64: "?", timestamp: "2026-01-02T03:04:05Z" }, /base64/);
 });
 
+test("acts of the client are written as the protocol says", () => {
+  const send = { type: "send", clientMsgId: "m1", afterSeq: 12, retry: false, target: { chat: CHAT }, body: new Uint8Array() } as const;
+  const id = { after_seq: 12, client_msg_id: "m1" };
+  const place = { chat_id: CHAT, refers_to: MESSAGE };
+  assert.deepEqual(encode({ ...send, body: utf8("see there"), extras: { replyTo: MESSAGE, mentions: ["9"], forwarded: 1 } }), {
+    type: "message", ...place, content: "see there", mentions: ["9"], forwarded: 1, ...id,
+  });
+  assert.deepEqual(encode({ ...send, body: utf8("x"), extras: {} }), { type: "message", chat_id: CHAT, content: "x", ...id });
+  const act = (change: Act, body: Uint8Array = new Uint8Array()): unknown => encode({ ...send, body, change });
+  assert.deepEqual(act({ kind: "edited", refersTo: MESSAGE, mentions: [] }, utf8("better")), { type: "edited", ...place, content: "better", ...id });
+  assert.deepEqual(act({ kind: "deleted", refersTo: MESSAGE }), { type: "deleted", ...place, ...id });
+  assert.deepEqual(act({ kind: "reacted", refersTo: MESSAGE, reaction: "" }), { type: "reacted", ...place, reaction: "", ...id });
+  assert.deepEqual(act({ kind: "timer", ttlS: 86_400 }), { type: "timer", chat_id: CHAT, ttl_s: 86_400, ...id });
+  assert.deepEqual(act({ kind: "setting", key: "pinned", value: "on", subject: CHAT }), { type: "setting", key: "pinned", value: "on", subject: CHAT, ...id });
+  assert.deepEqual(act({ kind: "setting", key: "app.x", value: "", subject: null }), { type: "setting", key: "app.x", value: "", ...id });
+  assert.deepEqual(act({ kind: "hidden", subject: CHAT, refersTo: MESSAGE }), { type: "hidden", subject: CHAT, refers_to: MESSAGE, ...id });
+  assert.deepEqual(act({ kind: "device", device: 2, name: "Ada's phone" }), { type: "device", device_id: 2, name: "Ada's phone", ...id });
+  assert.deepEqual(act({ kind: "revoked", device: 3 }), { type: "revoked", device_id: 3, ...id });
+  assert.deepEqual(encode({ type: "account", request: 4, chat: CHAT }), { type: "account", request_id: 4, chat_id: CHAT });
+  assert.deepEqual(encode({ type: "account", request: 4, chat: null }), { type: "account", request_id: 4 });
+  assert.deepEqual(encode({ type: "hello", token: "t", agent: "a", syncedMs: 1_767_323_045_678 }), { type: "auth", token: "t", synced: "2026-01-02T03:04:05.678Z" });
+});
+
+test("amendments, ticks and the account are read", () => {
+  const place = { chat_id: CHAT, message_id: MESSAGE, seq: 14, sender_id: "9", client_msg_id: "m1", timestamp: "2026-01-02T03:04:05.678Z" };
+  const entry = (event: object): Entry => {
+    const read = decode({ type: "entry", ...place, ...event }) as ServerFrame;
+    assert.ok(read.type === "entry");
+    return read.entry;
+  };
+  const now = { content: "better", refers_to: MESSAGE, mentions: ["9"], forwarded: 1, after_seq: 12, ttl_s: 60, edited_seq: 15, edited_at: "2026-01-02T03:04:06.789Z" };
+  const message = entry({ type: "message", ...now });
+  assert.deepEqual([message.text, message.refersTo, message.mentions, message.forwarded, message.afterSeq], ["better", MESSAGE, ["9"], 1, 12]);
+  assert.deepEqual([message.ttlS, message.editedSeq, message.editedMs, message.deletedMs], [60, 15, 1_767_323_046_789, 0]);
+  assert.equal(entry({ type: "message", content: "", deleted_at: "2026-01-02T03:04:07.890Z" }).deletedMs, 1_767_323_047_890);
+  const edited = entry({ kind: "edited", refers_to: MESSAGE, refers_seq: 12, replaces_seq: 13, content: "better" });
+  assert.deepEqual([edited.kind, edited.text, edited.refersSeq, edited.replacesSeq], ["edited", "better", 12, 13]);
+  assert.equal(entry({ kind: "reacted", refers_to: MESSAGE, refers_seq: 12, reaction: "👍" }).text, "👍");
+  assert.equal(entry({ kind: "timer", ttl_s: 86_400 }).ttlS, 86_400);
+  const setting = entry({ kind: "setting", key: "pinned", value: "on", subject: CHAT });
+  assert.deepEqual([setting.key, setting.text, setting.subject], ["pinned", "on", CHAT]);
+  const device = entry({ kind: "device", device_id: 2, name: "Ada's phone" });
+  assert.deepEqual([device.device, device.text], [2, "Ada's phone"]);
+  assert.throws(() => entry({ type: "message" }), /content/);
+
+  assert.deepEqual(decode({ type: "synced", server_time: "2026-01-02T03:04:05.678Z" }), { type: "synced", timeMs: 1_767_323_045_678 });
+  assert.deepEqual(decode({ type: "ticks", chat_id: CHAT, members: [{ user_id: "9", delivered_seq: 14, read_seq: 12 }] }), {
+    type: "ticks", chat: CHAT, members: [{ user: "9", role: "member", deliveredSeq: 14, readSeq: 12 }],
+  });
+  const devices = [{ device_id: 2, name: "Ada's phone", named_at: "2026-01-02T03:04:05.678Z", revoked_at: null }];
+  const account = decode({ type: "account", request_id: 4, settings: [{ key: "read_receipts", value: "off" }], devices, hidden: [MESSAGE] });
+  assert.deepEqual(account, {
+    type: "account", request: 4,
+    account: { settings: new Map([["read_receipts", "off"]]), devices: [{ device: 2, name: "Ada's phone", namedMs: 1_767_323_045_678, revokedMs: 0 }], hidden: [MESSAGE] },
+  });
+});
+
 test("events of the client are written as the protocol says", () => {
-  assert.deepEqual(encode({ type: "hello", token: "t", agent: "a" }), { type: "auth", token: "t" });
+  assert.deepEqual(encode({ type: "hello", token: "t", agent: "a", syncedMs: 0 }), { type: "auth", token: "t" });
   const send = { type: "send", clientMsgId: "b1", afterSeq: 0, retry: false } as const;
   assert.deepEqual(encode({ ...send, target: { to: "9" }, body: utf8("hi") }), { type: "message", to: "9", content: "hi", client_msg_id: "b1" });
   assert.deepEqual(encode({ ...send, retry: true, target: { chat: CHAT }, body: new Uint8Array([0, 255]) }), {
@@ -99,14 +161,16 @@ test("answers about chats are read", () => {
   const group = { chat_id: CHAT, kind: "group", name: "Hiking", created_by: "7", members, member_count: 3, head_seq: 14, last, read_seq: 12, unread: 1, present: true };
   const info = {
     chat: CHAT, kind: "group", name: "Hiking", createdBy: "7", members: [{ user: "7", role: "admin", deliveredSeq: 14, readSeq: 13 }],
-    memberCount: 3, nextUser: "7", headSeq: 14, lastMs: Date.parse(last), readSeq: 12, unread: 1, present: true, lastEntry: null,
+    memberCount: 3, nextUser: "7", headSeq: 14, lastMs: Date.parse(last), readSeq: 12, unread: 1, present: true, lastEntry: null, settings: null,
   };
   assert.deepEqual(decode({ type: "chat", request_id: 1, ...group, next_user: "7" }), { type: "chat", request: 1, info });
   const direct = { chat_id: CHAT, kind: "direct", members: [], member_count: 2, next_user: "0", head_seq: 1, last, read_seq: 0, unread: 0, present: true };
   const message = { type: "message", chat_id: CHAT, message_id: MESSAGE, seq: 1, sender_id: "9", content: "hi", client_msg_id: "a", timestamp: last };
-  const page = decode({ type: "chats", request_id: 2, chats: [{ ...direct, last_entry: message }], has_more: true }) as { page: { chats: (typeof info)[]; hasMore: boolean } };
+  const page = decode({ type: "chats", request_id: 2, chats: [{ ...direct, last_entry: message, pinned: true, archived: false, muted_until: "9999-12-31T23:59:59.999Z" }, direct], has_more: true }) as { page: { chats: (typeof info)[]; hasMore: boolean } };
   const [first] = page.page.chats;
   assert.deepEqual([first?.kind, first?.createdBy, first?.nextUser, page.page.hasMore], ["direct", null, null, true]);
+  const settings = page.page.chats.map((chat) => chat.settings as unknown);
+  assert.deepEqual(settings, [{ pinned: true, archived: false, mutedUntilMs: Infinity }, { pinned: false, archived: false, mutedUntilMs: 0 }]);
   assert.equal((first?.lastEntry as unknown as { text: string }).text, "hi");
   const status = { chat_id: CHAT, message_id: MESSAGE, seq: 12, total: 2, delivered: 1, read: 1, pending: 0 };
   assert.deepEqual(decode({ type: "status", request_id: 3, ...status, members: [{ user_id: "9", status: "read" }] }), {

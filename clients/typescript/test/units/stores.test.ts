@@ -25,7 +25,7 @@ const chat = (handled: number): StoredChat => ({ chat: CHAT, handled, delivered:
 for (const [name, make] of STORES) {
   describe(name, () => {
     test("a new one is empty", async () => {
-      assert.deepEqual(await make()().load(), { identity: null, chats: [], outbox: [] });
+      assert.deepEqual(await make()().load(), { identity: null, chats: [], outbox: [], syncedMs: 0 });
     });
 
     test("keeps changes in their order, over a close", async () => {
@@ -43,11 +43,13 @@ for (const [name, make] of STORES) {
         { type: "chat", chat: chat(5) },
         { type: "settled", clientMsgId: "b" },
         { type: "settled", clientMsgId: "never was" },
+        { type: "synced", timeMs: 1_700_000_000_000 },
       ]);
       await first.close();
       const image = await open().load();
       assert.deepEqual(image.identity, { user: "7", device: 1 });
       assert.deepEqual(image.chats, [chat(5)]);
+      assert.equal(image.syncedMs, 1_700_000_000_000);
       assert.deepEqual(image.outbox, [send("z", 1), { ...send("a", 10), change }]);
     });
   });

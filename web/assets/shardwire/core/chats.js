@@ -71,6 +71,33 @@ export class Chats {
         this.watermarks.set(key(status), seq);
         return true;
     }
+    /** Notes how far members are; returns those of whom something is news. */
+    ticks(chat, members) {
+        return members.filter(({ user, deliveredSeq, readSeq }) => {
+            const read = this.receipt(chat, user, readSeq, "read");
+            return this.receipt(chat, user, deliveredSeq, "delivered") || read;
+        });
+    }
+    /**
+     * Stores positions, then marks them where a session stands (`write`): a mark lets the server forget this device's need.
+     */
+    flush(persist, write) {
+        for (const position of this.dirty) {
+            persist(position.stored());
+            const { delivered, read, handled, chat } = position;
+            // A read mark of the same seq says delivered too.
+            const covers = position.markRead && read !== null && read.seq >= (delivered?.seq ?? 0);
+            position.age = write ? 2 : 1;
+            if (write && position.markDelivered && delivered && !covers) {
+                write({ type: "mark", chat, message: delivered.message, seq: handled, status: "delivered" });
+            }
+            if (write && position.markRead && read)
+                write({ type: "mark", chat, ...read, status: "read" });
+            position.markDelivered = false;
+            position.markRead = false;
+        }
+        this.dirty.clear();
+    }
     /** The application has handled everything of the chat up to `seq`. */
     handled(chat, seq) {
         const position = this.find(chat);

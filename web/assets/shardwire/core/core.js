@@ -5,11 +5,12 @@
  * drives it step by step.
  */
 import { ERRORS } from "../generated/errors.js";
+import { same } from "../store/store.js";
 import { BadFrame } from "../wire.js";
+import { accountChangeOf, sendOf } from "./acts.js";
 import { Asks } from "./asks.js";
 import { Chats } from "./chats.js";
 import { refusalOfClose } from "./closes.js";
-import { sendOf } from "./groups.js";
 import { Sends } from "./sends.js";
 import { RequestError, SendError, } from "./types.js";
 const PAGE_ENTRIES = 100;
@@ -32,6 +33,8 @@ export class Core {
     /** Connections in a row that came to nothing. */
     attempt = 0;
     token = "";
+    /** The server's time of the last `synced`. */
+    syncedMs;
     /** The token of the last session that ended because it had expired. */
     expiredToken = null;
     pingAt = 0;
@@ -41,9 +44,10 @@ export class Core {
         this.codec = codec;
         this.env = env;
         this.me = image.identity ?? identity;
+        this.syncedMs = image.syncedMs;
         this.chats = new Chats({
             isOwnPending: (entry) => this.sends.isOwnPending(entry, this.me),
-            deliver: (entry) => this.tell({ type: "entries", entries: [entry] }),
+            deliver: (entry) => this.deliver(entry),
             fill: (chat, afterSeq) => this.fill(chat, afterSeq),
         }, config.heldEntries, image.chats);
         const sender = {
@@ -101,7 +105,7 @@ export class Core {
         this.token = token;
         this.lastIn = this.env.mono();
         this.pingAt = this.lastIn + this.config.answerTimeoutMs;
-        this.write({ type: "hello", token, agent: this.config.agent });
+        this.write({ type: "hello", token, agent: this.config.agent, syncedMs: this.syncedMs });
     }
     /** It could not be made, or is gone. `closeCode`: the WebSocket's, where there is one. */
     disconnected(connection, closeCode) {
@@ -157,9 +161,9 @@ export class Core {
         this.settle();
         return chat;
     }
-    /** Takes a group's change, which has an outcome as a send has. Returns the group. Throws {@link SendError}. */
-    change(change) {
-        return this.send(sendOf(change, this.me));
+    /** Takes what is no message; it has an outcome as a send has. Returns its chat. Throws {@link SendError}. */
+    change(act) {
+        return this.send(sendOf(act, this.me));
     }
     /** The application has handled everything of the chat up to `seq`. */
     handled(chat, seq) {
@@ -214,10 +218,16 @@ export class Core {
             case "chat":
             case "chats":
             case "status":
+            case "account":
                 return this.asks.answer(frame);
+            case "ticks": {
+                const members = this.chats.ticks(frame.chat, frame.members);
+                if (members.length > 0)
+                    this.tell({ type: "ticks", chat: frame.chat, members });
+                return;
+            }
             case "synced":
-                this.attempt = 0;
-                return this.tell({ type: "synced" });
+                return this.synced(frame.timeMs);
             case "ping":
                 return this.write({ type: "pong", nonce: frame.nonce });
             case "pong":
@@ -250,6 +260,21 @@ export class Core {
         this.chats.sayAgain();
         this.sends.resume(this.grant);
     }
+    deliver(entry) {
+        this.tell({ type: "entries", entries: [entry] });
+        const change = accountChangeOf(entry);
+        if (change)
+            this.tell({ type: "account", change, seq: entry.seq, timestampMs: entry.timestampMs });
+    }
+    /** What was missed has come. Remembered behind the events of it: ticks that were not heard come again. */
+    synced(timeMs) {
+        this.attempt = 0;
+        this.tell({ type: "synced" });
+        if (timeMs <= this.syncedMs)
+            return;
+        this.syncedMs = timeMs;
+        this.persist({ type: "synced", timeMs });
+    }
     /** An own send has its place: the server counts it as had, as this does. */
     own(chat, seq) {
         this.chats.own(chat, seq);
@@ -276,36 +301,14 @@ export class Core {
     settle() {
         if (this.phase === "ended")
             return;
-        this.flush();
-        if (this.phase !== "ready")
+        const ready = this.phase === "ready";
+        this.chats.flush((chat) => this.persist({ type: "chat", chat }), ready ? (mark) => this.write(mark) : null);
+        if (!ready)
             return;
         this.sends.pump(this.grant);
         const question = this.asks.start(this.env.mono() + this.config.answerTimeoutMs);
         if (question)
             this.write(question);
-    }
-    /** Stores positions, then marks them: a mark lets the server forget this device's need. */
-    flush() {
-        for (const position of this.chats.dirty) {
-            this.persist({ type: "chat", chat: position.stored() });
-            const { delivered, read, handled, chat } = position;
-            // A read mark of the same seq says delivered too.
-            const covers = position.markRead && read !== null && read.seq >= (delivered?.seq ?? 0);
-            if (this.phase === "ready") {
-                position.age = 2;
-                if (position.markDelivered && delivered && !covers) {
-                    this.write({ type: "mark", chat, message: delivered.message, seq: handled, status: "delivered" });
-                }
-                if (position.markRead && read)
-                    this.write({ type: "mark", chat, ...read, status: "read" });
-            }
-            else {
-                position.age = 1;
-            }
-            position.markDelivered = false;
-            position.markRead = false;
-        }
-        this.chats.dirty.clear();
     }
     heartbeat(now) {
         // A silent server is dead; so is one that lives but has owed an answer to a send for several timeouts.
@@ -373,7 +376,4 @@ export class Core {
     tell(event) {
         this.out.push({ do: "tell", event });
     }
-}
-function same(a, b) {
-    return a.user === b.user && a.device === b.device;
 }

@@ -4,10 +4,10 @@
  * A lane's queue is a run of sends that were written on this connection (`sent` of them) and a run that were not. Must stay
  * true: a send is written only when everything before it in its lane was, and nothing of the lane was refused since.
  */
-import { changeBytes } from "./groups.js";
+import { bytesBeside } from "./acts.js";
 /** What a send counts for in the outbox, bytes. */
 export function bytesOf(send) {
-    return send.body.length + changeBytes(send.change);
+    return send.body.length + bytesBeside(send.change, send.extras);
 }
 /** All sends without outcome. */
 export class Outbox {

@@ -2,6 +2,7 @@
 import { isUser, isUuid, utf8 } from "../bytes.js";
 import { directChat } from "../ids.js";
 import { BadFrame } from "../wire.js";
+import { checkExtras, isOwn } from "./acts.js";
 import { bytesOf, Outbox, Pace } from "./outbox.js";
 import { SendError } from "./types.js";
 /** What a send needs beside its body and id, at most, bytes; JSON's escapes are counted when it is written. */
@@ -36,10 +37,10 @@ export class Sends {
     take(send, me, grant, cursor) {
         const chat = chatOf(send, me);
         this.check(send, grant.frameLimitBytes);
-        const { clientMsgId, target, body, change } = send;
+        const { clientMsgId, target, body, change, extras } = send;
         const createdMs = this.env.wall();
         const queued = { clientMsgId, chat, target, body, afterSeq: cursor(chat), createdMs, order: ++this.order };
-        const stored = change ? { ...queued, change } : queued;
+        const stored = { ...queued, ...(change && { change }), ...(extras && { extras }) };
         this.sender.persist({ type: "queued", send: stored });
         this.outbox.add(stored, false);
         return chat;
@@ -87,9 +88,9 @@ export class Sends {
             const pending = this.outbox.next();
             if (!pending)
                 return;
-            const { clientMsgId, target, body, change, afterSeq } = pending.send;
+            const { clientMsgId, target, body, change, extras, afterSeq } = pending.send;
             const frame = { type: "send", clientMsgId, target, body, afterSeq, retry: pending.retry };
-            const data = this.codec.encode(change ? { ...frame, change } : frame);
+            const data = this.codec.encode({ ...frame, ...(change && { change }), ...(extras && { extras }) });
             if ((typeof data === "string" ? utf8(data) : data).length > grant.frameLimitBytes) {
                 // Writing it would end the session for good.
                 this.fail(pending, { why: "too_large", limitBytes: grant.frameLimitBytes });
@@ -111,7 +112,10 @@ export class Sends {
             throw new BadFrame("fields", "an ack of another chat than was sent to");
         this.outbox.settle(pending, true);
         // The event first: a crash between the two tells the outcome again rather than never.
-        this.sender.tell({ ...frame, change: pending.send.change ?? null });
+        const change = pending.send.change ?? null;
+        this.sender.tell({ ...frame, change });
+        if (change && isOwn(change))
+            this.sender.tell({ type: "account", change, seq: frame.seq, timestampMs: frame.timestampMs });
         this.sender.persist({ type: "settled", clientMsgId: frame.clientMsgId });
         this.sender.own(frame.chat, frame.seq);
         this.plan(frame.chat);
@@ -147,6 +151,8 @@ export class Sends {
         if (idBytes < 1 || idBytes > CLIENT_MSG_ID_BYTES) {
             throw new SendError("invalid_id", `a client_msg_id has 1 to 64 bytes, not ${idBytes}`);
         }
+        if (send.extras)
+            checkExtras(send.extras);
         if (this.outbox.get(clientMsgId))
             throw new SendError("duplicate_id", "a send with this client_msg_id waits already");
         const bytes = bytesOf(send);

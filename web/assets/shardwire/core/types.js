@@ -11,8 +11,8 @@ export const DEFAULTS = {
 /** A send was not taken. */
 export class SendError extends Error {
     /**
-     * `outbox_full`, `invalid_id`, `duplicate_id`, `too_large`, `no_identity`, `invalid_target`, `invalid_user`, `invalid_name` or
-     * `ended`.
+     * `outbox_full`, `invalid_id`, `duplicate_id`, `too_large`, `no_identity`, `invalid_target`, `invalid_user`, `invalid_name`,
+     * `invalid_message`, `invalid_reaction`, `invalid_timer`, `invalid_setting`, `invalid_device` or `ended`.
      */
     code;
     constructor(code, message) {
@@ -34,7 +34,7 @@ export class RequestError extends Error {
         this.refusal = refusal;
     }
 }
-/** A group's change will never be stored; or, with `ended`, the client ended before it knew: the change stays in its store. */
+/** What was to be done will never be; or, with `ended`, the client ended before it knew: it stays in its store. */
 export class ChangeError extends Error {
     /** The refusal's code, `too_large`, `expired` or `ended`. */
     code;

@@ -36,4 +36,12 @@ export const ERRORS = [
     { code: 33, name: "unknown_member", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "a user named is not a member of the group" },
     { code: 34, name: "invalid_name", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "a group's name has 1 to 256 bytes of UTF-8" },
     { code: 35, name: "no_change", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "that is so already" },
+    { code: 36, name: "not_the_sender", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "only the sender may change this message; in a group an admin may delete it" },
+    { code: 37, name: "too_late", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "the time in which this message could be changed has passed" },
+    { code: 38, name: "message_deleted", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "the message is deleted" },
+    { code: 39, name: "invalid_reaction", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "a reaction has 1 to 64 bytes of UTF-8" },
+    { code: 40, name: "invalid_timer", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "messages disappear after 5 to 31536000 seconds, or never: 0" },
+    { code: 41, name: "invalid_setting", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "there is no such setting, or not with this value" },
+    { code: 42, name: "account_full", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "the account holds as many settings, devices or hidden messages of a chat as it may" },
+    { code: 43, name: "mark_beyond_head", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "the chat has no such entry yet; all that it has is marked" },
 ];

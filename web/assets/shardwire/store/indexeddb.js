@@ -24,12 +24,13 @@ export class IndexedDbStore {
         // Another tab wants to delete or upgrade it: this one must not be in the way.
         this.database.onversionchange = () => this.database?.close();
         const reading = this.database.transaction(["identity", "chats", "outbox"], "readonly");
-        const [identity, chats, outbox] = await Promise.all([
+        const [identity, syncedMs, chats, outbox] = await Promise.all([
             answer(reading.objectStore("identity").get("own")),
+            answer(reading.objectStore("identity").get("synced")),
             answer(reading.objectStore("chats").getAll()),
             answer(reading.objectStore("outbox").getAll()),
         ]);
-        return { identity: identity ?? null, chats, outbox: outbox.sort((a, b) => a.order - b.order) };
+        return { identity: identity ?? null, chats, outbox: outbox.sort((a, b) => a.order - b.order), syncedMs: syncedMs ?? 0 };
     }
     apply(changes) {
         if (!this.database)
@@ -43,8 +44,10 @@ export class IndexedDbStore {
                 writing.objectStore("chats").put(change.chat);
             else if (change.type === "queued")
                 writing.objectStore("outbox").put(change.send);
-            else
+            else if (change.type === "settled")
                 writing.objectStore("outbox").delete(change.clientMsgId);
+            else
+                writing.objectStore("identity").put(change.timeMs, "synced");
         }
         return new Promise((resolve, reject) => {
             writing.oncomplete = () => resolve();

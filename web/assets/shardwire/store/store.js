@@ -4,4 +4,7 @@
  * The one rule: when {@link Store.apply} resolves, its changes survive. The client writes nothing to the server that
  * depends on a change before that.
  */
-export {};
+/** Whether both are the same device of the same user. */
+export function same(a, b) {
+    return a.user === b.user && a.device === b.device;
+}
