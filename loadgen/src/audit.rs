@@ -1,9 +1,10 @@
 //! The audit of every message: sent, acknowledged, delivered, each once and in order.
 //!
 //! A stream is what one user sends to one other: messages numbered from 0. Its sender's and its receiver's side are kept
-//! where those users live and are joined at the end. What is settled costs nothing: a side keeps the number below which
+//! where those users live and are joined at the end; groups are [`members`]'s. What is settled costs nothing: a side keeps the number below which
 //! everything is there and a bitmap above it, so memory is bounded by what is out of order, one bit a message at worst.
 
+mod members;
 mod receipts;
 
 use std::collections::VecDeque;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::draw::mix;
 
+pub use members::{Asked, MemberSide};
 pub use receipts::Receipts;
 
 /// Losses named in the report, at most.
@@ -55,6 +57,11 @@ impl Seen {
             || self.bits.get(((n - self.base) / 64) as usize).is_some_and(|w| w & (1 << ((n - self.base) % 64)) != 0)
     }
 
+    /// Those up to `last` that are not.
+    pub fn missing(&self, last: u64) -> impl Iterator<Item = u64> {
+        (self.base..=last).filter(|n| !self.contains(*n))
+    }
+
     /// How many are there.
     pub const fn count(&self) -> u64 {
         self.count
@@ -71,6 +78,8 @@ pub struct SentSide {
     pub chat: Option<ChatId>,
     /// What the receiver's marks have come to; empty where receipts are not audited.
     pub receipts: Receipts,
+    /// The same of its read marks; empty where receivers do not read.
+    pub reads: Receipts,
     acked: Seen,
     failed: Seen,
     acked_twice: u64,
@@ -143,9 +152,12 @@ pub struct Audit {
     pub sent: u64,
     /// Of these, acknowledged as durable.
     pub acked: u64,
-    /// Of these, delivered to their receiver.
+    /// Of these, delivered to their receiver; in groups: to every other member.
     pub delivered: u64,
-    /// Neither delivered nor refused for good by the end.
+    /// Deliveries: one a receiver of a message.
+    #[serde(default)]
+    pub deliveries: u64,
+    /// Neither delivered nor refused for good by the end; in groups: for each member who should have it.
     pub lost: u64,
     /// Deliveries beyond a message's first.
     pub doubled: u64,
@@ -159,14 +171,18 @@ pub struct Audit {
     pub refused: u64,
     /// Answers beyond a message's first.
     pub acked_twice: u64,
-    /// Streams in which an acknowledgement named another seq or message id than the delivery.
+    /// Streams in which an acknowledgement named another seq or message id than the delivery; members whose group shows
+    /// others something else.
     pub mismatched: u64,
-    /// Delivered and marked, but the sender was never told by a receipt.
+    /// Delivered and marked (or read), but the sender was never told by a receipt; groups not counted.
     pub receipts_missing: u64,
     /// The same, not judged: the sender's own session was away or did not read meanwhile.
     pub receipts_unjudged: u64,
     /// Streams whose sender was told of the delivery of a message that was not delivered.
     pub receipts_false: u64,
+    /// Deliveries of this run's group messages to users who are not their group's members.
+    #[serde(default)]
+    pub misdelivered: u64,
     /// Deliveries that are of no message of this run; not judged (a target may hold older ones).
     pub foreign: u64,
     /// Some of what is lost, for the search.
@@ -174,9 +190,9 @@ pub struct Audit {
 }
 
 /// A message that did not arrive.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Lost {
-    /// Who sent it.
+    /// Who sent it; 0 in groups, where its seq says which it is.
     pub sender: u64,
     /// Who should have it.
     pub receiver: u64,
@@ -184,6 +200,19 @@ pub struct Lost {
     pub number: u64,
     /// Whether the server had acknowledged it.
     pub acked: bool,
+    /// In a group: which.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// In a group: its place there.
+    #[serde(default)]
+    pub seq: Option<u64>,
+}
+
+impl Lost {
+    /// In a group: which, and the seq; else empty.
+    pub fn place(&self) -> String {
+        self.group.as_ref().zip(self.seq).map_or_else(String::new, |(group, seq)| format!("{group}, {seq}"))
+    }
 }
 
 impl Audit {
@@ -196,14 +225,17 @@ impl Audit {
         self.refused += sent.failed.count();
         self.acked_twice += sent.acked_twice;
         self.delivered += got.got.count();
+        self.deliveries += got.got.count();
         self.doubled += got.doubled;
         self.reordered += got.reordered;
         let all = sent.sent;
-        let (missing, unjudged) = sent.receipts.open();
         let undelivered = sent.acked.count().saturating_sub(got.got.count());
-        self.receipts_missing += missing.saturating_sub(undelivered);
-        self.receipts_unjudged += unjudged;
-        self.receipts_false += u64::from(sent.receipts.covered() > got.last_seq);
+        for receipts in [&sent.receipts, &sent.reads] {
+            let (missing, unjudged) = receipts.open();
+            self.receipts_missing += missing.saturating_sub(undelivered);
+            self.receipts_unjudged += unjudged;
+            self.receipts_false += u64::from(receipts.covered() > got.last_seq);
+        }
         if got.got.count() == all && sent.acked.count() == all {
             self.mismatched += u64::from(sent.sum != got.sum);
             return;
@@ -217,7 +249,7 @@ impl Audit {
             self.lost += 1;
             self.acked_but_missing += u64::from(acked);
             if self.lost_examples.len() < NAMED_MAX {
-                self.lost_examples.push(Lost { sender, receiver, number: n, acked });
+                self.lost_examples.push(Lost { sender, receiver, number: n, acked, ..Lost::default() });
             }
         }
     }
@@ -231,6 +263,7 @@ impl Audit {
             ("acked but missing", self.acked_but_missing),
             ("never answered", self.unanswered),
             ("acknowledged twice", self.acked_twice),
+            ("delivered to others", self.misdelivered),
             ("chats whose ack and delivery differ", self.mismatched),
             ("without a receipt", self.receipts_missing),
             ("chats with a receipt for what was not delivered", self.receipts_false),
@@ -279,7 +312,7 @@ mod tests {
         sent.ack(n, 11, id(11));
         let audit = audit(&sent, &got);
         assert_eq!((audit.lost, audit.acked_but_missing), (1, 1));
-        assert_eq!(audit.lost_examples, [Lost { sender: 1, receiver: 2, number: 10, acked: true }]);
+        assert_eq!(audit.lost_examples, [Lost { sender: 1, receiver: 2, number: 10, acked: true, ..Lost::default() }]);
         assert_eq!(audit.failure().unwrap(), "audit: 1 lost, 1 acked but missing of 11 sent");
     }
 

@@ -14,6 +14,10 @@ pub enum Use {
     Share = 3,
     /// When something happens to a user, by the behaviour's number, user and count.
     When = 4,
+    /// How long until something is read, by user and seq.
+    Read = 5,
+    /// Which way the next message goes, by worker and count.
+    Route = 6,
 }
 
 /// A short sequence of draws (SplitMix64).

@@ -169,8 +169,17 @@ mod tests {
     use super::*;
     use crate::scenario::Scenario;
 
-    const SUMS: Sums =
-        Sums { sent: 30_000, acked: 29_000, delivered: 28_000, refused: 0, errors: 0, authenticated: 9, connects: 9 };
+    const SUMS: Sums = Sums {
+        sent: 30_000,
+        acked: 29_000,
+        delivered: 28_000,
+        refused: 0,
+        errors: 0,
+        authenticated: 9,
+        connects: 9,
+        wanted: 30_000,
+        joined: 0,
+    };
 
     fn said(phase: Phase, sums: Sums, left_s: Option<f64>) -> (String, f64) {
         let load =

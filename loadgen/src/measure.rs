@@ -100,6 +100,10 @@ pub struct Shown {
     pub acked: AtomicU64,
     /// Messages delivered, each once.
     pub delivered: AtomicU64,
+    /// Deliveries that the messages handed to clients, less those refused, are to come to.
+    pub wanted: AtomicU64,
+    /// Memberships of groups that have begun.
+    pub joined: AtomicU64,
     /// Messages refused for good.
     pub refused: AtomicU64,
     /// Errors of any kind.

@@ -58,6 +58,18 @@ pub fn outline(scenario: &Scenario, workers: u16) -> Result<String, String> {
         let receipts = if load.audits_receipts() { "audited" } else { "not audited" };
         line("pairs", format!("{pairs}, {} receivers each; marks {}, receipts {receipts}", load.peers, on(load.acks)));
     }
+    for of in &load.groups {
+        let writers = if of.writers == 0 { "all".to_owned() } else { of.writers.to_string() };
+        let share = of.share * 100.0;
+        line(
+            "groups",
+            format!("{} of {}, {writers} of each write; {share:.1} % of all messages", of.count, of.members),
+        );
+    }
+    if !load.groups.is_empty() {
+        let each = load.groups.iter().map(|of| of.share * f64::from(of.members - 1)).sum::<f64>();
+        line("deliveries", format!("about {:.1} a message", each + load.direct_share()));
+    }
     line(
         "workers",
         format!("{workers}, about {} users each; seed {}", load.users.div_ceil(u32::from(workers)), load.seed),

@@ -9,6 +9,7 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
 use crate::behave::Behaviours;
+use crate::groups::GroupsOf;
 use crate::scenario::{Load, Mode, Pairs};
 use crate::secure::Secure;
 use crate::wire::Speech;
@@ -191,6 +192,8 @@ pub struct Plan {
     pub secure: Option<Secure>,
     /// Who writes to whom.
     pub pairing: Pairing,
+    /// Who is in which group.
+    pub groups: GroupsOf,
     /// What happens meanwhile.
     pub behaviours: Behaviours,
     /// The phases.
@@ -215,6 +218,14 @@ impl Plan {
         cut(worker)..cut(worker + 1)
     }
 
+    /// The users of the worker that has the user at `place`.
+    pub fn share_with(&self, place: u32) -> core::ops::Range<u32> {
+        let guess = (u64::from(place) * u64::from(self.workers) / u64::from(self.load.users)) as u16;
+        // Ranges are cut at even places: it may be the neighbour's.
+        let near = guess.saturating_sub(1)..self.workers.min(guess + 2);
+        near.map(|worker| self.users_of(worker)).find(|share| share.contains(&place)).unwrap_or(0..0)
+    }
+
     /// The source address of a user's connection; `turn` counts those it had before.
     pub fn source(&self, place: u32, turn: u32) -> Option<IpAddr> {
         let nth = u64::from(place) + u64::from(turn);
@@ -236,7 +247,7 @@ impl Plan {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::scenario::Scenario;
 
@@ -245,6 +256,25 @@ mod tests {
             "[load]\nusers = {users}\npairs = \"{pairs}\"\npeers = {peers}\nmode = \"closed\"\nin_flight = 1\nsteady_s = 1.0\nmessages = 11\n"
         );
         Scenario::parse(&text).unwrap().load
+    }
+
+    /// Of a scenario, for so many workers.
+    pub(crate) fn plan(text: &str, workers: u16) -> Plan {
+        let load = Scenario::parse(text).unwrap().load;
+        Plan {
+            pairing: Pairing::new(&load),
+            groups: GroupsOf::new(&load, 1),
+            behaviours: Behaviours::default(),
+            phases: Phases::new(&load),
+            target: ([127, 0, 0, 1], 1).into(),
+            speech: None,
+            secure: None,
+            run: 1,
+            workers,
+            sources: Vec::new(),
+            clock_shift_ns: 0,
+            load,
+        }
     }
 
     #[test]
@@ -268,22 +298,11 @@ mod tests {
 
     #[test]
     fn shares_cover_every_user_and_message_once() {
-        let load = load(10, "mutual", 1);
-        let plan = Plan {
-            pairing: Pairing::new(&load),
-            behaviours: Behaviours::default(),
-            phases: Phases::new(&load),
-            target: ([127, 0, 0, 1], 1).into(),
-            speech: None,
-            secure: None,
-            run: 1,
-            workers: 3,
-            sources: Vec::new(),
-            clock_shift_ns: 0,
-            load,
-        };
+        let text = "[load]\nusers = 10\nmode = \"closed\"\nin_flight = 1\nsteady_s = 1.0\nmessages = 11\n";
+        let plan = plan(text, 3);
         let shares: Vec<_> = (0..3).map(|w| plan.users_of(w)).collect();
         assert_eq!(shares, [0..2, 2..6, 6..10]);
+        assert!((0..10).all(|place| plan.share_with(place).contains(&place)));
         assert_eq!((0..3).map(|w| plan.messages_of(w).unwrap()).sum::<u64>(), 11);
     }
 }

@@ -1,5 +1,6 @@
 //! The report: what `DIR/report.json` says, and the verdict.
 
+mod groups;
 pub mod junit;
 pub mod outputs;
 mod parts;
@@ -20,6 +21,7 @@ use crate::observe::stages::Stages;
 use crate::probe::Allowed;
 use crate::scenario::{Load, Mode, Scenario};
 
+pub use groups::{GroupFigures, GroupKind};
 pub use parts::{
     Amount, Behaviour, Clients, Connections, CurvePoint, Generator, Judged, MemoryPerConnection, Percentiles,
     ServerReport, Throughput,
@@ -49,6 +51,8 @@ pub struct Report {
     pub took_s: f64,
     /// Why no load was made although all was started: users that were not authenticated in time.
     pub not_connected: Option<u64>,
+    /// Why no load was made although all were there: memberships of groups that had not begun in time.
+    pub not_joined: Option<u64>,
     /// Whether Ctrl-C ended it.
     pub interrupted: bool,
     /// Every message.
@@ -57,7 +61,10 @@ pub struct Report {
     pub latency_us: Percentiles,
     /// The same where the sender or the receiver was away on purpose at some time in between: not in `latency_us`.
     pub latency_away_us: Percentiles,
-    /// The same, whole: every step of the histogram that differs, coarser towards the median.
+    /// Those of `latency_us` while others were away on purpose (of the same worker's users).
+    #[serde(default)]
+    pub latency_meanwhile_us: Percentiles,
+    /// `latency_us`, whole: every step of the histogram that differs, coarser towards the median.
     pub latency_curve: Vec<CurvePoint>,
     /// Begin of a connect → Welcome, whole run.
     pub connect_us: Percentiles,
@@ -67,6 +74,8 @@ pub struct Report {
     pub connections: Connections,
     /// Rates of the steady phase.
     pub throughput: Throughput,
+    /// How messages spread in groups; absent without groups.
+    pub groups: Option<GroupFigures>,
     /// When each phase was.
     pub phases: Vec<PhaseSpan>,
     /// The run second by second; at most 3,600 samples.
@@ -140,15 +149,18 @@ impl Report {
             started_ms: 0,
             took_s: 0.0,
             not_connected: None,
+            not_joined: None,
             interrupted: false,
             audit: Audit::default(),
             latency_us: Percentiles::default(),
             latency_away_us: Percentiles::default(),
+            latency_meanwhile_us: Percentiles::default(),
             latency_curve: Vec::new(),
             connect_us: Percentiles::default(),
             connect_curve: Vec::new(),
             connections: Connections::default(),
             throughput: Throughput::default(),
+            groups: None,
             phases: Vec::new(),
             series: Vec::new(),
             server: ServerReport::default(),

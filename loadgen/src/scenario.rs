@@ -2,7 +2,10 @@
 //! by name before anything starts.
 
 mod check;
+mod day;
+mod groups;
 mod shapes;
+mod thresholds;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,7 +18,10 @@ use crate::behave::Behaviours;
 use crate::fail::Failure;
 
 pub(crate) use check::within;
+pub use day::Day;
+pub use groups::Groups;
 pub use shapes::{SIZE_BYTES_MAX, Size, Step, Think};
+pub use thresholds::Thresholds;
 
 /// Shortest message: it carries its intended send time, 16 hexadecimal digits.
 pub const SIZE_BYTES_MIN: usize = 16;
@@ -89,6 +95,9 @@ pub struct Limits {
     /// How often clients ping, ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ping_interval_ms: Option<u32>,
+    /// Most members of a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_members: Option<u32>,
 }
 
 /// The throwaway server's storage; absent = its default.
@@ -203,6 +212,9 @@ pub struct Load {
     /// Open: instead of `rate` and `steady_s`: one rate after the other.
     #[serde(default)]
     pub steps: Vec<Step>,
+    /// Open: instead of these: a day, compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub day: Option<Day>,
     /// Open: how they are spaced.
     #[serde(default)]
     pub arrivals: Arrivals,
@@ -243,6 +255,9 @@ pub struct Load {
     /// Receivers a user takes turns with.
     #[serde(default = "one_u32")]
     pub peers: u32,
+    /// Open: groups among the users, made before the ramp; what is not written to them is written in pairs.
+    #[serde(default)]
+    pub groups: Vec<Groups>,
     /// The same seed (and number of workers) gives the same pairs, order, sizes, pauses and behaviours.
     #[serde(default = "one_u64")]
     pub seed: u64,
@@ -252,6 +267,9 @@ pub struct Load {
     /// Senders must be told of every mark by a receipt, and it is audited; without effect where `acks` is false.
     #[serde(default = "yes")]
     pub receipts: bool,
+    /// Receivers also mark what they got as read, so long after it came; they never do when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<Think>,
     /// A receiver's marks go out at most this often, ms; 0 = with every batch.
     #[serde(default)]
     pub mark_interval_ms: u32,
@@ -274,38 +292,6 @@ pub struct Load {
     /// connect brings a token that nobody has seen.
     #[serde(default)]
     pub keep_tokens: bool,
-}
-
-/// What must hold; absent = not judged. The audit is always judged.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Thresholds {
-    /// Latency, µs at most.
-    pub p50_us: Option<u64>,
-    /// Latency, µs at most.
-    pub p99_us: Option<u64>,
-    /// Latency, µs at most.
-    pub p999_us: Option<u64>,
-    /// Latency, µs at most.
-    pub max_us: Option<u64>,
-    /// Messages delivered in the whole run, at least.
-    pub delivered: Option<u64>,
-    /// Messages delivered a second of the steady phase, at least.
-    pub delivered_per_second: Option<f64>,
-    /// Connects with authentication a second, at least.
-    pub connects_per_second: Option<f64>,
-    /// `connections.held`, at least.
-    pub connections_held: Option<u64>,
-    /// Errors, at most.
-    pub errors: Option<u64>,
-    /// Every behaviour: from its begin until all were back and had what they had missed, seconds at most.
-    pub recovery_s: Option<f64>,
-    /// Server CPU seconds per million delivered messages, at most.
-    pub cpu_s_per_million: Option<f64>,
-    /// Server memory a connection, bytes at most.
-    pub rss_bytes_per_connection: Option<f64>,
-    /// The generator's own lateness (p99 of actual less intended send time), ms: beyond it no verdict is given.
-    pub pacing_lag_ms: Option<f64>,
 }
 
 fn native() -> Protocol {
@@ -354,10 +340,15 @@ impl Scenario {
         let mut scenario: Self = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
         scenario.load.fill_in(&toml::from_str(text).unwrap_or_default())?;
         scenario.load.check()?;
-        scenario.thresholds.check(scenario.load.mode)?;
+        scenario.thresholds.check(&scenario.load)?;
         let behaviours = Behaviours::new(&scenario)?;
-        if behaviours.is_empty() && scenario.thresholds.recovery_s.is_some() {
-            return Err("thresholds.recovery_s judges behaviours, but there is no [[behaviour]]".to_owned());
+        if behaviours.delay_logins() && !scenario.load.groups.is_empty() {
+            return Err("load.groups are made while all users are there, but a login-ramp brings them later".to_owned());
+        }
+        let meanwhile = scenario.thresholds.meanwhile_p99_us.is_some();
+        if behaviours.is_empty() && (meanwhile || scenario.thresholds.recovery_s.is_some()) {
+            let key = if meanwhile { "meanwhile_p99_us" } else { "recovery_s" };
+            return Err(format!("thresholds.{key} judges behaviours, but there is no [[behaviour]]"));
         }
         Ok(scenario)
     }

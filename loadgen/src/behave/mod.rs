@@ -5,6 +5,7 @@
 //! what happens to its own users and to those who write to them. Workers carry it out (`worker/behave.rs`); only
 //! [`restart`] is the controller's.
 mod churn;
+mod day;
 pub mod happened;
 mod login_ramp;
 mod offline_drain;
@@ -104,6 +105,8 @@ fn read<T: DeserializeOwned>(keys: toml::Table) -> Result<T, String> {
 /// A seeded share of the users, and a moment for each.
 #[derive(Clone, Copy, Debug)]
 struct Chosen {
+    /// The first so many; instead of a seeded share.
+    first: Option<u32>,
     seed: u64,
     index: u64,
     share: f64,
@@ -118,10 +121,13 @@ impl Chosen {
         within("at_s", at_s, 0.0, 864_000.0)?;
         within("over_s", over_s, 0.0, 86_400.0)?;
         let (seed, index) = (setting.load.seed, (setting.index as u64) << 32);
-        Ok(Self { seed, index, share, at: ns(at_s), over: ns(over_s) })
+        Ok(Self { first: None, seed, index, share, at: ns(at_s), over: ns(over_s) })
     }
 
     fn has(&self, place: u32) -> bool {
+        if let Some(first) = self.first {
+            return place < first;
+        }
         Draw::of(self.seed, Use::Share, self.index | u64::from(place), 0).unit() < self.share
     }
 
@@ -155,6 +161,7 @@ struct Kind {
 /// Every kind there is.
 const KINDS: &[Kind] = &[
     Kind { name: "churn", make: churn::make },
+    Kind { name: "day", make: day::make },
     Kind { name: "login-ramp", make: login_ramp::make },
     Kind { name: "offline-drain", make: offline_drain::make },
     Kind { name: "reconnect-storm", make: reconnect_storm::make },

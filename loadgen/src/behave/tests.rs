@@ -119,7 +119,7 @@ fn a_restart_tolerates_what_is_named_and_only_in_its_window() {
 fn what_cannot_be_is_refused_by_name() {
     for (behaviours, expected) in [
         ("{ at_s = 1.0 }", "behaviour[0]: kind is missing: one of \"churn\""),
-        ("{ kind = \"flood\" }", "behaviour[0]: kind = \"flood\": expected one of \"churn\", \"login-ramp\""),
+        ("{ kind = \"flood\" }", "behaviour[0]: kind = \"flood\": expected one of \"churn\", \"day\", \"login-ramp\""),
         ("{ kind = 3 }", "kind = 3: expected one of"),
         ("{ kind = \"churn\", drops_per_second = 1.0, rate = 2.0 }", "churn: unknown field `rate`, expected one of"),
         ("{ kind = \"churn\" }", "churn: missing field `drops_per_second`"),

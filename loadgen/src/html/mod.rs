@@ -3,6 +3,7 @@
 
 pub(crate) mod chart;
 mod charts;
+mod groups;
 mod inside;
 pub(crate) mod scale;
 mod sections;
@@ -47,6 +48,7 @@ pub fn page(report: &Report) -> String {
             div.cards {
                 @if report.scenario.load.sends() { (inside::stages(report)) }
                 (inside::memory(report))
+                (groups::groups(report))
                 @if report.scenario.load.sends() { (sections::audit(report)) }
                 (sections::errors(report)) (sections::behaviours(report))
                 (inside::threads(report)) (inside::generator(report))

@@ -138,7 +138,8 @@ pub fn audit(report: &Report) -> Markup {
     let rows = [
         ("sent", audit.sent, false),
         ("acknowledged as durable", audit.acked, false),
-        ("delivered", audit.delivered, false),
+        ("delivered to all receivers", audit.delivered, false),
+        ("deliveries", audit.deliveries, false),
         ("refused for good", audit.refused, false),
         ("lost", audit.lost, true),
         ("acknowledged, never delivered", audit.acked_but_missing, true),
@@ -146,6 +147,7 @@ pub fn audit(report: &Report) -> Markup {
         ("doubled", audit.doubled, true),
         ("reordered", audit.reordered, true),
         ("acknowledged twice", audit.acked_twice, true),
+        ("delivered to others", audit.misdelivered, true),
         ("chats whose ack and delivery differ", audit.mismatched, true),
         ("without a receipt", audit.receipts_missing, true),
         ("chats with a receipt for what was not delivered", audit.receipts_false, true),
@@ -166,9 +168,9 @@ pub fn audit(report: &Report) -> Markup {
         @if !audit.lost_examples.is_empty() {
             h3 { "Some of what was lost" }
             div.scroll { table {
-                thead { tr { th.n scope="col" { "sender" } th.n scope="col" { "receiver" } th.n scope="col" { "number" } th scope="col" { "acknowledged" } } }
+                thead { tr { th.n scope="col" { "sender" } th.n scope="col" { "receiver" } th.n scope="col" { "number" } th scope="col" { "group, seq" } th scope="col" { "acknowledged" } } }
                 tbody { @for lost in &audit.lost_examples {
-                    tr { td.n { (lost.sender) } td.n { (lost.receiver) } td.n { (lost.number) } td { (if lost.acked { "yes" } else { "no" }) } }
+                    tr { td.n { (lost.sender) } td.n { (lost.receiver) } td.n { (lost.number) } td { (lost.place()) } td { (if lost.acked { "yes" } else { "no" }) } }
                 } }
             } }
         }

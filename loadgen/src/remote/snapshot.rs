@@ -14,6 +14,8 @@ pub struct Snapshot {
     pub acked: u64,
     pub delivered: u64,
     pub refused: u64,
+    pub wanted: u64,
+    pub joined: u64,
     pub errors: u64,
     pub authenticated: u64,
     pub authenticated_min: u64,
@@ -38,6 +40,8 @@ impl Snapshot {
             delivered: shown.delivered.load(Ordering::Acquire),
             acked: shown.acked.load(Ordering::Acquire),
             refused: shown.refused.load(Ordering::Acquire),
+            wanted: shown.wanted.load(Ordering::Acquire),
+            joined: shown.joined.load(Ordering::Acquire),
             sent: shown.sent.load(Ordering::Acquire),
             errors: shown.errors.load(Ordering::Relaxed),
             authenticated_min: shown.take_authenticated_min(),
@@ -63,6 +67,8 @@ impl Snapshot {
         shown.authenticated_min.fetch_min(self.authenticated_min, Ordering::Relaxed);
         shown.latencies.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(&self.latencies);
         shown.sent.store(self.sent, Ordering::Release);
+        shown.wanted.store(self.wanted, Ordering::Release);
+        shown.joined.store(self.joined, Ordering::Release);
         shown.refused.store(self.refused, Ordering::Release);
         shown.acked.store(self.acked, Ordering::Release);
         shown.delivered.store(self.delivered, Ordering::Release);

@@ -15,6 +15,7 @@ use super::snapshot::Snapshot;
 use crate::behave::Behaviours;
 use crate::fail::Failure;
 use crate::fit::Host;
+use crate::groups::GroupsOf;
 use crate::plan::{Pairing, Phases, Plan};
 use crate::scenario::{Load, Scenario};
 use crate::secure::Secure;
@@ -147,6 +148,7 @@ fn prepare(part: Assignment, options: &Options, host: &Host) -> Result<(Arc<Plan
     let secure = secure.map(|trust| Secure::new(trust, &part.host, load.protocol.spoken())).transpose()?;
     let mut plan = Plan {
         pairing: Pairing::new(&load),
+        groups: GroupsOf::new(&load, part.run),
         phases: Phases::new(&load),
         target: part.target,
         speech: Speech::of(&load, &part.host, part.allowed),

@@ -82,6 +82,7 @@ impl Page<'_> {
             ("mismatched", audit.mismatched),
             ("receipts_missing", audit.receipts_missing),
             ("receipts_false", audit.receipts_false),
+            ("misdelivered", audit.misdelivered),
         ];
         let rows = rows.map(|(result, count)| (vec![("result", result)], Some(count as f64)));
         self.add("messages", "Messages by what became of them, whole run", rows);
@@ -91,6 +92,11 @@ impl Page<'_> {
         let report = self.report;
         self.add("latency_seconds", "Intended send time to receiver, steady phase", quantiles(&report.latency_us));
         self.add("connect_seconds", "Begin of a connect to Welcome, whole run", quantiles(&report.connect_us));
+        if let Some(groups) = &report.groups {
+            self.add("group_ack_seconds", "Intended send time to the sender's ack, groups", quantiles(&groups.ack_us));
+            self.add("group_first_seconds", "The same to the first member", quantiles(&groups.first_us));
+            self.add("group_last_seconds", "The same to the last member", quantiles(&groups.last_us));
+        }
         self.one("sent_per_second", "Sends, steady phase", Some(report.throughput.sent_per_second));
         self.one("delivered_per_second", "Deliveries, steady phase", Some(report.throughput.delivered_per_second));
         self.one("connections_held", "Fewest authenticated in the steady phase", Some(report.connections.held as f64));

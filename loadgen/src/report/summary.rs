@@ -69,6 +69,7 @@ impl Report {
                 away.p50, away.p99, away.max, away.count
             ));
         }
+        self.group_lines(lines);
         lines.push(format!(
             "throughput  {:.0} delivered/s over {:.1} s",
             self.throughput.delivered_per_second, self.throughput.steady_s
@@ -79,6 +80,32 @@ impl Report {
             let outside = stages.outside_mean_us.map_or_else(String::new, |us| format!(", outside {}", words::us(us)));
             lines.push(format!("stages      {}{outside} (means)", each.join(", ")));
         }
+    }
+
+    fn group_lines(&self, lines: &mut Vec<String>) {
+        let meanwhile = &self.latency_meanwhile_us;
+        if meanwhile.count > 0 {
+            lines.push(format!(
+                "  meanwhile p50 {} µs  p99 {} µs  max {} µs  ({} messages among the others while users were away)",
+                meanwhile.p50, meanwhile.p99, meanwhile.max, meanwhile.count
+            ));
+        }
+        let Some(groups) = &self.groups else { return };
+        for kind in &groups.kinds {
+            let each = [("ack", &kind.ack_us), ("first", &kind.first_us), ("last", &kind.last_us)];
+            let each = each.map(|(name, us)| format!("{name} p50 {} p99 {} max {} µs", us.p50, us.p99, us.max));
+            lines.push(format!(
+                "groups      {} of {}: {}  ({} messages)",
+                kind.groups,
+                kind.members,
+                each.join("  "),
+                kind.last_us.count
+            ));
+        }
+        lines.push(format!(
+            "  members   {:.0} deliveries/s, {} receipts, {} messages not followed",
+            groups.deliveries_per_second, groups.receipts, groups.not_followed
+        ));
     }
 
     fn server_lines(&self, lines: &mut Vec<String>) {

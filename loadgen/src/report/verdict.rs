@@ -1,7 +1,7 @@
 //! How a report is judged. The order of the reasons is what must stay: the audit, the person who interrupted, a run that
 //! never began or did nothing, the load generator as the limit, the thresholds.
 
-use super::{Judged, Report, Verdict};
+use super::{GroupFigures, Judged, Percentiles, Report, Verdict};
 use crate::scenario::{Mode, Thresholds};
 
 /// Key, limit, measured, whether the limit is the least, whether the generator's speed is part of it.
@@ -36,6 +36,11 @@ impl Report {
                 "{missing} of {} users were not authenticated within load.connect_timeout_s = {}",
                 load.users, load.connect_timeout_s
             );
+            (Verdict::Threshold, text)
+        } else if let Some(missing) = self.not_joined {
+            let within = self.scenario.load.connect_timeout_s;
+            let text =
+                format!("{missing} memberships of groups had not begun within load.connect_timeout_s = {within}");
             (Verdict::Threshold, text)
         } else if let Some(nothing) = self.nothing_happened() {
             (Verdict::Threshold, nothing.to_owned())
@@ -134,7 +139,9 @@ impl Report {
         failed.iter().any(|threshold| {
             let own = match threshold.key.as_str() {
                 "p50_us" => lag.p50,
-                "p99_us" => lag.p99,
+                "p99_us" | "group_ack_p99_us" | "group_first_p99_us" | "group_last_p99_us" | "meanwhile_p99_us" => {
+                    lag.p99
+                }
                 "p999_us" => lag.p999,
                 "max_us" => lag.max,
                 _ => return false,
@@ -149,6 +156,10 @@ impl Report {
             p99_us,
             p999_us,
             max_us,
+            group_ack_p99_us,
+            group_first_p99_us,
+            group_last_p99_us,
+            meanwhile_p99_us,
             delivered,
             delivered_per_second,
             connects_per_second,
@@ -160,6 +171,11 @@ impl Report {
             pacing_lag_ms: _,
         } = self.scenario.thresholds;
         let latency = |value: u64| (self.latency_us.count > 0).then_some(value as f64);
+        let groups = |of: fn(&GroupFigures) -> &Percentiles| {
+            self.groups.as_ref().map(of).filter(|us| us.count > 0).map(|us| us.p99 as f64)
+        };
+        let meanwhile = &self.latency_meanwhile_us;
+        let meanwhile = (meanwhile.count > 0).then_some(meanwhile.p99 as f64);
         let float = |value: Option<u64>| value.map(|v| v as f64);
         let all_errors: u64 = self.errors.values().sum();
         let (most, least) = (false, true);
@@ -167,11 +183,15 @@ impl Report {
         let of = |behaviour: &super::Behaviour| behaviour.figures.get("recovery_s").and_then(serde_json::Value::as_f64);
         let each: Option<Vec<f64>> = self.behaviours.iter().map(of).collect();
         let recovery = each.and_then(|each| each.into_iter().reduce(f64::max));
-        let rows: [Row; 12] = [
+        let rows: [Row; 16] = [
             ("p50_us", float(p50_us), latency(self.latency_us.p50), most, true),
             ("p99_us", float(p99_us), latency(self.latency_us.p99), most, true),
             ("p999_us", float(p999_us), latency(self.latency_us.p999), most, true),
             ("max_us", float(max_us), latency(self.latency_us.max), most, true),
+            ("group_ack_p99_us", float(group_ack_p99_us), groups(|groups| &groups.ack_us), most, true),
+            ("group_first_p99_us", float(group_first_p99_us), groups(|groups| &groups.first_us), most, true),
+            ("group_last_p99_us", float(group_last_p99_us), groups(|groups| &groups.last_us), most, true),
+            ("meanwhile_p99_us", float(meanwhile_p99_us), meanwhile, most, true),
             ("delivered", float(delivered), Some(self.audit.delivered as f64), least, true),
             ("delivered_per_second", delivered_per_second, Some(self.throughput.delivered_per_second), least, true),
             ("connects_per_second", connects_per_second, Some(self.connections.connects_per_second), least, true),

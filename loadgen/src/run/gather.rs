@@ -11,10 +11,11 @@ use crate::observe::stages::Stages;
 use crate::plan::Plan;
 use crate::remote::RemoteHost;
 use crate::report::{
-    Amount, Behaviour, Clients, Connections, CurvePoint, Generator, MemoryPerConnection, Percentiles, Report,
-    Throughput,
+    Amount, Behaviour, Clients, Connections, CurvePoint, Generator, GroupFigures, MemoryPerConnection, Percentiles,
+    Report, Throughput,
 };
 use crate::scenario::{Mode, Scenario};
+use crate::spread;
 use crate::worker::Outcome;
 
 /// Errors of a connect that this host makes, whatever the server does: no address, port, descriptor or memory left.
@@ -34,7 +35,7 @@ pub fn report(
     outcomes: Vec<Outcome>,
 ) -> Report {
     let (mut errors, mut tolerated) = (Errors::default(), Errors::default());
-    let mut away = Latencies::default();
+    let (mut away, mut meanwhile) = (Latencies::default(), Latencies::default());
     let (mut latencies, mut lag, mut connects) = (Latencies::default(), Latencies::default(), Latencies::default());
     let mut clients = Clients::default();
     let mut dropped = 0;
@@ -42,6 +43,7 @@ pub fn report(
         errors.merge(&outcome.errors);
         tolerated.merge(&outcome.tolerated);
         away.add(&outcome.latencies_away);
+        meanwhile.add(&outcome.latencies_meanwhile);
         latencies.add(&outcome.latencies);
         lag.add(&outcome.lag);
         connects.add(&outcome.connects);
@@ -52,14 +54,17 @@ pub fn report(
     let mut report = Report::of(scenario);
     report.interrupted = watched.interrupted;
     report.not_connected = watched.not_connected;
+    report.not_joined = watched.not_joined;
     report.audit = audit(plan, &outcomes);
     report.latency_us = Percentiles::from(&latencies);
     report.latency_away_us = Percentiles::from(&away);
+    report.latency_meanwhile_us = Percentiles::from(&meanwhile);
     report.latency_curve = curve(&latencies);
     report.connect_us = Percentiles::from(&connects);
     report.connect_curve = curve(&connects);
     report.connections = connections(plan, watched, connects.count(), dropped);
     report.throughput = throughput(watched);
+    report.groups = groups(plan, &outcomes, report.throughput.steady_s);
     report.phases.clone_from(&watched.phases);
     report.series.clone_from(&watched.series);
     report.generator = generator(plan, watched, &lag, &errors);
@@ -193,8 +198,26 @@ fn audit(plan: &Plan, outcomes: &[Outcome]) -> Audit {
             let id = |place: u32| plan.load.first_user + u64::from(place);
             audit.add(id(sender), id(receiver), sent, got);
         }
+        audit.misdelivered += outcome.misdelivered;
+    }
+    for (at, group) in plan.groups.iter() {
+        let side = |member| Some((member, outcomes.iter().find_map(|o| o.members.get(&(at, group.place(member))))?));
+        let sides: Vec<_> = (0..group.members).filter_map(side).collect();
+        audit.add_group(&plan.groups, group, &sides);
     }
     audit
+}
+
+/// How messages spread in groups.
+fn groups(plan: &Plan, outcomes: &[Outcome], steady_s: f64) -> Option<GroupFigures> {
+    if plan.groups.is_empty() {
+        return None;
+    }
+    let spreads: Vec<_> = outcomes.iter().map(|outcome| &outcome.spread).collect();
+    let (kinds, not_followed) = spread::join(&plan.groups, &spreads);
+    let sides = || outcomes.iter().flat_map(|outcome| outcome.members.values());
+    let receipts = sides().map(|side| side.receipts).sum();
+    Some(GroupFigures::new(&plan.load, &kinds, (not_followed, receipts), steady_s))
 }
 
 fn add_clients(clients: &mut Clients, outcome: &Outcome) {
@@ -253,6 +276,9 @@ pub fn server(report: &mut Report, target: &Target, watched: &Watched, ended: Op
         server.cpu_s_per_thousand_connects = Some(used.cpu_s * 1e3 / connects as f64);
     }
     server.cpu_s_by_thread = used.cpu_s_by_thread;
+    if let Some(groups) = &mut report.groups {
+        groups.cpu_us_per_delivery = report.server.cpu_s_per_million;
+    }
 }
 
 /// What a connection costs in memory.

@@ -17,6 +17,7 @@ use fabric::time::{Clock as _, SystemClock};
 use crate::behave::Behaviours;
 use crate::fail::Failure;
 use crate::fit::Host;
+use crate::groups::GroupsOf;
 use crate::measure::Shown;
 use crate::observe::kernel::Kernel;
 use crate::plan::{Pairing, Phases, Plan};
@@ -241,13 +242,15 @@ fn plan(scenario: &Scenario, target: &Target, split: &Split, host: &Host) -> Res
     let load = scenario.load.clone();
     let phases = Phases::new(&load);
     let behaviours = Behaviours::new(scenario).map_err(Failure::Behaviour)?;
+    let run = OsEntropy.next_u64() as u32;
     let mut plan = Plan {
         pairing: Pairing::new(&load),
+        groups: GroupsOf::new(&load, run),
         phases: if split.local == split.all { phases } else { phases.over_network() },
         target: target.address,
         speech: Speech::of(&load, &target.host, target.allowed),
         secure: target.secure.clone(),
-        run: OsEntropy.next_u64() as u32,
+        run,
         workers: split.all,
         sources: Vec::new(),
         clock_shift_ns: 0,

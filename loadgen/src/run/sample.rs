@@ -114,11 +114,13 @@ mod tests {
         let shown = [Arc::new(Shown::default())];
         let mut sampler = Sampler::new(0, Some(std::process::id()));
         assert!(!sampler.is_due(SECOND_NS - 1) && sampler.is_due(SECOND_NS));
-        let sums = Sums { sent: 10, acked: 9, delivered: 8, authenticated: 4, connects: 5, errors: 1, refused: 0 };
+        let sums =
+            Sums { sent: 10, acked: 9, delivered: 8, authenticated: 4, connects: 5, errors: 1, ..Sums::default() };
         sampler.take(SECOND_NS, Phase::Ramp, sums, &shown);
         shown[0].cpu_ns.store(500_000_000, Ordering::Relaxed);
         shown[0].latencies.lock().unwrap().record_ns(2_000_000);
-        let sums = Sums { sent: 30, acked: 29, delivered: 28, authenticated: 3, connects: 6, errors: 1, refused: 0 };
+        let sums =
+            Sums { sent: 30, acked: 29, delivered: 28, authenticated: 3, connects: 6, errors: 1, ..Sums::default() };
         let sample = sampler.take(3 * SECOND_NS, Phase::Steady, sums, &shown);
         assert_eq!((sample.at_s, sample.span_s, sample.connected), (3.0, 2.0, 3));
         assert_eq!((sample.sent, sample.acked, sample.delivered, sample.connects, sample.errors), (20, 20, 20, 1, 0));

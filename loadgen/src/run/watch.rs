@@ -53,6 +53,8 @@ pub struct Sums {
     pub sent: u64,
     pub acked: u64,
     pub delivered: u64,
+    pub wanted: u64,
+    pub joined: u64,
     pub refused: u64,
     pub errors: u64,
     pub authenticated: u64,
@@ -74,6 +76,8 @@ pub struct Watched {
     pub interrupted: bool,
     /// Not everybody was authenticated in time.
     pub not_connected: Option<u64>,
+    /// Not every membership of a group had begun in time.
+    pub not_joined: Option<u64>,
     /// When each phase was.
     pub phases: Vec<PhaseSpan>,
     /// Second by second.
@@ -180,10 +184,15 @@ impl<'a> Watch<'a> {
         if self.watched.interrupted {
             return true;
         }
-        if !waits_for_all(self.plan) || sums.authenticated >= wanted {
+        let (there, joined) = (sums.authenticated >= wanted, sums.joined >= self.plan.groups.memberships());
+        if !waits_for_all(self.plan) || there && joined {
             self.plan.phases.start(now + self.plan.phases.lead_ns());
         } else if now > self.begun_ns + ns(self.plan.load.connect_timeout_s) {
-            self.watched.not_connected = Some(wanted - sums.authenticated);
+            if there {
+                self.watched.not_joined = Some(self.plan.groups.memberships() - sums.joined);
+            } else {
+                self.watched.not_connected = Some(wanted - sums.authenticated);
+            }
             return true;
         }
         false
@@ -204,7 +213,7 @@ impl<'a> Watch<'a> {
         if self.watched.steady_start.is_some() && self.watched.steady_end.is_none() {
             let fewest = self.shown.iter().map(|s| s.take_authenticated_min()).sum();
             self.watched.held = Some(self.watched.held.map_or(fewest, |held| held.min(fewest)));
-            self.watched.in_flight.0 += sums.sent.saturating_sub(sums.delivered + sums.refused);
+            self.watched.in_flight.0 += sums.wanted.saturating_sub(sums.delivered);
             self.watched.in_flight.1 += 1;
             if now >= steady.end || exhausted || phases.is_cut() {
                 self.watched.steady_end = Some(self.mark(now, sums));
@@ -218,7 +227,7 @@ impl<'a> Watch<'a> {
         let until = *self.drain_until_ns.get_or_insert(now + ns(self.plan.load.drain_s));
         // A worker sends its last message before it says that it is exhausted, so the sums are final then.
         let settled = !self.plan.load.sends()
-            || exhausted && sums.acked + sums.refused == sums.sent && sums.delivered + sums.refused >= sums.sent;
+            || exhausted && sums.acked + sums.refused == sums.sent && sums.delivered >= sums.wanted;
         // A receipt is due before its message counts as acknowledged.
         let waiting = |of: fn(&Shown) -> &AtomicU64| self.shown.iter().any(|s| of(s).load(Ordering::Acquire) > 0);
         let back = self.watched.interrupted || !waiting(|s| &s.away);
@@ -233,6 +242,8 @@ impl<'a> Watch<'a> {
             acked: sum(|s| s.acked.load(Ordering::Acquire)),
             refused: sum(|s| s.refused.load(Ordering::Acquire)),
             sent: sum(|s| s.sent.load(Ordering::Acquire)),
+            wanted: sum(|s| s.wanted.load(Ordering::Acquire)),
+            joined: sum(|s| s.joined.load(Ordering::Acquire)),
             errors: sum(|s| s.errors.load(Ordering::Relaxed)),
             authenticated: sum(|s| s.authenticated.load(Ordering::Relaxed)),
             connects: sum(|s| s.connects.load(Ordering::Relaxed)),

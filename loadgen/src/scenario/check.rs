@@ -1,9 +1,8 @@
 //! What a scenario may say: every bound, and which keys go together. Each refusal names its key.
 
+use super::groups::check_groups;
 use super::shapes::check_steps;
-use super::{
-    Load, MESSAGES_MAX, Mode, Pairs, Protocol, SIZE_BYTES_MAX, SIZE_BYTES_MIN, Size, Step, Thresholds, USERS_MAX,
-};
+use super::{Load, MESSAGES_MAX, Mode, Pairs, Protocol, SIZE_BYTES_MAX, SIZE_BYTES_MIN, Size, Step, USERS_MAX};
 
 pub(crate) fn within<T: PartialOrd + std::fmt::Display>(key: &str, value: T, low: T, high: T) -> Result<(), String> {
     if value >= low && value <= high { Ok(()) } else { Err(format!("{key} = {value}: expected {low} to {high}")) }
@@ -19,6 +18,13 @@ impl Load {
                 return Err("load.size_bytes and load.size say the same thing in two ways: leave one out".to_owned());
             }
             self.size_bytes = size.largest();
+        }
+        if let Some(day) = &self.day {
+            let steps = day.steps(self.users)?;
+            if said("rate") || said("steps") && self.steps != steps {
+                return Err("load.day says how many messages there are: leave load.rate and load.steps out".to_owned());
+            }
+            self.steps = steps;
         }
         if !self.steps.is_empty() {
             check_steps(&self.steps)?;
@@ -65,6 +71,7 @@ impl Load {
                 ));
             }
         }
+        check_groups(self)?;
         self.check_mode()
     }
 
@@ -81,10 +88,18 @@ impl Load {
         }
         only("rate", self.rate.is_some(), Mode::Open)?;
         only("steps", !self.steps.is_empty(), Mode::Open)?;
+        only("day", self.day.is_some(), Mode::Open)?;
+        only("groups", !self.groups.is_empty(), Mode::Open)?;
         only("in_flight", self.in_flight.is_some(), Mode::Closed)?;
         only("think", self.think.is_some(), Mode::Closed)?;
         if let Some(think) = &self.think {
-            think.check()?;
+            think.check("load.think")?;
+        }
+        if let Some(read) = &self.read {
+            read.check("load.read")?;
+            if !self.acks {
+                return Err("load.read is for receivers who mark: not with load.acks = false".to_owned());
+            }
         }
         if self.audits_receipts() && f64::from(self.mark_interval_ms) > self.drain_s * 1e3 {
             return Err(format!(
@@ -138,43 +153,21 @@ impl Load {
         self.steps.iter().map(|step| step.rate).fold(self.rate.unwrap_or(0.0), f64::max)
     }
 
-    /// Sends in a second a user, for an open load at its highest rate.
+    /// Part of all messages that is written in pairs, 0 to 1.
+    pub fn direct_share(&self) -> f64 {
+        (1.0 - self.groups.iter().map(|groups| groups.share).sum::<f64>()).max(0.0)
+    }
+
+    /// Sends in a second of a user who writes in all ways there are, for an open load at its highest rate.
     pub fn rate_per_user(&self) -> f64 {
-        self.peak_rate() / f64::from(self.users)
+        let direct = self.direct_share() / f64::from(self.users);
+        // Where groups overlap somebody may write in two of a kind.
+        let groups = self.groups.iter().map(|groups| groups.share / f64::from(groups.all_writers().min(self.users)));
+        self.peak_rate() * (direct + groups.sum::<f64>())
     }
 
     /// The payload sizes.
     pub fn sizes(&self) -> Size {
         self.size.clone().unwrap_or(Size::Fixed { bytes: self.size_bytes })
-    }
-}
-
-impl Thresholds {
-    pub(super) fn check(&self, mode: Mode) -> Result<(), String> {
-        let latency = [self.p50_us, self.p99_us, self.p999_us, self.max_us, self.delivered];
-        if !matches!(mode, Mode::Open | Mode::Closed)
-            && (latency.iter().any(Option::is_some)
-                || self.delivered_per_second.is_some()
-                || self.cpu_s_per_million.is_some())
-        {
-            return Err(
-                "[thresholds] judges messages (p50_us, p99_us, p999_us, max_us, delivered, delivered_per_second, cpu_s_per_million), but load.mode sends none".to_owned(),
-            );
-        }
-        if let Some(recovery_s) = self.recovery_s {
-            within("thresholds.recovery_s", recovery_s, 0.0, 864_000.0)?;
-        }
-        if self.connects_per_second.is_some() && mode != Mode::Connect {
-            return Err("thresholds.connects_per_second is for load.mode = \"connect\" only".to_owned());
-        }
-        Ok(())
-    }
-
-    /// Whether the verdict depends on how fast the generator itself was.
-    pub fn judges_speed(&self) -> bool {
-        [self.p50_us, self.p99_us, self.p999_us, self.max_us].iter().any(Option::is_some)
-            || self.delivered_per_second.is_some()
-            || self.connects_per_second.is_some()
-            || self.pacing_lag_ms.is_some()
     }
 }

@@ -110,7 +110,8 @@ impl core::fmt::Display for Size {
     }
 }
 
-/// How long a user of a closed load waits between an answer and its next send (`load.think`).
+/// How long a user of a closed load waits between an answer and its next send (`load.think`), or after a delivery until
+/// it has read it (`load.read`).
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Think {
@@ -143,19 +144,21 @@ pub enum Think {
 }
 
 impl Think {
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// `name`: the key it is the value of.
+    pub(super) fn check(&self, name: &str) -> Result<(), String> {
+        let within = |key: &str, ms: f64, low: f64, high: f64| within(&format!("{name}.{key}"), ms, low, high);
         let fits = |key: &str, ms: f64| within(key, ms, 0.001, THINK_MS_MAX);
         match *self {
-            Self::Fixed { ms } => fits("load.think.ms", ms),
+            Self::Fixed { ms } => fits("ms", ms),
             Self::Uniform { low_ms, high_ms } => {
-                within("load.think.low_ms", low_ms, 0.0, THINK_MS_MAX)?;
-                within("load.think.high_ms", high_ms, low_ms.max(0.001), THINK_MS_MAX)
+                within("low_ms", low_ms, 0.0, THINK_MS_MAX)?;
+                within("high_ms", high_ms, low_ms.max(0.001), THINK_MS_MAX)
             }
-            Self::Exponential { mean_ms } => fits("load.think.mean_ms", mean_ms),
+            Self::Exponential { mean_ms } => fits("mean_ms", mean_ms),
             Self::Lognormal { median_ms, p99_ms, max_ms } => {
-                fits("load.think.median_ms", median_ms)?;
-                fits("load.think.max_ms", max_ms)?;
-                within("load.think.p99_ms", p99_ms, median_ms, max_ms)
+                fits("median_ms", median_ms)?;
+                fits("max_ms", max_ms)?;
+                within("p99_ms", p99_ms, median_ms, max_ms)
             }
         }
     }

@@ -15,7 +15,7 @@ use schema::errors::TABLE;
 use schema::frame::FrameRef;
 use schema::ids::{ChatId, DeviceId, MessageId, UserId};
 use schema::limits::PROTOCOL_VERSIONS;
-use schema::wire::{EntryKind, MarkStatus, Uuid};
+use schema::wire::{EntryKind, MarkStatus, Send, Uuid};
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -265,6 +265,20 @@ enum ClientEvent<'a> {
         #[serde(skip_serializing_if = "core::ops::Not::not")]
         retry: bool,
     },
+    Created {
+        name: &'a str,
+        users: Vec<String>,
+        client_msg_id: &'a str,
+        #[serde(skip_serializing_if = "core::ops::Not::not")]
+        retry: bool,
+    },
+    Added {
+        chat_id: String,
+        users: Vec<String>,
+        client_msg_id: &'a str,
+        #[serde(skip_serializing_if = "core::ops::Not::not")]
+        retry: bool,
+    },
     Ack {
         chat_id: String,
         message_id: String,
@@ -283,6 +297,33 @@ fn chat(id: Option<&Uuid>) -> Result<ChatId, WireError> {
     id.map(ChatId::from).ok_or(WireError::Event("a frame of the client without its chat"))
 }
 
+/// A send as an event: a message, or a change that makes a group.
+fn said(send: Send<'_>) -> Result<ClientEvent<'_>, WireError> {
+    let body = send.body().map_or(&[][..], |body| body.bytes());
+    let text = |bytes| str::from_utf8(bytes).ok();
+    let id = send.client_msg_id().map_or(&[][..], |id| id.bytes());
+    let client_msg_id = text(id).ok_or(WireError::Event("a client_msg_id that is no text"))?;
+    let users = || send.users().into_iter().flatten().map(|user| user.to_string()).collect();
+    let (content, retry) = (text(body), send.retry());
+    Ok(match send.kind() {
+        EntryKind::created => {
+            let name = content.ok_or(WireError::Event("a name that is no text"))?;
+            ClientEvent::Created { name, users: users(), client_msg_id, retry }
+        }
+        EntryKind::added => {
+            ClientEvent::Added { chat_id: chat(send.chat_id())?.to_string(), users: users(), client_msg_id, retry }
+        }
+        _ => ClientEvent::Message {
+            chat_id: send.chat_id().map(|id| ChatId::from(id).to_string()),
+            to: (send.to() != 0).then(|| send.to().to_string()),
+            content,
+            content_base64: content.is_none().then(|| STANDARD.encode(body)),
+            client_msg_id,
+            retry,
+        },
+    })
+}
+
 /// A client's native frame as an event, appended to `text`. `false`: JSON has no need of it.
 ///
 /// # Errors
@@ -290,17 +331,7 @@ fn chat(id: Option<&Uuid>) -> Result<ChatId, WireError> {
 pub fn event(frame: FrameRef<'_>, seen: &mut Seen, text: &mut Vec<u8>) -> Result<bool, WireError> {
     let root = frame.root();
     let event = if let Some(send) = root.body_as_send() {
-        let body = send.body().map_or(&[][..], |body| body.bytes());
-        let content = str::from_utf8(body).ok();
-        let id = send.client_msg_id().map_or(&[][..], |id| id.bytes());
-        ClientEvent::Message {
-            chat_id: send.chat_id().map(|id| ChatId::from(id).to_string()),
-            to: (send.to() != 0).then(|| send.to().to_string()),
-            content,
-            content_base64: content.is_none().then(|| STANDARD.encode(body)),
-            client_msg_id: str::from_utf8(id).map_err(|_| WireError::Event("a client_msg_id that is no text"))?,
-            retry: send.retry(),
-        }
+        said(send)?
     } else if let Some(mark) = root.body_as_mark() {
         let chat = chat(mark.chat_id())?;
         // Nothing of this chat was seen in JSON: there is nothing to mark either.

@@ -64,6 +64,11 @@ impl Absences {
         self.away > 0 && self.users.get(&user).is_some_and(|absence| absence.settled.is_none())
     }
 
+    /// Whether anybody of this worker is away on purpose.
+    pub(super) fn any_away(&self) -> bool {
+        self.away > 0
+    }
+
     pub(super) fn is_stalled(&self, user: u32) -> bool {
         self.away > 0 && self.users.get(&user).is_some_and(|absence| absence.stalled)
     }
@@ -249,6 +254,16 @@ impl Worker {
             || self.plan.behaviours.upset(sender, intended.saturating_sub(start), now.saturating_sub(start))
     }
 
+    /// Whether a sender was, or may have been, away on purpose at some time since `intended`.
+    pub(super) fn was_away(&self, user: u32, intended: u64) -> bool {
+        let (now, start) = (self.now.mono_ns, self.absences.start);
+        let upset = || {
+            let (from, to) = (intended.saturating_sub(start), now.saturating_sub(start));
+            self.plan.behaviours.upset(self.first + user, from, to)
+        };
+        !self.plan.behaviours.is_empty() && (self.absences.is_away(user) || upset())
+    }
+
     /// A user may have missed receipts: what it has sent so far is not judged by them.
     fn excuse_receipts(&mut self, user: u32) {
         if !self.plan.load.audits_receipts() {
@@ -257,7 +272,7 @@ impl Worker {
         let peers = self.plan.load.peers;
         for side in &mut self.outcome.sent[(user * peers) as usize..((user + 1) * peers) as usize] {
             let sent = side.sent;
-            self.receipts_due -= side.receipts.lapse(sent);
+            self.receipts_due -= side.receipts.lapse(sent) + side.reads.lapse(sent);
         }
         self.shown.receipts_due.store(self.receipts_due, Ordering::Release);
     }

@@ -43,6 +43,8 @@ pub(super) fn client_config(plan: &Plan) -> Config {
             _ => 100_000,
         },
         outbox_bytes: 1 << 30,
+        // Receipts of large groups come from thousands: what is forgotten is only told once more.
+        watermarks_per_chat: 64,
         ..Config::default()
     }
 }
@@ -190,6 +192,7 @@ impl Worker {
         self.shown.connects.fetch_add(1, Ordering::Relaxed);
         self.set_authenticated(user, true);
         self.note_back(user);
+        self.make_groups(user);
         if self.plan.load.mode == Mode::Connect {
             self.forget(user);
             let id = self.plan.load.first_user + u64::from(self.first + user);

@@ -6,9 +6,12 @@
 mod absence;
 mod connect;
 mod events;
+mod groups;
 mod host;
 pub mod message;
 mod outcome;
+mod read;
+mod route;
 mod send;
 pub mod socket;
 mod speak;
@@ -23,6 +26,7 @@ use std::sync::atomic::Ordering;
 
 use client::{Config, Cx, Input, Output};
 use fabric::entropy::Entropy;
+use fabric::hash::Map;
 use fabric::time::{Clock, Now, SystemClock};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
@@ -34,10 +38,13 @@ use crate::measure::{Latencies, Shown};
 use crate::pace::Pacer;
 use crate::plan::Plan;
 use crate::scenario::{Mode, Size};
+use crate::spread::Follower;
 use crate::tokens::{Source, Tokens};
 use crate::wire::Scratch;
 use absence::Absences;
 use message::Bodies;
+use read::Reading;
+use route::Routes;
 use socket::Read;
 use user::{Link, User};
 
@@ -97,8 +104,11 @@ pub struct Worker {
     absences: Absences,
     /// Acknowledged messages that wait for a receipt.
     receipts_due: u64,
-    order: Vec<u32>,
-    next_sender: usize,
+    routes: Routes,
+    follower: Follower,
+    reading: Reading,
+    /// Groups that users make with their first sessions.
+    creates: Map<u32, Vec<u32>>,
     /// Closed load: sends a user may have unanswered now.
     open_window: u32,
     quota: Option<u64>,
@@ -130,9 +140,12 @@ impl Worker {
         let seed = plan.load.seed ^ (u64::from(index) << 48);
         let streams = if plan.load.sends() { places.len() * plan.load.peers as usize } else { 0 };
         let outcome = Outcome::new(places.start * plan.load.peers, streams, plan.behaviours.len(), seed);
-        Ok(Self {
+        let mut worker = Self {
             quota: plan.messages_of(index),
-            order: send::order(places.len() as u32, seed),
+            routes: Routes::new(&plan, index, seed),
+            follower: Follower::new(&plan, index),
+            reading: Reading::new(seed),
+            creates: fabric::hash::map(seed),
             bodies: Bodies::new(plan.load.size_bytes),
             sizes: plan.load.sizes(),
             first: places.start,
@@ -157,7 +170,6 @@ impl Worker {
             pauses: BinaryHeap::new(),
             absences: Absences::new(seed),
             receipts_due: 0,
-            next_sender: 0,
             open_window: 0,
             authenticated: 0,
             recent: Latencies::default(),
@@ -167,7 +179,9 @@ impl Worker {
             plan,
             shown,
             index,
-        })
+        };
+        worker.plan_groups();
+        Ok(worker)
     }
 
     /// Runs until the controller says stop; what it brings home.
@@ -181,6 +195,7 @@ impl Worker {
             self.turn();
         }
         self.show(true);
+        self.outcome.spread = self.follower.spread;
         self.outcome
     }
 
@@ -190,6 +205,7 @@ impl Worker {
         self.connect_due();
         self.send_due();
         self.act_due();
+        self.read_due();
         self.fire_timers();
         self.flush();
         self.show(false);
@@ -229,10 +245,7 @@ impl Worker {
             let pause = self.pauses.peek().map(|Reverse((at, _))| *at);
             due = pacer.into_iter().chain(pause).fold(due, u64::min);
         }
-        if let Some(at) = self.absences.next_due_ns() {
-            due = due.min(at);
-        }
-        due
+        self.absences.next_due_ns().into_iter().chain(self.reading.next_due_ns()).fold(due, u64::min)
     }
 
     /// A socket of a user has something to say.

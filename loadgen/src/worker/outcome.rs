@@ -4,9 +4,10 @@ use client::Counters;
 use fabric::hash::Map;
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{GotSide, SentSide};
+use crate::audit::{GotSide, MemberSide, SentSide};
 use crate::behave::happened::Happened;
 use crate::measure::{Errors, Latencies};
+use crate::spread::Spread;
 
 /// What a worker brings home.
 #[derive(Serialize, Deserialize)]
@@ -16,14 +17,23 @@ pub struct Outcome {
     /// Senders' sides of this worker's users, in order.
     pub sent: Vec<SentSide>,
     /// Receivers' sides of this worker's users, by stream.
-    #[serde(with = "streams")]
+    #[serde(with = "pairs")]
     pub got: Map<u32, GotSide>,
+    /// What this worker's users know of their groups, by group and place.
+    #[serde(with = "pairs")]
+    pub members: Map<(u32, u32), MemberSide>,
+    /// How group messages spread.
+    pub spread: Spread,
+    /// Group messages that came to users who are no members.
+    pub misdelivered: u64,
     /// Deliveries of no message of this run.
     pub foreign: u64,
     /// Latencies of the steady phase, between users who were online.
     pub latencies: Latencies,
     /// The same where the sender or the receiver was away on purpose meanwhile.
     pub latencies_away: Latencies,
+    /// Those of `latencies` while somebody else of the same worker was away on purpose.
+    pub latencies_meanwhile: Latencies,
     /// Actual less intended send times of the steady phase.
     pub lag: Latencies,
     /// From the begin of a connect to its Welcome.
@@ -48,9 +58,13 @@ impl Outcome {
             first_stream,
             sent: vec![SentSide::default(); streams],
             got: fabric::hash::map(seed),
+            members: fabric::hash::map(seed),
+            spread: Spread::default(),
+            misdelivered: 0,
             foreign: 0,
             latencies: Latencies::default(),
             latencies_away: Latencies::default(),
+            latencies_meanwhile: Latencies::default(),
             lag: Latencies::default(),
             connects: Latencies::default(),
             errors: Errors::default(),
@@ -61,19 +75,30 @@ impl Outcome {
         }
     }
 }
+
 /// A map as its pairs.
-mod streams {
-    use serde::{Deserialize as _, Deserializer, Serializer};
+mod pairs {
+    use core::hash::Hash;
 
-    use super::{GotSide, Map};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(map: &Map<u32, GotSide>, serializer: S) -> Result<S::Ok, S::Error> {
+    use super::Map;
+
+    pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &Map<K, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(map)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<u32, GotSide>, D::Error> {
+    pub(super) fn deserialize<'de, K, V, D>(deserializer: D) -> Result<Map<K, V>, D::Error>
+    where
+        K: Deserialize<'de> + Eq + Hash,
+        V: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
         let mut map = fabric::hash::map(1);
-        map.extend(<Vec<(u32, GotSide)>>::deserialize(deserializer)?);
+        map.extend(<Vec<(K, V)>>::deserialize(deserializer)?);
         Ok(map)
     }
 }

@@ -5,24 +5,16 @@ use std::sync::atomic::Ordering;
 
 use client::Cx;
 use client::NewSend;
-use rand::SeedableRng;
-use rand::rngs::SmallRng;
-use rand::seq::SliceRandom;
+use client::core::SendError;
 use schema::encode::SendTarget;
 use schema::ids::UserId;
 
 use super::Worker;
 use super::message::Origin;
+use super::route::DIRECT;
 use crate::draw::{Draw, Use};
 use crate::pace::{Pacer, Profile, window};
 use crate::scenario::Mode;
-
-/// The order in which a worker's users take turns to send.
-pub fn order(users: u32, seed: u64) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..users).collect();
-    order.shuffle(&mut SmallRng::seed_from_u64(seed));
-    order
-}
 
 impl Worker {
     /// Once the start is known: sets up what depends on it.
@@ -35,9 +27,8 @@ impl Worker {
         self.steady = steady;
         let load = &self.plan.load;
         let share = (self.index, self.plan.workers);
-        // A worker's part of the rate is its part of the users.
-        let part = self.users.len() as f64 / f64::from(load.users);
-        if load.mode == Mode::Open {
+        let part = self.routes.part();
+        if load.mode == Mode::Open && part > 0.0 {
             self.pacer = Some(Pacer::new(Profile::of(load, part), start, load.arrivals, share, load.seed));
         }
         self.plan_acts(start);
@@ -96,12 +87,15 @@ impl Worker {
     fn send_paced(&mut self) {
         while self.quota != Some(0) {
             let Some(intended) = self.pacer.as_mut().and_then(|pacer| pacer.take(self.now.mono_ns)) else { break };
-            let user = self.order[self.next_sender % self.order.len()];
-            self.next_sender += 1;
+            let Some((user, group)) = self.routes.next() else { break };
             if self.steady.contains(&intended) {
                 self.outcome.lag.record_ns(self.now.mono_ns - intended);
             }
-            self.send(user, intended);
+            if group == DIRECT {
+                self.send(user, intended);
+            } else {
+                self.send_to_group(user, group, intended);
+            }
         }
     }
 
@@ -186,16 +180,22 @@ impl Worker {
                 side.send();
                 state.outstanding += 1;
                 self.quota = self.quota.map(|left| left - 1);
+                self.shown.wanted.fetch_add(1, Ordering::Relaxed);
                 self.shown.sent.fetch_add(1, Ordering::Relaxed);
             }
-            Err(error) => self.error(match error {
-                client::core::SendError::OutboxFull { .. } => "not sent: outbox full",
-                client::core::SendError::TooLarge { .. } => "not sent: too large",
-                client::core::SendError::Ended => "not sent: client ended",
-                _ => "not sent",
-            }),
+            Err(error) => self.not_sent(error),
         }
         self.act(user);
         taken.is_ok()
+    }
+
+    /// A client did not take a message.
+    pub(super) fn not_sent(&mut self, error: SendError) {
+        self.error(match error {
+            SendError::OutboxFull { .. } => "not sent: outbox full",
+            SendError::TooLarge { .. } => "not sent: too large",
+            SendError::Ended => "not sent: client ended",
+            _ => "not sent",
+        });
     }
 }
