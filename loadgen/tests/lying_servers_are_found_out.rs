@@ -21,6 +21,10 @@ use serde_json::{Value, json};
 /// Messages of both users; the lie is about the last one, so that it leaves no gap.
 const MESSAGES: u64 = 20;
 
+/// The users' load, in pairs and in a group of both.
+const PAIRS: &str = "mode = \"closed\"\nin_flight = 4\nmessages = 20";
+const GROUP: &str = "mode = \"open\"\nrate = 40.0\ngroups = [{ members = 2 }]";
+
 /// What the server does with the last message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lie {
@@ -33,7 +37,7 @@ enum Lie {
     MakesUpTheReceipt,
 }
 
-/// The server, with the one chat of users 1 and 2.
+/// The server, with the one chat of users 1 and 2, which may be a group.
 struct Liar {
     lie: Lie,
     chat: Mutex<Chat>,
@@ -42,7 +46,11 @@ struct Liar {
 #[derive(Default)]
 struct Chat {
     head: u64,
+    /// Of these the changes that made a group.
+    changes: u64,
     sessions: BTreeMap<u64, TcpStream>,
+    /// For who was not there yet.
+    missed: Option<Value>,
 }
 
 impl Liar {
@@ -85,6 +93,9 @@ impl Liar {
         let mut chat = self.chat.lock().unwrap();
         chat.sessions.insert(user, stream.try_clone().ok()?);
         chat.tell(user, &json!({"type": "ready", "user_id": user.to_string(), "device_id": 1}));
+        if let Some(missed) = chat.missed.clone() {
+            chat.tell(user, &missed);
+        }
         chat.tell(user, &json!({"type": "synced"}));
         drop(chat);
         self.listen(user, stream)
@@ -105,6 +116,7 @@ impl Liar {
                 };
                 held.drain(..taken);
                 match text["type"].as_str() {
+                    Some("created") => self.chat.lock().unwrap().created(user, &text)?,
                     Some("message") => self.chat.lock().unwrap().message(self.lie, user, &text)?,
                     Some("ack") => self.chat.lock().unwrap().mark(self.lie, user, &text)?,
                     _ => {}
@@ -115,13 +127,32 @@ impl Liar {
 }
 
 impl Chat {
+    /// A group of both is made.
+    fn created(&mut self, creator: u64, change: &Value) -> Option<()> {
+        (self.head, self.changes) = (1, 1);
+        let chat = ChatId::group(UserId::new(creator)?, change["client_msg_id"].as_str()?.as_bytes()).to_string();
+        let id = MessageId(1u128.to_be_bytes()).to_string();
+        let mut told = json!({
+            "type": "ack", "chat_id": chat, "message_id": id, "seq": 1, "status": "sent", "client_msg_id": change["client_msg_id"],
+        });
+        self.tell(creator, &told);
+        (told["type"], told["kind"], told["sender_id"]) =
+            ("entry".into(), "created".into(), creator.to_string().into());
+        self.missed = Some(told.clone());
+        self.tell(3 - creator, &told);
+        Some(())
+    }
+
     fn message(&mut self, lie: Lie, sender: u64, message: &Value) -> Option<()> {
         self.head += 1;
         let seq = self.head;
-        let receiver: u64 = message["to"].as_str()?.parse().ok()?;
-        let chat = ChatId::direct(UserId::new(sender)?, UserId::new(receiver)?).to_string();
+        let receiver = 3 - sender;
+        let chat = match message["chat_id"].as_str() {
+            Some(group) => group.to_owned(),
+            None => ChatId::direct(UserId::new(sender)?, UserId::new(receiver)?).to_string(),
+        };
         let id = |seq: u64| MessageId(u128::from(seq).to_be_bytes()).to_string();
-        let lie = if seq == MESSAGES { lie } else { Lie::None };
+        let lie = if seq == MESSAGES + self.changes { lie } else { Lie::None };
         let mut delivery = json!({
             "type": "message", "chat_id": chat, "message_id": id(seq), "seq": seq, "sender_id": sender.to_string(),
             "content": message["content"], "client_msg_id": message["client_msg_id"],
@@ -198,15 +229,19 @@ fn welcome() -> bytes::Bytes {
 
 fn report(lie: Lie) -> Report {
     let folder = tempfile::tempdir().unwrap();
-    report_in(folder.path(), lie)
+    report_in(folder.path(), lie, PAIRS)
 }
 
-fn report_in(folder: &Path, lie: Lie) -> Report {
+fn group_report(lie: Lie) -> Report {
+    let folder = tempfile::tempdir().unwrap();
+    report_in(folder.path(), lie, GROUP)
+}
+
+fn report_in(folder: &Path, lie: Lie, load: &str) -> Report {
     let (scenario, key) = (folder.join("scenario.toml"), folder.join("key"));
     let text = format!(
-        "[load]\nusers = 2\nprotocol = \"websocket\"\nmode = \"closed\"\nin_flight = 4\nmessages = {}\nramp_s = 0.0\n\
-         steady_s = 20.0\ndrain_s = 1.0\n",
-        MESSAGES
+        "[load]\nusers = 2\nprotocol = \"websocket\"\nramp_s = 0.0\nsteady_s = {:?}\ndrain_s = 1.0\n{load}\n",
+        if load == PAIRS { 20.0 } else { 0.5 }
     );
     std::fs::write(&scenario, text).unwrap();
     std::fs::write(&key, "a secret of at least thirty-two bytes").unwrap();
@@ -237,7 +272,7 @@ fn an_honest_server_passes() {
 #[test]
 fn a_run_leaves_a_report_as_published_and_all_it_was_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let report = report_in(folder.path(), Lie::Loses);
+    let report = report_in(folder.path(), Lie::Loses, PAIRS);
     let text = |file: &str| std::fs::read_to_string(folder.path().join(file)).unwrap();
     let json: Value = serde_json::from_str(&text("out/report.json")).unwrap();
     assert_eq!(published::faults(&json), Vec::<String>::new());
@@ -290,4 +325,27 @@ fn a_receipt_that_never_comes_is_found() {
 fn a_receipt_for_what_was_not_delivered_is_found() {
     let report = report(Lie::MakesUpTheReceipt);
     assert_eq!((report.audit.receipts_false, report.audit.lost), (1, 1), "{}", report.reason);
+}
+
+#[test]
+fn an_honest_server_of_a_group_passes() {
+    let report = group_report(Lie::None);
+    assert_eq!((report.verdict, report.exit_code), (Verdict::Pass, 0), "{} {:?}", report.reason, report.errors);
+    let audit = &report.audit;
+    assert_eq!((audit.sent, audit.acked, audit.delivered, audit.deliveries), (20, 20, 20, 20));
+    let groups = report.groups.expect("there is one");
+    assert!(groups.ack_us.count == 20 && groups.last_us.count == 20 && groups.receipts > 0, "{groups:?}");
+}
+
+#[test]
+fn what_a_server_does_to_a_group_is_found() {
+    let lost = group_report(Lie::Loses);
+    assert_eq!((lost.audit.lost, lost.audit.acked_but_missing, lost.audit.delivered), (1, 1, 19), "{}", lost.reason);
+    assert_eq!((lost.verdict, lost.audit.lost_examples[0].seq), (Verdict::Audit, Some(MESSAGES + 1)));
+    let doubled = group_report(Lie::Doubles);
+    assert_eq!((doubled.verdict, doubled.audit.doubled), (Verdict::Audit, 1), "{}", doubled.reason);
+    let renamed = group_report(Lie::RenamesIt);
+    assert_eq!((renamed.verdict, renamed.audit.mismatched), (Verdict::Audit, 1), "{}", renamed.reason);
+    let unanswered = group_report(Lie::NeverAnswers);
+    assert_eq!((unanswered.audit.unanswered, unanswered.audit.lost), (1, 0), "{}", unanswered.reason);
 }

@@ -50,6 +50,15 @@ fn the_same_seed_gives_the_same_acts_and_another_gives_others() {
 }
 
 #[test]
+fn a_storm_of_the_first_users_leaves_all_others_alone() {
+    let storm = made(100, 1, "{ kind = \"reconnect-storm\", at_s = 2.0, users = 30 }");
+    for place in 0..100 {
+        let expected = if place < 30 { vec![(2 * SECOND, Act::Cut)] } else { Vec::new() };
+        assert_eq!(acts(&storm, 0, place), expected, "user {place}");
+    }
+}
+
+#[test]
 fn shares_moments_and_windows_are_as_asked() {
     let behaviours = made(2_000, 1, EVERY_KIND);
     let of = |index| (0..2_000).flat_map(|place| acts(&behaviours, index, place)).collect::<Vec<_>>();

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::*;
 use crate::report::series::Phase;
 use crate::report::tests::{CLOSED, OPEN, report};
-use crate::report::{Amount, Behaviour, PhaseSpan, Sample};
+use crate::report::{Amount, Behaviour, GroupFigures, GroupKind, Percentiles, PhaseSpan, Sample};
 
 fn full() -> Report {
     let mut report = report(OPEN, "p50_us = 500\np99_us = 300\nerrors = 0");
@@ -84,6 +84,20 @@ fn figures_of_behaviours_have_the_unit_that_their_name_says() {
         assert!(page.contains(&cells), "{cells}");
     }
     assert!(!page.contains(">away<"), "what is absent is left out");
+}
+
+#[test]
+fn groups_are_shown_by_size_and_only_where_there_are_some() {
+    let mut report = full();
+    assert!(!page(&report).contains("last member"));
+    let us = Percentiles { count: 40, p50: 900, p99: 2_500, ..Percentiles::default() };
+    let kind = GroupKind { members: 500, groups: 3, last_us: us, ..GroupKind::default() };
+    report.groups = Some(GroupFigures { cpu_us_per_delivery: Some(3.5), kinds: vec![kind], ..GroupFigures::default() });
+    let page = page(&report);
+    for said in ["3 × 500", "last member", "2.5 ms", "3.5 µs of the server's CPU a delivery"] {
+        assert!(page.contains(said), "{said}");
+    }
+    assert!(!page.contains("are not known"), "all were followed");
 }
 
 #[test]

@@ -122,6 +122,34 @@ fn a_saturated_generator_excuses_speed_and_nothing_else() {
 }
 
 #[test]
+fn groups_and_those_who_stay_are_judged_by_what_was_measured_of_them() {
+    let groups = |thresholds: &str| {
+        let mut judged_by = report(OPEN, "");
+        let text = format!(
+            "[load]\nusers = 10\n{OPEN}\nsteady_s = 1.0\ngroups = [{{ members = 5 }}]\n[thresholds]\n{thresholds}\n\
+             [[behaviour]]\nkind = \"churn\"\ndrops_per_second = 1.0\n"
+        );
+        judged_by.scenario = Scenario::parse(&text).unwrap();
+        let last_us = Percentiles { count: 9, p99: 12_000, ..Percentiles::default() };
+        judged_by.groups = Some(GroupFigures { last_us, ..GroupFigures::default() });
+        judged_by.latency_meanwhile_us = last_us;
+        judged_by
+    };
+    for (threshold, said) in [
+        ("group_last_p99_us = 10000", "group_last_p99_us is 12000, threshold 10000"),
+        ("meanwhile_p99_us = 10000", "meanwhile_p99_us is 12000, threshold 10000"),
+        ("group_ack_p99_us = 5000", "group_ack_p99_us was not measured, threshold 5000"),
+    ] {
+        let failed = judged(groups(threshold));
+        assert_eq!((failed.verdict, failed.reason.as_str()), (Verdict::Threshold, said));
+    }
+    assert_eq!(judged(groups("group_last_p99_us = 12000")).verdict, Verdict::Pass);
+    let mut unmade = groups("");
+    unmade.not_joined = Some(3);
+    assert!(judged(unmade).reason.contains("3 memberships of groups had not begun"));
+}
+
+#[test]
 fn a_load_of_connects_at_the_generators_limit_says_so() {
     let connects = |thresholds: &str| {
         let mut connects = report("mode = \"connect\"", thresholds);
