@@ -12,6 +12,9 @@ use super::asks::is_fill;
 use super::{Cause, Core, Cx, End, Event, Gap, NS_PER_MS, Output, Phase, Refusal};
 use crate::store::Change;
 
+/// Marks that may have been refused are said again no sooner, ms.
+const MARKS_AGAIN_MS: u32 = 100;
+
 /// A random number below `bound` (0 when `bound` is 0).
 pub(super) fn below(entropy: &mut dyn Entropy, bound: u64) -> u64 {
     if bound == 0 { 0 } else { entropy.next_u64() % bound }
@@ -212,8 +215,25 @@ impl Core {
             self.dismissed(cx, why);
         } else if !id.is_empty() {
             self.refused(cx, id, why);
-        } else if !self.ask_refused(cx, why) {
-            cx.out.push(Output::Event(Event::Complaint(why)));
+        } else {
+            if why.retry != Retry::Never {
+                self.doubt_marks(cx.now, why.retry_after_ms);
+            }
+            if !self.ask_refused(cx, why) {
+                cx.out.push(Output::Event(Event::Complaint(why)));
+            }
+        }
+    }
+
+    /// Something without an address was refused for now. It may have been a mark: the last ones are said again.
+    fn doubt_marks(&mut self, now: fabric::time::Now, after_ms: u32) {
+        let marks_wait = self.flush_ns > 0;
+        for at in (0..self.chats.len()).filter(|&at| self.chats[at].age > 0).collect::<Vec<_>>() {
+            self.chats[at].mark_read = self.chats[at].read > 0;
+            self.remark(now, at);
+        }
+        if !marks_wait && self.flush_ns > 0 {
+            self.flush_ns = now.mono_ns + u64::from(after_ms.max(MARKS_AGAIN_MS)) * NS_PER_MS;
         }
     }
 

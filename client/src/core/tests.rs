@@ -330,6 +330,25 @@ fn a_change_says_whom_it_concerns_and_a_send_does_not_pass_for_one() {
 }
 
 #[test]
+fn a_mark_that_may_have_been_refused_is_said_again_after_a_while() {
+    let mut bench = Bench::ready(Config::default(), 10);
+    let entry = bench.entry(chat(1), 1, 0);
+    bench.bytes(&entry);
+    bench.tell(|core, cx| core.mark_read(cx, chat(1), 1));
+    assert_eq!(bench.written(), [Body::Mark]);
+    let frame = bench.encoder.error(ErrorCode::Overloaded, "", 300, b"");
+    bench.bytes(&frame);
+    assert_eq!(bench.written(), [], "not at once");
+    assert_eq!(bench.core.next_deadline_ns(), Some(bench.now.mono_ns + 300_000_000));
+    bench.now.mono_ns += 300_000_000;
+    bench.tell(|core, cx| core.handle(cx, Input::Tick));
+    let mark = bench.frames()[0].root().body_as_mark().map(|mark| (mark.seq(), mark.status()));
+    assert_eq!(mark, Some((1, MarkStatus::read)));
+    bench.refuse(ErrorCode::UnknownChat, "");
+    assert_eq!(bench.core.next_deadline_ns().map(|at| at > bench.now.mono_ns + 1_000_000_000), Some(true), "for good");
+}
+
+#[test]
 fn questions_are_asked_in_turn_and_each_gets_its_own_answer() {
     let mut bench = Bench::ready(Config::default(), 10);
     let of = bench.tell(|core, cx| core.ask(cx, Question::Chat { chat: chat(1), after_user: None, limit: 7 })).unwrap();

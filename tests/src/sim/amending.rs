@@ -100,17 +100,31 @@ impl World {
         (!among.is_empty()).then(|| pick(&mut self.env.rng, &among[from..]))
     }
 
-    /// A device amends something.
+    /// A device amends something, sometimes several times at once.
     pub fn amend_some(&mut self, at: usize) {
-        let device = &self.devices[at];
-        let (user, number) = (device.user, device.device);
+        let user = self.devices[at].user;
         let chats: Vec<ChatId> = self.model.chats_of(user).filter(|&chat| self.model.known(chat) > 0).collect();
         if chats.is_empty() {
             return;
         }
         let chat = pick(&mut self.env.rng, &chats);
-        let id = self.new_id(user, number);
-        let Some(amendment) = self.some_amendment(chat, user, &id) else { return };
+        let burst = if self.env.rng.one_in(3) { self.env.rng.between(2, 5) } else { 1 };
+        let by = (burst > 1 || !self.env.rng.one_in(4)).then_some(user);
+        let Some(message) = self.some_message(chat, by) else { return };
+        // Of another chat, or of none.
+        let message = if self.env.rng.one_in(40) { MessageId([7; 16]) } else { message };
+        for _ in 0..burst {
+            // A crash in between forgets the rest.
+            if self.devices[at].core.is_some() {
+                self.amend(at, chat, message);
+            }
+        }
+    }
+
+    fn amend(&mut self, at: usize, chat: ChatId, message: MessageId) {
+        let device = &self.devices[at];
+        let id = self.new_id(device.user, device.device);
+        let amendment = self.some_amendment(chat, message, &id);
         if self.model.groups.contains_key(&chat) {
             self.wish_for(chat, &id, None);
         }
@@ -124,31 +138,24 @@ impl World {
         self.operations += 1;
     }
 
-    fn some_amendment(&mut self, chat: ChatId, user: UserId, id: &Bytes) -> Option<Amendment> {
-        let what = self.env.rng.below(20);
-        if what == 0 && is_mortal(chat) {
+    fn some_amendment(&mut self, chat: ChatId, message: MessageId, id: &Bytes) -> Amendment {
+        if is_mortal(chat) && self.env.rng.one_in(10) {
             let ttl_s = pick(&mut self.env.rng, &[0, 5, 5, 7, 20, 3_600, 1]);
-            return Some(Amendment::Timer { chat, ttl_s });
+            return Amendment::Timer { chat, ttl_s };
         }
-        let by = (what < 15).then_some(user);
-        let message = match self.env.rng.one_in(40) {
-            false => self.some_message(chat, by)?,
-            // Of another chat, or of none.
-            true => MessageId([7; 16]),
-        };
-        Some(match what {
-            0..11 => {
+        match self.env.rng.below(20) {
+            0..10 => {
                 let mentions = if self.env.rng.one_in(4) { self.some_mentions(chat) } else { Vec::new() };
                 Amendment::Edited { chat, message, content_type: 0, body: body_of(id).into(), mentions }
             }
-            11..15 => Amendment::Deleted { chat, message },
+            10..13 => Amendment::Deleted { chat, message },
             _ => {
                 let reactions: [&'static [u8]; 5] = [b"+1", b"heart", b"", "\u{1f44d}".as_bytes(), b"\xff"];
                 let valid = if self.env.rng.one_in(10) { 5 } else { 4 };
                 let choice = self.env.rng.below(valid);
                 Amendment::Reacted { chat, message, reaction: Bytes::from_static(reactions[choice as usize]) }
             }
-        })
+        }
     }
 
     /// An amendment in a direct chat has failed for good.
@@ -202,7 +209,7 @@ impl World {
             (ErrorCode::TooLate, Amendment::Deleted { .. }) => {
                 !free && found.is_some_and(|(_, line)| late(line, self.model.rules.delete_ms))
             }
-            (ErrorCode::MessageDeleted, _) => self.was_to_be_deleted(chat, about),
+            (ErrorCode::MessageDeleted, _) => self.was_to_be_deleted(chat, about, id),
             _ => false,
         }
     }
@@ -216,9 +223,11 @@ impl World {
         !wanted.mentions().iter().all(|&user| is_in(user))
     }
 
-    fn was_to_be_deleted(&self, chat: ChatId, about: Option<MessageId>) -> bool {
+    /// Whether anybody wanted to delete it, but for who was refused.
+    fn was_to_be_deleted(&self, chat: ChatId, about: Option<MessageId>, refused: &Bytes) -> bool {
         let deletes = |wanted: &Wanted| matches!(wanted, Wanted::Amendment(Amendment::Deleted { message, .. }) if Some(*message) == about);
-        about.is_some() && self.model.wanted.values().any(|(of, wanted)| *of == chat && deletes(wanted))
+        about.is_some()
+            && self.model.wanted.iter().any(|(id, (of, wanted))| id != refused && *of == chat && deletes(wanted))
     }
 
     /// What a device's own send makes of its messages: it does not come as an entry.
