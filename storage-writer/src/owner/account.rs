@@ -237,7 +237,9 @@ impl Account {
 
     /// The entry of this seq is durable.
     pub(crate) fn settle(&mut self, seq: u64) {
-        if let Some((_, at_ms, change)) = self.pending.pop_front_if(|(pending, ..)| *pending == seq) {
+        if self.pending.front().is_some_and(|(pending, ..)| *pending == seq)
+            && let Some((_, at_ms, change)) = self.pending.pop_front()
+        {
             self.state.apply(at_ms, &change);
         }
         if self.pending.is_empty() {

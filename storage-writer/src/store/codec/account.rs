@@ -28,7 +28,8 @@ pub(super) fn put_account(out: &mut Vec<u8>, account: &AccountState) {
     put_varint(out, account.chats.len() as u64);
     for (chat, set) in &account.chats {
         out.extend_from_slice(&chat.0);
-        out.push(u8::from(set.pinned) * PINNED | u8::from(set.archived) * ARCHIVED);
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        out.push(flag(set.pinned, PINNED) | flag(set.archived, ARCHIVED));
         // As one more, so that "for good" is 0 and "not muted" 1.
         put_varint(out, set.muted_until_ms.wrapping_add(1));
     }
