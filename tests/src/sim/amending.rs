@@ -33,10 +33,10 @@ impl World {
         self.env.now().wall_ms().saturating_add_signed(most - now)
     }
 
-    /// Whether a message may have disappeared.
+    /// Whether an entry may have disappeared.
     pub fn has_gone(&self, chat: ChatId, message: MessageId) -> bool {
-        let found = self.model.talks.get(&chat).and_then(|talk| talk.message(message));
-        found.is_some_and(|(seq, _)| self.model.may_be_gone(chat, seq, self.latest_ms()))
+        let found = self.model.talks.get(&chat).and_then(|talk| talk.seq_of(message));
+        found.is_some_and(|seq| self.model.may_be_gone(chat, seq, self.latest_ms()))
     }
 
     /// A message to be sent, sometimes with something to it.

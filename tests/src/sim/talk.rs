@@ -122,7 +122,7 @@ impl Line {
 #[derive(Default)]
 pub struct Talk {
     lines: Vec<Line>,
-    by_message: BTreeMap<[u8; 16], u64>,
+    by_id: BTreeMap<[u8; 16], u64>,
     ttl_s: u32,
 }
 
@@ -139,8 +139,13 @@ impl Talk {
 
     /// The message of this id, with its seq.
     pub fn message(&self, message: MessageId) -> Option<(u64, &Line)> {
-        let seq = *self.by_message.get(&message.0)?;
-        self.line(seq).map(|line| (seq, line))
+        let seq = self.seq_of(message)?;
+        self.line(seq).filter(|line| line.kind == EntryKind::message).map(|line| (seq, line))
+    }
+
+    /// The place of whatever has this id.
+    pub fn seq_of(&self, message: MessageId) -> Option<u64> {
+        self.by_id.get(&message.0).copied()
     }
 
     /// All entries, with their seqs.
@@ -194,15 +199,13 @@ impl Talk {
             Some(Wanted::Amendment(amendment)) => self.amend(chat, seq, &mut line, amendment, law),
             _ => {}
         }
-        if kind == EntryKind::message {
-            self.by_message.insert(place.message.0, seq);
-        }
+        self.by_id.insert(place.message.0, seq);
         self.lines.push(line);
     }
 
     fn amend(&mut self, chat: ChatId, seq: u64, line: &mut Line, amendment: &Amendment, law: &Law<'_>) {
         let (kind, by) = (amendment.kind(), line.sender);
-        let found = amendment.message().and_then(|message| self.by_message.get(&message.0)).copied();
+        let found = amendment.message().and_then(|message| self.message(message)).map(|(about, _)| about);
         let Some(about) = found else { panic!("invariant amendments: seq {seq} of {chat} amends no message of it") };
         let at = about as usize - 1;
         let original = &self.lines[at];
