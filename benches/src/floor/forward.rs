@@ -9,6 +9,7 @@ use schema::limits;
 use schema::wire::{Body, Hello, Ping, Send};
 
 use super::conn::{Conn, first_frame};
+use super::groups::{self, Groups, Sending};
 use super::table::{self, Table};
 use super::template::{Fields, Templates};
 
@@ -17,6 +18,7 @@ pub struct Forwarder {
     users: Map<u64, u32>,
     chat_of: Map<(u64, u64), u32>,
     chats: Vec<(ChatId, u64)>,
+    groups: Groups,
     templates: Templates,
     encoder: Encoder,
     issued: u64,
@@ -37,6 +39,7 @@ impl Forwarder {
             users: fabric::hash::map(1),
             chat_of: fabric::hash::map(1),
             chats: Vec::new(),
+            groups: Groups::default(),
             templates: Templates::default(),
             encoder: Encoder::new(),
             issued: 0,
@@ -89,6 +92,7 @@ impl Forwarder {
                 let conn = &mut conns[index as usize];
                 conn.user = user.get();
                 conn.out.extend_from_slice(&self.encoder.welcome(&welcome));
+                self.groups.greet(user.get(), &mut conn.out);
                 conn.out.extend_from_slice(&self.encoder.synced(self.now_ms));
                 mark_dirty(conn, index, dirty);
             }
@@ -104,11 +108,21 @@ impl Forwarder {
 
     fn send(&mut self, conns: &mut [Conn], index: u32, send: Table<'_>, dirty: &mut Vec<u32>) {
         let sender = conns[index as usize].user;
+        self.issued += 1;
+        if let Some(chat) = groups::target(&send, sender) {
+            let (issued, now_ms) = (self.issued, self.now_ms);
+            let (users, templates) = (&self.users, &mut self.templates);
+            return self.groups.send(
+                &mut Sending { conns, users, dirty, templates, issued, now_ms },
+                index,
+                chat,
+                send,
+            );
+        }
         let to = send.u64(Send::VT_TO);
         let (_, peer, chat) = self.peer(conns, index, sender, to);
         let (chat, head) = &mut self.chats[chat as usize];
         *head += 1;
-        self.issued += 1;
         let fields = Fields {
             chat: *chat,
             message: schema::timeuuid::from_parts(self.issued, [0x80, 0, 1, 0, 0, 0, 0, 0]),

@@ -3,5 +3,6 @@
 //! `benches/runtimes` has the same files on other skins.
 pub mod conn;
 pub mod forward;
+pub mod groups;
 pub mod table;
 pub mod template;

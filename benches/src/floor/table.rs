@@ -69,4 +69,25 @@ impl<'a> Table<'a> {
     pub fn u64(&self, vt: u16) -> u64 {
         self.field(vt).and_then(|at| self.frame.get(at..)?.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b))
     }
+
+    /// A byte, 0 when absent.
+    pub fn u8(&self, vt: u16) -> u8 {
+        self.field(vt).and_then(|at| self.frame.get(at).copied()).unwrap_or(0)
+    }
+
+    /// A struct of so many bytes.
+    pub fn array<const N: usize>(&self, vt: u16) -> Option<[u8; N]> {
+        self.frame.get(self.field(vt)?..)?.first_chunk().copied()
+    }
+
+    /// A vector of u64, empty when absent.
+    pub fn u64s(&self, vt: u16) -> impl Iterator<Item = u64> {
+        let content = || {
+            let at = self.target(vt)?;
+            let bytes = (u32_at(self.frame, at)? as usize).checked_mul(8)?;
+            self.frame.get(at + 4..(at + 4).checked_add(bytes)?)
+        };
+        let (numbers, _) = content().unwrap_or(&[]).as_chunks();
+        numbers.iter().map(|number| u64::from_le_bytes(*number))
+    }
 }

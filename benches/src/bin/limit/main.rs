@@ -2,10 +2,10 @@
 //!
 //! One thread, one ring: multishot accept and recv, provided buffers, direct descriptors, one send in flight a connection.
 //! It speaks just enough of the native protocol for the load generator to drive it as it drives `shardwire`: Hello →
-//! Welcome and Synced, Send → an Entry to the receiver's connection and a SendAck to the sender, Ping → Pong; marks are
-//! read and forgotten. It stores nothing, orders nothing but a counter a chat, checks nothing but lengths and believes
-//! any token. Fields are read by bounds-checked offsets (no verifier), answers are patched templates (no builder): the
-//! work that no server can leave out.
+//! Welcome and Synced, Send → an Entry to the receiver's connection (a group's: to every member's) and a SendAck to the
+//! sender, Ping → Pong; marks are read and forgotten. It stores nothing, orders nothing but a counter a chat, checks nothing
+//! but lengths and believes any token and any list of members. Fields are read by bounds-checked offsets (no verifier),
+//! answers are patched templates (no builder): the work that no server can leave out.
 //!
 //! `limit [--native ADDR]`; the other options of `shardwire serve` are accepted and ignored, so that it can stand in for
 //! it (`loadgen run … --server target/release/limit`).
