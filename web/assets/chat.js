@@ -2,10 +2,13 @@
 import { info } from "./api.js";
 import { by } from "./dom.js";
 import { Members } from "./members.js";
+import { Menu } from "./menu.js";
 import { Model } from "./model.js";
+import { Options, Settings } from "./settings.js";
 import { forget, signIn } from "./signin.js";
 import { starting } from "./starting.js";
 import { View } from "./view.js";
+import { Writing } from "./writing.js";
 /** How long to wait before the server is asked again what it is, ms. */
 const AGAIN_MS = 2_000;
 async function main() {
@@ -30,9 +33,16 @@ async function begin(account) {
         discard: (id) => void model.discard(id),
         who: (message) => void model.askStatus(message),
     };
-    view = new View(model, actions);
+    const writing = new Writing(model);
+    const menu = new Menu(model, writing);
+    view = new View(model, {
+        ...actions,
+        menu: (message, opener) => menu.open(message, opener),
+        react: (message, reaction) => menu.react(message, reaction),
+        jump: (message) => void jump(model, message, (to) => view?.jump(to) ?? false),
+    });
     by("app", HTMLElement).hidden = false;
-    wire(model, view);
+    wire(model, view, writing);
     view.draw(null);
     by("new", HTMLButtonElement).focus();
 }
@@ -47,8 +57,8 @@ async function patient(task) {
         }
     }
 }
-function wire(model, view) {
-    const [text, compose] = [by("text", HTMLTextAreaElement), by("compose", HTMLFormElement)];
+function wire(model, view, writing) {
+    const text = by("text", HTMLTextAreaElement);
     const open = (opening) => {
         void opening.then(() => {
             view.toEnd();
@@ -62,22 +72,22 @@ function wire(model, view) {
             model.seen();
     };
     const draw = view.draw.bind(view);
-    const members = new Members(model);
+    const panels = [new Members(model), writing, new Options(model), new Settings(model)];
     view.draw = (chat) => {
         draw(chat);
-        members.draw();
+        for (const panel of panels)
+            panel.draw();
         if (chat !== null && chat === model.open)
             queueMicrotask(look);
     };
     document.addEventListener("visibilitychange", look);
     by("scroll", HTMLElement).addEventListener("scroll", look);
-    by("chats", HTMLElement).addEventListener("click", (event) => {
+    document.querySelector(".side nav")?.addEventListener("click", (event) => {
         const chat = event.target instanceof Element ? event.target.closest("[data-chat]")?.dataset["chat"] : undefined;
         if (chat)
             open(model.openChat(chat));
     });
     by("back", HTMLButtonElement).addEventListener("click", () => leave(model));
-    composing(model, text, compose);
     starting(model, open);
     older(model);
     keys(model);
@@ -99,28 +109,11 @@ function leave(model) {
     model.closeChat();
     document.querySelector(`[data-chat="${chat ?? ""}"]`)?.focus();
 }
-function composing(model, text, compose) {
-    const fit = () => {
-        text.style.setProperty("height", "auto");
-        text.style.setProperty("height", `${text.scrollHeight + 2}px`);
-    };
-    text.addEventListener("input", fit);
-    text.addEventListener("keydown", (event) => {
-        if (event.key !== "Enter" || event.shiftKey || event.isComposing)
+/** Shows a message of the open chat; older ones are loaded until it is there. */
+async function jump(model, message, to) {
+    while (!to(message))
+        if (!(await model.older()))
             return;
-        event.preventDefault();
-        compose.requestSubmit();
-    });
-    compose.addEventListener("submit", (event) => {
-        event.preventDefault();
-        const value = text.value.trim();
-        if (value === "")
-            return;
-        text.value = "";
-        fit();
-        void model.send(value);
-        text.focus();
-    });
 }
 /** Older messages come when the user scrolls to the beginning. */
 function older(model) {
@@ -134,7 +127,7 @@ function older(model) {
     });
 }
 function keys(model) {
-    by("chats", HTMLElement).addEventListener("keydown", (event) => {
+    document.querySelector(".side nav")?.addEventListener("keydown", (event) => {
         const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
         if (step === undefined)
             return;

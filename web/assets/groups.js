@@ -1,18 +1,6 @@
 /** Groups as the page knows them: their members, how far these are, and changes in words. */
 import { nameOf } from "./dom.js";
-/** Kinds of entries that change a group and are told in the conversation. */
-const CHANGES = new Set(["created", "added", "removed", "left", "role", "renamed"]);
-/** Whether the conversation shows this entry. */
-export function isShown({ kind }) {
-    return kind === "message" || CHANGES.has(kind);
-}
-/** An entry as it is kept and shown. */
-export function messageOf(entry) {
-    const { chat, seq, message, sender, timestampMs, clientMsgId, kind, users, role } = entry;
-    const text = entry.text ?? `(${entry.body.length} bytes that are no text)`;
-    const place = { chat, seq, message, sender, timestampMs, clientMsgId, text };
-    return CHANGES.has(kind) ? { ...place, change: { kind, users, role } } : place;
-}
+import { duration } from "./words.js";
 /** A group of which nothing is known yet. */
 export function newGroup() {
     return { name: "", members: [], present: true, known: false, marks: {} };
@@ -79,10 +67,12 @@ export function titleOf(chat) {
     return chat.group ? chat.group.name || "Group" : nameOf(chat.peer);
 }
 /** A change as a sentence, as this user reads it. */
-export function sentence({ change, sender, text }, me) {
+export function sentence({ change, sender, text, kind, ttlS = 0 }, me) {
     const who = (user) => (user === me ? "You" : nameOf(user));
     const whom = (users) => listed(users.map((user) => (user === me ? "you" : nameOf(user))));
     const by = who(sender);
+    if (kind === "timer")
+        return ttlS > 0 ? `${by} let messages disappear after ${duration(ttlS)}` : `${by} let messages stay`;
     const users = change?.users ?? [];
     switch (change?.kind) {
         case "created": {

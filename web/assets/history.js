@@ -1,4 +1,5 @@
 /** What this device has seen: messages, unsent texts and chats, in IndexedDB. */
+import { expiryOf } from "./shardwire/index.js";
 /** One device's history. */
 export class History {
     database;
@@ -6,13 +7,19 @@ export class History {
         this.database = database;
     }
     static async open(user, device) {
-        const opening = indexedDB.open(`shardwire chat ${user} ${device}`, 1);
-        opening.onupgradeneeded = () => {
-            opening.result.createObjectStore("messages", { keyPath: ["chat", "seq"] });
-            opening.result.createObjectStore("unsent", { keyPath: "clientMsgId" });
-            opening.result.createObjectStore("chats", { keyPath: "chat" });
+        const opening = indexedDB.open(`shardwire chat ${user} ${device}`, VERSION);
+        opening.onupgradeneeded = ({ oldVersion }) => {
+            if (oldVersion < 1) {
+                opening.result.createObjectStore("messages", { keyPath: ["chat", "seq"] });
+                opening.result.createObjectStore("unsent", { keyPath: "clientMsgId" });
+                opening.result.createObjectStore("chats", { keyPath: "chat" });
+            }
+            // Only what disappears has the field, and is in the index.
+            opening.transaction?.objectStore("messages").createIndex("expires", "expiresMs");
         };
-        return new History(await answer(opening));
+        const history = new History(await answer(opening));
+        await history.sweep();
+        return history;
     }
     chats() {
         return answer(this.reading("chats").getAll());
@@ -30,7 +37,7 @@ export class History {
             request.onsuccess = () => {
                 const cursor = request.result;
                 if (cursor)
-                    found.push(cursor.value);
+                    found.push(whole(cursor.value));
                 if (cursor && found.length < count)
                     cursor.continue();
                 else
@@ -41,22 +48,64 @@ export class History {
     /** Keeps messages and their chats, and forgets texts that have become messages: all or nothing. */
     keep(change) {
         const writing = this.database.transaction(["messages", "unsent", "chats"], "readwrite");
+        for (const message of change.messages ?? []) {
+            const expiresMs = expiryOf(message);
+            writing.objectStore("messages").put(expiresMs < Infinity ? { ...message, expiresMs } : message);
+        }
         for (const message of change.messages ?? [])
-            writing.objectStore("messages").put(message);
+            blankAmended(writing.objectStore("messages"), message);
         for (const chat of change.chats ?? [])
             writing.objectStore("chats").put(chat);
         for (const unsent of change.unsent ?? [])
             writing.objectStore("unsent").put(unsent);
         for (const id of change.settled ?? [])
             writing.objectStore("unsent").delete(id);
-        return new Promise((resolve, reject) => {
-            writing.oncomplete = () => resolve();
-            writing.onabort = () => reject(writing.error ?? new Error("the transaction was aborted"));
-        });
+        return done(writing);
+    }
+    /** Forgets messages that have disappeared. */
+    sweep() {
+        const writing = this.database.transaction("messages", "readwrite");
+        const gone = writing.objectStore("messages").index("expires").openCursor(IDBKeyRange.upperBound(Date.now()));
+        gone.onsuccess = () => {
+            gone.result?.delete();
+            gone.result?.continue();
+        };
+        return done(writing);
+    }
+    /** Forgets entries of a chat. */
+    drop(chat, seqs) {
+        const writing = this.database.transaction("messages", "readwrite");
+        for (const seq of seqs)
+            writing.objectStore("messages").delete([chat, seq]);
+        return done(writing);
     }
     reading(name) {
         return this.database.transaction(name, "readonly").objectStore(name);
     }
+}
+const VERSION = 2;
+/** Entries of older stores lack their kind. */
+function whole(message) {
+    return message.kind === undefined ? { ...message, kind: message.change?.kind ?? "message" } : message;
+}
+/** What an amendment takes away goes from here too: the body of what is deleted, and of the edit before. */
+function blankAmended(store, { kind, chat, refersSeq, replacesSeq, timestampMs }) {
+    const seqs = kind === "deleted" ? [refersSeq, replacesSeq] : kind === "edited" ? [replacesSeq] : [];
+    for (const seq of seqs) {
+        if (!seq)
+            continue;
+        const reading = store.get([chat, seq]);
+        reading.onsuccess = () => {
+            if (reading.result)
+                store.put({ ...reading.result, text: "", mentions: [], deletedMs: timestampMs });
+        };
+    }
+}
+function done(writing) {
+    return new Promise((resolve, reject) => {
+        writing.oncomplete = () => resolve();
+        writing.onabort = () => reject(writing.error ?? new Error("the transaction was aborted"));
+    });
 }
 function answer(request) {
     return new Promise((resolve, reject) => {

@@ -1,10 +1,12 @@
 /** What the page shows, kept in step with the client and with what this device has stored. */
-import { nameOf } from "./dom.js";
 import { endOf, failureText } from "./ends.js";
-import { advance, apply, everyPage, isShown, learn, messageOf, newGroup, progressIn, sentence } from "./groups.js";
+import { advance, apply, everyPage, learn, newGroup, progressIn } from "./groups.js";
 import { History } from "./history.js";
-import { Client, directChat, IndexedDbStore, newClientMsgId, } from "./shardwire/index.js";
-const PAGE = 60;
+import { Loader } from "./loader.js";
+import { isShown, messageOf, messageOfSent, note } from "./messages.js";
+import { applySetting, Own } from "./own.js";
+import { accountChat, Client, directChat, IndexedDbStore, newClientMsgId, } from "./shardwire/index.js";
+import { Talk } from "./talk.js";
 /** Receipts come in bursts: who has read a message is asked for once after them, ms. */
 const STATUS_WAIT_MS = 250;
 /** One device's chats. `changed` is called after every change, with the chat concerned. */
@@ -15,20 +17,22 @@ export class Model {
     chats = new Map();
     unsent = new Map();
     status = { state: "connecting" };
-    /** The open chat's messages, ascending without holes. */
-    shown = [];
-    open = null;
+    /** What is loaded of the open chat. */
+    talk = null;
+    own;
     /** Who has which message of the open group, as far as it was asked for, by message id. */
     statuses = new Map();
     client;
-    /** Chats whose beginning for this user has been reached. */
-    begun = new Set();
     refreshing = new Set();
     statusTimer;
+    loader;
     constructor(account, history, changed) {
         this.account = account;
         this.history = history;
         this.changed = changed;
+        this.own = new Own(() => this.client, account.device);
+        const ask = (chat, after, limit) => this.client.history(chat, after, limit);
+        this.loader = new Loader(history, ask, (talk) => this.talk === talk && this.redraw());
     }
     static async start(account, changed) {
         const { user, device } = account;
@@ -52,7 +56,15 @@ export class Model {
             model.hand(unsent);
         return model;
     }
-    /** Chats, the one that moved last first. */
+    /** The open chat's id. */
+    get open() {
+        return this.talk?.chat ?? null;
+    }
+    /** The open chat's messages and changes, as they are now. */
+    shown() {
+        return this.talk?.shown() ?? [];
+    }
+    /** Chats, pinned ones first, then the one that moved last. */
     list() {
         const at = (chat) => {
             let latest = chat.last?.timestampMs ?? 0;
@@ -61,7 +73,8 @@ export class Model {
                     latest = Math.max(latest, unsent.createdMs);
             return latest;
         };
-        return [...this.chats.values()].sort((a, b) => at(b) - at(a));
+        const known = [...this.chats.values()].filter((chat) => chat.peer !== null || chat.group || chat.last);
+        return known.sort((a, b) => Number(b.pinned ?? false) - Number(a.pinned ?? false) || at(b) - at(a));
     }
     /** The open chat's texts that have no seq yet, oldest first. */
     pending() {
@@ -87,10 +100,18 @@ export class Model {
         this.chat(chat).group ??= newGroup();
         await this.openChat(chat);
     }
-    /** Changes the open group. Rejects with what the user can read. */
-    async change(change) {
+    /** Changes the open group, or amends a message of the open chat. Rejects with what the user can read. */
+    async change(change, body) {
         if (this.open !== null)
-            await this.client.change(this.open, change);
+            await this.client.change(this.open, change, undefined, body === undefined ? body : new TextEncoder().encode(body));
+    }
+    /** Sets what is the user's own. Rejects with what the user can read. */
+    async set(change) {
+        await this.client.change(null, change);
+    }
+    /** Passes a message on to another chat. */
+    async forward(message, text, chat) {
+        await this.write(chat, text, { forwarded: Math.min((message.forwarded ?? 0) + 1, 255) });
     }
     /** Asks who has an own message of the open group. */
     async askStatus(message) {
@@ -111,55 +132,35 @@ export class Model {
         return this.openChat(id);
     }
     async openChat(id) {
-        this.open = id;
-        this.shown = [];
+        const talk = new Talk(id, this.chats.get(id)?.hidden ?? []);
+        this.talk = talk;
         this.statuses.clear();
         this.changed(id);
         void this.refresh(id);
-        const found = await this.history.below(id, Infinity, PAGE);
-        if (this.open !== id)
+        await this.loader.open(talk);
+        if (this.talk !== talk)
             return;
-        const newer = this.shown.filter((message) => message.seq > (found.at(-1)?.seq ?? 0));
-        this.shown = [...found, ...newer];
-        this.changed(id);
         this.watch(id);
     }
     closeChat() {
-        this.open = null;
-        this.shown = [];
+        this.talk = null;
         this.changed(null);
     }
-    /** Shows older messages of the open chat: kept ones, else the server's. Returns whether there were any. */
-    async older() {
-        const [chat, first] = [this.open, this.shown[0]];
-        if (chat === null || !first || first.seq === 1 || this.begun.has(chat))
-            return false;
-        let found = await this.history.below(chat, first.seq, PAGE);
-        const whole = found.at(-1)?.seq === first.seq - 1;
-        if (!whole) {
-            const after = Math.max(first.seq - 1 - PAGE, 0);
-            const page = await this.client.history(chat, after, first.seq - 1 - after).catch(() => null);
-            if (!page)
-                return false;
-            found = page.entries.filter((entry) => entry.seq < first.seq && isShown(entry)).map(messageOf);
-            // Nothing from the chat's beginning on: this user joined later.
-            if (found.length === 0 && after === 0)
-                this.begun.add(chat);
-            await this.history.keep({ messages: found });
-        }
-        if (this.open !== chat || found.length === 0)
-            return false;
-        this.shown = [...found, ...this.shown];
-        this.changed(chat);
-        return true;
+    /** Shows older messages of the open chat. Returns whether there were any. */
+    older() {
+        return this.talk ? this.loader.older(this.talk) : Promise.resolve(false);
+    }
+    /** Draws the open chat, asks for what is missing in it, and waits for what disappears. */
+    redraw() {
+        if (!this.talk)
+            return;
+        this.changed(this.talk.chat);
+        this.loader.watch(this.talk);
     }
     /** Sends a text to the open chat. */
-    async send(text) {
-        const chat = this.open;
-        if (chat === null)
-            return;
-        const { peer } = this.chat(chat);
-        await this.post({ clientMsgId: newClientMsgId(), chat, peer, text, createdMs: Date.now(), problem: null });
+    async send(text, extras = {}) {
+        if (this.open !== null)
+            await this.write(this.open, text, extras);
     }
     /** Sends a failed text once more, as a new message. */
     async again(clientMsgId) {
@@ -179,7 +180,7 @@ export class Model {
     /** The open chat is in front of the user's eyes. */
     seen() {
         const chat = this.open === null ? undefined : this.chats.get(this.open);
-        const last = this.shown.findLast((message) => message.sender !== this.account.user);
+        const last = this.talk?.entries.findLast((message) => message.sender !== this.account.user);
         if (!chat || !last)
             return;
         this.client.markRead(last);
@@ -196,6 +197,10 @@ export class Model {
     close() {
         return this.client.close();
     }
+    async write(chat, text, extras) {
+        const { peer } = this.chat(chat);
+        await this.post({ clientMsgId: newClientMsgId(), chat, peer, text, extras, createdMs: Date.now(), problem: null });
+    }
     async post(unsent) {
         this.unsent.set(unsent.clientMsgId, unsent);
         this.changed(unsent.chat);
@@ -206,7 +211,7 @@ export class Model {
     hand(unsent) {
         try {
             const target = unsent.peer === null ? { chat: unsent.chat } : { to: unsent.peer };
-            this.client.send(target, unsent.text, unsent.clientMsgId);
+            this.client.send(target, unsent.text, unsent.clientMsgId, unsent.extras);
         }
         catch (error) {
             const { code, message } = error;
@@ -222,6 +227,8 @@ export class Model {
                 for (const { chat, group } of this.chats.values())
                     if (group && !group.known)
                         this.look(chat);
+                void this.own.refresh().then(() => this.changed(null));
+                this.redraw();
                 return this.open === null ? undefined : this.watch(this.open);
             case "disconnected":
                 return this.say({ state: "waiting", untilMs: Date.now() + event.retryInMs });
@@ -235,6 +242,14 @@ export class Model {
                 return this.failed(event.clientMsgId, failureText(event.failure));
             case "receipt":
                 return this.receipt(event);
+            case "ticks":
+                for (const { user, deliveredSeq, readSeq } of event.members)
+                    advance(this.chat(event.chat), user, deliveredSeq, readSeq);
+                await this.history.keep({ chats: [this.chat(event.chat)] });
+                this.changed(event.chat);
+                return this.watch(event.chat);
+            case "account":
+                return this.setting(event);
             default:
                 return;
         }
@@ -244,7 +259,7 @@ export class Model {
         this.changed(null);
     }
     async entries(entries) {
-        await this.take(entries.filter(isShown).map(messageOf));
+        await this.take(entries.filter((entry) => entry.chat !== accountChat(this.account.user) && isShown(entry)).map(messageOf));
     }
     /** Messages and changes have their place: keeps and shows them. */
     async take(messages, settled = []) {
@@ -256,17 +271,21 @@ export class Model {
                 apply((chat.group ??= newGroup()), message, this.account.user);
             else if (!mine) {
                 this.meet(chat, message.sender);
-                if (message.seq > (chat.last?.seq ?? 0))
+                if (message.kind === "message" && message.seq > (chat.last?.seq ?? 0))
                     chat.unread += 1;
             }
-            this.note(chat, message, mine);
+            note(chat, message, this.account.user);
             touched.add(chat);
         }
         await this.history.keep({ messages, chats: [...touched], settled });
         for (const id of settled)
             this.unsent.delete(id);
-        for (const message of messages)
-            this.show(message);
+        if (this.talk) {
+            const { chat } = this.talk;
+            this.talk.add(messages.filter((message) => message.chat === chat));
+            if (messages.some((message) => message.chat === chat))
+                this.redraw();
+        }
         for (const chat of touched) {
             this.changed(chat.chat);
             if (chat.group && !chat.group.known)
@@ -313,22 +332,38 @@ export class Model {
             return;
         clearTimeout(this.statusTimer);
         this.statusTimer = setTimeout(() => {
-            const last = this.shown.findLast((message) => message.sender === this.account.user && !message.change);
+            const last = this.talk?.entries.findLast((message) => message.sender === this.account.user && message.kind === "message");
             if (chat === this.open && last)
                 void this.askStatus(last.message);
         }, STATUS_WAIT_MS);
     }
-    async sent({ chat, seq, message, timestampMs, clientMsgId, change }) {
-        const place = { chat, seq, message, timestampMs, clientMsgId, sender: this.account.user };
-        if (change) {
-            const { kind, name = "", users = [], role = null } = { name: undefined, users: undefined, role: undefined, ...change };
-            return this.take([{ ...place, text: name, change: { kind, users, role } }]);
-        }
-        const unsent = this.unsent.get(clientMsgId);
-        if (!unsent)
+    async sent(sent) {
+        const { user } = this.account;
+        // What is the user's own is told by itself.
+        if (sent.chat === accountChat(user))
             return;
-        await this.take([{ ...place, text: unsent.text }], [clientMsgId]);
-        this.watch(chat);
+        const find = (message) => this.talk?.find(message)?.seq ?? 0;
+        const message = messageOfSent(sent, user, this.chat(sent.chat), find);
+        await this.take([message], message.kind === "message" ? [sent.clientMsgId] : []);
+        this.watch(sent.chat);
+    }
+    /** The user has set something, here or on another device. */
+    async setting({ change, timestampMs }) {
+        this.own.hear(change, timestampMs);
+        if ((change.kind !== "setting" && change.kind !== "hidden") || change.subject === null)
+            return this.changed(null);
+        const chat = this.chat(change.subject);
+        if (change.kind === "setting")
+            applySetting(chat, change.key, change.value);
+        else {
+            chat.hidden = [...(chat.hidden ?? []), change.refersTo];
+            if (chat.last?.message === change.refersTo)
+                chat.last.text = "";
+            if (this.open === chat.chat)
+                this.talk?.hide(change.refersTo);
+        }
+        await this.history.keep({ chats: [chat] });
+        this.changed(chat.chat);
     }
     async failed(clientMsgId, problem) {
         const unsent = this.unsent.get(clientMsgId);
@@ -360,21 +395,5 @@ export class Model {
         if (!chat)
             this.chats.set(id, (chat = { chat: id, peer: null, last: null, unread: 0, delivered: 0, read: 0 }));
         return chat;
-    }
-    note(chat, message, mine) {
-        if (message.seq <= (chat.last?.seq ?? 0))
-            return;
-        const { seq, timestampMs, sender } = message;
-        if (message.change)
-            chat.last = { text: sentence(message, this.account.user), mine: false, seq, timestampMs };
-        else
-            chat.last = { text: chat.group && !mine ? `${nameOf(sender)}: ${message.text}` : message.text, mine, seq, timestampMs };
-    }
-    show(message) {
-        if (message.chat !== this.open)
-            return;
-        const at = this.shown.findLastIndex((shown) => shown.seq <= message.seq);
-        if (this.shown[at]?.seq !== message.seq)
-            this.shown.splice(at + 1, 0, message);
     }
 }

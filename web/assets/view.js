@@ -1,20 +1,10 @@
 /** Draws a {@link Model}: the list of chats, the open conversation, the connection. */
-import { by, hueOfUser, make, nameOf, paint, paintGroup, symbol } from "./dom.js";
-import { readers, sentence, titleOf } from "./groups.js";
-const SYMBOLS = {
-    waiting: "i-wait",
-    sent: "i-sent",
-    delivered: "i-both",
-    read: "i-both",
-    failed: "i-fail",
-};
-const WORDS = {
-    waiting: "waiting to be sent",
-    sent: "sent",
-    delivered: "delivered",
-    read: "read",
-    failed: "not sent",
-};
+import { Bubbles, tickOf } from "./bubbles.js";
+import { by, make, nameOf, paint, paintGroup, symbol } from "./dom.js";
+import { titleOf } from "./groups.js";
+import { linesOf } from "./lines.js";
+import { isMuted } from "./own.js";
+import { clock, duration } from "./words.js";
 const STATUS = {
     connecting: "Connecting…",
     online: "Connected",
@@ -25,16 +15,16 @@ const STATUS = {
 const TOGETHER_MS = 5 * 60_000;
 /** This close to the end the view follows new messages, px. */
 const FOLLOW_PX = 80;
+/** How long a message that was jumped to stays marked, ms. */
+const POINTED_MS = 1_500;
 /** Higher counts are not told apart. */
 const UNREAD_SHOWN = 999;
-const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const weekday = new Intl.DateTimeFormat(undefined, { weekday: "long" });
 const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
 const short = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 /** The page's drawing of one model. */
 export class View {
     model;
-    actions;
     app = by("app", HTMLElement);
     chats = by("chats", HTMLUListElement);
     scroll = by("scroll", HTMLElement);
@@ -43,11 +33,15 @@ export class View {
     drawn = new Map();
     openChat = null;
     atEnd = true;
-    /** Own messages whose readers are named, by message id. */
-    named = new Set();
+    bubbles;
+    archivedShown = false;
     constructor(model, actions) {
         this.model = model;
-        this.actions = actions;
+        this.bubbles = new Bubbles(model, actions);
+        by("archived-open", HTMLButtonElement).addEventListener("click", () => {
+            this.archivedShown = !this.archivedShown;
+            this.drawList();
+        });
         const { user } = model.account;
         by("me-name", HTMLElement).textContent = nameOf(user);
         paint(by("me-avatar", HTMLElement), user);
@@ -100,11 +94,19 @@ export class View {
     drawList() {
         const list = this.model.list();
         const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset["chat"] : undefined;
-        this.chats.replaceChildren(...list.map((chat) => this.chatItem(chat)));
+        const away = list.filter((chat) => chat.archived);
+        this.chats.replaceChildren(...list.filter((chat) => !chat.archived).map((chat) => this.chatItem(chat)));
+        const archived = by("archived", HTMLUListElement);
+        archived.hidden = !this.archivedShown || away.length === 0;
+        archived.replaceChildren(...away.map((chat) => this.chatItem(chat)));
+        const opener = by("archived-open", HTMLButtonElement);
+        opener.hidden = away.length === 0;
+        opener.setAttribute("aria-expanded", String(this.archivedShown));
+        by("archived-count", HTMLElement).textContent = String(away.length);
         if (focused)
-            this.chats.querySelector(`[data-chat="${focused}"]`)?.focus();
+            document.querySelector(`.side [data-chat="${focused}"]`)?.focus();
         by("no-chats", HTMLElement).hidden = list.length > 0;
-        const unread = list.reduce((sum, chat) => sum + chat.unread, 0);
+        const unread = list.filter((chat) => !isMuted(chat) && !chat.archived).reduce((sum, chat) => sum + chat.unread, 0);
         document.title = unread > 0 ? `(${unread}) Shardwire` : "Shardwire";
     }
     chatItem(chat) {
@@ -119,20 +121,27 @@ export class View {
         const at = unsent?.createdMs ?? chat.last?.timestampMs;
         const last = make("span", "last");
         if (unsent)
-            last.append(this.tick(unsent.problem === null ? "waiting" : "failed"), make("span", "", unsent.text));
-        else if (chat.last) {
+            last.append(tickOf(unsent.problem === null ? "waiting" : "failed"), make("span", "", unsent.text));
+        else if (chat.last && (chat.last.expiresMs ?? Infinity) > Date.now()) {
             if (chat.last.mine)
-                last.append(this.tick(this.model.progress({ chat: chat.chat, seq: chat.last.seq })));
+                last.append(tickOf(this.model.progress({ chat: chat.chat, seq: chat.last.seq })));
             last.append(make("span", "", chat.last.text));
         }
         const first = make("span", "row", make("span", "name", titleOf(chat)), make("span", "time", at === undefined ? "" : when(at)));
         const second = make("span", "row", last);
+        if (chat.pinned)
+            second.append(this.sign("i-pin", "Pinned"));
+        if (isMuted(chat))
+            second.append(this.sign("i-mute", "Muted"));
         if (chat.unread > 0) {
             const count = chat.unread > UNREAD_SHOWN ? `${UNREAD_SHOWN}+` : String(chat.unread);
-            second.append(make("span", "unread", count, make("span", "visually-hidden", " unread")));
+            second.append(make("span", isMuted(chat) ? "unread quietly" : "unread", count, make("span", "visually-hidden", " unread")));
         }
         button.append(avatar, make("span", "rows", first, second));
         return make("li", "", button);
+    }
+    sign(id, words) {
+        return make("span", "sign", symbol(id, "small"), make("span", "visually-hidden", words));
     }
     drawTalk() {
         const chat = this.model.open === null ? undefined : this.model.chats.get(this.model.open);
@@ -152,47 +161,17 @@ export class View {
         by("members-open", HTMLElement).hidden = !chat.group;
         by("gone", HTMLElement).hidden = chat.group?.present !== false;
         by("compose", HTMLElement).hidden = chat.group?.present === false;
+        const ttl = chat.timer?.ttlS ?? 0;
+        by("timer-note", HTMLElement).hidden = ttl === 0;
+        by("timer-text", HTMLElement).textContent = `Messages disappear after ${duration(ttl || 1)}`;
         const opened = this.openChat !== chat.chat;
         if (opened) {
             this.openChat = chat.chat;
             this.drawn.clear();
-            this.named.clear();
+            this.bubbles.named.clear();
             this.messages.replaceChildren();
         }
-        this.drawLines(this.lines(), opened);
-    }
-    lines() {
-        const { group, statuses, account } = this.model;
-        const { user } = account;
-        const line = (message) => ({
-            key: message.clientMsgId ?? message.message,
-            text: message.text,
-            mine: message.sender === user,
-            sender: message.sender,
-            timestampMs: message.timestampMs,
-            progress: this.model.progress(message),
-            unsent: null,
-            message: message.message,
-            change: message.change ? sentence(message, user) : null,
-            readers: has(message),
-        });
-        const has = ({ message, sender }) => {
-            const status = group && sender === user ? statuses.get(message) : undefined;
-            return status ? readers(status, this.named.has(message)) : null;
-        };
-        const waiting = (unsent) => ({
-            key: unsent.clientMsgId,
-            text: unsent.text,
-            mine: true,
-            sender: user,
-            timestampMs: unsent.createdMs,
-            progress: unsent.problem === null ? "waiting" : "failed",
-            unsent,
-            message: null,
-            change: null,
-            readers: null,
-        });
-        return [...this.model.shown.map(line), ...this.model.pending().map(waiting)];
+        this.drawLines(linesOf(this.model, this.bubbles.named), opened);
     }
     drawLines(lines, opened) {
         const followed = opened || this.follows();
@@ -211,9 +190,9 @@ export class View {
             const first = !before || !together(before, line);
             const last = !after || !together(line, after);
             if (line.change !== null)
-                this.fillChange(item, line.change);
+                this.bubbles.fillChange(item, line.change);
             else
-                this.fill(item, line, `message ${line.mine ? "mine" : "theirs"}${first ? " first" : ""}${last ? " last" : ""}`);
+                this.bubbles.fill(item, line, `message ${line.mine ? "mine" : "theirs"}${first ? " first" : ""}${last ? " last" : ""}`);
             items.push(item);
         });
         this.place(items);
@@ -223,6 +202,15 @@ export class View {
             this.scroll.scrollTop = oldTop + this.scroll.scrollHeight - oldHeight;
         else if (arrived)
             this.latest.hidden = false;
+    }
+    /** Shows a message of the conversation and points at it. Returns whether it is loaded. */
+    jump(message) {
+        const item = this.messages.querySelector(`[data-message="${message}"]`);
+        item?.scrollIntoView({ block: "center" });
+        item?.classList.add("pointed");
+        setTimeout(() => item?.classList.remove("pointed"), POINTED_MS);
+        item?.querySelector("button")?.focus();
+        return item !== null;
     }
     /** Brings the list's children in step without touching those that stay: a live region announces only what is new. */
     place(items) {
@@ -238,70 +226,11 @@ export class View {
                 this.messages.insertBefore(item, at);
         }
     }
-    fill(item, line, className) {
-        const state = `${className} ${line.progress} ${line.unsent?.problem ?? ""} ${line.timestampMs} ${line.readers ?? ""}`;
-        if (item.dataset["state"] === state)
-            return;
-        const focused = item.contains(document.activeElement);
-        item.dataset["state"] = state;
-        item.dataset["progress"] = line.mine ? line.progress : "";
-        item.className = className;
-        const meta = make("span", "meta", make("time", "", clock.format(line.timestampMs)));
-        const { group } = this.model;
-        if (line.mine)
-            meta.append(group && line.message !== null ? this.asking(line, line.message) : this.tick(line.progress));
-        if (line.mine)
-            meta.append(make("span", "visually-hidden", `, ${WORDS[line.progress]}`));
-        // In a group the first message of a run says who speaks to everybody, the others to those who hear them.
-        const named = group && !line.mine && className.includes(" first");
-        const who = make("span", named ? "sender" : "visually-hidden", line.mine ? "You: " : nameOf(line.sender), named || line.mine ? "" : ": ");
-        if (named)
-            who.style.setProperty("--hue", String(hueOfUser(line.sender ?? "")));
-        item.replaceChildren(who, make("span", "body", line.text), meta);
-        if (line.readers !== null)
-            item.append(make("span", "readers", line.readers));
-        if (line.unsent?.problem)
-            item.append(this.trouble(line.unsent));
-        if (focused)
-            item.querySelector("button")?.focus();
-    }
-    fillChange(item, words) {
-        if (item.dataset["state"] === words)
-            return;
-        item.dataset["state"] = words;
-        item.className = "change";
-        item.replaceChildren(words);
-    }
-    /** The tick of an own message in a group: who has it is asked for, and named. */
-    asking(line, message) {
-        const button = make("button", "", this.tick(line.progress));
-        button.type = "button";
-        button.setAttribute("aria-label", "Who has this message");
-        button.addEventListener("click", () => {
-            this.named.add(message);
-            this.actions.who(message);
-        });
-        return button;
-    }
     portrait(avatar, chat) {
         if (chat.group)
             paintGroup(avatar, chat.chat, chat.group.name);
         else
             paint(avatar, chat.peer);
-    }
-    trouble({ clientMsgId, problem }) {
-        const again = make("button", "", "Try again");
-        const discard = make("button", "", "Delete");
-        for (const button of [again, discard])
-            button.type = "button";
-        again.addEventListener("click", () => this.actions.again(clientMsgId));
-        discard.addEventListener("click", () => this.actions.discard(clientMsgId));
-        return make("div", "why", `Not sent: ${problem ?? ""}. `, again, discard);
-    }
-    tick(progress) {
-        const tick = symbol(SYMBOLS[progress], "tick");
-        tick.dataset["state"] = progress;
-        return tick;
     }
     day(ms) {
         const key = `day ${dayOf(ms)}`;

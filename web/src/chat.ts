@@ -3,10 +3,14 @@
 import { info } from "./api.js";
 import { by } from "./dom.js";
 import { Members } from "./members.js";
-import { type Account, Model } from "./model.js";
+import { Menu } from "./menu.js";
+import { Model } from "./model.js";
+import type { Account } from "./states.js";
+import { Options, Settings } from "./settings.js";
 import { forget, signIn } from "./signin.js";
 import { starting } from "./starting.js";
 import { View } from "./view.js";
+import { Writing } from "./writing.js";
 
 /** How long to wait before the server is asked again what it is, ms. */
 const AGAIN_MS = 2_000;
@@ -33,9 +37,16 @@ async function begin(account: Account): Promise<void> {
     discard: (id: string) => void model.discard(id),
     who: (message: string) => void model.askStatus(message),
   };
-  view = new View(model, actions);
+  const writing = new Writing(model);
+  const menu = new Menu(model, writing);
+  view = new View(model, {
+    ...actions,
+    menu: (message, opener) => menu.open(message, opener),
+    react: (message, reaction) => menu.react(message, reaction),
+    jump: (message) => void jump(model, message, (to) => view?.jump(to) ?? false),
+  });
   by("app", HTMLElement).hidden = false;
-  wire(model, view);
+  wire(model, view, writing);
   view.draw(null);
   by("new", HTMLButtonElement).focus();
 }
@@ -51,8 +62,8 @@ async function patient<T>(task: () => Promise<T>): Promise<T> {
   }
 }
 
-function wire(model: Model, view: View): void {
-  const [text, compose] = [by("text", HTMLTextAreaElement), by("compose", HTMLFormElement)];
+function wire(model: Model, view: View, writing: Writing): void {
+  const text = by("text", HTMLTextAreaElement);
   const open = (opening: Promise<void>): void => {
     void opening.then(() => {
       view.toEnd();
@@ -65,20 +76,19 @@ function wire(model: Model, view: View): void {
     if (document.visibilityState === "visible" && model.open !== null && view.follows()) model.seen();
   };
   const draw = view.draw.bind(view);
-  const members = new Members(model);
+  const panels = [new Members(model), writing, new Options(model), new Settings(model)];
   view.draw = (chat) => {
     draw(chat);
-    members.draw();
+    for (const panel of panels) panel.draw();
     if (chat !== null && chat === model.open) queueMicrotask(look);
   };
   document.addEventListener("visibilitychange", look);
   by("scroll", HTMLElement).addEventListener("scroll", look);
-  by("chats", HTMLElement).addEventListener("click", (event) => {
+  document.querySelector(".side nav")?.addEventListener("click", (event) => {
     const chat = event.target instanceof Element ? event.target.closest<HTMLElement>("[data-chat]")?.dataset["chat"] : undefined;
     if (chat) open(model.openChat(chat));
   });
   by("back", HTMLButtonElement).addEventListener("click", () => leave(model));
-  composing(model, text, compose);
   starting(model, open);
   older(model);
   keys(model);
@@ -101,26 +111,9 @@ function leave(model: Model): void {
   document.querySelector<HTMLElement>(`[data-chat="${chat ?? ""}"]`)?.focus();
 }
 
-function composing(model: Model, text: HTMLTextAreaElement, compose: HTMLFormElement): void {
-  const fit = (): void => {
-    text.style.setProperty("height", "auto");
-    text.style.setProperty("height", `${text.scrollHeight + 2}px`);
-  };
-  text.addEventListener("input", fit);
-  text.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    compose.requestSubmit();
-  });
-  compose.addEventListener("submit", (event) => {
-    event.preventDefault();
-    const value = text.value.trim();
-    if (value === "") return;
-    text.value = "";
-    fit();
-    void model.send(value);
-    text.focus();
-  });
+/** Shows a message of the open chat; older ones are loaded until it is there. */
+async function jump(model: Model, message: string, to: (message: string) => boolean): Promise<void> {
+  while (!to(message)) if (!(await model.older())) return;
 }
 
 /** Older messages come when the user scrolls to the beginning. */
@@ -135,7 +128,7 @@ function older(model: Model): void {
 }
 
 function keys(model: Model): void {
-  by("chats", HTMLElement).addEventListener("keydown", (event) => {
+  document.querySelector<HTMLElement>(".side nav")?.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step === undefined) return;
     event.preventDefault();

@@ -1,6 +1,6 @@
 /** Why things ended, in words. */
 
-import type { Status } from "./model.js";
+import type { Status } from "./states.js";
 import type { End, Failure } from "./shardwire/index.js";
 
 /** Why a text was not sent. */

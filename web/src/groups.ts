@@ -2,24 +2,9 @@
 
 import { nameOf } from "./dom.js";
 import type { Chat, Group, Message } from "./history.js";
-import type { Progress } from "./model.js";
-import type { ChatInfo, Entry, MessageStatus } from "./shardwire/index.js";
-
-/** Kinds of entries that change a group and are told in the conversation. */
-const CHANGES: ReadonlySet<string> = new Set(["created", "added", "removed", "left", "role", "renamed"]);
-
-/** Whether the conversation shows this entry. */
-export function isShown({ kind }: Entry): boolean {
-  return kind === "message" || CHANGES.has(kind);
-}
-
-/** An entry as it is kept and shown. */
-export function messageOf(entry: Entry): Message {
-  const { chat, seq, message, sender, timestampMs, clientMsgId, kind, users, role } = entry;
-  const text = entry.text ?? `(${entry.body.length} bytes that are no text)`;
-  const place = { chat, seq, message, sender, timestampMs, clientMsgId, text };
-  return CHANGES.has(kind) ? { ...place, change: { kind, users, role } } : place;
-}
+import type { Progress } from "./states.js";
+import type { ChatInfo, MessageStatus } from "./shardwire/index.js";
+import { duration } from "./words.js";
 
 /** A group of which nothing is known yet. */
 export function newGroup(): Group {
@@ -86,10 +71,11 @@ export function titleOf(chat: Chat): string {
 }
 
 /** A change as a sentence, as this user reads it. */
-export function sentence({ change, sender, text }: Message, me: string): string {
+export function sentence({ change, sender, text, kind, ttlS = 0 }: Message, me: string): string {
   const who = (user: string): string => (user === me ? "You" : nameOf(user));
   const whom = (users: readonly string[]): string => listed(users.map((user) => (user === me ? "you" : nameOf(user))));
   const by = who(sender);
+  if (kind === "timer") return ttlS > 0 ? `${by} let messages disappear after ${duration(ttlS)}` : `${by} let messages stay`;
   const users = change?.users ?? [];
   switch (change?.kind) {
     case "created": {

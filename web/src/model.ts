@@ -1,40 +1,28 @@
 /** What the page shows, kept in step with the client and with what this device has stored. */
 
-import { nameOf } from "./dom.js";
 import { endOf, failureText } from "./ends.js";
-import { advance, apply, everyPage, isShown, learn, messageOf, newGroup, progressIn, sentence } from "./groups.js";
+import { advance, apply, everyPage, learn, newGroup, progressIn } from "./groups.js";
 import { type Chat, type Group, History, type Message, type Unsent } from "./history.js";
+import { Loader } from "./loader.js";
+import { isShown, messageOf, messageOfSent, note } from "./messages.js";
+import { applySetting, Own } from "./own.js";
 import {
+  accountChat,
+  type Act,
   Client,
   type ClientEvent,
   directChat,
   type Entry,
-  type GroupChange,
+  type Extras,
+  type HistoryPage,
   IndexedDbStore,
   type MessageStatus,
   newClientMsgId,
   type Sent,
 } from "./shardwire/index.js";
+import type { Account, Progress, Status } from "./states.js";
+import { type Shown, Talk } from "./talk.js";
 
-/** How far an own message is. */
-export type Progress = "waiting" | "sent" | "delivered" | "read" | "failed";
-
-/** How the connection is. */
-export type Status =
-  | { readonly state: "connecting" }
-  | { readonly state: "online" }
-  | { readonly state: "waiting"; readonly untilMs: number }
-  | { readonly state: "ended"; readonly text: string; readonly again: boolean };
-
-/** Who signs in, and how tokens are had. */
-export interface Account {
-  readonly user: string;
-  readonly device: number;
-  readonly wsUrl: string;
-  readonly token: () => Promise<string>;
-}
-
-const PAGE = 60;
 /** Receipts come in bursts: who has read a message is asked for once after them, ms. */
 const STATUS_WAIT_MS = 250;
 
@@ -43,22 +31,25 @@ export class Model {
   readonly chats = new Map<string, Chat>();
   readonly unsent = new Map<string, Unsent>();
   status: Status = { state: "connecting" };
-  /** The open chat's messages, ascending without holes. */
-  shown: Message[] = [];
-  open: string | null = null;
+  /** What is loaded of the open chat. */
+  talk: Talk | null = null;
+  readonly own: Own;
   /** Who has which message of the open group, as far as it was asked for, by message id. */
   readonly statuses = new Map<string, MessageStatus>();
   private client!: Client;
-  /** Chats whose beginning for this user has been reached. */
-  private readonly begun = new Set<string>();
   private readonly refreshing = new Set<string>();
   private statusTimer: ReturnType<typeof setTimeout> | undefined;
+  private readonly loader: Loader;
 
   private constructor(
     readonly account: Account,
     private readonly history: History,
     private readonly changed: (chat: string | null) => void,
-  ) {}
+  ) {
+    this.own = new Own(() => this.client, account.device);
+    const ask = (chat: string, after: number, limit: number): Promise<HistoryPage> => this.client.history(chat, after, limit);
+    this.loader = new Loader(history, ask, (talk) => this.talk === talk && this.redraw());
+  }
 
   static async start(account: Account, changed: (chat: string | null) => void): Promise<Model> {
     const { user, device } = account;
@@ -80,14 +71,25 @@ export class Model {
     return model;
   }
 
-  /** Chats, the one that moved last first. */
+  /** The open chat's id. */
+  get open(): string | null {
+    return this.talk?.chat ?? null;
+  }
+
+  /** The open chat's messages and changes, as they are now. */
+  shown(): Shown[] {
+    return this.talk?.shown() ?? [];
+  }
+
+  /** Chats, pinned ones first, then the one that moved last. */
   list(): Chat[] {
     const at = (chat: Chat): number => {
       let latest = chat.last?.timestampMs ?? 0;
       for (const unsent of this.unsent.values()) if (unsent.chat === chat.chat) latest = Math.max(latest, unsent.createdMs);
       return latest;
     };
-    return [...this.chats.values()].sort((a, b) => at(b) - at(a));
+    const known = [...this.chats.values()].filter((chat) => chat.peer !== null || chat.group || chat.last);
+    return known.sort((a, b) => Number(b.pinned ?? false) - Number(a.pinned ?? false) || at(b) - at(a));
   }
 
   /** The open chat's texts that have no seq yet, oldest first. */
@@ -116,9 +118,19 @@ export class Model {
     await this.openChat(chat);
   }
 
-  /** Changes the open group. Rejects with what the user can read. */
-  async change(change: GroupChange): Promise<void> {
-    if (this.open !== null) await this.client.change(this.open, change);
+  /** Changes the open group, or amends a message of the open chat. Rejects with what the user can read. */
+  async change(change: Act, body?: string): Promise<void> {
+    if (this.open !== null) await this.client.change(this.open, change, undefined, body === undefined ? body : new TextEncoder().encode(body));
+  }
+
+  /** Sets what is the user's own. Rejects with what the user can read. */
+  async set(change: Act): Promise<void> {
+    await this.client.change(null, change);
+  }
+
+  /** Passes a message on to another chat. */
+  async forward(message: Message, text: string, chat: string): Promise<void> {
+    await this.write(chat, text, { forwarded: Math.min((message.forwarded ?? 0) + 1, 255) });
   }
 
   /** Asks who has an own message of the open group. */
@@ -140,52 +152,36 @@ export class Model {
   }
 
   async openChat(id: string): Promise<void> {
-    this.open = id;
-    this.shown = [];
+    const talk = new Talk(id, this.chats.get(id)?.hidden ?? []);
+    this.talk = talk;
     this.statuses.clear();
     this.changed(id);
     void this.refresh(id);
-    const found = await this.history.below(id, Infinity, PAGE);
-    if (this.open !== id) return;
-    const newer = this.shown.filter((message) => message.seq > (found.at(-1)?.seq ?? 0));
-    this.shown = [...found, ...newer];
-    this.changed(id);
+    await this.loader.open(talk);
+    if (this.talk !== talk) return;
     this.watch(id);
   }
 
   closeChat(): void {
-    this.open = null;
-    this.shown = [];
+    this.talk = null;
     this.changed(null);
   }
 
-  /** Shows older messages of the open chat: kept ones, else the server's. Returns whether there were any. */
-  async older(): Promise<boolean> {
-    const [chat, first] = [this.open, this.shown[0]];
-    if (chat === null || !first || first.seq === 1 || this.begun.has(chat)) return false;
-    let found = await this.history.below(chat, first.seq, PAGE);
-    const whole = found.at(-1)?.seq === first.seq - 1;
-    if (!whole) {
-      const after = Math.max(first.seq - 1 - PAGE, 0);
-      const page = await this.client.history(chat, after, first.seq - 1 - after).catch(() => null);
-      if (!page) return false;
-      found = page.entries.filter((entry) => entry.seq < first.seq && isShown(entry)).map(messageOf);
-      // Nothing from the chat's beginning on: this user joined later.
-      if (found.length === 0 && after === 0) this.begun.add(chat);
-      await this.history.keep({ messages: found });
-    }
-    if (this.open !== chat || found.length === 0) return false;
-    this.shown = [...found, ...this.shown];
-    this.changed(chat);
-    return true;
+  /** Shows older messages of the open chat. Returns whether there were any. */
+  older(): Promise<boolean> {
+    return this.talk ? this.loader.older(this.talk) : Promise.resolve(false);
+  }
+
+  /** Draws the open chat, asks for what is missing in it, and waits for what disappears. */
+  private redraw(): void {
+    if (!this.talk) return;
+    this.changed(this.talk.chat);
+    this.loader.watch(this.talk);
   }
 
   /** Sends a text to the open chat. */
-  async send(text: string): Promise<void> {
-    const chat = this.open;
-    if (chat === null) return;
-    const { peer } = this.chat(chat);
-    await this.post({ clientMsgId: newClientMsgId(), chat, peer, text, createdMs: Date.now(), problem: null });
+  async send(text: string, extras: Extras = {}): Promise<void> {
+    if (this.open !== null) await this.write(this.open, text, extras);
   }
 
   /** Sends a failed text once more, as a new message. */
@@ -207,7 +203,7 @@ export class Model {
   /** The open chat is in front of the user's eyes. */
   seen(): void {
     const chat = this.open === null ? undefined : this.chats.get(this.open);
-    const last = this.shown.findLast((message) => message.sender !== this.account.user);
+    const last = this.talk?.entries.findLast((message) => message.sender !== this.account.user);
     if (!chat || !last) return;
     this.client.markRead(last);
     if (chat.unread === 0) return;
@@ -225,6 +221,11 @@ export class Model {
     return this.client.close();
   }
 
+  private async write(chat: string, text: string, extras: Extras): Promise<void> {
+    const { peer } = this.chat(chat);
+    await this.post({ clientMsgId: newClientMsgId(), chat, peer, text, extras, createdMs: Date.now(), problem: null });
+  }
+
   private async post(unsent: Unsent): Promise<void> {
     this.unsent.set(unsent.clientMsgId, unsent);
     this.changed(unsent.chat);
@@ -236,7 +237,7 @@ export class Model {
   private hand(unsent: Unsent): void {
     try {
       const target = unsent.peer === null ? { chat: unsent.chat } : { to: unsent.peer };
-      this.client.send(target, unsent.text, unsent.clientMsgId);
+      this.client.send(target, unsent.text, unsent.clientMsgId, unsent.extras);
     } catch (error) {
       const { code, message } = error as { code?: string; message?: string };
       if (code !== "duplicate_id") void this.failed(unsent.clientMsgId, message ?? "it was not taken");
@@ -249,6 +250,8 @@ export class Model {
         return this.say({ state: "online" });
       case "synced":
         for (const { chat, group } of this.chats.values()) if (group && !group.known) this.look(chat);
+        void this.own.refresh().then(() => this.changed(null));
+        this.redraw();
         return this.open === null ? undefined : this.watch(this.open);
       case "disconnected":
         return this.say({ state: "waiting", untilMs: Date.now() + event.retryInMs });
@@ -262,6 +265,13 @@ export class Model {
         return this.failed(event.clientMsgId, failureText(event.failure));
       case "receipt":
         return this.receipt(event);
+      case "ticks":
+        for (const { user, deliveredSeq, readSeq } of event.members) advance(this.chat(event.chat), user, deliveredSeq, readSeq);
+        await this.history.keep({ chats: [this.chat(event.chat)] });
+        this.changed(event.chat);
+        return this.watch(event.chat);
+      case "account":
+        return this.setting(event);
       default:
         return;
     }
@@ -273,7 +283,7 @@ export class Model {
   }
 
   private async entries(entries: readonly Entry[]): Promise<void> {
-    await this.take(entries.filter(isShown).map(messageOf));
+    await this.take(entries.filter((entry) => entry.chat !== accountChat(this.account.user) && isShown(entry)).map(messageOf));
   }
 
   /** Messages and changes have their place: keeps and shows them. */
@@ -285,14 +295,18 @@ export class Model {
       if (message.change) apply((chat.group ??= newGroup()), message, this.account.user);
       else if (!mine) {
         this.meet(chat, message.sender);
-        if (message.seq > (chat.last?.seq ?? 0)) chat.unread += 1;
+        if (message.kind === "message" && message.seq > (chat.last?.seq ?? 0)) chat.unread += 1;
       }
-      this.note(chat, message, mine);
+      note(chat, message, this.account.user);
       touched.add(chat);
     }
     await this.history.keep({ messages, chats: [...touched], settled });
     for (const id of settled) this.unsent.delete(id);
-    for (const message of messages) this.show(message);
+    if (this.talk) {
+      const { chat } = this.talk;
+      this.talk.add(messages.filter((message) => message.chat === chat));
+      if (messages.some((message) => message.chat === chat)) this.redraw();
+    }
     for (const chat of touched) {
       this.changed(chat.chat);
       if (chat.group && !chat.group.known) this.look(chat.chat);
@@ -335,21 +349,34 @@ export class Model {
     if (chat !== this.open || !this.group) return;
     clearTimeout(this.statusTimer);
     this.statusTimer = setTimeout(() => {
-      const last = this.shown.findLast((message) => message.sender === this.account.user && !message.change);
+      const last = this.talk?.entries.findLast((message) => message.sender === this.account.user && message.kind === "message");
       if (chat === this.open && last) void this.askStatus(last.message);
     }, STATUS_WAIT_MS);
   }
 
-  private async sent({ chat, seq, message, timestampMs, clientMsgId, change }: Sent): Promise<void> {
-    const place = { chat, seq, message, timestampMs, clientMsgId, sender: this.account.user };
-    if (change) {
-      const { kind, name = "", users = [], role = null } = { name: undefined, users: undefined, role: undefined, ...change };
-      return this.take([{ ...place, text: name, change: { kind, users, role } }]);
+  private async sent(sent: Sent): Promise<void> {
+    const { user } = this.account;
+    // What is the user's own is told by itself.
+    if (sent.chat === accountChat(user)) return;
+    const find = (message: string): number => this.talk?.find(message)?.seq ?? 0;
+    const message = messageOfSent(sent, user, this.chat(sent.chat), find);
+    await this.take([message], message.kind === "message" ? [sent.clientMsgId] : []);
+    this.watch(sent.chat);
+  }
+
+  /** The user has set something, here or on another device. */
+  private async setting({ change, timestampMs }: Extract<ClientEvent, { type: "account" }>): Promise<void> {
+    this.own.hear(change, timestampMs);
+    if ((change.kind !== "setting" && change.kind !== "hidden") || change.subject === null) return this.changed(null);
+    const chat = this.chat(change.subject);
+    if (change.kind === "setting") applySetting(chat, change.key, change.value);
+    else {
+      chat.hidden = [...(chat.hidden ?? []), change.refersTo];
+      if (chat.last?.message === change.refersTo) chat.last.text = "";
+      if (this.open === chat.chat) this.talk?.hide(change.refersTo);
     }
-    const unsent = this.unsent.get(clientMsgId);
-    if (!unsent) return;
-    await this.take([{ ...place, text: unsent.text }], [clientMsgId]);
-    this.watch(chat);
+    await this.history.keep({ chats: [chat] });
+    this.changed(chat.chat);
   }
 
   private async failed(clientMsgId: string, problem: string): Promise<void> {
@@ -379,18 +406,5 @@ export class Model {
     let chat = this.chats.get(id);
     if (!chat) this.chats.set(id, (chat = { chat: id, peer: null, last: null, unread: 0, delivered: 0, read: 0 }));
     return chat;
-  }
-
-  private note(chat: Chat, message: Message, mine: boolean): void {
-    if (message.seq <= (chat.last?.seq ?? 0)) return;
-    const { seq, timestampMs, sender } = message;
-    if (message.change) chat.last = { text: sentence(message, this.account.user), mine: false, seq, timestampMs };
-    else chat.last = { text: chat.group && !mine ? `${nameOf(sender)}: ${message.text}` : message.text, mine, seq, timestampMs };
-  }
-
-  private show(message: Message): void {
-    if (message.chat !== this.open) return;
-    const at = this.shown.findLastIndex((shown) => shown.seq <= message.seq);
-    if (this.shown[at]?.seq !== message.seq) this.shown.splice(at + 1, 0, message);
   }
 }

@@ -3,7 +3,7 @@
 import { ApiError, developmentToken, type Info } from "./api.js";
 import { claimDevice } from "./device.js";
 import { by, make, nameOf, paint } from "./dom.js";
-import type { Account } from "./model.js";
+import type { Account } from "./states.js";
 import { isUser } from "./shardwire/index.js";
 
 const KEY = "shardwire.account";

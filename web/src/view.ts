@@ -1,24 +1,15 @@
 /** Draws a {@link Model}: the list of chats, the open conversation, the connection. */
 
-import { by, hueOfUser, make, nameOf, paint, paintGroup, symbol } from "./dom.js";
-import { readers, sentence, titleOf } from "./groups.js";
-import type { Chat, Message, Unsent } from "./history.js";
-import type { Model, Progress, Status } from "./model.js";
+import { Bubbles, type MessageActions, tickOf } from "./bubbles.js";
+import { by, make, nameOf, paint, paintGroup, symbol } from "./dom.js";
+import { titleOf } from "./groups.js";
+import type { Chat } from "./history.js";
+import { type Line, linesOf } from "./lines.js";
+import type { Model } from "./model.js";
+import { isMuted } from "./own.js";
+import type { Status } from "./states.js";
+import { clock, duration } from "./words.js";
 
-const SYMBOLS: Record<Progress, string> = {
-  waiting: "i-wait",
-  sent: "i-sent",
-  delivered: "i-both",
-  read: "i-both",
-  failed: "i-fail",
-};
-const WORDS: Record<Progress, string> = {
-  waiting: "waiting to be sent",
-  sent: "sent",
-  delivered: "delivered",
-  read: "read",
-  failed: "not sent",
-};
 const STATUS: Record<Status["state"], string> = {
   connecting: "Connecting…",
   online: "Connected",
@@ -30,39 +21,14 @@ const TOGETHER_MS = 5 * 60_000;
 /** This close to the end the view follows new messages, px. */
 const FOLLOW_PX = 80;
 
+/** How long a message that was jumped to stays marked, ms. */
+const POINTED_MS = 1_500;
 /** Higher counts are not told apart. */
 const UNREAD_SHOWN = 999;
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const weekday = new Intl.DateTimeFormat(undefined, { weekday: "long" });
 const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
 const short = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-
-/** One line of the conversation. */
-interface Line {
-  readonly key: string;
-  readonly text: string;
-  readonly mine: boolean;
-  readonly sender: string | null;
-  readonly timestampMs: number;
-  readonly progress: Progress;
-  readonly unsent: Unsent | null;
-  /** Its message id; null while it has none. */
-  readonly message: string | null;
-  /** A change of the group, in words; the rest of the line is not drawn then. */
-  readonly change: string | null;
-  /** Who has an own message of a group, in words. */
-  readonly readers: string | null;
-}
-
-/** What the user can do with a message. */
-export interface MessageActions {
-  /** With a failed text. */
-  again(clientMsgId: string): void;
-  discard(clientMsgId: string): void;
-  /** Asks who has an own message of a group. */
-  who(message: string): void;
-}
 
 /** The page's drawing of one model. */
 export class View {
@@ -74,13 +40,18 @@ export class View {
   private readonly drawn = new Map<string, HTMLLIElement>();
   private openChat: string | null = null;
   private atEnd = true;
-  /** Own messages whose readers are named, by message id. */
-  private readonly named = new Set<string>();
+  private readonly bubbles: Bubbles;
+  private archivedShown = false;
 
   constructor(
     private readonly model: Model,
-    private readonly actions: MessageActions,
+    actions: MessageActions,
   ) {
+    this.bubbles = new Bubbles(model, actions);
+    by("archived-open", HTMLButtonElement).addEventListener("click", () => {
+      this.archivedShown = !this.archivedShown;
+      this.drawList();
+    });
     const { user } = model.account;
     by("me-name", HTMLElement).textContent = nameOf(user);
     paint(by("me-avatar", HTMLElement), user);
@@ -134,10 +105,18 @@ export class View {
   private drawList(): void {
     const list = this.model.list();
     const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset["chat"] : undefined;
-    this.chats.replaceChildren(...list.map((chat) => this.chatItem(chat)));
-    if (focused) this.chats.querySelector<HTMLElement>(`[data-chat="${focused}"]`)?.focus();
+    const away = list.filter((chat) => chat.archived);
+    this.chats.replaceChildren(...list.filter((chat) => !chat.archived).map((chat) => this.chatItem(chat)));
+    const archived = by("archived", HTMLUListElement);
+    archived.hidden = !this.archivedShown || away.length === 0;
+    archived.replaceChildren(...away.map((chat) => this.chatItem(chat)));
+    const opener = by("archived-open", HTMLButtonElement);
+    opener.hidden = away.length === 0;
+    opener.setAttribute("aria-expanded", String(this.archivedShown));
+    by("archived-count", HTMLElement).textContent = String(away.length);
+    if (focused) document.querySelector<HTMLElement>(`.side [data-chat="${focused}"]`)?.focus();
     by("no-chats", HTMLElement).hidden = list.length > 0;
-    const unread = list.reduce((sum, chat) => sum + chat.unread, 0);
+    const unread = list.filter((chat) => !isMuted(chat) && !chat.archived).reduce((sum, chat) => sum + chat.unread, 0);
     document.title = unread > 0 ? `(${unread}) Shardwire` : "Shardwire";
   }
 
@@ -152,19 +131,25 @@ export class View {
     this.portrait(avatar, chat);
     const at = unsent?.createdMs ?? chat.last?.timestampMs;
     const last = make("span", "last");
-    if (unsent) last.append(this.tick(unsent.problem === null ? "waiting" : "failed"), make("span", "", unsent.text));
-    else if (chat.last) {
-      if (chat.last.mine) last.append(this.tick(this.model.progress({ chat: chat.chat, seq: chat.last.seq })));
+    if (unsent) last.append(tickOf(unsent.problem === null ? "waiting" : "failed"), make("span", "", unsent.text));
+    else if (chat.last && (chat.last.expiresMs ?? Infinity) > Date.now()) {
+      if (chat.last.mine) last.append(tickOf(this.model.progress({ chat: chat.chat, seq: chat.last.seq })));
       last.append(make("span", "", chat.last.text));
     }
     const first = make("span", "row", make("span", "name", titleOf(chat)), make("span", "time", at === undefined ? "" : when(at)));
     const second = make("span", "row", last);
+    if (chat.pinned) second.append(this.sign("i-pin", "Pinned"));
+    if (isMuted(chat)) second.append(this.sign("i-mute", "Muted"));
     if (chat.unread > 0) {
       const count = chat.unread > UNREAD_SHOWN ? `${UNREAD_SHOWN}+` : String(chat.unread);
-      second.append(make("span", "unread", count, make("span", "visually-hidden", " unread")));
+      second.append(make("span", isMuted(chat) ? "unread quietly" : "unread", count, make("span", "visually-hidden", " unread")));
     }
     button.append(avatar, make("span", "rows", first, second));
     return make("li", "", button);
+  }
+
+  private sign(id: string, words: string): HTMLElement {
+    return make("span", "sign", symbol(id, "small"), make("span", "visually-hidden", words));
   }
 
   private drawTalk(): void {
@@ -185,48 +170,17 @@ export class View {
     by("members-open", HTMLElement).hidden = !chat.group;
     by("gone", HTMLElement).hidden = chat.group?.present !== false;
     by("compose", HTMLElement).hidden = chat.group?.present === false;
+    const ttl = chat.timer?.ttlS ?? 0;
+    by("timer-note", HTMLElement).hidden = ttl === 0;
+    by("timer-text", HTMLElement).textContent = `Messages disappear after ${duration(ttl || 1)}`;
     const opened = this.openChat !== chat.chat;
     if (opened) {
       this.openChat = chat.chat;
       this.drawn.clear();
-      this.named.clear();
+      this.bubbles.named.clear();
       this.messages.replaceChildren();
     }
-    this.drawLines(this.lines(), opened);
-  }
-
-  private lines(): Line[] {
-    const { group, statuses, account } = this.model;
-    const { user } = account;
-    const line = (message: Message): Line => ({
-      key: message.clientMsgId ?? message.message,
-      text: message.text,
-      mine: message.sender === user,
-      sender: message.sender,
-      timestampMs: message.timestampMs,
-      progress: this.model.progress(message),
-      unsent: null,
-      message: message.message,
-      change: message.change ? sentence(message, user) : null,
-      readers: has(message),
-    });
-    const has = ({ message, sender }: Message): string | null => {
-      const status = group && sender === user ? statuses.get(message) : undefined;
-      return status ? readers(status, this.named.has(message)) : null;
-    };
-    const waiting = (unsent: Unsent): Line => ({
-      key: unsent.clientMsgId,
-      text: unsent.text,
-      mine: true,
-      sender: user,
-      timestampMs: unsent.createdMs,
-      progress: unsent.problem === null ? "waiting" : "failed",
-      unsent,
-      message: null,
-      change: null,
-      readers: null,
-    });
-    return [...this.model.shown.map(line), ...this.model.pending().map(waiting)];
+    this.drawLines(linesOf(this.model, this.bubbles.named), opened);
   }
 
   private drawLines(lines: readonly Line[], opened: boolean): void {
@@ -243,14 +197,24 @@ export class View {
       this.drawn.set(line.key, item);
       const first = !before || !together(before, line);
       const last = !after || !together(line, after);
-      if (line.change !== null) this.fillChange(item, line.change);
-      else this.fill(item, line, `message ${line.mine ? "mine" : "theirs"}${first ? " first" : ""}${last ? " last" : ""}`);
+      if (line.change !== null) this.bubbles.fillChange(item, line.change);
+      else this.bubbles.fill(item, line, `message ${line.mine ? "mine" : "theirs"}${first ? " first" : ""}${last ? " last" : ""}`);
       items.push(item);
     });
     this.place(items);
     if (followed || (arrived && lines.at(-1)?.mine)) this.toEnd();
     else if (this.messages.firstElementChild !== oldFirst) this.scroll.scrollTop = oldTop + this.scroll.scrollHeight - oldHeight;
     else if (arrived) this.latest.hidden = false;
+  }
+
+  /** Shows a message of the conversation and points at it. Returns whether it is loaded. */
+  jump(message: string): boolean {
+    const item = this.messages.querySelector<HTMLElement>(`[data-message="${message}"]`);
+    item?.scrollIntoView({ block: "center" });
+    item?.classList.add("pointed");
+    setTimeout(() => item?.classList.remove("pointed"), POINTED_MS);
+    item?.querySelector<HTMLElement>("button")?.focus();
+    return item !== null;
   }
 
   /** Brings the list's children in step without touching those that stay: a live region announces only what is new. */
@@ -264,64 +228,9 @@ export class View {
     }
   }
 
-  private fill(item: HTMLLIElement, line: Line, className: string): void {
-    const state = `${className} ${line.progress} ${line.unsent?.problem ?? ""} ${line.timestampMs} ${line.readers ?? ""}`;
-    if (item.dataset["state"] === state) return;
-    const focused = item.contains(document.activeElement);
-    item.dataset["state"] = state;
-    item.dataset["progress"] = line.mine ? line.progress : "";
-    item.className = className;
-    const meta = make("span", "meta", make("time", "", clock.format(line.timestampMs)));
-    const { group } = this.model;
-    if (line.mine) meta.append(group && line.message !== null ? this.asking(line, line.message) : this.tick(line.progress));
-    if (line.mine) meta.append(make("span", "visually-hidden", `, ${WORDS[line.progress]}`));
-    // In a group the first message of a run says who speaks to everybody, the others to those who hear them.
-    const named = group && !line.mine && className.includes(" first");
-    const who = make("span", named ? "sender" : "visually-hidden", line.mine ? "You: " : nameOf(line.sender), named || line.mine ? "" : ": ");
-    if (named) who.style.setProperty("--hue", String(hueOfUser(line.sender ?? "")));
-    item.replaceChildren(who, make("span", "body", line.text), meta);
-    if (line.readers !== null) item.append(make("span", "readers", line.readers));
-    if (line.unsent?.problem) item.append(this.trouble(line.unsent));
-    if (focused) item.querySelector("button")?.focus();
-  }
-
-  private fillChange(item: HTMLLIElement, words: string): void {
-    if (item.dataset["state"] === words) return;
-    item.dataset["state"] = words;
-    item.className = "change";
-    item.replaceChildren(words);
-  }
-
-  /** The tick of an own message in a group: who has it is asked for, and named. */
-  private asking(line: Line, message: string): HTMLElement {
-    const button = make("button", "", this.tick(line.progress));
-    button.type = "button";
-    button.setAttribute("aria-label", "Who has this message");
-    button.addEventListener("click", () => {
-      this.named.add(message);
-      this.actions.who(message);
-    });
-    return button;
-  }
-
   private portrait(avatar: HTMLElement, chat: Chat): void {
     if (chat.group) paintGroup(avatar, chat.chat, chat.group.name);
     else paint(avatar, chat.peer);
-  }
-
-  private trouble({ clientMsgId, problem }: Unsent): HTMLElement {
-    const again = make("button", "", "Try again");
-    const discard = make("button", "", "Delete");
-    for (const button of [again, discard]) button.type = "button";
-    again.addEventListener("click", () => this.actions.again(clientMsgId));
-    discard.addEventListener("click", () => this.actions.discard(clientMsgId));
-    return make("div", "why", `Not sent: ${problem ?? ""}. `, again, discard);
-  }
-
-  private tick(progress: Progress): SVGSVGElement {
-    const tick = symbol(SYMBOLS[progress], "tick");
-    tick.dataset["state"] = progress;
-    return tick;
   }
 
   private day(ms: number): HTMLElement {

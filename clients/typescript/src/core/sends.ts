@@ -128,8 +128,8 @@ export class Sends {
     if (pending.send.chat !== frame.chat) throw new BadFrame("fields", "an ack of another chat than was sent to");
     this.outbox.settle(pending, true);
     // The event first: a crash between the two tells the outcome again rather than never.
-    const change = pending.send.change ?? null;
-    this.sender.tell({ ...frame, change });
+    const { change = null, extras = null, body, afterSeq } = pending.send;
+    this.sender.tell({ ...frame, change, body, extras, afterSeq });
     if (change && isOwn(change)) this.sender.tell({ type: "account", change, seq: frame.seq, timestampMs: frame.timestampMs });
     this.sender.persist({ type: "settled", clientMsgId: frame.clientMsgId });
     this.sender.own(frame.chat, frame.seq);

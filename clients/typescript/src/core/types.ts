@@ -72,6 +72,11 @@ export interface Sent {
   readonly timestampMs: number;
   /** What was done, if it was no message: the entry may name fewer users. */
   readonly change: Act | null;
+  /** What was said; of an act that of `edited`. */
+  readonly body: Uint8Array;
+  readonly extras: Extras | null;
+  /** What this device had seen of the chat. */
+  readonly afterSeq: number;
 }
 
 /** What the application hears. */

@@ -1,0 +1,2 @@
+/** How things stand, and who is signed in. */
+export {};
