@@ -5,6 +5,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
+use gateway::auth::Identity;
 use gateway::http::Answer;
 use gateway::json::timestamp;
 use gateway::wire::Ask;
@@ -12,7 +13,7 @@ use schema::errors::ErrorCode;
 use schema::frame::FrameRef;
 use schema::ids::{ChatId, UserId};
 use schema::limits::{PAGE_CHATS, PAGE_CHATS_MAX, PAGE_MEMBERS};
-use schema::wire::{self, ChatInfo, ChatKind};
+use schema::wire::{self, ChatInfo, ChatInfoBytes, ChatKind};
 
 use super::App;
 use super::input::{Caller, Object, Places, Query, idempotency_key};
@@ -48,7 +49,7 @@ pub async fn chat(
     let (chat, query) = (places.chat()?, Query::read(query)?);
     let after_user = query.optional_user("after_user")?.map_or(0, UserId::get);
     let limit = query.number("limit", 1, PAGE_MEMBERS.into())?.unwrap_or(PAGE_MEMBERS.into()) as u32;
-    let frame = ask(&app, from.user, Ask::Chat { chat, after_user, limit }).await?;
+    let frame = ask(&app, from, Ask::Chat { chat, after_user, limit }).await?;
     let root = frame_of(&frame)?.root();
     root.body_as_chat_info().and_then(one).map(Json).ok_or_else(unreadable)
 }
@@ -62,7 +63,7 @@ pub async fn chat(
     operation_id = "chats",
     params(
         ("before" = Option<String>, Query, description = "Only chats whose last entry is older than this: `next.before` of the page before",
-            pattern = "^(19[7-9]|[2-9][0-9]{2})[0-9]-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9][.][0-9]{3}Z$"),
+            pattern = "TIME"),
         ("before_chat" = Option<String>, Query, description = "With `before`: of the chats of that very moment, those behind this one; `next.before_chat`",
             format = "uuid"),
         ("limit" = Option<u32>, Query, description = "At most so many; 50 by default", minimum = 1, maximum = 100),
@@ -83,10 +84,9 @@ pub async fn list(State(app): State<App>, Caller(from): Caller, query: RawQuery)
         (ms, chat) => ms.zip(chat),
     };
     let limit = query.number("limit", 1, PAGE_CHATS_MAX.into())?.unwrap_or(PAGE_CHATS.into()) as u32;
-    let frame = ask(&app, from.user, Ask::Chats { before, limit }).await?;
+    let frame = ask(&app, from, Ask::Chats { before, limit }).await?;
     let page = frame_of(&frame)?.root().body_as_chats().ok_or_else(unreadable)?;
-    let frames = page.chats().into_iter().flatten().filter_map(|chat| chat.frame());
-    let chats = frames.map(|chat| listed(chat.bytes())).collect::<Result<Vec<_>, _>>()?;
+    let chats = page.chats().into_iter().flatten().map(|chat| listed(&chat)).collect::<Result<Vec<_>, _>>()?;
     let last = chats.last().filter(|_| page.has_more());
     let next = last.map(|chat| After { before: chat.last.clone(), before_chat: chat.chat_id.clone() });
     Ok(Json(ChatPage { has_more: next.is_some(), next, chats }))
@@ -114,7 +114,7 @@ pub async fn status(
 ) -> Result<Json<MessageStatus>, Problem> {
     app.0.limits.read(from.user)?;
     let (chat, message) = (places.chat()?, places.message()?);
-    let frame = ask(&app, from.user, Ask::Status { chat, message }).await?;
+    let frame = ask(&app, from, Ask::Status { chat, message }).await?;
     let status = frame_of(&frame)?.root().body_as_message_status().ok_or_else(unreadable)?;
     let (total, delivered, read, seq) = (status.total(), status.delivered(), status.read(), status.seq());
     let reached = |member: &wire::Member| Reached {
@@ -156,18 +156,23 @@ pub async fn read(
     app.0.limits.send(from.user)?;
     idempotency_key(&headers)?;
     let (chat, message) = (places.chat()?, Object::read(&headers, body)?.message()?);
-    app.0.office.read(from, chat, message);
+    app.0.office.read(from, chat, message).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
-fn unreadable() -> Problem {
+/// Says that an owner's answer makes no sense.
+pub fn unreadable() -> Problem {
     Problem::of(ErrorCode::Internal, "an answer cannot be shown")
 }
 
-async fn ask(app: &App, user: UserId, ask: Ask) -> Result<Bytes, Problem> {
-    match app.0.office.ask(user, ask).await? {
+/// An owner's answer to a question: its frame.
+///
+/// # Errors
+/// Why there is none.
+pub async fn ask(app: &App, from: Identity, ask: Ask) -> Result<Bytes, Problem> {
+    match app.0.office.ask(from, ask).await? {
         Answer::Frame(frame) => Ok(frame),
-        Answer::Sent { .. } | Answer::Page { .. } => Err(Problem::new(ErrorCode::Internal)),
+        Answer::Sent { .. } | Answer::Page { .. } | Answer::Marked => Err(Problem::new(ErrorCode::Internal)),
     }
 }
 
@@ -209,8 +214,9 @@ fn one(info: ChatInfo<'_>) -> Option<Chat> {
     })
 }
 
-fn listed(frame: &[u8]) -> Result<ListedChat, Problem> {
-    let info = frame_of(frame)?.root().body_as_chat_info().ok_or_else(unreadable)?;
+fn listed(chat: &ChatInfoBytes<'_>) -> Result<ListedChat, Problem> {
+    let frame = frame_of(chat.frame().ok_or_else(unreadable)?.bytes())?;
+    let info = frame.root().body_as_chat_info().ok_or_else(unreadable)?;
     let last_message = info.last_entry().map(|entry| shown(&Bytes::copy_from_slice(entry.bytes()))).transpose()?;
     Ok(ListedChat {
         chat_id: ChatId::from(info.chat_id().ok_or_else(unreadable)?).to_string(),
@@ -224,5 +230,8 @@ fn listed(frame: &[u8]) -> Result<ListedChat, Problem> {
         read_seq: info.read_seq(),
         last: timestamp(info.last_ms()),
         present: info.present(),
+        pinned: chat.pinned(),
+        archived: chat.archived(),
+        muted_until: Some(chat.muted_until_ms()).filter(|ms| *ms > 0).map(timestamp),
     })
 }

@@ -5,12 +5,13 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
+use gateway::wire::SendEvent;
 use schema::encode::SendTarget;
 use schema::wire::EntryKind;
 
 use super::App;
 use super::input::{Caller, Object, Places};
-use super::messages::{Draft, store};
+use super::messages::store;
 use super::model::chats::{NewGroup, NewMembers, NewName, NewRole, Stored};
 use super::problem::{Problem, ProblemBody};
 
@@ -38,10 +39,10 @@ pub async fn create(
 ) -> Result<(StatusCode, Json<Stored>), Problem> {
     app.0.limits.send(from.user)?;
     let object = Object::read(&headers, body)?;
-    let (kind, body) = (EntryKind::created, object.text("name")?);
+    let (kind, body) = (EntryKind::created, object.text("name")?.as_bytes().into());
     let users = object.users("participants")?;
-    let draft = Draft { kind, body, users, ..Draft::default() };
-    let stored = store(&app, from, &headers, object.optional_text("client_msg_id")?, draft).await?;
+    let send = SendEvent { kind, body, users, ..SendEvent::default() };
+    let stored = store(&app, from, &headers, object.optional_text("client_msg_id")?, send).await?;
     Ok((StatusCode::CREATED, Json(stored)))
 }
 
@@ -76,8 +77,8 @@ pub async fn add(
     if users.is_empty() {
         return Err(Problem::field("users must name one user or more"));
     }
-    let draft = Draft { target, kind: EntryKind::added, users, ..Draft::default() };
-    store(&app, from, &headers, None, draft).await.map(Json)
+    let send = SendEvent { target, kind: EntryKind::added, users, ..SendEvent::default() };
+    store(&app, from, &headers, None, send).await.map(Json)
 }
 
 /// Remove a member, or leave
@@ -107,12 +108,12 @@ pub async fn remove(
     app.0.limits.send(from.user)?;
     let target = Some(SendTarget::Chat(places.chat()?));
     let user = places.user()?;
-    let draft = if user == from.user {
-        Draft { target, kind: EntryKind::left, ..Draft::default() }
+    let send = if user == from.user {
+        SendEvent { target, kind: EntryKind::left, ..SendEvent::default() }
     } else {
-        Draft { target, kind: EntryKind::removed, users: vec![user], ..Draft::default() }
+        SendEvent { target, kind: EntryKind::removed, users: vec![user], ..SendEvent::default() }
     };
-    store(&app, from, &headers, None, draft).await.map(Json)
+    store(&app, from, &headers, None, send).await.map(Json)
 }
 
 /// Give a member a role
@@ -145,8 +146,8 @@ pub async fn set_role(
     let target = Some(SendTarget::Chat(places.chat()?));
     let users = vec![places.user()?];
     let role = Object::read(&headers, body)?.role()?;
-    let draft = Draft { target, kind: EntryKind::role, users, role, ..Draft::default() };
-    store(&app, from, &headers, None, draft).await.map(Json)
+    let send = SendEvent { target, kind: EntryKind::role, users, role, ..SendEvent::default() };
+    store(&app, from, &headers, None, send).await.map(Json)
 }
 
 /// Rename a group
@@ -177,6 +178,11 @@ pub async fn rename(
     app.0.limits.send(from.user)?;
     let target = Some(SendTarget::Chat(places.chat()?));
     let object = Object::read(&headers, body)?;
-    let draft = Draft { target, kind: EntryKind::renamed, body: object.text("name")?, ..Draft::default() };
-    store(&app, from, &headers, None, draft).await.map(Json)
+    let send = SendEvent {
+        target,
+        kind: EntryKind::renamed,
+        body: object.text("name")?.as_bytes().into(),
+        ..SendEvent::default()
+    };
+    store(&app, from, &headers, None, send).await.map(Json)
 }

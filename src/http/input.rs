@@ -8,7 +8,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use fabric::time::{Clock as _, SystemClock};
 use gateway::auth::{AuthError, Identity, TokenVerifier as _};
 use schema::errors::ErrorCode;
-use schema::ids::{ChatId, MessageId, UserId};
+use schema::ids::{ChatId, DeviceId, MessageId, UserId};
+use schema::limits::MENTIONS_MAX;
 use schema::wire::Role;
 use serde_json::{Map, Value};
 
@@ -80,7 +81,21 @@ impl Places {
     /// # Errors
     /// `invalid_field`.
     pub fn message(&self) -> Result<MessageId, Problem> {
-        message(self.get("message_id"))
+        message(self.get("message_id"), "message_id")
+    }
+
+    /// Which device.
+    ///
+    /// # Errors
+    /// `invalid_field`.
+    pub fn device(&self) -> Result<DeviceId, Problem> {
+        let wrong = || Problem::field("device_id must be a decimal number from 0 to 4294967295");
+        self.get("device_id").parse().map_err(|_| wrong())
+    }
+
+    /// Which setting; whether there is such a one, the account's owner says.
+    pub fn key(&self) -> &str {
+        self.get("key")
     }
 
     /// Which user.
@@ -96,8 +111,8 @@ fn chat(text: &str, what: &'static str) -> Result<ChatId, Problem> {
     text.parse().map_err(|_| Problem::field(format!("{what} must be a hyphenated UUID")))
 }
 
-fn message(text: &str) -> Result<MessageId, Problem> {
-    text.parse().map_err(|_| Problem::field("message_id must be a hyphenated UUID"))
+fn message(text: &str, what: &'static str) -> Result<MessageId, Problem> {
+    text.parse().map_err(|_| Problem::field(format!("{what} must be a hyphenated UUID")))
 }
 
 /// A query's parameters.
@@ -157,6 +172,19 @@ impl Query {
         self.get(name).map(|text| gateway::json::read_timestamp(text).ok_or_else(wrong)).transpose()
     }
 
+    /// Whether `name` is `yes`; false when it is `no` or absent.
+    ///
+    /// # Errors
+    /// `invalid_field` when it is something else.
+    pub fn is(&self, name: &'static str, yes: &'static str, no: &'static str) -> Result<bool, Problem> {
+        match self.get(name) {
+            None => Ok(false),
+            Some(value) if value == no => Ok(false),
+            Some(value) if value == yes => Ok(true),
+            Some(_) => Err(Problem::field(format!("{name} must be {no} or {yes}"))),
+        }
+    }
+
     /// A number within `min..=max`, if it is there.
     ///
     /// # Errors
@@ -180,6 +208,12 @@ pub fn user(text: &str, what: &'static str) -> Result<UserId, Problem> {
     let id = text.parse::<UserId>().ok().filter(|_| !text.starts_with('0'));
     let wrong = || format!("{what} must be a decimal number from 1 to 18446744073709551615, as a string");
     id.ok_or_else(|| Problem::of(ErrorCode::InvalidUser, wrong()))
+}
+
+/// The number that is meant by 5 and by 5.0: to JSON they are the same.
+fn whole(value: &Value) -> Option<u64> {
+    let fraction = || value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=SEQ_MAX as f64).contains(number));
+    value.as_u64().or_else(|| fraction().map(|number| number as u64))
 }
 
 /// A JSON object.
@@ -238,7 +272,7 @@ impl Object {
     /// # Errors
     /// `invalid_field`.
     pub fn number(&self, name: &'static str, max: u64) -> Result<u64, Problem> {
-        let number = self.0.get(name).and_then(Value::as_u64).filter(|number| *number <= max);
+        let number = self.0.get(name).and_then(whole).filter(|number| *number <= max);
         number.ok_or_else(|| Problem::field(format!("{name} must be a whole number from 0 to {max}")))
     }
 
@@ -252,6 +286,16 @@ impl Object {
             Some(Value::Bool(flag)) => Ok(*flag),
             Some(_) => Err(Problem::field(format!("{name} must be true or false"))),
         }
+    }
+
+    /// Nothing but these fields.
+    ///
+    /// # Errors
+    /// `invalid_field` when there is another.
+    pub fn only(&self, names: &[&str]) -> Result<(), Problem> {
+        let known = self.0.keys().all(|key| names.contains(&key.as_str()));
+        let wrong = || Problem::field(format!("there is another field than {}", names.join(", ")));
+        if known { Ok(()) } else { Err(wrong()) }
     }
 
     /// A user id.
@@ -277,7 +321,62 @@ impl Object {
     /// # Errors
     /// `invalid_field`.
     pub fn message(&self) -> Result<MessageId, Problem> {
-        message(self.text("message_id")?)
+        message(self.text("message_id")?, "message_id")
+    }
+
+    /// The message that is answered, if one is.
+    ///
+    /// # Errors
+    /// `invalid_field`.
+    pub fn refers_to(&self) -> Result<Option<MessageId>, Problem> {
+        self.optional_text("refers_to")?.map(|text| message(text, "refers_to")).transpose()
+    }
+
+    /// Who is mentioned; nobody when it is absent or null.
+    ///
+    /// # Errors
+    /// `invalid_field`, `invalid_user`.
+    pub fn mentions(&self) -> Result<Vec<UserId>, Problem> {
+        if matches!(self.0.get("mentions"), None | Some(Value::Null)) {
+            return Ok(Vec::new());
+        }
+        let users = self.users("mentions")?;
+        let few = users.len() <= MENTIONS_MAX;
+        if few { Ok(users) } else { Err(Problem::field(format!("mentions must be at most {MENTIONS_MAX} users"))) }
+    }
+
+    /// A whole number from 0 to `max`; 0 when it is absent or null.
+    ///
+    /// # Errors
+    /// `invalid_field`.
+    pub fn optional_number(&self, name: &'static str, max: u64) -> Result<u64, Problem> {
+        if matches!(self.0.get(name), None | Some(Value::Null)) { Ok(0) } else { self.number(name, max) }
+    }
+
+    /// `true` or `false`; `None` only when it is absent.
+    ///
+    /// # Errors
+    /// `invalid_field` when it is something else, null too.
+    pub fn switch(&self, name: &'static str) -> Result<Option<bool>, Problem> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(_) => Err(Problem::field(format!("{name} must be true or false"))),
+        }
+    }
+
+    /// A time in ms since 1970, 0 for null; `None` only when it is absent.
+    ///
+    /// # Errors
+    /// `invalid_field`.
+    pub fn time(&self, name: &'static str) -> Result<Option<u64>, Problem> {
+        let wrong = || Problem::field(format!("{name} must be a time like 2026-01-02T03:04:05.678Z, or null"));
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Value::Null) => Ok(Some(0)),
+            Some(Value::String(text)) => gateway::json::read_timestamp(text).map(Some).ok_or_else(wrong),
+            Some(_) => Err(wrong()),
+        }
     }
 
     /// What a member may do.

@@ -1,4 +1,4 @@
-//! Messages: one in, pages out; and whatever else is stored as one.
+//! Messages: one in, pages out; and whatever else is stored as one is stored here.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -11,8 +11,7 @@ use gateway::http::{Answer, PageAsk, Post};
 use gateway::wire::{SendEvent, ServerEvent};
 use schema::encode::SendTarget;
 use schema::errors::ErrorCode;
-use schema::ids::{ChatId, UserId};
-use schema::wire::{EntryKind, Role};
+use schema::ids::ChatId;
 use serde_json::value::RawValue;
 
 use super::input::{Caller, Object, Places, Query, SEQ_MAX, client_msg_id};
@@ -54,8 +53,7 @@ pub async fn send(
         return Err(Problem::of(ErrorCode::Forbidden, "senderId is not the token's user"));
     }
     let to = object.user("receiverId")?;
-    let text = object.text("message")?;
-    let send = Draft { target: Some(SendTarget::User(to)), body: text, ..Draft::default() };
+    let send = SendEvent { target: Some(SendTarget::User(to)), ..message(&object)? };
     let Stored { chat_id, message_id, seq, client_msg_id, timestamp } =
         store(&app, from, &headers, object.optional_text("client_msg_id")?, send).await?;
     Ok(Json(SentMessage { status: "sent".to_owned(), chat_id, message_id, seq, client_msg_id, timestamp }))
@@ -90,28 +88,19 @@ pub async fn send_to_chat(
     app.0.limits.send(from.user)?;
     let target = Some(SendTarget::Chat(places.chat()?));
     let object = Object::read(&headers, body)?;
-    let send = Draft { target, body: object.text("message")?, ..Draft::default() };
+    let send = SendEvent { target, ..message(&object)? };
     store(&app, from, &headers, object.optional_text("client_msg_id")?, send).await.map(Json)
 }
 
-/// What is to be stored, without its client_msg_id. By default a message of nothing to nobody.
-pub struct Draft<'a> {
-    /// As [`SendEvent::target`].
-    pub target: Option<SendTarget>,
-    /// As [`SendEvent::kind`].
-    pub kind: EntryKind,
-    /// As [`SendEvent::body`].
-    pub body: &'a str,
-    /// As [`SendEvent::users`].
-    pub users: Vec<UserId>,
-    /// As [`SendEvent::role`].
-    pub role: Role,
-}
-
-impl Default for Draft<'_> {
-    fn default() -> Self {
-        Self { target: None, kind: EntryKind::message, body: "", users: Vec::new(), role: Role::member }
-    }
+/// A message as a body has it, to nobody yet.
+fn message(object: &Object) -> Result<SendEvent<'_>, Problem> {
+    Ok(SendEvent {
+        body: object.text("message")?.as_bytes().into(),
+        refers_to: object.refers_to()?,
+        users: object.mentions()?,
+        forwarded: object.optional_number("forwarded", u8::MAX.into())? as u8,
+        ..SendEvent::default()
+    })
 }
 
 /// Sends it under the client_msg_id of the body or the header, or one of its own, and waits until it is durable.
@@ -123,17 +112,24 @@ pub async fn store(
     from: Identity,
     headers: &HeaderMap,
     id_in_body: Option<&str>,
-    draft: Draft<'_>,
+    send: SendEvent<'_>,
 ) -> Result<Stored, Problem> {
-    let given = client_msg_id(headers, id_in_body)?;
+    store_as(app, from, client_msg_id(headers, id_in_body)?, send).await
+}
+
+/// As [`store`], under a client_msg_id that was `given`, or one of its own.
+///
+/// # Errors
+/// Why it is not durable.
+pub async fn store_as(
+    app: &App,
+    from: Identity,
+    given: Option<String>,
+    send: SendEvent<'_>,
+) -> Result<Stored, Problem> {
     let retry = given.is_some();
     let id = given.unwrap_or_else(|| format!("http-{:016x}{:016x}", OsEntropy.next_u64(), OsEntropy.next_u64()));
-    let Draft { target, kind, body, users, role } = draft;
-    let (client_msg_id, body) = (id.as_bytes().into(), body.as_bytes().into());
-    let post = Post {
-        from,
-        send: SendEvent { client_msg_id, target, kind, body, users, role, retry, ..SendEvent::default() },
-    };
+    let post = Post { from, send: SendEvent { client_msg_id: id.as_bytes().into(), retry, ..send } };
     match app.0.office.post(post).await? {
         Answer::Sent { chat, message, seq, timestamp_ms } => Ok(Stored {
             chat_id: chat.to_string(),
@@ -142,7 +138,7 @@ pub async fn store(
             client_msg_id: id,
             timestamp: gateway::json::timestamp(timestamp_ms),
         }),
-        Answer::Page { .. } | Answer::Frame(_) => Err(Problem::new(ErrorCode::Internal)),
+        Answer::Page { .. } | Answer::Frame(_) | Answer::Marked => Err(Problem::new(ErrorCode::Internal)),
     }
 }
 
@@ -176,7 +172,7 @@ pub async fn direct(State(app): State<App>, Caller(from): Caller, query: RawQuer
     }
     let window = Window::read(&query)?;
     let chat = ChatId::direct(one, other);
-    match page(&app, from.user, chat, &window).await {
+    match page(&app, from, chat, &window).await {
         // Two users have a chat from the first message on; before it, there is nothing in it.
         Err(problem) if problem.code() == ErrorCode::UnknownChat => {
             let covered = Covered { first_seq: 1, last_seq: 0 };
@@ -214,7 +210,7 @@ pub async fn chat(
     query: RawQuery,
 ) -> Result<Json<Page>, Problem> {
     app.0.limits.read(from.user)?;
-    page(&app, from.user, places.chat()?, &Window::read(&Query::read(query)?)?).await
+    page(&app, from, places.chat()?, &Window::read(&Query::read(query)?)?).await
 }
 
 /// Which part of a chat is asked for.
@@ -234,10 +230,10 @@ impl Window {
     }
 }
 
-async fn page(app: &App, user: UserId, chat: ChatId, window: &Window) -> Result<Json<Page>, Problem> {
+async fn page(app: &App, from: Identity, chat: ChatId, window: &Window) -> Result<Json<Page>, Problem> {
     let newest = window.after.is_none();
     let ask = PageAsk {
-        user,
+        from,
         chat,
         after_seq: window.after.unwrap_or(0),
         before_seq: window.before.unwrap_or(0),
@@ -269,8 +265,8 @@ pub fn shown(frame: &Bytes) -> Result<Box<RawValue>, Problem> {
 #[cfg(test)]
 mod tests {
     use schema::encode::{Encoder, EntryFields};
-    use schema::ids::{DeviceId, MessageId};
-    use schema::wire::EntryKind;
+    use schema::ids::{DeviceId, MessageId, UserId};
+    use schema::wire::{EntryKind, Role};
 
     use super::*;
     use crate::http::model::Entry;

@@ -5,6 +5,8 @@
 //! memory: requests go through the desk as any session's do.
 
 mod accept;
+mod account;
+mod amend;
 mod chats;
 mod console;
 mod dev;
@@ -97,7 +99,14 @@ fn routes(app: &App, frame_limit_bytes: u32) -> Router {
         .route("/api/chats/{chat_id}/members/{user_id}", delete(groups::remove))
         .route("/api/chats/{chat_id}/members/{user_id}/role", put(groups::set_role))
         .route("/api/chats/{chat_id}/messages", get(messages::chat).post(messages::send_to_chat))
+        .route("/api/chats/{chat_id}/messages/{message_id}", put(amend::edit).delete(amend::delete))
+        .route("/api/chats/{chat_id}/messages/{message_id}/reaction", put(amend::react).delete(amend::unreact))
         .route("/api/chats/{chat_id}/messages/{message_id}/status", get(chats::status))
+        .route("/api/chats/{chat_id}/timer", put(amend::set_timer))
+        .route("/api/chats/{chat_id}/settings", put(account::set_for_chat))
+        .route("/api/account", get(account::account))
+        .route("/api/account/settings/{key}", put(account::set_setting))
+        .route("/api/account/devices/{device_id}", put(account::name_device).delete(account::revoke_device))
         .route("/api/chats/{chat_id}/read", post(chats::read))
         .route("/api/v1/info", get(info::info))
         .route("/api/v1/dev/token", post(dev::token))

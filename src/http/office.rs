@@ -12,7 +12,7 @@ use gateway::auth::Identity;
 use gateway::http::{Answer, Desk, PageAsk, Post, Refusal};
 use gateway::wire::Ask;
 use schema::errors::ErrorCode;
-use schema::ids::{ChatId, MessageId, UserId};
+use schema::ids::{ChatId, MessageId};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, oneshot};
@@ -65,7 +65,7 @@ impl Office {
         self.counter().desk.in_flight()
     }
 
-    /// Sends a message, or a change of a group, and waits until it is durable.
+    /// Sends a message, or whatever else is stored as one, and waits until it is durable.
     ///
     /// # Errors
     /// Why it was refused, here or by its owner, or that no answer came in time.
@@ -95,27 +95,34 @@ impl Office {
         self.answer(receiver).await
     }
 
-    /// Asks about a chat or a message.
+    /// Asks about a chat, a message or the account.
     ///
     /// # Errors
     /// As [`Self::post`].
-    pub async fn ask(&self, user: UserId, ask: Ask) -> Outcome {
+    pub async fn ask(&self, from: Identity, ask: Ask) -> Outcome {
         let (sender, receiver) = oneshot::channel();
         {
             let mut counter = self.counter();
             let Counter { desk, hub } = &mut *counter;
-            desk.ask(SystemClock.now(), user, ask, sender, hub)?;
+            desk.ask(SystemClock.now(), from, ask, sender, hub)?;
             hub.flush();
         }
         self.answer(receiver).await
     }
 
-    /// Says that a device has read everything up to `message`. Nothing comes back.
-    pub fn read(&self, by: Identity, chat: ChatId, message: MessageId) {
-        let mut counter = self.counter();
-        let Counter { desk, hub } = &mut *counter;
-        desk.read(by, chat, message, hub);
-        hub.flush();
+    /// Says that a device has read everything up to `message`, and waits until that is on its way.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub async fn read(&self, by: Identity, chat: ChatId, message: MessageId) -> Outcome {
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut counter = self.counter();
+            let Counter { desk, hub } = &mut *counter;
+            desk.read(SystemClock.now(), by, (chat, message), sender, hub)?;
+            hub.flush();
+        }
+        self.answer(receiver).await
     }
 
     async fn answer(&self, receiver: oneshot::Receiver<Outcome>) -> Outcome {

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{chats, console, dev, groups, info, messages, model};
+use super::{account, amend, chats, console, dev, groups, info, messages, model};
 
 /// The description.
 #[derive(OpenApi)]
@@ -15,6 +15,8 @@ use super::{chats, console, dev, groups, info, messages, model};
         messages::send, messages::direct, messages::chat, messages::send_to_chat,
         groups::create, groups::add, groups::remove, groups::set_role, groups::rename,
         chats::list, chats::chat, chats::status, chats::read,
+        amend::edit, amend::delete, amend::react, amend::unreact, amend::set_timer,
+        account::set_for_chat, account::account, account::set_setting, account::name_device, account::revoke_device,
         info::info, dev::token, console::console,
     ),
     components(schemas(model::Entry)),
@@ -33,10 +35,13 @@ impl Modify for Tokens {
 
 /// The description as text, with a newline at the end.
 pub fn text() -> String {
-    let user = serde_json::to_string(model::USER_PATTERN).unwrap_or_default();
     let text = Description::openapi().to_pretty_json().unwrap_or_default();
-    // A macro's pattern is a literal; the one of user ids is a constant.
-    text.replace("\"USER\"", &user) + "\n"
+    // A macro's pattern is a literal; those of user ids and times are constants.
+    let patterns = [("\"USER\"", model::USER_PATTERN), ("\"TIME\"", model::TIME_PATTERN)];
+    let with = |text: String, (name, pattern): (&str, &str)| {
+        text.replace(name, &serde_json::to_string(pattern).unwrap_or_default())
+    };
+    patterns.into_iter().fold(text, with) + "\n"
 }
 
 /// `GET /openapi.json`
@@ -70,6 +75,6 @@ mod tests {
                 assert!(described || property["oneOf"][0]["description"].is_string(), "{name}.{field}: {property}");
             }
         }
-        assert!(!text().contains("\"USER\""), "patterns are patterns");
+        assert!(!text().contains("\"USER\"") && !text().contains("\"TIME\""), "patterns are patterns");
     }
 }

@@ -72,6 +72,18 @@ impl Problem {
         self
     }
 
+    /// With more exact words.
+    #[must_use]
+    pub fn saying(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    /// What it says.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// With a wait of its own, ms.
     #[must_use]
     pub fn retry_after(mut self, ms: u32) -> Self {

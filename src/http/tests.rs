@@ -21,6 +21,7 @@ use crate::config::{Layer, load};
 use crate::node::{Board, NodeConfig, Topology, assemble, lanes};
 use crate::state::{Addresses, Parts, Phase};
 
+mod amend;
 mod groups;
 
 const SECRET: [u8; 32] = [7; 32];
@@ -107,6 +108,7 @@ async fn a_description_names_every_route_and_no_other() {
     for (path, methods) in description["paths"].as_object().unwrap() {
         let uuid = "39126436-089d-82c4-b798-05541412696a";
         let path = path.replace("{chat_id}", uuid).replace("{message_id}", uuid).replace("{user_id}", "9");
+        let path = path.replace("{device_id}", "2").replace("{key}", "app.x");
         for method in ["get", "post", "put", "delete", "patch"] {
             let (status, headers, _) = ask(&app, (&method.to_uppercase(), &path), &[], "").await;
             let there = status != StatusCode::METHOD_NOT_ALLOWED && status != StatusCode::NOT_FOUND;

@@ -38,6 +38,30 @@ include-operation-id = "rename_group"
 parameters = { chat_id = "GROUP" }
 checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "409", "422"]
 
+[[operations]]
+include-operation-id = "set_chat_settings"
+parameters = { chat_id = "GROUP" }
+
+# What a message is by now, and what else a description cannot say, decides what may be done.
+[[operations]]
+include-operation-id = ["edit_message", "delete_message", "react", "unreact"]
+parameters = { chat_id = "GROUP", message_id = "MESSAGE" }
+checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "404", "409", "410", "422"]
+
+[[operations]]
+include-operation-id = "set_timer"
+parameters = { chat_id = "GROUP" }
+checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "409", "422"]
+
+[[operations]]
+include-operation-id = "set_setting"
+parameters = { key = "app.colour" }
+checks.positive_data_acceptance.expected-statuses = ["2xx", "422"]
+
+[[operations]]
+include-operation-id = ["name_device", "revoke_device"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "403", "422"]
+
 # It needs `before` too, which no description can say.
 [[operations]]
 include-operation-id = "chats"

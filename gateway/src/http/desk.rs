@@ -1,19 +1,21 @@
 //! Requests in flight: a table with a bound and a deadline.
 
+mod answers;
+
 use std::sync::Arc;
 
 use fabric::tier::Egress;
 use fabric::time::Now;
 use schema::encode::{Encoder, SendTarget};
-use schema::envelope::{Address, Body, Class, Envelope, Header};
-use schema::errors::{ErrorCode, Retry};
+use schema::envelope::{Address, Body, Class, Envelope};
+use schema::errors::ErrorCode;
 use schema::frame::VerifiedFrame;
-use schema::ids::{ChatId, MessageId, UserId};
+use schema::ids::{ChatId, MessageId};
 use schema::wire::MarkStatus;
 
-use super::{Answer, DeskMetrics, PageAsk, Post, Refusal};
+use super::account::Account;
+use super::{DeskMetrics, PageAsk, Post, Refusal};
 use crate::auth::Identity;
-use crate::conn::io::forget_refusals;
 use crate::rates::UserRates;
 use crate::session::asks::question;
 use crate::session::fields::{Target, checked};
@@ -40,10 +42,35 @@ pub struct DeskConfig {
 
 struct Place<W> {
     generation: u32,
-    waiting: Option<(W, u64)>,
+    waiting: Option<Waiting<W>>,
+}
+
+struct Waiting<W> {
+    waiter: W,
+    due_ns: u64,
+    step: Step,
+}
+
+/// Whose answer a request waits for.
+enum Step {
+    /// The owner's of its user's account log. Then `next` goes out, if it may; `None`: that answer is what was asked.
+    Account { from: Identity, next: Option<Next> },
+    /// The chat's owner's.
+    Chat(Account),
+}
+
+/// What goes to a chat's owner once the account is known.
+struct Next {
+    class: Class,
+    chat: ChatId,
+    body: Body,
 }
 
 /// The requests in flight, each with a `W` that whoever asked waits with. Owned by HTTP's thread.
+///
+/// Each asks the user's account first (a look into its owner's memory), as sessions do when they begin: whether the device
+/// was revoked, whether the user tells and sees what is read, what they have hidden. A request whose account does not answer
+/// fails.
 pub struct Desk<W> {
     config: DeskConfig,
     rates: Arc<UserRates>,
@@ -127,53 +154,77 @@ impl<W> Desk<W> {
         self.credits[partition] -= 1;
         self.metrics.sends.inc();
         let body = Body::Send { frame, user, device, chat, to, retry: send.retry };
-        self.forward(now, Class::Send, chat, body, waiter, egress);
+        let next = Next { class: Class::Send, chat, body };
+        self.begin(now, post.from, None, Some(next), waiter, egress);
         Ok(())
     }
 
-    /// Asks a chat's owner for a page; the answer comes as for [`Self::post`].
+    /// Asks a chat's owner for a page; the answer comes as for [`Self::post`], without what its user has hidden.
     ///
     /// # Errors
     /// `overloaded`: nothing was asked.
     pub fn page(&mut self, now: Now, ask: PageAsk, waiter: W, egress: &mut dyn Egress) -> Result<(), Refusal> {
         self.check_room()?;
         self.metrics.pages.inc();
-        let PageAsk { user, chat, after_seq, before_seq, newest, limit_entries, limit_bytes } = ask;
+        let PageAsk { from, chat, after_seq, before_seq, newest, limit_entries, limit_bytes } = ask;
         let body = Body::PageRequest {
             blind: false,
             ticks: false,
             chat,
-            user,
+            user: from.user,
             after_seq,
             before_seq,
             newest,
             limit_entries,
             limit_bytes,
         };
-        self.forward(now, Class::Sync, chat, body, waiter, egress);
+        let next = Next { class: Class::Sync, chat, body };
+        self.begin(now, from, Some(chat), Some(next), waiter, egress);
         Ok(())
     }
 
-    /// Asks an owner about a chat or a message; the answer comes as for [`Self::post`], a frame with `request_id` 0.
+    /// Asks an owner about a chat, a message or the account; the answer comes as for [`Self::post`], a frame with
+    /// `request_id` 0.
     ///
     /// # Errors
     /// `overloaded`: nothing was asked.
-    pub fn ask(&mut self, now: Now, user: UserId, ask: Ask, waiter: W, egress: &mut dyn Egress) -> Result<(), Refusal> {
+    pub fn ask(
+        &mut self,
+        now: Now,
+        from: Identity,
+        ask: Ask,
+        waiter: W,
+        egress: &mut dyn Egress,
+    ) -> Result<(), Refusal> {
         self.check_room()?;
         self.metrics.asks.inc();
-        let (chat, body) = question(ask, user, 0);
-        self.forward(now, Class::Sync, chat, body, waiter, egress);
+        if let Ask::Account { chat } = ask {
+            self.begin(now, from, chat, None, waiter, egress);
+            return Ok(());
+        }
+        let (chat, body) = question(ask, from.user, 0, false);
+        self.begin(now, from, None, Some(Next { class: Class::Sync, chat, body }), waiter, egress);
         Ok(())
     }
 
-    /// Tells a chat's owner that a device has read everything up to `message`. Nothing comes back.
-    pub fn read(&self, by: Identity, chat: ChatId, message: MessageId, egress: &mut dyn Egress) {
+    /// Tells a chat's owner that a device has read everything up to `message`: [`Answer::Marked`] when that is on its way.
+    ///
+    /// # Errors
+    /// `overloaded`: nothing is marked.
+    pub fn read(
+        &mut self,
+        now: Now,
+        by: Identity,
+        (chat, message): (ChatId, MessageId),
+        waiter: W,
+        egress: &mut dyn Egress,
+    ) -> Result<(), Refusal> {
+        self.check_room()?;
         self.metrics.marks.inc();
         let (Identity { user, device, .. }, status) = (by, MarkStatus::read);
         let body = Body::Mark { secret: false, chat, user, device, seq: 0, message: Some(message), status };
-        let mut envelope = Envelope::new(Class::Ack, body);
-        envelope.header.slot = chat.slot();
-        egress.to_owner(chat.slot(), envelope);
+        self.begin(now, by, None, Some(Next { class: Class::Ack, chat, body }), waiter, egress);
+        Ok(())
     }
 
     fn check_room(&self) -> Result<(), Refusal> {
@@ -184,101 +235,37 @@ impl<W> Desk<W> {
         Err(ErrorCode::Overloaded.into())
     }
 
-    fn forward(&mut self, now: Now, class: Class, chat: ChatId, body: Body, waiter: W, egress: &mut dyn Egress) {
+    /// Takes a place and asks the account; `hidden_of`: what is hidden of this chat is wanted too.
+    fn begin(
+        &mut self,
+        now: Now,
+        from: Identity,
+        hidden_of: Option<ChatId>,
+        next: Option<Next>,
+        waiter: W,
+        egress: &mut dyn Egress,
+    ) {
         let due_ns = now.mono_ns + u64::from(self.config.deadline_ms) * 1_000_000;
         let connection = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place { generation: 0, waiting: None });
             self.places.len() as u32 - 1
         });
-        let place = &mut self.places[connection as usize];
-        place.waiting = Some((waiter, due_ns));
-        let DeskConfig { incarnation, shard, .. } = self.config;
-        let reply = Address { incarnation, shard, connection, generation: place.generation };
+        self.places[connection as usize].waiting = Some(Waiting { waiter, due_ns, step: Step::Account { from, next } });
         self.due_ns = Some(self.due_ns.map_or(due_ns, |earlier| earlier.min(due_ns)));
         self.metrics.in_flight.set(self.in_flight() as i64);
-        let mut envelope = Envelope::new(class, body).reply_to(reply);
+        let (user, account) = (from.user, ChatId::account(from.user));
+        let body = Body::AccountRequest { user, client_request: 0, chat: hidden_of };
+        self.forward(connection, due_ns, Next { class: Class::Sync, chat: account, body }, egress);
+    }
+
+    /// To a chat's owner, for the request in this place.
+    fn forward(&self, connection: u32, due_ns: u64, next: Next, egress: &mut dyn Egress) {
+        let Next { class, chat, body } = next;
+        let DeskConfig { incarnation, shard, .. } = self.config;
+        let generation = self.places[connection as usize].generation;
+        let mut envelope = Envelope::new(class, body).reply_to(Address { incarnation, shard, connection, generation });
         envelope.header.slot = chat.slot();
         envelope.header.deadline_ns = due_ns;
         egress.to_owner(chat.slot(), envelope);
-    }
-
-    /// An envelope for HTTP. Whoever waits for it, and what they get.
-    pub fn handle(&mut self, envelope: Envelope, egress: &mut dyn Egress) -> Option<(W, Result<Answer, Refusal>)> {
-        let Envelope { header: Header { reply, .. }, body } = envelope;
-        if (reply.incarnation, reply.shard) != (self.config.incarnation, self.config.shard) {
-            self.metrics.foreign.inc();
-            return None;
-        }
-        let answer = match body {
-            Body::Sent { chat, message, seq, timestamp_ms, .. } => {
-                self.return_credit(chat);
-                Ok(Answer::Sent { chat, message, seq, timestamp_ms })
-            }
-            Body::Page { covers_first, covers_last, head_seq, entries, .. } => {
-                Ok(Answer::Page { covers: (covers_first, covers_last), head_seq, entries })
-            }
-            Body::Answer { frame } => Ok(Answer::Frame(frame)),
-            Body::Refused { client_msg_id, chat, code, retry_after_ms } => {
-                self.metrics.refused_by_owner.inc();
-                if !client_msg_id.is_empty() {
-                    self.return_credit(chat);
-                    // A request is a session of its own, and over: its owner need not wait for the same send.
-                    if code.info().retry != Retry::Never {
-                        forget_refusals(chat, reply, egress);
-                    }
-                }
-                Err(Refusal { code, retry_after_ms })
-            }
-            _ => {
-                self.metrics.foreign.inc();
-                return None;
-            }
-        };
-        let waiting = self.places.get_mut(reply.connection as usize).filter(|p| p.generation == reply.generation);
-        if waiting.is_none_or(|place| place.waiting.is_none()) {
-            self.metrics.late.inc();
-            return None;
-        }
-        Some((self.release(reply.connection)?, answer))
-    }
-
-    fn return_credit(&mut self, chat: ChatId) {
-        let credits = &mut self.credits[usize::from(chat.slot().partition(self.config.partitions))];
-        debug_assert!(*credits < self.config.credits_per_partition, "a credit returns once");
-        *credits = (*credits + 1).min(self.config.credits_per_partition);
-    }
-
-    fn release(&mut self, connection: u32) -> Option<W> {
-        let place = &mut self.places[connection as usize];
-        let (waiter, _) = place.waiting.take()?;
-        place.generation = place.generation.wrapping_add(1);
-        self.free.push(connection);
-        self.metrics.in_flight.set(self.in_flight() as i64);
-        Some(waiter)
-    }
-
-    /// Gives up the requests whose deadline has passed: `overloaded`. A send that was given up may yet be stored: its
-    /// client sends it again under the same client_msg_id.
-    pub fn expire(&mut self, now: Now) -> Vec<(W, Refusal)> {
-        if self.due_ns.is_none_or(|due_ns| due_ns > now.mono_ns) {
-            return Vec::new();
-        }
-        let mut expired = Vec::new();
-        self.due_ns = None;
-        for connection in 0..self.places.len() {
-            let Some((_, due_ns)) = self.places[connection].waiting else { continue };
-            if due_ns > now.mono_ns {
-                self.due_ns = Some(self.due_ns.map_or(due_ns, |earlier| earlier.min(due_ns)));
-            } else if let Some(waiter) = self.release(connection as u32) {
-                self.metrics.expired.inc();
-                expired.push((waiter, ErrorCode::Overloaded.into()));
-            }
-        }
-        expired
-    }
-
-    /// When [`Self::expire`] must be called next, ns of the monotonic clock.
-    pub const fn next_deadline_ns(&self) -> Option<u64> {
-        self.due_ns
     }
 }

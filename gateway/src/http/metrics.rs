@@ -17,6 +17,8 @@ pub struct DeskMetrics {
     pub marks: Counter,
     /// Requests refused by owners.
     pub refused_by_owner: Counter,
+    /// Requests refused because their device was revoked, or because the account's owner did not say.
+    pub refused_by_account: Counter,
     /// Requests refused because as many are in flight as may be.
     pub refused_full: Counter,
     /// Sends refused because a partition had no credit.
@@ -43,6 +45,8 @@ impl DeskMetrics {
         counter("asks", "Questions about chats and messages", &self.asks);
         counter("marks", "Marks passed to owners", &self.marks);
         counter("refused_by_owner", "Requests refused by owners", &self.refused_by_owner);
+        let help = "Requests refused because their device was revoked or their account did not answer";
+        counter("refused_by_account", help, &self.refused_by_account);
         counter("refused_full", "Requests refused because too many are in flight", &self.refused_full);
         counter("refused_no_credit", "Sends refused because a partition had no credit", &self.refused_no_credit);
         counter("refused_rate", "Sends refused because the user's rate was exceeded", &self.refused_rate);

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use schema::errors::ErrorCode;
-use schema::ids::{ChatId, MessageId, UserId};
+use schema::ids::{ChatId, MessageId};
 
 use crate::auth::Identity;
 use crate::wire::SendEvent;
 
-/// A message, or a change of a group, to send.
+/// A message, or whatever else is stored as one, to send.
 pub struct Post<'a> {
     /// Whose.
     pub from: Identity,
@@ -19,7 +19,7 @@ pub struct Post<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PageAsk {
     /// Who asks; must be a member.
-    pub user: UserId,
+    pub from: Identity,
     /// Which chat.
     pub chat: ChatId,
     /// Entries above this,
@@ -57,8 +57,10 @@ pub enum Answer {
         /// (seq, Entry frame), ascending.
         entries: Vec<(u64, Bytes)>,
     },
-    /// What an [`crate::wire::Ask`] asked: a ChatInfo, Chats or MessageStatus frame.
+    /// What an [`crate::wire::Ask`] asked: a ChatInfo, Chats, MessageStatus or Account frame.
     Frame(Bytes),
+    /// A mark is on its way.
+    Marked,
 }
 
 /// Why there is no answer.

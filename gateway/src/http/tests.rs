@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fabric::tier::Egress;
 use fabric::time::Now;
-use schema::encode::SendTarget;
+use schema::encode::{Encoder, SendTarget};
 use schema::envelope::{Address, Body, Class, Envelope};
 use schema::errors::ErrorCode;
 use schema::ids::{ChatId, DeviceId, MessageId, Slot, UserId};
@@ -15,6 +15,8 @@ use super::{Answer, Desk, DeskConfig, DeskMetrics, PageAsk, Post, Refusal};
 use crate::auth::Identity;
 use crate::rates::UserRates;
 use crate::wire::{Ask, SendEvent};
+
+mod account;
 
 #[derive(Default)]
 struct Owners(Vec<Envelope>);
@@ -68,13 +70,36 @@ fn post<'a>(body: &'a [u8], id: &'a [u8]) -> Post<'a> {
         retry: true,
         ..SendEvent::default()
     };
-    Post { from: Identity::of(user(7), DeviceId(1)), send }
+    Post { from: seven(), send }
+}
+
+fn seven() -> Identity {
+    Identity::of(user(7), DeviceId(1))
 }
 
 fn page() -> PageAsk {
     let chat = ChatId::direct(user(7), user(9));
     let (after_seq, before_seq, newest) = (0, 0, true);
-    PageAsk { user: user(7), chat, after_seq, before_seq, newest, limit_entries: 50, limit_bytes: 1 << 20 }
+    PageAsk { from: seven(), chat, after_seq, before_seq, newest, limit_entries: 50, limit_bytes: 1 << 20 }
+}
+
+/// The account's answer to `asked`: this frame.
+fn known(asked: &Envelope, frame: Bytes) -> Envelope {
+    assert!(matches!(asked.body, Body::AccountRequest { client_request: 0, .. }), "the account first: {asked:?}");
+    assert_eq!(asked.header.slot, ChatId::account(user(7)).slot());
+    Envelope::new(Class::Sync, Body::Answer { frame }).reply_to(asked.header.reply)
+}
+
+/// The accounts of all that was asked have nothing in them; what goes out then takes the questions' places.
+fn pass(desk: &mut Desk<u32>, owners: &mut Owners) {
+    for asked in core::mem::take(&mut owners.0) {
+        if !matches!(asked.body, Body::AccountRequest { .. }) {
+            owners.0.push(asked);
+            continue;
+        }
+        let frame = Encoder::new().account(0, &[], &[], &[]);
+        assert_eq!(desk.handle(known(&asked, frame), owners), None, "what was asked for is still to come");
+    }
 }
 
 fn refusal(code: ErrorCode) -> Refusal {
@@ -104,6 +129,7 @@ fn an_answer_finds_the_request_it_is_for() {
     desk.post(at(0), &post(b"hello", b"a"), 1, &mut owners).unwrap();
     desk.page(at(0), page(), 2, &mut owners).unwrap();
     desk.post(at(0), &post(b"again", b"b"), 3, &mut owners).unwrap();
+    pass(&mut desk, &mut owners);
     let [first, asked, second] = &owners.0[..] else { panic!("{owners:?}", owners = owners.0) };
     let Body::Send { frame, retry: true, to: Some(to), .. } = &first.body else { panic!("{first:?}") };
     assert_eq!((*to, frame.root().body_as_send().unwrap().body().unwrap().bytes()), (user(9), &b"hello"[..]));
@@ -136,6 +162,7 @@ fn requests_in_flight_are_bounded() {
     desk.page(at(0), page(), 4, &mut owners).unwrap();
     assert_eq!(desk.page(at(0), page(), 5, &mut owners), Err(refusal(ErrorCode::Overloaded)));
     assert_eq!((desk.metrics().refused_full.get(), owners.0.len()), (1, 3));
+    pass(&mut desk, &mut owners);
     let answer = sent(&owners.0[0]);
     assert!(desk.handle(answer, &mut owners).is_some());
     desk.post(at(0), &post(b"x", b"c"), 6, &mut owners).unwrap();
@@ -145,6 +172,7 @@ fn requests_in_flight_are_bounded() {
 fn what_is_not_answered_in_time_is_given_up_and_its_credit_comes_back_later() {
     let (mut desk, mut owners) = (desk(10, 1), Owners::default());
     desk.post(at(0), &post(b"x", b"a"), 1, &mut owners).unwrap();
+    pass(&mut desk, &mut owners);
     desk.page(at(1_000), page(), 2, &mut owners).unwrap();
     assert_eq!(desk.next_deadline_ns(), Some(5_000_000_000));
     assert_eq!(desk.expire(at(4_999)), []);
@@ -164,6 +192,7 @@ fn an_owner_forgets_what_it_refused() {
     let (mut desk, mut owners) = (desk(10, 1), Owners::default());
     for (code, told) in [(ErrorCode::StorageUnavailable, 1), (ErrorCode::InvalidField, 0)] {
         desk.post(at(0), &post(b"x", b"a"), 1, &mut owners).unwrap();
+        pass(&mut desk, &mut owners);
         let answer = refused(&owners.0.pop().unwrap(), code);
         let reply = answer.header.reply;
         let got = desk.handle(answer, &mut owners);
@@ -205,6 +234,7 @@ fn a_change_goes_to_the_owner_of_its_group() {
         (change(EntryKind::renamed, "Climbing", Vec::new()), given),
     ] {
         desk.post(at(0), &post, 1, &mut owners).unwrap();
+        pass(&mut desk, &mut owners);
         let asked = owners.0.pop().unwrap();
         let Body::Send { frame, chat: to, to: None, .. } = &asked.body else { panic!("{asked:?}") };
         let send = frame.root().body_as_send().unwrap();
@@ -236,10 +266,11 @@ fn what_cannot_be_a_change_is_refused_here() {
 fn a_question_is_answered_with_a_frame_and_a_mark_with_nothing() {
     let (mut desk, mut owners) = (desk(2, 1), Owners::default());
     let (chat, message) = (ChatId::group(user(7), b"g"), MessageId([3; 16]));
-    desk.ask(at(0), user(7), Ask::Chats { before: Some((5, chat)), limit: 3 }, 1, &mut owners).unwrap();
-    desk.ask(at(0), user(7), Ask::Status { chat, message }, 2, &mut owners).unwrap();
-    let full = desk.ask(at(0), user(7), Ask::Chat { chat, after_user: 0, limit: 0 }, 3, &mut owners);
+    desk.ask(at(0), seven(), Ask::Chats { before: Some((5, chat)), limit: 3 }, 1, &mut owners).unwrap();
+    desk.ask(at(0), seven(), Ask::Status { chat, message }, 2, &mut owners).unwrap();
+    let full = desk.ask(at(0), seven(), Ask::Chat { chat, after_user: 0, limit: 0 }, 3, &mut owners);
     assert_eq!(full, Err(refusal(ErrorCode::Overloaded)));
+    pass(&mut desk, &mut owners);
     let [list, status] = &owners.0[..] else { panic!("{owners:?}", owners = owners.0) };
     assert_eq!(list.header.slot, ChatId::account(user(7)).slot(), "lists are asked of the user's own owner");
     assert!(matches!(list.body, Body::ChatsRequest { before: Some(at), limit: 3, .. } if at.last_ms == 5));
@@ -252,11 +283,16 @@ fn a_question_is_answered_with_a_frame_and_a_mark_with_nothing() {
     assert_eq!(desk.handle(status, &mut owners), Some((2, Ok(Answer::Frame(frame.clone())))));
     assert_eq!(desk.handle(list, &mut owners), Some((1, Ok(Answer::Frame(frame.clone())))));
     owners.0.clear();
-    desk.read(Identity::of(user(7), DeviceId(1)), chat, message, &mut owners);
+    desk.read(at(0), seven(), (chat, message), 3, &mut owners).unwrap();
+    let asked = owners.0.pop().unwrap();
+    let nothing = Encoder::new().account(0, &[], &[], &[]);
+    assert_eq!(desk.handle(known(&asked, nothing), &mut owners), Some((3, Ok(Answer::Marked))));
     let [Envelope { header, body }] = &owners.0[..] else { panic!("{owners:?}", owners = owners.0) };
     assert_eq!((header.reply, desk.in_flight()), (Address::NOBODY, 0));
     let read = (user(7), DeviceId(1), MarkStatus::read);
-    let Body::Mark { user, device, seq: 0, message: Some(marked), status, .. } = *body else { panic!("{body:?}") };
+    let Body::Mark { user, device, seq: 0, message: Some(marked), status, secret: false, .. } = *body else {
+        panic!("{body:?}")
+    };
     assert_eq!(((user, device, status), marked), (read, message));
 }
 
@@ -277,6 +313,7 @@ fn a_user_is_held_to_one_rate_with_their_sessions() {
 fn strangers_mail_is_counted_and_dropped() {
     let (mut desk, mut owners) = (desk(10, 1), Owners::default());
     desk.page(at(0), page(), 1, &mut owners).unwrap();
+    pass(&mut desk, &mut owners);
     let mut other = refused(&owners.0[0], ErrorCode::UnknownChat);
     other.header.reply.incarnation += 1;
     assert_eq!(desk.handle(other, &mut owners), None);

@@ -55,6 +55,15 @@ pub struct ChatMessage {
     /// The text. With everything around it, it must fit the server's frame limit (64 KiB by default).
     #[schema(example = "hello")]
     pub message: String,
+    /// The message it answers.
+    #[schema(format = "uuid", pattern = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$")]
+    pub refers_to: Option<String>,
+    /// Who is mentioned: members of the group, or the other of the direct chat.
+    #[schema(inline, max_items = 256)]
+    pub mentions: Option<Vec<User>>,
+    /// How often it has been passed on.
+    #[schema(minimum = 0, maximum = 255)]
+    pub forwarded: Option<u8>,
     /// The sender's id for it: the same id gets the same answer and stores nothing twice, for 24 hours. `Idempotency-Key` does the
     /// same.
     #[schema(pattern = "^[ -~]{1,64}$")]
@@ -165,6 +174,13 @@ pub struct ListedChat {
     pub last: String,
     /// The user is a member now; else they were one.
     pub present: bool,
+    /// The user keeps it on top.
+    pub pinned: bool,
+    /// The user has put it out of the way.
+    pub archived: bool,
+    /// The user wants it quiet until then, RFC 3339 (`9999-12-31T23:59:59.999Z`: for good); null: they do not.
+    #[schema(format = DateTime)]
+    pub muted_until: Option<String>,
 }
 
 /// Where a page of chats ended.

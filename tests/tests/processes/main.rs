@@ -5,6 +5,7 @@
 #![allow(missing_docs)]
 
 mod a_configuration_is_reloaded_whole_or_not_at_all;
+mod a_conversation_is_amended_over_rest_and_websocket;
 mod a_damaged_journal_is_cut_or_refused;
 mod a_device_misses_and_doubles_nothing_over_dropped_connections;
 mod a_drained_server_loses_nobody_and_nothing;

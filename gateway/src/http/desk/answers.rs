@@ -1,0 +1,165 @@
+//! Answers find their requests; what nobody answers is given up.
+
+use fabric::tier::Egress;
+use fabric::time::Now;
+use schema::envelope::{Address, Body, Envelope, Header};
+use schema::errors::{ErrorCode, Retry};
+use schema::ids::ChatId;
+
+use super::super::account::Account;
+use super::super::{Answer, Refusal};
+use super::{Desk, Next, Step, Waiting};
+use crate::auth::Identity;
+use crate::conn::io::forget_refusals;
+
+impl<W> Desk<W> {
+    /// An envelope for HTTP. Whoever waits for it, and what they get; nobody yet where it was about the account.
+    pub fn handle(&mut self, envelope: Envelope, egress: &mut dyn Egress) -> Option<(W, Result<Answer, Refusal>)> {
+        let Envelope { header: Header { reply, .. }, body } = envelope;
+        if (reply.incarnation, reply.shard) != (self.config.incarnation, self.config.shard) {
+            self.metrics.foreign.inc();
+            return None;
+        }
+        let answer = self.answer(reply, body, egress)?;
+        let waiting = self.places.get_mut(reply.connection as usize).filter(|p| p.generation == reply.generation);
+        let Some(waiting) = waiting.and_then(|place| place.waiting.as_mut()) else {
+            self.metrics.late.inc();
+            return None;
+        };
+        let due_ns = waiting.due_ns;
+        let answer = match core::mem::replace(&mut waiting.step, Step::Chat(Account::default())) {
+            Step::Account { from, next } => {
+                self.with_account(&from, answer, next, (reply.connection, due_ns), egress)?
+            }
+            Step::Chat(account) => answer.and_then(|answer| match answer {
+                Answer::Page { covers, head_seq, entries } => {
+                    let entries = account.without_hidden(entries)?;
+                    Ok(Answer::Page { covers, head_seq, entries })
+                }
+                other => Ok(other),
+            }),
+        };
+        Some((self.release(reply.connection)?, answer))
+    }
+
+    /// What an owner's envelope answers; `None`: nothing, it is not for HTTP.
+    fn answer(&mut self, reply: Address, body: Body, egress: &mut dyn Egress) -> Option<Result<Answer, Refusal>> {
+        Some(match body {
+            Body::Sent { chat, message, seq, timestamp_ms, .. } => {
+                self.return_credit(chat);
+                Ok(Answer::Sent { chat, message, seq, timestamp_ms })
+            }
+            Body::Page { covers_first, covers_last, head_seq, entries, .. } => {
+                Ok(Answer::Page { covers: (covers_first, covers_last), head_seq, entries })
+            }
+            Body::Answer { frame } => Ok(Answer::Frame(frame)),
+            Body::Refused { client_msg_id, chat, code, retry_after_ms } => {
+                self.metrics.refused_by_owner.inc();
+                if !client_msg_id.is_empty() {
+                    self.return_credit(chat);
+                    // A request is a session of its own, and over: its owner need not wait for the same send.
+                    if code.info().retry != Retry::Never {
+                        forget_refusals(chat, reply, egress);
+                    }
+                }
+                Err(Refusal { code, retry_after_ms })
+            }
+            _ => {
+                self.metrics.foreign.inc();
+                return None;
+            }
+        })
+    }
+
+    /// The account has answered: what the request waited for goes out, or it is over.
+    fn with_account(
+        &mut self,
+        from: &Identity,
+        answer: Result<Answer, Refusal>,
+        next: Option<Next>,
+        (connection, due_ns): (u32, u64),
+        egress: &mut dyn Egress,
+    ) -> Option<Result<Answer, Refusal>> {
+        let read = answer.and_then(|answer| match answer {
+            Answer::Frame(frame) => Ok((Account::read(&frame, from)?, frame)),
+            _ => Err(ErrorCode::Internal.into()),
+        });
+        let (account, mut next) = match (read, next) {
+            (Ok((account, _)), Some(next)) => (account, next),
+            (Ok((_, frame)), None) => return Some(Ok(Answer::Frame(frame))),
+            (Err(refusal), next) => {
+                self.metrics.refused_by_account.inc();
+                self.give_back(next.as_ref());
+                return Some(Err(refusal));
+            }
+        };
+        let off = account.read_receipts_off;
+        match &mut next.body {
+            Body::ChatRequest { blind, .. } | Body::StatusRequest { blind, .. } => *blind = off,
+            Body::Mark { secret, .. } => {
+                *secret = off;
+                let Next { class, chat, body } = next;
+                let mut envelope = Envelope::new(class, body);
+                envelope.header.slot = chat.slot();
+                egress.to_owner(chat.slot(), envelope);
+                return Some(Ok(Answer::Marked));
+            }
+            _ => {}
+        }
+        self.forward(connection, due_ns, next, egress);
+        if let Some(waiting) = &mut self.places[connection as usize].waiting {
+            waiting.step = Step::Chat(account);
+        }
+        None
+    }
+
+    /// The credit of a send that its owner never saw.
+    fn give_back(&mut self, next: Option<&Next>) {
+        if let Some(Next { chat, body: Body::Send { .. }, .. }) = next {
+            self.return_credit(*chat);
+        }
+    }
+
+    fn return_credit(&mut self, chat: ChatId) {
+        let credits = &mut self.credits[usize::from(chat.slot().partition(self.config.partitions))];
+        debug_assert!(*credits < self.config.credits_per_partition, "a credit returns once");
+        *credits = (*credits + 1).min(self.config.credits_per_partition);
+    }
+
+    fn release(&mut self, connection: u32) -> Option<W> {
+        let place = &mut self.places[connection as usize];
+        let Waiting { waiter, step, .. } = place.waiting.take()?;
+        place.generation = place.generation.wrapping_add(1);
+        self.free.push(connection);
+        self.metrics.in_flight.set(self.in_flight() as i64);
+        if let Step::Account { next, .. } = step {
+            self.give_back(next.as_ref());
+        }
+        Some(waiter)
+    }
+
+    /// Gives up the requests whose deadline has passed: `overloaded`. A send that was given up may yet be stored: its
+    /// client sends it again under the same client_msg_id.
+    pub fn expire(&mut self, now: Now) -> Vec<(W, Refusal)> {
+        if self.due_ns.is_none_or(|due_ns| due_ns > now.mono_ns) {
+            return Vec::new();
+        }
+        let mut expired = Vec::new();
+        self.due_ns = None;
+        for connection in 0..self.places.len() {
+            let Some(due_ns) = self.places[connection].waiting.as_ref().map(|waiting| waiting.due_ns) else { continue };
+            if due_ns > now.mono_ns {
+                self.due_ns = Some(self.due_ns.map_or(due_ns, |earlier| earlier.min(due_ns)));
+            } else if let Some(waiter) = self.release(connection as u32) {
+                self.metrics.expired.inc();
+                expired.push((waiter, ErrorCode::Overloaded.into()));
+            }
+        }
+        expired
+    }
+
+    /// When [`Self::expire`] must be called next, ns of the monotonic clock.
+    pub const fn next_deadline_ns(&self) -> Option<u64> {
+        self.due_ns
+    }
+}
