@@ -48,7 +48,7 @@ pub async fn account(State(app): State<App>, Caller(from): Caller) -> Result<Jso
     request_body = SettingValue,
     params(
         ("key" = String, Path, description = "Which: at most 64 bytes", min_length = 1, max_length = 64),
-        ("Idempotency-Key" = Option<String>, Header, description = "The change's client_msg_id", pattern = "^[!-~]{1,64}$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The change's client_msg_id", pattern = "KEY"),
     ),
     responses(
         (status = 200, description = "It is set: the change's place in the account log", body = Stored),
@@ -80,7 +80,7 @@ pub async fn set_setting(
     request_body = DeviceName,
     params(
         ("device_id" = u32, Path, description = "Which", format = Int64, minimum = 0, maximum = 4294967295_i64),
-        ("Idempotency-Key" = Option<String>, Header, description = "The change's client_msg_id", pattern = "^[!-~]{1,64}$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The change's client_msg_id", pattern = "KEY"),
     ),
     responses(
         (status = 200, description = "It is named: the change's place in the account log", body = Stored),
@@ -115,7 +115,7 @@ pub async fn name_device(
     operation_id = "revoke_device",
     params(
         ("device_id" = u32, Path, description = "Which", format = Int64, minimum = 0, maximum = 4294967295_i64),
-        ("Idempotency-Key" = Option<String>, Header, description = "The change's client_msg_id", pattern = "^[!-~]{1,64}$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The change's client_msg_id", pattern = "KEY"),
     ),
     responses(
         (status = 200, description = "It is revoked: the change's place in the account log", body = Stored),
@@ -146,7 +146,7 @@ pub async fn revoke_device(
     params(
         ("chat_id" = String, Path, description = "The chat", format = "uuid"),
         ("Idempotency-Key" = Option<String>, Header, description = "What the changes' client_msg_ids are made of",
-            pattern = "^[!-~]{1,64}$"),
+            pattern = "KEY"),
     ),
     responses(
         (status = 200, description = "All of them are set", body = SettingsOf),

@@ -33,7 +33,7 @@ fn of_message(places: &Places, kind: EntryKind) -> Result<SendEvent<'static>, Pr
     params(
         ("chat_id" = String, Path, description = "The chat", format = "uuid"),
         ("message_id" = String, Path, description = "The message", format = "uuid"),
-        ("Idempotency-Key" = Option<String>, Header, description = "The edit's client_msg_id", pattern = "^[!-~]{1,64}$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The edit's client_msg_id", pattern = "KEY"),
     ),
     responses(
         (status = 200, description = "It is edited: the edit's own place", body = Stored),
@@ -67,7 +67,7 @@ pub async fn edit(
         ("chat_id" = String, Path, description = "The chat", format = "uuid"),
         ("message_id" = String, Path, description = "The message", format = "uuid"),
         ("for" = Option<String>, Query, description = "`everyone`, the default, or `me`", pattern = "^(everyone|me)$"),
-        ("Idempotency-Key" = Option<String>, Header, description = "The deletion's client_msg_id", pattern = "^[!-~]{1,64}$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The deletion's client_msg_id", pattern = "KEY"),
     ),
     responses(
         (status = 200, description = "It is deleted: the deletion's own place, for `me` in the account log", body = Stored),
@@ -103,7 +103,7 @@ pub async fn delete(
     params(
         ("chat_id" = String, Path, description = "The chat", format = "uuid"),
         ("message_id" = String, Path, description = "The message", format = "uuid"),
-        ("Idempotency-Key" = Option<String>, Header, description = "The reaction's client_msg_id", pattern = "^[!-~]{1,64}$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The reaction's client_msg_id", pattern = "KEY"),
     ),
     responses(
         (status = 200, description = "It is there: its own place", body = Stored),
@@ -137,7 +137,7 @@ pub async fn react(
     params(
         ("chat_id" = String, Path, description = "The chat", format = "uuid"),
         ("message_id" = String, Path, description = "The message", format = "uuid"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Its client_msg_id", pattern = "^[!-~]{1,64}$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Its client_msg_id", pattern = "KEY"),
     ),
     responses(
         (status = 200, description = "The user has no reaction to the message", body = Stored),
@@ -165,7 +165,7 @@ pub async fn unreact(
     request_body = NewTimer,
     params(
         ("chat_id" = String, Path, description = "The chat", format = "uuid"),
-        ("Idempotency-Key" = Option<String>, Header, description = "The change's client_msg_id", pattern = "^[!-~]{1,64}$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The change's client_msg_id", pattern = "KEY"),
     ),
     responses(
         (status = 200, description = "It is set: the change's own place", body = Stored),

@@ -138,7 +138,7 @@ pub async fn status(
     params(
         ("chat_id" = String, Path, description = "The chat", format = "uuid"),
         ("Idempotency-Key" = Option<String>, Header, description = "Accepted; a chat can be marked any number of times",
-            pattern = "^[!-~]{1,64}$"),
+            pattern = "KEY"),
     ),
     responses(
         (status = 202, description = "It is on its way"),

@@ -63,7 +63,7 @@ impl Dev {
     operation_id = "development_token",
     request_body = NewToken,
     params(("Idempotency-Key" = Option<String>, Header, description = "Accepted; a token can be made any number of times",
-        pattern = "^[!-~]{1,64}$")),
+        pattern = "KEY")),
     responses(
         (status = 200, description = "A token for one device", body = Token),
         (status = "default", description = "None", body = ProblemBody, content_type = "application/problem+json"),

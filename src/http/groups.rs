@@ -24,7 +24,7 @@ use super::problem::{Problem, ProblemBody};
     operation_id = "create_group",
     request_body = NewGroup,
     params(("Idempotency-Key" = Option<String>, Header, description = "Stands for client_msg_id",
-        pattern = "^[!-~]{1,64}$")),
+        pattern = "KEY")),
     responses(
         (status = 201, description = "It exists", body = Stored),
         (status = "default", description = "It does not", body = ProblemBody, content_type = "application/problem+json"),
@@ -56,7 +56,7 @@ pub async fn create(
     request_body = NewMembers,
     params(
         ("chat_id" = String, Path, description = "The group", format = "uuid"),
-        ("Idempotency-Key" = Option<String>, Header, description = "The change's client_msg_id", pattern = "^[!-~]{1,64}$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The change's client_msg_id", pattern = "KEY"),
     ),
     responses(
         (status = 200, description = "They are members", body = Stored),
@@ -91,7 +91,7 @@ pub async fn add(
     params(
         ("chat_id" = String, Path, description = "The group", format = "uuid"),
         ("user_id" = String, Path, description = "Who goes", pattern = "USER"),
-        ("Idempotency-Key" = Option<String>, Header, description = "The change's client_msg_id", pattern = "^[!-~]{1,64}$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The change's client_msg_id", pattern = "KEY"),
     ),
     responses(
         (status = 200, description = "They are no member", body = Stored),
@@ -127,7 +127,7 @@ pub async fn remove(
     params(
         ("chat_id" = String, Path, description = "The group", format = "uuid"),
         ("user_id" = String, Path, description = "Whose", pattern = "USER"),
-        ("Idempotency-Key" = Option<String>, Header, description = "The change's client_msg_id", pattern = "^[!-~]{1,64}$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The change's client_msg_id", pattern = "KEY"),
     ),
     responses(
         (status = 200, description = "They have it", body = Stored),
@@ -160,7 +160,7 @@ pub async fn set_role(
     request_body = NewName,
     params(
         ("chat_id" = String, Path, description = "The group", format = "uuid"),
-        ("Idempotency-Key" = Option<String>, Header, description = "The change's client_msg_id", pattern = "^[!-~]{1,64}$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The change's client_msg_id", pattern = "KEY"),
     ),
     responses(
         (status = 200, description = "It has the name", body = Stored),

@@ -34,7 +34,7 @@ const LIMIT_MAX: u64 = 100;
     operation_id = "send_message",
     request_body = NewMessage,
     params(("Idempotency-Key" = Option<String>, Header, description = "Stands for client_msg_id",
-        pattern = "^[!-~]{1,64}$")),
+        pattern = "KEY")),
     responses(
         (status = 200, description = "It is durable", body = SentMessage),
         (status = "default", description = "It is not", body = ProblemBody, content_type = "application/problem+json"),
@@ -70,7 +70,7 @@ pub async fn send(
     request_body = ChatMessage,
     params(
         ("chat_id" = String, Path, description = "The chat", format = "uuid"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Stands for client_msg_id", pattern = "^[!-~]{1,64}$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Stands for client_msg_id", pattern = "KEY"),
     ),
     responses(
         (status = 200, description = "It is durable", body = Stored),

@@ -14,6 +14,9 @@ pub const USER_PATTERN: &str = "^([1-9][0-9]{0,18}|1[0-7][0-9]{18}|18[0-3][0-9]{
 /// Times as they are shown: UTC, with milliseconds.
 pub const TIME_PATTERN: &str = "^(19[7-9]|[2-9][0-9]{2})[0-9]-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9][.][0-9]{3}Z$";
 
+/// What an `Idempotency-Key` may be: printable, without spaces around it.
+pub const KEY_PATTERN: &str = "^[!-~]([ -~]{0,62}[!-~])?$";
+
 /// A message to send.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[allow(non_snake_case)] // the names of the interface

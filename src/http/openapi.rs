@@ -36,8 +36,9 @@ impl Modify for Tokens {
 /// The description as text, with a newline at the end.
 pub fn text() -> String {
     let text = Description::openapi().to_pretty_json().unwrap_or_default();
-    // A macro's pattern is a literal; those of user ids and times are constants.
-    let patterns = [("\"USER\"", model::USER_PATTERN), ("\"TIME\"", model::TIME_PATTERN)];
+    // A macro's pattern is a literal; those that many have are constants.
+    let patterns =
+        [("\"USER\"", model::USER_PATTERN), ("\"TIME\"", model::TIME_PATTERN), ("\"KEY\"", model::KEY_PATTERN)];
     let with = |text: String, (name, pattern): (&str, &str)| {
         text.replace(name, &serde_json::to_string(pattern).unwrap_or_default())
     };
@@ -75,6 +76,8 @@ mod tests {
                 assert!(described || property["oneOf"][0]["description"].is_string(), "{name}.{field}: {property}");
             }
         }
-        assert!(!text().contains("\"USER\"") && !text().contains("\"TIME\""), "patterns are patterns");
+        for name in ["\"USER\"", "\"TIME\"", "\"KEY\""] {
+            assert!(!text().contains(name), "patterns are patterns");
+        }
     }
 }
