@@ -66,3 +66,12 @@ export function note(chat, message, me) {
         chat.last = expiresMs < Infinity ? { ...last, expiresMs } : last;
     }
 }
+/** Chats that there is something to show of: pinned ones first, then the one that moved last. */
+export function inOrder(chats, unsent) {
+    const at = (chat) => {
+        const waiting = unsent.filter((each) => each.chat === chat.chat).map(({ createdMs }) => createdMs);
+        return Math.max(chat.last?.timestampMs ?? 0, ...waiting);
+    };
+    const known = chats.filter((chat) => chat.peer !== null || chat.group || chat.last);
+    return known.sort((a, b) => Number(b.pinned ?? false) - Number(a.pinned ?? false) || at(b) - at(a));
+}

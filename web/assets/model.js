@@ -3,7 +3,7 @@ import { endOf, failureText } from "./ends.js";
 import { advance, apply, everyPage, learn, newGroup, progressIn } from "./groups.js";
 import { History } from "./history.js";
 import { Loader } from "./loader.js";
-import { isShown, messageOf, messageOfSent, note } from "./messages.js";
+import { inOrder, isShown, messageOf, messageOfSent, note } from "./messages.js";
 import { applySetting, Own } from "./own.js";
 import { accountChat, Client, directChat, IndexedDbStore, newClientMsgId, } from "./shardwire/index.js";
 import { Talk } from "./talk.js";
@@ -66,15 +66,7 @@ export class Model {
     }
     /** Chats, pinned ones first, then the one that moved last. */
     list() {
-        const at = (chat) => {
-            let latest = chat.last?.timestampMs ?? 0;
-            for (const unsent of this.unsent.values())
-                if (unsent.chat === chat.chat)
-                    latest = Math.max(latest, unsent.createdMs);
-            return latest;
-        };
-        const known = [...this.chats.values()].filter((chat) => chat.peer !== null || chat.group || chat.last);
-        return known.sort((a, b) => Number(b.pinned ?? false) - Number(a.pinned ?? false) || at(b) - at(a));
+        return inOrder([...this.chats.values()], [...this.unsent.values()]);
     }
     /** The open chat's texts that have no seq yet, oldest first. */
     pending() {
@@ -235,7 +227,7 @@ export class Model {
             case "ended":
                 return this.say(endOf(event.end));
             case "entries":
-                return this.entries(event.entries);
+                return this.take(event.entries.filter((entry) => entry.chat !== accountChat(this.account.user) && isShown(entry)).map(messageOf));
             case "sent":
                 return this.sent(event);
             case "failed":
@@ -257,9 +249,6 @@ export class Model {
     say(status) {
         this.status = status;
         this.changed(null);
-    }
-    async entries(entries) {
-        await this.take(entries.filter((entry) => entry.chat !== accountChat(this.account.user) && isShown(entry)).map(messageOf));
     }
     /** Messages and changes have their place: keeps and shows them. */
     async take(messages, settled = []) {

@@ -2,7 +2,7 @@
 
 import { nameOf } from "./dom.js";
 import { sentence } from "./groups.js";
-import type { Chat, Message } from "./history.js";
+import type { Chat, Message, Unsent } from "./history.js";
 import { type Entry, expiryOf, type Sent } from "./shardwire/index.js";
 
 /** Kinds of entries that change a group and are told in the conversation. */
@@ -70,4 +70,14 @@ export function note(chat: Chat, message: Message, me: string): void {
     const last = { text: named(message.deletedMs ? DELETED : text), mine, seq, timestampMs, message: message.message };
     chat.last = expiresMs < Infinity ? { ...last, expiresMs } : last;
   }
+}
+
+/** Chats that there is something to show of: pinned ones first, then the one that moved last. */
+export function inOrder(chats: readonly Chat[], unsent: readonly Unsent[]): Chat[] {
+  const at = (chat: Chat): number => {
+    const waiting = unsent.filter((each) => each.chat === chat.chat).map(({ createdMs }) => createdMs);
+    return Math.max(chat.last?.timestampMs ?? 0, ...waiting);
+  };
+  const known = chats.filter((chat) => chat.peer !== null || chat.group || chat.last);
+  return known.sort((a, b) => Number(b.pinned ?? false) - Number(a.pinned ?? false) || at(b) - at(a));
 }

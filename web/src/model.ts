@@ -4,7 +4,7 @@ import { endOf, failureText } from "./ends.js";
 import { advance, apply, everyPage, learn, newGroup, progressIn } from "./groups.js";
 import { type Chat, type Group, History, type Message, type Unsent } from "./history.js";
 import { Loader } from "./loader.js";
-import { isShown, messageOf, messageOfSent, note } from "./messages.js";
+import { inOrder, isShown, messageOf, messageOfSent, note } from "./messages.js";
 import { applySetting, Own } from "./own.js";
 import {
   accountChat,
@@ -12,7 +12,6 @@ import {
   Client,
   type ClientEvent,
   directChat,
-  type Entry,
   type Extras,
   type HistoryPage,
   IndexedDbStore,
@@ -83,13 +82,7 @@ export class Model {
 
   /** Chats, pinned ones first, then the one that moved last. */
   list(): Chat[] {
-    const at = (chat: Chat): number => {
-      let latest = chat.last?.timestampMs ?? 0;
-      for (const unsent of this.unsent.values()) if (unsent.chat === chat.chat) latest = Math.max(latest, unsent.createdMs);
-      return latest;
-    };
-    const known = [...this.chats.values()].filter((chat) => chat.peer !== null || chat.group || chat.last);
-    return known.sort((a, b) => Number(b.pinned ?? false) - Number(a.pinned ?? false) || at(b) - at(a));
+    return inOrder([...this.chats.values()], [...this.unsent.values()]);
   }
 
   /** The open chat's texts that have no seq yet, oldest first. */
@@ -258,7 +251,7 @@ export class Model {
       case "ended":
         return this.say(endOf(event.end));
       case "entries":
-        return this.entries(event.entries);
+        return this.take(event.entries.filter((entry) => entry.chat !== accountChat(this.account.user) && isShown(entry)).map(messageOf));
       case "sent":
         return this.sent(event);
       case "failed":
@@ -280,10 +273,6 @@ export class Model {
   private say(status: Status): void {
     this.status = status;
     this.changed(null);
-  }
-
-  private async entries(entries: readonly Entry[]): Promise<void> {
-    await this.take(entries.filter((entry) => entry.chat !== accountChat(this.account.user) && isShown(entry)).map(messageOf));
   }
 
   /** Messages and changes have their place: keeps and shows them. */

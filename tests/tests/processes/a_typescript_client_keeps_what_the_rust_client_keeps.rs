@@ -10,12 +10,12 @@ const TESTS: &str = "clients/typescript/dist-test/test/live";
 fn it_chats_resends_comes_back_and_says_what_cannot_be() {
     let server = Server::start(Options::default());
     let url = format!("ws://{}/ws", server.ws());
-    let users = [7, 9, 17, 19, 27, 29, 31, 33, 37, 39, 41, 43];
+    let users = [7, 9, 17, 19, 27, 29, 31, 33, 37, 39, 41, 43, 47, 49, 57, 59];
     let tokens = users.map(|user| (format!("SHARDWIRE_TOKEN_{user}"), server.token(user, 1)));
     let mut variables = vec![("SHARDWIRE_WS", url.as_str())];
     variables.extend(tokens.iter().map(|(name, token)| (name.as_str(), token.as_str())));
-    let [chats, groups] = ["chat", "groups"].map(|name| format!("{TESTS}/{name}.test.js"));
-    let printed = run_node(&["--test", "--test-reporter=tap", &chats, &groups], &variables, 120);
+    let [chats, groups, amendments] = ["chat", "groups", "amendments"].map(|name| format!("{TESTS}/{name}.test.js"));
+    let printed = run_node(&["--test", "--test-reporter=tap", &chats, &groups, &amendments], &variables, 120);
     assert!(printed.contains("# fail 0") && !printed.contains("# pass 0"), "{printed}");
 }
 

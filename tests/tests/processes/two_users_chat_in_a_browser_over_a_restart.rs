@@ -1,4 +1,4 @@
-//! The pages in a headless Chromium: two users in two tabs over a killed server, keyboard, phone, dark; a group; the console.
+//! The pages in a headless Chromium: two users in two tabs over a killed server, keyboard, phone, dark; a group; what is done to messages; the console.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,6 +39,17 @@ fn from_signing_in_to_read_ticks_over_a_killed_server() {
 fn a_group_from_its_making_to_the_last_two() {
     let server = Server::start(Options::default());
     let mut command = node(&["tests/browser/groups.mjs"], &[("BASE", &format!("http://{}", server.http()))]);
+    command.env("CHROMIUM", chromium()).env("SHOTS", shots());
+    let output = output(command, 120);
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    assert!(stdout.ends_with("ok\n"), "{stdout}");
+}
+
+#[test]
+fn messages_are_answered_amended_and_disappear_on_every_device() {
+    let server = Server::start(Options::default());
+    let mut command = node(&["tests/browser/messages.mjs"], &[("BASE", &format!("http://{}", server.http()))]);
     command.env("CHROMIUM", chromium()).env("SHOTS", shots());
     let output = output(command, 120);
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
