@@ -121,9 +121,10 @@ fn how(load: &Load) -> String {
     match load.mode {
         Mode::Open if load.steps.is_empty() => format!("open, {} msg/s, {arrivals} arrivals", load.peak_rate()),
         Mode::Open => {
+            let short = |figure: f64| (figure * 100.0).round() / 100.0;
             let each = load.steps.iter().map(|step| match step.ramp_s {
-                0.0 => format!("{} for {} s", step.rate, step.for_s),
-                ramp_s => format!("{} for {} s (over {ramp_s} s)", step.rate, step.for_s),
+                0.0 => format!("{} for {} s", short(step.rate), short(step.for_s)),
+                ramp_s => format!("{} for {} s (over {ramp_s} s)", short(step.rate), short(step.for_s)),
             });
             format!("open, {arrivals} arrivals, msg/s: {}", each.collect::<Vec<_>>().join(", "))
         }

@@ -185,7 +185,7 @@ pub fn describe(load: &Load) -> String {
     let how = match load.mode {
         Mode::Open => match load.steps.len() {
             0 => format!("{} msg/s", load.peak_rate()),
-            steps => format!("{steps} steps, up to {} msg/s", load.peak_rate()),
+            steps => format!("{steps} steps, up to {:.1} msg/s", load.peak_rate()),
         },
         Mode::Closed => format!("{} in flight each", load.in_flight.unwrap_or(0)),
         Mode::Idle => "silent".to_owned(),

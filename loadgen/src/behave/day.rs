@@ -12,6 +12,9 @@ use crate::draw::{Draw, Use};
 use crate::plan::ns;
 use crate::scenario::{Day, within};
 
+/// Between two absences a user is there for so long at least, where there is room, ns.
+const SHORTEST_NS: u64 = 100_000_000;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
@@ -56,10 +59,11 @@ impl OfDay {
 
 impl Behaviour for OfDay {
     fn next(&self, place: u32, from: u64) -> Option<(u64, Act)> {
-        let after = (0..self.sessions).map(|nth| self.moment(place, nth)).find(|(at, _)| *at >= from);
-        let (at, away) = after.filter(|(at, _)| *at < self.end)?;
-        // Who would come back after the day's end comes back at it.
-        let back = (at + away).min(self.end);
+        let mut moments = (0..self.sessions).map(|nth| self.moment(place, nth)).skip_while(|(at, _)| *at < from);
+        let (at, away) = moments.next().filter(|(at, _)| *at < self.end)?;
+        // Nobody is away beyond the next time, nor beyond the day's end.
+        let next = moments.next().map_or(self.end, |(next, _)| next.saturating_sub(SHORTEST_NS));
+        let back = (at + away).min(next).max(at);
         Some((at, if away == 0 { Act::Cut } else { Act::Leave(back) }))
     }
 
@@ -93,11 +97,13 @@ mod tests {
         let day = behaviours.get(0);
         let (mut night, mut away) = (0, 0);
         for place in 0..1_000 {
-            let (mut from, mut times) = (0, 0);
+            let (mut from, mut times, mut free) = (0, 0, 0);
             while let Some((at, act)) = day.next(place, from) {
                 assert!((2 * SECOND..182 * SECOND).contains(&at) && at >= from);
                 let Act::Leave(back) = act else { panic!("{act:?}") };
                 assert!(back >= at && back <= 182 * SECOND);
+                assert!(at >= free, "away already");
+                free = back;
                 away += back - at;
                 night += u32::from((at - 2 * SECOND) / (SECOND * 180 / 24) < 6);
                 (from, times) = (at + 1, times + 1);
