@@ -97,7 +97,7 @@ await menu(seven, "The hut is free");
 await item(seven, "Edit").click();
 await write(seven, "The hut is free on Sunday");
 for (const page of [seven, nine]) await message(page, "free on Sunday").filter({ hasText: "edited" }).first().waitFor();
-await listed(second, /User 9/).click();
+await listed(second, /^User 9/).click();
 await message(second, "The hut is free on Sunday").first().waitFor();
 await message(second, "The hut is free on Sunday").first().getByRole("button", { name: "👍 by User 9" }).waitFor();
 await message(nine, "Saturday is perfect").getByRole("button", { name: /Answers User 7: The hut is free on Sunday/ }).waitFor();
@@ -150,7 +150,7 @@ await listed(seven, /Hut/).click();
 await menu(seven, "Keys are with");
 await item(seven, "Forward").click();
 await seven.getByRole("dialog", { name: "Forward to" }).getByRole("button", { name: "User 9" }).click();
-await listed(nine, /User 7/).click();
+await listed(nine, /^User 7/).click();
 await message(nine, "Keys are with @12").filter({ hasText: "Forwarded" }).waitFor();
 await listed(nine, /Hut/).click();
 await menu(nine, "Keys are with");
@@ -171,8 +171,10 @@ await seven.getByLabel("Mute", { exact: true }).selectOption("on");
 for (const page of [seven, second]) await listed(page, /Hut.*Pinned.*Muted/).waitFor();
 await shot(seven, "m5-options");
 await seven.keyboard.press("Escape");
+await listed(seven, /^User 9/).click();
 await write(nine, "Nobody is disturbed by this");
-await second.locator(".unread.quietly").waitFor();
+for (const page of [seven, second]) await page.locator(".unread.quietly").waitFor();
+await listed(seven, /Hut/).click();
 await options(seven);
 await seven.getByLabel("Archive", { exact: true }).check();
 await seven.keyboard.press("Escape");
@@ -183,8 +185,8 @@ await second.getByRole("list", { name: "Archived chats" }).getByRole("button", {
 await shot(second, "m6-archived");
 
 // Messages that disappear: a hint says so, they go on every device, from the server and from what is kept.
-await listed(seven, /User 9/).click();
-await listed(nine, /User 7/).click();
+await listed(seven, /^User 9/).click();
+await listed(nine, /^User 7/).click();
 await options(seven);
 await seven.locator("#timer").evaluate((timer) => {
   timer.append(new Option("After 5 seconds", "5"));
@@ -218,7 +220,7 @@ await seven.evaluate(async () => {
   opening.result.close();
 });
 await seven.reload();
-await listed(seven, /User 9/).click();
+await listed(seven, /^User 9/).click();
 await message(seven, "Keys are with @12").waitFor();
 
 // Settings: devices have named themselves; one is signed out; receipts are off for both sides.
@@ -232,7 +234,7 @@ await second.getByRole("alert").filter({ hasText: "ended the session" }).waitFor
 await seven.getByText(/Signed out/).waitFor();
 await seven.getByLabel("Read receipts").uncheck();
 await seven.keyboard.press("Escape");
-await listed(nine, /User 7/).click();
+await listed(nine, /^User 7/).click();
 await write(nine, "Do you read this?");
 await message(seven, "Do you read this?").waitFor();
 await nine.locator('.message.mine[data-progress="delivered"]', { hasText: "Do you read this?" }).waitFor();

@@ -145,9 +145,9 @@ export class Fold<E extends Foldable = Entry> {
   }
 }
 
-/** When an entry's message disappears, ms since 1970; Infinity when it stays. */
-export function expiryOf({ timestampMs, ttlS }: Pick<Foldable, "timestampMs" | "ttlS">): number {
-  return ttlS ? timestampMs + 1000 * ttlS : Infinity;
+/** When an entry disappears, ms since 1970; Infinity when it stays. Only messages do: a timer's entry says how long others stay. */
+export function expiryOf({ kind, timestampMs, ttlS }: Pick<Foldable, "kind" | "timestampMs" | "ttlS">): number {
+  return kind === "message" && ttlS ? timestampMs + 1000 * ttlS : Infinity;
 }
 
 function say<E extends Foldable>(known: Known<E>, said: Said<E>): boolean {

@@ -102,9 +102,9 @@ export class Fold {
         return { entry, source, text: source.text, mentions: source.mentions ?? [], editedMs: said?.editedMs ?? 0, deletedMs, reactions: now };
     }
 }
-/** When an entry's message disappears, ms since 1970; Infinity when it stays. */
-export function expiryOf({ timestampMs, ttlS }) {
-    return ttlS ? timestampMs + 1000 * ttlS : Infinity;
+/** When an entry disappears, ms since 1970; Infinity when it stays. Only messages do: a timer's entry says how long others stay. */
+export function expiryOf({ kind, timestampMs, ttlS }) {
+    return kind === "message" && ttlS ? timestampMs + 1000 * ttlS : Infinity;
 }
 function say(known, said) {
     if (known.said && said.seq <= known.said.seq)

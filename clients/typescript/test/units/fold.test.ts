@@ -57,6 +57,7 @@ test("a message disappears when its time is over, and the timer is the last one 
   const fold = folded(said(1), said(2, "soon gone", { ttlS: 60 }), made({ kind: "timer", seq: 4, sender: "7", text: "", ttlS: 0 }));
   fold.add(made({ kind: "timer", seq: 3, sender: "7", text: "", ttlS: 60 }));
   assert.equal(fold.ttlS, 0);
+  assert.equal(expiryOf(made({ kind: "timer", seq: 3, sender: "7", text: "", ttlS: 60 })), Infinity, "the timer's own entry stays");
   const over = AT_MS + 2 + 60_000;
   assert.equal(fold.nextExpiry(AT_MS), over);
   assert.equal(shown(fold, over - 1).length, 2);
