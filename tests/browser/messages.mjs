@@ -189,19 +189,24 @@ await listed(seven, /^User 9/).click();
 await listed(nine, /^User 7/).click();
 await options(seven);
 await seven.locator("#timer").evaluate((timer) => {
-  timer.append(new Option("After 5 seconds", "5"));
-  timer.value = "5";
+  timer.append(new Option("After 8 seconds", "8"));
+  timer.value = "8";
   timer.dispatchEvent(new Event("change"));
 });
 await seven.keyboard.press("Escape");
 for (const page of [seven, nine]) {
-  await line(page, "let messages disappear after 5 seconds");
-  await page.getByText("Messages disappear after 5 seconds").first().waitFor();
+  await line(page, "let messages disappear after 8 seconds");
+  await page.getByText("Messages disappear after 8 seconds").first().waitFor();
 }
 await write(nine, "Gone in a moment");
 await message(seven, "Gone in a moment").waitFor();
 await shot(seven, "m7-timer");
 for (const page of [seven, nine, second]) await message(page, "Gone in a moment").waitFor({ state: "detached" });
+
+await options(seven);
+await seven.locator("#timer").selectOption("0");
+await seven.keyboard.press("Escape");
+for (const page of [seven, nine]) await line(page, "let messages stay");
 
 // What is missing between is asked for and shown again.
 await seven.evaluate(async () => {
@@ -237,7 +242,11 @@ await seven.keyboard.press("Escape");
 await listed(nine, /^User 7/).click();
 await write(nine, "Do you read this?");
 await message(seven, "Do you read this?").waitFor();
-await nine.locator('.message.mine[data-progress="delivered"]', { hasText: "Do you read this?" }).waitFor();
+await write(nine, "Or this?");
+await message(seven, "Or this?").waitFor();
+// Marks come in their order: had the first one been told as read, it would be by now.
+await nine.locator('.message.mine[data-progress="delivered"]', { hasText: "Or this?" }).waitFor();
+assert.equal(await message(nine, "Do you read this?").getAttribute("data-progress"), "delivered");
 
 // A phone, in the dark; every button has a name.
 await seven.setViewportSize({ width: 390, height: 780 });
