@@ -69,6 +69,7 @@ impl World {
         self.tell(at, |core, cx| match (change, wanted) {
             (Some(change), _) => core.change(cx, id, change),
             (None, Some(Wanted::Amendment(amendment))) => core.amend(cx, id, amendment),
+            (None, Some(Wanted::Account(change))) => core.change_account(cx, id, change),
             _ => core.send(cx, message),
         })
     }
@@ -178,6 +179,9 @@ impl World {
         let Some((chat, wanted)) = self.model.wanted.get(id) else { return false };
         let chat = *chat;
         let surely_admin = wish.is_some_and(|wish| self.model.was_surely(user, wish, true));
+        if let Wanted::Account(change) = wanted {
+            return self.account_may_be_refused(id, code, change);
+        }
         let Wanted::Amendment(amendment) = wanted else {
             return code == ErrorCode::UnknownMember && self.may_be_strange(chat, wanted, wish);
         };
@@ -248,7 +252,7 @@ impl World {
     pub fn check_talks(&mut self) {
         let (edited, blanked) = self.model.shown.check(&self.model);
         let mut compared = 0;
-        for device in self.devices.iter().filter(|device| !device.is_copy()) {
+        for device in self.devices.iter().filter(|device| device.is_live()) {
             let chats: Vec<ChatId> = self.model.chats_of(device.user).collect();
             for chat in chats {
                 let Some(first) = self.sees_from(device.user, chat) else { continue };

@@ -110,6 +110,7 @@ impl World {
         }
         let stream = self.env.net.connect(self.env.ns());
         self.streams.insert(stream, at);
+        self.devices[at].barred = self.is_revoked(&self.devices[at]);
         let device = &mut self.devices[at];
         device.stream = Some(stream);
         let token = token(device.user, device.device);
@@ -143,12 +144,16 @@ impl World {
                 // Whoever comes when everything rests is shown all of it as it is.
                 let known = if device.audits { self.model.known(entry.chat()) } else { 0 };
                 self.model.see(&entry, known);
+                self.check_barred(at);
+                let device = &mut self.devices[at];
                 let (chat, seq) = (entry.chat(), entry.seq());
                 if entry.sender() == device.user && entry.device() == device.device {
                     self.env.counts.add("client_own_entries", 1);
                 }
                 self.env.note("entry", [at as u64, chat_number(chat), seq]);
                 device.app.entry(&entry);
+                let id = Bytes::copy_from_slice(entry.client_msg_id());
+                self.heard_of_account(at, &id);
             }
             Event::Sent { client_msg_id, chat, message, seq, timestamp_ms } => {
                 self.env.note("sent", [at as u64, send_number(&client_msg_id), seq]);
@@ -158,6 +163,7 @@ impl World {
                 let place = Place { chat, message, seq, timestamp_ms };
                 self.model.acked((device.user, device.device), &client_msg_id, &place);
                 self.fold_own(at, &client_msg_id, &place);
+                self.heard_of_account(at, &client_msg_id);
             }
             Event::Failed { client_msg_id, failure } => self.failed(at, &client_msg_id, failure),
             Event::Receipt { chat, user, seq, status, .. } => self.receipt(at, chat, user, seq, status),
@@ -174,10 +180,11 @@ impl World {
             Event::Chats(page) => self.told_chats(at, *page),
             Event::Status(status) => self.told_status(at, *status),
             Event::Ticks { chat, members } => self.ticks(at, chat, &members),
-            Event::Account(_) => panic!("invariant answers: nobody asked for an account"),
+            Event::Account(account) => self.told_account(at, &account),
             Event::AskFailed { request, failure } => self.ask_failed(at, request, failure),
             Event::Complaint(refusal) => {
-                let lost = matches!(refusal.known(), Some(ErrorCode::UnknownChat | ErrorCode::UnknownMessage));
+                // It may be the late answer to a question about what has disappeared.
+                let lost = refusal.known() == Some(ErrorCode::UnknownChat);
                 assert!(!lost, "invariant durable: a mark was refused: {refusal}");
                 self.env.counts.add("client_complaints", 1);
             }
@@ -191,6 +198,9 @@ impl World {
     }
 
     fn ended(&mut self, at: usize, end: End) {
+        if matches!(end, End::Server(refusal) if refusal.known() == Some(ErrorCode::TokenRevoked)) {
+            return self.revoked(at);
+        }
         let replaced = matches!(end, End::Server(refusal) if refusal.known() == Some(ErrorCode::SessionReplaced));
         assert!(replaced && self.devices[at].copied, "invariant protocol: a client ended: {end}");
         self.env.counts.add("client_replaced", 1);
@@ -216,6 +226,7 @@ impl World {
     }
 
     fn receipt(&mut self, at: usize, chat: ChatId, user: UserId, seq: u64, status: MarkStatus) {
+        self.check_barred(at);
         let known = self.devices[at].app.receipts.entry((chat, user)).or_default();
         let mark = if status == MarkStatus::read { &mut known.1 } else { &mut known.0 };
         assert!(seq > *mark, "invariant watermark: {user} fell from {mark} to {seq} in {chat}");
@@ -225,6 +236,11 @@ impl World {
         if status == MarkStatus::read {
             let marked = self.model.read_of(chat, user);
             assert!(seq <= marked, "invariant watermark: {user} has read {seq} of {chat} but only marked {marked}");
+            let device = &self.devices[at];
+            if device.user != user {
+                let told = self.model.tellable_of(chat, user);
+                assert!(seq <= told, "invariant secrets: {user} has read {seq} of {chat}, and tells of {told} only");
+            }
         }
     }
 

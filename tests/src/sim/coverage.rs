@@ -56,6 +56,14 @@ pub const REQUIRED: &[&str] = &[
     "group_refused.too_many_members",
     "group_refused.unknown_chat",
     "group_refused.unknown_member",
+    // Accounts.
+    "accounts_compared",
+    "devices_revoked",
+    "direct_entries.device",
+    "direct_entries.hidden",
+    "direct_entries.revoked",
+    "direct_entries.setting",
+    "direct_refused.invalid_setting",
     // What became of messages.
     "direct_entries.deleted",
     "direct_entries.edited",

@@ -47,6 +47,8 @@ pub struct App {
     pub outcomes: BTreeSet<Bytes>,
     /// How far others are, as receipts said in this run: delivered, read.
     pub receipts: BTreeMap<(ChatId, UserId), (u64, u64)>,
+    /// It knows that its user tells nobody what they read.
+    pub silent: bool,
     /// Chats' messages, folded from what it got and sent.
     pub talks: BTreeMap<ChatId, Conversation>,
     /// History requests under way.
@@ -54,6 +56,9 @@ pub struct App {
     /// Other requests under way.
     pub asked: BTreeMap<u64, Question>,
 }
+
+/// Devices with this number only look, and may be revoked.
+pub const GUEST: DeviceId = DeviceId(60);
 
 /// See the module.
 pub struct Device {
@@ -85,6 +90,10 @@ pub struct Device {
     pub audits: bool,
     /// A copy of it was started: it may be replaced.
     pub copied: bool,
+    /// It was known to be revoked when it connected.
+    pub barred: bool,
+    /// Its session was ended because it was revoked: it never comes again.
+    pub revoked: bool,
     /// So many outputs from now it crashes.
     pub crash_in: Option<u64>,
     /// See [`App`].
@@ -109,6 +118,8 @@ impl Device {
             copy_until_ns: None,
             audits: false,
             copied: false,
+            barred: false,
+            revoked: false,
             crash_in: None,
             app: App::default(),
         }
@@ -122,6 +133,16 @@ impl Device {
         copy.copy_until_ns = Some(until_ns);
         copy.copied = true;
         copy
+    }
+
+    /// Whether it only looks, and may be revoked.
+    pub const fn is_guest(&self) -> bool {
+        self.device.0 == GUEST.0
+    }
+
+    /// Whether it is one of those who are there to stay: no copy, and not revoked.
+    pub const fn is_live(&self) -> bool {
+        !self.is_copy() && !self.revoked
     }
 
     /// Whether it is a passing copy.

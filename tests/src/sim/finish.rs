@@ -80,11 +80,14 @@ impl World {
         if let Some(busy) = server.partitions().iter().find(|p| p.poisoned || p.waiting_sends + p.waiting_reads > 0) {
             return Some(format!("partition {} is busy: {busy:?}", busy.partition));
         }
-        let live = self.devices.iter().filter(|device| !device.is_copy()).count();
+        let live = self.devices.iter().filter(|device| device.is_live()).count();
         if server.connections() > live || !server.is_background_idle() {
             return Some(format!("{} connections of {live} devices, or jobs, are left", server.connections()));
         }
-        for (at, device) in self.devices.iter().enumerate().filter(|(_, device)| !device.is_copy()) {
+        for (at, device) in self.devices.iter().enumerate().filter(|(_, device)| device.is_live()) {
+            if self.is_revoked(device) {
+                return Some(format!("device {at} is revoked and lives"));
+            }
             let Some(core) = &device.core else { return Some(format!("device {at} is down")) };
             if !core.is_connected() || !device.synced {
                 return Some(format!("device {at} is connected {} synced {}", core.is_connected(), device.synced));
@@ -92,7 +95,7 @@ impl World {
             if core.outbox_len() > 0 {
                 return Some(format!("device {at} has {} sends without outcome", core.outbox_len()));
             }
-            for chat in self.model.chats_of(device.user) {
+            for chat in self.model.logs_of(device.user) {
                 let (head, cursor) = (self.model.last_seen_by(device.user, chat), core.cursor(chat));
                 // Of a group that somebody has left they may know where it is since.
                 let is_pair = !self.model.groups.contains_key(&chat);
@@ -106,7 +109,7 @@ impl World {
 
     fn check_at_rest(&mut self) {
         let Some(server) = &self.server else { return };
-        let live = self.devices.iter().filter(|device| !device.is_copy()).count();
+        let live = self.devices.iter().filter(|device| device.is_live()).count();
         assert!(self.streams.len() == live, "invariant leaks: {} streams of {live} devices", self.streams.len());
         let (connections, output) = (gauge(&server.registry, "gateway_connections"), server.connections() as u64);
         assert!(
@@ -123,7 +126,10 @@ impl World {
     fn last_words(&mut self) {
         let (before, lives) = (self.receipts_lost(), self.lives);
         let mut sent = Vec::new();
-        for at in (0..self.devices.len()).filter(|&at| !self.devices[at].is_copy()).collect::<Vec<_>>() {
+        for at in (0..self.devices.len()).filter(|&at| self.devices[at].is_live()).collect::<Vec<_>>() {
+            if self.devices[at].is_guest() {
+                continue;
+            }
             let user = self.devices[at].user;
             let other = self.model.pairs_of(user).find(|&(_, peer)| peer != user);
             if let Some((chat, peer)) = other
@@ -211,7 +217,7 @@ impl World {
         for device in &self.devices {
             if device.audits {
                 self.model.audit(device.user, &device.app.seen, now_ms);
-            } else if !device.is_copy() {
+            } else if device.is_live() {
                 self.audit_device(device);
             }
         }
@@ -229,7 +235,7 @@ impl World {
                 "invariant once: {me:?} was not handed seq {seq} of {chat}"
             );
         }
-        for chat in self.model.chats_of(device.user) {
+        for chat in self.model.logs_of(device.user) {
             for seq in 1..=self.model.head(chat) {
                 let seen = device.app.seen.get(&chat).is_some_and(|seen| seen.contains_key(&seq));
                 let sees = self.model.sees(me.0, chat, seq);
@@ -238,7 +244,7 @@ impl World {
                 assert!(sees || !seen, "invariant spans: {me:?} got seq {seq} of {chat} without being a member");
             }
         }
-        let strange = device.app.seen.keys().find(|&&chat| !self.model.chats_of(me.0).any(|own| own == chat));
+        let strange = device.app.seen.keys().find(|&&chat| !self.model.logs_of(me.0).any(|own| own == chat));
         assert!(strange.is_none(), "invariant spans: {me:?} got entries of {strange:?}");
         self.audit_order(device);
     }

@@ -10,6 +10,7 @@ pub mod coverage;
 pub mod plan;
 pub mod trace;
 
+mod account;
 mod amending;
 mod clients;
 mod device;

@@ -12,6 +12,7 @@ use schema::ids::{ChatId, DeviceId, MessageId, UserId};
 use schema::timeuuid::ordered_key;
 use schema::wire::EntryKind;
 
+use super::account::Account;
 use super::roster::{Effect, Roster};
 use super::shown::Shown;
 use super::talk::{Law, Rules, Talk, Wanted};
@@ -55,6 +56,8 @@ pub struct Model {
     said: BTreeMap<(ChatId, u64), Effect>,
     /// What was sent and is more than a plain message, and where to, by client_msg_id.
     pub(super) wanted: BTreeMap<Bytes, (ChatId, Wanted)>,
+    /// Users' account logs.
+    pub(super) accounts: BTreeMap<ChatId, Account>,
     /// Chats' messages.
     pub(super) talks: BTreeMap<ChatId, Talk>,
     /// How entries were shown.
@@ -66,6 +69,8 @@ pub struct Model {
     places: BTreeMap<(ChatId, Bytes), u64>,
     /// The highest seq that a user marked as read.
     read: BTreeMap<(ChatId, UserId), u64>,
+    /// The same, of what others may be told.
+    tellable: BTreeMap<(ChatId, UserId), u64>,
 }
 
 /// The body that goes with a client_msg_id: nothing has to be remembered to check it.
@@ -94,6 +99,12 @@ impl Model {
     pub fn chats_of(&self, user: UserId) -> impl Iterator<Item = ChatId> {
         let groups = self.groups.iter().filter(move |(_, group)| group.last_seen_by(user) > 0);
         self.pairs_of(user).map(|(chat, _)| chat).chain(groups.map(|(&chat, _)| chat))
+    }
+
+    /// As [`Self::chats_of`], with the user's account log.
+    pub fn logs_of(&self, user: UserId) -> impl Iterator<Item = ChatId> {
+        let account = self.accounts.iter().filter(move |(_, account)| account.user == user);
+        self.chats_of(user).chain(account.map(|(&chat, _)| chat))
     }
 
     /// Whether a user may see an entry.
@@ -161,6 +172,7 @@ impl Model {
         let same = entry.kind() == kind
             && entry.refers_to() == wanted.and_then(Wanted::refers_to)
             && entry.forwarded() == wanted.map_or(0, Wanted::forwarded)
+            && wanted.is_none_or(|wanted| wanted.is_as(entry))
             // What amendments have made of it is judged when they are all known.
             && (!plain || entry.body() == body)
             && (!plain || change.is_some() || entry.users().eq(mentions.iter().copied()));
@@ -210,7 +222,11 @@ impl Model {
         self.fold_group(chat);
         let Some(log) = self.log.get(&chat) else { return };
         let mut talk = self.talks.remove(&chat).unwrap_or_default();
-        let law = Law { group: self.groups.get(&chat), pair: self.pairs.get(&chat).copied(), rules: self.rules };
+        let account = self.accounts.get_mut(&chat);
+        let pair =
+            self.pairs.get(&chat).copied().or_else(|| account.as_ref().map(|account| (account.user, account.user)));
+        let law = Law { group: self.groups.get(&chat), pair, rules: self.rules };
+        let before = talk.seq();
         while let Some(place) = log.get(&(talk.seq() + 1)) {
             let wanted = self.wanted.get(&place.client_msg_id);
             assert!(
@@ -219,6 +235,14 @@ impl Model {
             );
             let kind = self.kind_of(&place.client_msg_id);
             talk.fold(chat, place, kind, wanted.map(|(_, wanted)| wanted), &law);
+        }
+        if let Some(account) = self.accounts.get_mut(&chat) {
+            for (seq, line) in talk.lines().skip(before as usize) {
+                match self.wanted.get(&line.client_msg_id) {
+                    Some((_, Wanted::Account(change))) => account.fold(seq, line, self.log[&chat][&seq].device, change),
+                    _ => panic!("invariant content: seq {seq} of the account log {chat} is {line:?}"),
+                }
+            }
         }
         self.talks.insert(chat, talk);
     }
@@ -244,8 +268,10 @@ impl Model {
 
     fn put(&mut self, chat: ChatId, seq: u64, place: Place) {
         if !self.groups.contains_key(&chat) {
-            let (a, b) = self.pairs.get(&chat).expect("invariant content: an entry of a chat nobody writes in");
-            let sender = &place.sender;
+            let account = || self.accounts.get(&chat).map(|account| (account.user, account.user));
+            let pair = self.pairs.get(&chat).copied().or_else(account);
+            let (a, b) = pair.expect("invariant content: an entry of a chat nobody writes in");
+            let sender = place.sender;
             assert!(sender == a || sender == b, "invariant content: {sender} is no member of {chat}");
         }
         let first = *self.places.entry((chat, place.client_msg_id.clone())).or_insert(seq);
@@ -263,10 +289,27 @@ impl Model {
         self.fold(chat);
     }
 
-    /// A user's device marked as read.
-    pub fn marked_read(&mut self, chat: ChatId, user: UserId, seq: u64) {
+    /// A user's device marked as read. `secret`: it knew that the user tells nobody.
+    pub fn marked_read(&mut self, chat: ChatId, user: UserId, seq: u64, secret: bool) {
         let read = self.read.entry((chat, user)).or_default();
         *read = seq.max(*read);
+        if !secret {
+            let told = self.tellable.entry((chat, user)).or_default();
+            *told = seq.max(*told);
+        }
+    }
+
+    /// The highest seq that others may be told that a user has read.
+    pub fn tellable_of(&self, chat: ChatId, user: UserId) -> u64 {
+        self.tellable.get(&(chat, user)).copied().unwrap_or(0)
+    }
+
+    /// A user's device knows that others are told again: what it has read it may say again.
+    pub fn tells_again(&mut self, user: UserId) {
+        for (&(chat, of), &seq) in self.read.iter().filter(|((_, of), _)| *of == user) {
+            let told = self.tellable.entry((chat, of)).or_default();
+            *told = seq.max(*told);
+        }
     }
 
     /// The highest seq that a user marked as read.
@@ -276,9 +319,9 @@ impl Model {
 
     /// Compares with what is in the server in the end, now, ms since 1970, read by a fresh device.
     pub fn audit(&self, user: UserId, found: &BTreeMap<ChatId, BTreeMap<u64, Bytes>>, now_ms: u64) {
-        let strange = found.keys().find(|&&chat| !self.chats_of(user).any(|own| own == chat));
+        let strange = found.keys().find(|&&chat| !self.logs_of(user).any(|own| own == chat));
         assert!(strange.is_none(), "invariant spans: {user} finds entries of {strange:?}");
-        for chat in self.chats_of(user) {
+        for chat in self.logs_of(user) {
             let Some(log) = self.log.get(&chat) else { continue };
             let found = found.get(&chat);
             let head = self.head(chat);

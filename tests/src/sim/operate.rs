@@ -13,9 +13,12 @@ impl World {
     /// One operation of some device.
     pub fn operate(&mut self) {
         let Some(at) = self.some_device() else { return };
-        match self.env.rng.below(100) {
-            0..40 => self.send_some(at),
-            40..50 => self.amend_some(at),
+        // Guests only look: who is shown the door shall leave nothing behind.
+        let what = if self.devices[at].is_guest() { 58 + self.env.rng.below(38) } else { self.env.rng.below(100) };
+        match what {
+            0..38 => self.send_some(at),
+            38..48 => self.amend_some(at),
+            48..50 => self.change_account_some(at),
             50..58 => self.change_some(at),
             58..60 => self.ask_some(at),
             60..80 => {
@@ -86,7 +89,8 @@ impl World {
         let user = self.devices[at].user;
         self.devices[at].app.unhandled.retain(|&(of, unhandled)| of != chat || unhandled > seq);
         let cursor = self.devices[at].core.as_ref().and_then(|core| core.cursor(chat)).unwrap_or(seq);
-        self.model.marked_read(chat, user, seq.min(cursor));
+        let secret = self.devices[at].app.silent;
+        self.model.marked_read(chat, user, seq.min(cursor), secret);
         self.tell(at, |core, cx| core.mark_read(cx, chat, seq));
         self.operations += 1;
     }

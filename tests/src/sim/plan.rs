@@ -6,6 +6,8 @@ use schema::ids::{DeviceId, UserId};
 use shardwire::node::Topology;
 use storage_writer::partition::PartitionConfig;
 
+use super::device::GUEST;
+
 /// A lie told to the system, to show that the simulator finds out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Lie {
@@ -63,6 +65,9 @@ impl Plan {
         for id in 1..=users {
             let count = if wide { 1 + u64::from(rng.one_in(8)) } else { rng.between(1, 3) };
             devices.extend((1..=count).map(|device| (user(id), DeviceId(device as u32))));
+            if rng.one_in(if wide { 20 } else { 3 }) {
+                devices.push((user(id), GUEST));
+            }
         }
         let mut pairs = Vec::new();
         for a in 1..=users {

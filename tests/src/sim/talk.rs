@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use client::core::Amendment;
-use schema::ids::{ChatId, MessageId, UserId};
+use client::Entry;
+use client::core::{AccountChange, Amendment};
+use schema::ids::{ChatId, DeviceId, MessageId, UserId};
 use schema::wire::EntryKind;
 
 use super::model::{Place, body_of};
@@ -27,6 +28,8 @@ pub enum Wanted {
     },
     /// An amendment.
     Amendment(Amendment),
+    /// A change of the sender's account.
+    Account(AccountChange),
 }
 
 impl Wanted {
@@ -35,6 +38,7 @@ impl Wanted {
         match self {
             Self::Message { .. } => EntryKind::message,
             Self::Amendment(amendment) => amendment.kind(),
+            Self::Account(change) => change.kind(),
         }
     }
 
@@ -42,7 +46,7 @@ impl Wanted {
     pub fn mentions(&self) -> &[UserId] {
         match self {
             Self::Message { mentions, .. } | Self::Amendment(Amendment::Edited { mentions, .. }) => mentions,
-            Self::Amendment(_) => &[],
+            Self::Amendment(_) | Self::Account(_) => &[],
         }
     }
 
@@ -51,6 +55,8 @@ impl Wanted {
         match self {
             Self::Message { refers_to, .. } => *refers_to,
             Self::Amendment(amendment) => amendment.message(),
+            Self::Account(AccountChange::Hidden { message, .. }) => Some(*message),
+            Self::Account(_) => None,
         }
     }
 
@@ -58,7 +64,21 @@ impl Wanted {
     pub const fn forwarded(&self) -> u8 {
         match self {
             Self::Message { forwarded, .. } => *forwarded,
-            Self::Amendment(_) => 0,
+            Self::Amendment(_) | Self::Account(_) => 0,
+        }
+    }
+
+    /// Whether its entry says of an account what was wanted.
+    pub fn is_as(&self, entry: &Entry) -> bool {
+        let said = (entry.key(), entry.subject(), entry.concerned_device());
+        let none = (&b""[..], None, DeviceId(0));
+        said == match self {
+            Self::Account(AccountChange::Setting { key, subject, .. }) => (&key[..], *subject, none.2),
+            Self::Account(AccountChange::Hidden { chat, .. }) => (none.0, Some(*chat), none.2),
+            Self::Account(AccountChange::Named { device, .. } | AccountChange::Revoked { device }) => {
+                (none.0, None, *device)
+            }
+            _ => none,
         }
     }
 
@@ -67,7 +87,10 @@ impl Wanted {
         match self {
             Self::Message { .. } | Self::Amendment(Amendment::Edited { .. }) => body_of(client_msg_id),
             Self::Amendment(Amendment::Reacted { reaction, .. }) => reaction.to_vec(),
-            Self::Amendment(_) => Vec::new(),
+            Self::Account(AccountChange::Setting { value: body, .. } | AccountChange::Named { name: body, .. }) => {
+                body.to_vec()
+            }
+            Self::Amendment(_) | Self::Account(_) => Vec::new(),
         }
     }
 }

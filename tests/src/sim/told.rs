@@ -36,7 +36,7 @@ pub struct Told {
     /// In the calm: questions to be asked again, or on, and when, ns.
     again: Vec<(u64, usize, Question)>,
     /// Everything rests: answers are of now.
-    settled: bool,
+    pub(super) settled: bool,
     /// Why the last question failed that did.
     failure: Option<AskFailure>,
     /// In the calm: what lists named.
@@ -70,10 +70,10 @@ impl World {
         self.operations += 1;
     }
 
-    fn ask(&mut self, at: usize, question: Question) {
+    pub(super) fn ask(&mut self, at: usize, question: Question) {
         match self.tell(at, |core, cx| core.ask(cx, question)) {
             Some(Ok(request)) => drop(self.devices[at].app.asked.insert(request, question)),
-            _ if self.calm => self.ask_again(at, question),
+            _ if self.calm && !self.devices[at].revoked => self.ask_again(at, question),
             _ => {}
         }
     }
@@ -84,7 +84,7 @@ impl World {
         self.told.again.push((due_ns, at, question));
     }
 
-    fn asked(&mut self, at: usize, request: u64) -> Question {
+    pub(super) fn asked(&mut self, at: usize, request: u64) -> Question {
         let question = self.devices[at].app.asked.remove(&request);
         self.env.note("answer", [at as u64, request, 0]);
         self.env.counts.add("client_answers", 1);
@@ -146,6 +146,9 @@ impl World {
         );
         for info in page.chats {
             self.latest(user, &info);
+            if self.told.settled {
+                self.check_settings(user, &info);
+            }
             if let Some(last) = &info.last_entry {
                 let known = if self.told.settled { self.model.known(info.chat) } else { 0 };
                 self.model.see(last, known);
@@ -180,7 +183,7 @@ impl World {
         let mut users = BTreeSet::new();
         for at in 0..self.devices.len() {
             let user = self.devices[at].user;
-            if self.devices[at].is_copy() || !users.insert(user) {
+            if !self.devices[at].is_live() || !users.insert(user) {
                 continue;
             }
             let groups = self.model.groups.iter().filter(|(_, group)| group.last_seen_by(user) > 0);
@@ -191,6 +194,8 @@ impl World {
             let chats = self.model.chats_of(user).filter(|&chat| self.model.last_seen_by(user, chat) > 0);
             let chats: Vec<ChatId> = chats.collect();
             chats.into_iter().for_each(|chat| self.look_back_from(at, chat, 0, 1_000));
+            let chat = self.some_hidden(user);
+            self.ask(at, Question::Account { chat });
             self.ask(at, Question::Chats { before: None, limit: 3 });
         }
         self.wait_for_answers();
@@ -319,7 +324,7 @@ fn check_status(model: &Model, user: UserId, status: &MessageStatus) {
         status.members.iter().filter(|member| member.delivered_seq >= seq || member.read_seq >= seq).count() as u32;
     assert!((status.read, status.delivered) == (read, had - read), "invariant answers: {status:?}");
     for member in &status.members {
-        let marked = model.read_of(chat, member.user);
+        let marked = if member.user == user { model.read_of(chat, user) } else { model.tellable_of(chat, member.user) };
         assert!(member.read_seq <= marked, "invariant watermark: {} marked {marked}: {member:?}", member.user);
     }
 }

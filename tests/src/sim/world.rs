@@ -103,6 +103,10 @@ pub fn client_config(seed: u64) -> Arc<Config> {
     })
 }
 
+fn devices_users(plan: &Plan) -> BTreeSet<UserId> {
+    plan.devices.iter().map(|&(user, _)| user).collect()
+}
+
 impl World {
     /// A world at its beginning: nothing runs yet.
     pub fn new(seed: u64, lie: Lie, trace: Trace) -> Self {
@@ -119,6 +123,7 @@ impl World {
         let devices = devices.collect();
         let mut model = Model::default();
         plan.pairs.iter().for_each(|&(a, b)| model.add_chat(a, b));
+        devices_users(&plan).into_iter().for_each(|user| model.add_account(user));
         model.rules = Rules {
             edit_ms: 1_000 * u64::from(plan.partition.edit_window_s),
             delete_ms: 1_000 * u64::from(plan.partition.delete_window_s),
@@ -193,7 +198,7 @@ impl World {
             self.devices[at].crash_in = None;
             if self.devices[at].is_copy() {
                 self.end_copy(at);
-            } else if self.devices[at].start_ns.is_some() {
+            } else if self.devices[at].start_ns.is_some() && !self.devices[at].revoked {
                 self.devices[at].start_ns = Some(self.env.later(1_000, 1_000_000));
             }
         }
