@@ -157,6 +157,8 @@ def hidden(seven, other, nine, chat):
     again = nine.says("message", chat_id=chat, content="nor this")
     place = seven.rest.ask("DELETE", f"/api/chats/{chat}/messages/{again['message_id']}?for=me")
     assert place["chat_id"] == hide["chat_id"] and place["seq"] > hide["seq"], (place, hide)
+    last = lambda who: [one["last_message"] for one in who.rest.ask("GET", "/api/chats")["chats"] if one["chat_id"] == chat]
+    assert (last(seven), [one["content"] for one in last(nine)]) == ([None], ["nor this"]), "in no list either"
     other.session.say(type="account", request_id=1, chat_id=chat)
     account = other.session.expect("account", request_id=1)
     assert set(account["hidden"]) == {sent["message_id"], again["message_id"]}, account

@@ -10,6 +10,7 @@ use schema::errors::ErrorCode;
 use schema::ids::{ChatId, ChatKind, UserId};
 use schema::limits::{PAGE_CHATS, PAGE_CHATS_MAX};
 
+use super::hidden::without_hidden;
 use super::merges::{Asked, Page};
 use super::sync::of_merge;
 use super::ticks::Asker;
@@ -95,7 +96,13 @@ impl Partition {
         let more = next.is_some() || count < chats.len();
         let account = self.memory.account(asked.account);
         let set = |chat: ChatId| account.map_or(ChatSettings::default(), |account| account.chat(chat));
-        let frames = chats[..count].iter().map(|chat| (chat.frame.as_ref(), set(chat.at.chat)));
+        let mut shown = Vec::with_capacity(count);
+        for ListedChat { at, frame } in &chats[..count] {
+            let hidden = account.and_then(|account| account.hidden.get(&at.chat));
+            let without = hidden.and_then(|hidden| without_hidden(&mut self.encoder, frame, hidden));
+            shown.push((without.unwrap_or_else(|| frame.clone()), set(at.chat)));
+        }
+        let frames = shown.iter().map(|(frame, set)| (frame.as_ref(), *set));
         let frame = self.encoder.chats(asked.client_request, frames, more);
         self.answer_with((asked.reply, asked.request_id), frame, egress);
     }

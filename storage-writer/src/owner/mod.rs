@@ -13,6 +13,7 @@ mod chats;
 mod commit;
 mod dedupe;
 mod fanout;
+mod hidden;
 mod housekeeping;
 mod listing;
 mod marks;
