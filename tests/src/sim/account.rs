@@ -70,6 +70,12 @@ impl Account {
     }
 }
 
+/// Whether a user who tells nobody what they read may tell again. Who does so on one device may be told of what another
+/// read that has not heard of it, so only of the others can it be said what is secret.
+pub const fn wavers(user: UserId) -> bool {
+    !user.get().is_multiple_of(2)
+}
+
 /// Whether there is such a setting, and such a value of it.
 fn is_valid(key: &[u8], value: &[u8], of_chat: bool) -> bool {
     let switch = matches!(value, b"on" | b"off" | b"");
@@ -116,7 +122,10 @@ impl World {
         let text = |text: &'static str| Bytes::from_static(text.as_bytes());
         let switch = pick(&mut self.env.rng, &["on", "off", "off", ""]);
         Some(match self.env.rng.below(12) {
-            0..3 => AccountChange::Setting { key: text("read_receipts"), value: text(switch), subject: None },
+            0..3 => {
+                let value = if wavers(user) { switch } else { "off" };
+                AccountChange::Setting { key: text("read_receipts"), value: text(value), subject: None }
+            }
             3 => {
                 let (key, value) =
                     pick(&mut self.env.rng, &[("app.a", "1"), ("app.b", "2"), ("app.a", ""), ("else", "x")]);
@@ -164,12 +173,8 @@ impl World {
             return;
         };
         if &key[..] == b"read_receipts" {
-            let silent = &value[..] == b"off";
-            self.devices[at].app.silent = silent;
-            if !silent {
-                let user = self.devices[at].user;
-                self.model.tells_again(user);
-            }
+            let device = &mut self.devices[at];
+            device.app.silent = &value[..] == b"off" && !wavers(device.user);
         }
     }
 

@@ -304,14 +304,6 @@ impl Model {
         self.tellable.get(&(chat, user)).copied().unwrap_or(0)
     }
 
-    /// A user's device knows that others are told again: what it has read it may say again.
-    pub fn tells_again(&mut self, user: UserId) {
-        for (&(chat, of), &seq) in self.read.iter().filter(|((_, of), _)| *of == user) {
-            let told = self.tellable.entry((chat, of)).or_default();
-            *told = seq.max(*told);
-        }
-    }
-
     /// The highest seq that a user marked as read.
     pub fn read_of(&self, chat: ChatId, user: UserId) -> u64 {
         self.read.get(&(chat, user)).copied().unwrap_or(0)

@@ -101,7 +101,11 @@ impl World {
         let code = if let AskFailure::Refused(refusal) = failure { refusal.known() } else { None };
         // Only what the user may see is asked for.
         let lost = [ErrorCode::UnknownChat, ErrorCode::UnknownMessage, ErrorCode::NotAMember];
-        let gone = matches!(question, Some(Question::Status { chat, message }) if self.has_gone(chat, message));
+        let gone = match question {
+            Some(Question::Status { chat, message }) => self.has_gone(chat, message),
+            // A late answer to a question that was given up is taken for that of the next.
+            _ => code == Some(ErrorCode::UnknownMessage),
+        };
         let lost = code.is_some_and(|code| lost.contains(&code)) && !gone;
         assert!(!lost, "invariant durable: {:?} is refused: {failure}", question);
         if let Some(question) = question.filter(|_| self.calm && !gone) {
