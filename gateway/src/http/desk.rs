@@ -207,7 +207,7 @@ impl<W> Desk<W> {
         Ok(())
     }
 
-    /// Tells a chat's owner that a device has read everything up to `message`: [`Answer::Marked`] when that is on its way.
+    /// Tells a chat's owner that a device has read everything up to `message`: [`super::Answer::Marked`] when that is on its way.
     ///
     /// # Errors
     /// `overloaded`: nothing is marked.

@@ -36,7 +36,11 @@ enum Next {
     Nothing,
     Page(ChatId, u64, Want),
     List(Option<SyncCursor>),
-    Done { announce: bool },
+    /// `began_ms`: when its last listing began.
+    Done {
+        announce: bool,
+        began_ms: u64,
+    },
 }
 
 impl Shard {
@@ -76,7 +80,7 @@ impl Shard {
             Next::Nothing => {}
             Next::Page(chat, after_seq, want) => self.ask_page(now, index, chat, after_seq, want, egress),
             Next::List(before) => self.ask_listing(now, index, before, egress),
-            Next::Done { announce } => {
+            Next::Done { announce, began_ms } => {
                 let active = &mut self.conns[index].active;
                 if let Some(active) = active {
                     active.sync = None;
@@ -85,7 +89,7 @@ impl Shard {
                 active.take_if(|active| active.is_quiet());
                 if announce {
                     self.metrics.syncs_completed.inc();
-                    self.emit(now, index, &ServerEvent::Synced { server_time_ms: now.wall_ms() });
+                    self.emit(now, index, &ServerEvent::Synced { server_time_ms: began_ms });
                 }
             }
         }
@@ -107,14 +111,14 @@ impl Shard {
             }
             if matches!(next, Next::Nothing) {
                 next = match sync.listing {
-                    Listing::Idle => Next::Done { announce: sync.announce },
+                    Listing::Idle => Next::Done { announce: sync.announce, began_ms: sync.began_ms },
                     Listing::Due(before) => Next::List(before),
                     Listing::Asked { .. } => Next::Nothing,
                     Listing::Listed if sync.again => {
                         sync.again = false;
                         Next::List(None)
                     }
-                    Listing::Listed => Next::Done { announce: sync.announce },
+                    Listing::Listed => Next::Done { announce: sync.announce, began_ms: sync.began_ms },
                 };
             }
         }
@@ -152,7 +156,12 @@ impl Shard {
         let request = self.next_request();
         let until = tick_of(now) + ANSWER_TICKS;
         let seed = self.config.hash_seed;
-        self.conns[index].active().sync(seed).listing = Listing::Asked { before, request, until };
+        let sync = self.conns[index].active().sync(seed);
+        sync.listing = Listing::Asked { before, request, until };
+        if before.is_none() {
+            sync.began_ms = now.wall_ms();
+        }
+        let since_ms = sync.since_ms;
         self.schedule(index, until);
         let (user, device) = self.user(index);
         let slot = ChatId::account(user).slot();

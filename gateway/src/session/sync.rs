@@ -58,6 +58,12 @@ pub(crate) struct Sync {
     pub(crate) announce: bool,
     /// Nothing is asked for before this tick.
     pub(crate) hold_until: u32,
+    /// When the device was synced before, ms since 1970: of what ticked since then it is told; 0 = no.
+    pub(crate) since_ms: u64,
+    /// When the listing that is under way, or the last one, began, wall time in ms since 1970: what ticks later may not be in it.
+    pub(crate) began_ms: u64,
+    /// Receipts that came before the session knew whether it may have them.
+    pub(crate) held: Vec<Bytes>,
 }
 
 impl Sync {
@@ -70,6 +76,9 @@ impl Sync {
             again: false,
             announce: false,
             hold_until: 0,
+            since_ms: 0,
+            began_ms: 0,
+            held: Vec::new(),
         }
     }
 

@@ -2806,7 +2806,7 @@ impl ::core::fmt::Debug for Receipt<'_> {
 pub enum SyncedOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
-/// server -> client: what was missed has been delivered.
+/// server -> client: what was missed has been delivered: all up to this time.
 pub struct Synced<'a> {
   pub _tab: ::flatbuffers::Table<'a>,
 }

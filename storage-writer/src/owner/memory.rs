@@ -27,6 +27,8 @@ pub(crate) struct Memory {
     pub tables: Tables,
     pub hot: HotTails,
     pub dedupe: DedupeMemory,
+    /// The latest wall time that anybody was told of, ms since 1970.
+    pub latest_ms: u64,
 }
 
 /// How a position changed what others see.
@@ -133,6 +135,12 @@ impl Memory {
         absorbed
     }
 
+    /// The wall time, never before one that was given: a clock that steps back hides nothing that ticks later.
+    pub(crate) fn latest_ms(&mut self, now: Now) -> u64 {
+        self.latest_ms = self.latest_ms.max(now.wall_ms());
+        self.latest_ms
+    }
+
     /// A position is durable.
     pub(crate) fn commit_position(
         &mut self,
@@ -142,6 +150,7 @@ impl Memory {
         seq: u64,
         (status, secret): (MarkStatus, bool),
     ) -> Raised {
+        let latest_ms = self.latest_ms(now);
         let chat = self.chats.get_mut(index);
         let seq = seq.min(chat.head.seq);
         let Some(at) = chat.member(who.0) else { return Raised::default() };
@@ -149,7 +158,11 @@ impl Memory {
         let before = (member.delivered, member.read);
         let acked = member.raise_acked(who.1, seq);
         member.delivered = member.delivered.max(seq);
-        let raised = Raised { delivered: seq > before.0, read, acked, before };
+        let (read, shown) = if status == MarkStatus::read { chat.raise_read(at, seq, secret) } else { (false, false) };
+        let raised = Raised { delivered: seq > before.0, read, shown, acked, before };
+        if raised.delivered || shown {
+            chat.ticked_ms = chat.ticked_ms.max(latest_ms);
+        }
         let table = &mut self.tables.active;
         table.touch(now.mono_ns, index, chat.id, &mut chat.places[table.epoch as usize % PLACES]);
         raised

@@ -130,6 +130,7 @@ impl Partition {
                 self.handle_mark(&header, chat, (user, device), (seq, message, status, secret), egress);
             }
             Body::SyncRequest { user, device, before, since_ms } => {
+                self.memory.latest_ms(now);
                 self.handle_sync(now, &header, Synced { user, device, since_ms }, before, egress);
             }
             Body::PageRequest {
@@ -148,6 +149,7 @@ impl Partition {
                 self.handle_page(&header, chat, user, wanted, egress);
             }
             Body::SyncProbe { user, device, before, since_ms, partition } => {
+                self.memory.latest_ms(now);
                 self.handle_probe(&header, Synced { user, device, since_ms }, before, partition, egress);
             }
             Body::SyncPart { chats, more, partition } => {

@@ -132,6 +132,7 @@ fn new_memory(config: &PartitionConfig, seed: u64, covers_from_ms: u64) -> Memor
         tables: Tables::new(),
         hot: HotTails::new(seed, config.hot_tail_bytes, config.hot_tail_entries),
         dedupe: DedupeMemory::new(config.dedupe_memory_ms, config.dedupe_entries, covers_from_ms),
+        latest_ms: 0,
     }
 }
 

@@ -5,7 +5,7 @@
 import * as flatbuffers from 'flatbuffers';
 
 /**
- * server -> client: what was missed has been delivered.
+ * server -> client: what was missed has been delivered: all up to this time.
  */
 export class Synced {
   bb: flatbuffers.ByteBuffer|null = null;
