@@ -86,6 +86,8 @@ counters! {
     sessions_expired: "Sessions closed because their token ended",
     sessions_revoked: "Sessions closed because their user or device was revoked",
     auth_failures: "Tokens refused",
+    logins_queued: "Tokens that waited for a later turn, because many came at once",
+    logins_refused: "Connections closed because too many tokens waited",
     auth_timeouts: "Connections closed because no authentication came in time",
     unauthenticated: "Connections closed because they sent something before authenticating",
     register_timeouts: "Sessions closed because the router did not answer",

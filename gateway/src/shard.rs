@@ -28,6 +28,7 @@ use crate::deliver::gaps::Gaps;
 use crate::drain::Drain;
 use crate::metrics::GatewayMetrics;
 use crate::rates::UserRates;
+use crate::session::hello::Logins;
 use crate::session::resync::Page;
 use crate::websocket::Hosts;
 use crate::wire::{Dialect, ServerEvent};
@@ -59,6 +60,7 @@ pub struct Shard {
     /// Connections whose send waits for a credit, with their deadline, by owner partition. At most one a connection.
     pub(crate) waiters: Vec<VecDeque<(ConnId, u64)>>,
     pub(crate) gaps: Gaps,
+    pub(crate) logins: Logins,
     pub(crate) sampled: u32,
     /// Set once the shard has been told to stop.
     pub(crate) drain: Option<Drain>,
@@ -95,6 +97,7 @@ impl Shard {
             credits: vec![config.credits_per_partition; partitions],
             waiters: (0..partitions).map(|_| VecDeque::new()).collect(),
             gaps: Gaps::default(),
+            logins: Logins::default(),
             sampled: 0,
             drain: None,
             last_request: 0,
@@ -245,6 +248,7 @@ impl Shard {
 
     /// Fires the timers that are due and starts the resyncs whose turn it is. Call it once a turn.
     pub fn tick(&mut self, now: Now, egress: &mut dyn Egress) {
+        self.log_in_waiting(now, egress);
         self.wake_due(now, egress);
         self.expire_waiters(now, egress);
         self.resync_gaps(now, egress);
@@ -255,7 +259,11 @@ impl Shard {
     /// When [`Self::tick`] must be called next, ns of the monotonic clock.
     pub fn next_deadline_ns(&self) -> Option<u64> {
         let waiter = self.waiters.iter().filter_map(|waiters| waiters.front()).map(|waiter| waiter.1).min();
-        [self.wheel.next_ns(), waiter, self.gaps.next_ns(), self.drain_deadline_ns()].into_iter().flatten().min()
+        let logins = self.logins.is_due().then_some(1);
+        [self.wheel.next_ns(), waiter, self.gaps.next_ns(), self.drain_deadline_ns(), logins]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// `Flush`, `Pause`, `Resume` or `Close`, in the order in which they were decided.

@@ -36,7 +36,9 @@ impl Shard {
         }
         // Whoever sends on before the router has answered is read no further until it has.
         let place = &self.conns[index];
-        if place.phase == Phase::Registering && !place.input.is_empty() && place.paused == 0 {
+        let waits = matches!(place.phase, Phase::Queued | Phase::Registering)
+            || (place.phase == Phase::Ready && place.has(FLAG_UNKNOWN));
+        if waits && !place.input.is_empty() && place.paused == 0 {
             self.pause(index, PAUSE_REGISTER);
         }
     }

@@ -25,6 +25,8 @@ pub(crate) enum Phase {
     Upgrade,
     /// Waits for hello or auth.
     Hello,
+    /// Its token waits to be looked at.
+    Queued,
     /// Authenticated; the router has not answered yet.
     Registering,
     /// A session.

@@ -1,5 +1,8 @@
 //! The beginning of a session: a token, a place in the directory, a welcome.
 
+use std::collections::VecDeque;
+
+use fabric::core::ConnId;
 use fabric::tier::Egress;
 use fabric::time::Now;
 use schema::encode::WelcomeFields;
@@ -12,6 +15,39 @@ use crate::conn::wheel::{tick_of, ticks};
 use crate::conn::{PAUSE_REGISTER, Phase};
 use crate::shard::Shard;
 use crate::wire::{ClientEvent, ServerEvent};
+
+/// Tokens looked at in a turn: about a millisecond and a half of signatures. A storm of connects holds up nobody else for longer.
+const LOGINS_A_TURN: u32 = 32;
+/// Bytes of tokens that wait; one more and its connection is told to come back.
+const QUEUED_BYTES: usize = 64 << 20;
+
+/// A token that waits for its turn.
+struct Login {
+    conn: ConnId,
+    token: Box<[u8]>,
+    synced_ms: u64,
+}
+
+/// Tokens that wait, first come, first served.
+pub(crate) struct Logins {
+    waiting: VecDeque<Login>,
+    bytes: usize,
+    /// Looked at in this turn, at most.
+    left: u32,
+}
+
+impl Default for Logins {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), bytes: 0, left: LOGINS_A_TURN }
+    }
+}
+
+impl Logins {
+    /// Whether the next turn has some to look at.
+    pub(crate) fn is_due(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+}
 
 impl Shard {
     /// The first event of a connection.
@@ -33,8 +69,41 @@ impl Shard {
         }
     }
 
+    /// Verifies a token, or lets it wait for a later turn. `synced_ms`: when the device was last synced, wall time in ms since
+    /// 1970; 0 = never, or it does not say.
+    pub(crate) fn authenticate(&mut self, now: Now, index: u32, token: &[u8], synced_ms: u64, egress: &mut dyn Egress) {
+        if self.logins.left > 0 && self.logins.waiting.is_empty() {
+            self.logins.left -= 1;
+            return self.log_in(now, index, token, synced_ms, egress);
+        }
+        if self.logins.bytes + token.len() > QUEUED_BYTES {
+            self.metrics.logins_refused.inc();
+            return self.close(now, index, ErrorCode::Overloaded, egress);
+        }
+        self.metrics.logins_queued.inc();
+        let conn = self.conns.id(index);
+        self.conns[index].phase = Phase::Queued;
+        self.logins.bytes += token.len();
+        self.logins.waiting.push_back(Login { conn, token: token.into(), synced_ms });
+    }
+
+    /// Once a turn: tokens that wait, as many as a turn takes. Those who have a session wait for no more than these.
+    pub(crate) fn log_in_waiting(&mut self, now: Now, egress: &mut dyn Egress) {
+        self.logins.left = LOGINS_A_TURN;
+        while self.logins.left > 0
+            && let Some(Login { conn, token, synced_ms }) = self.logins.waiting.pop_front()
+        {
+            self.logins.bytes -= token.len();
+            let found = self.conns.find(conn.index, conn.generation);
+            if let Some(index) = found.filter(|&index| self.conns[index].phase == Phase::Queued) {
+                self.logins.left -= 1;
+                self.log_in(now, index, &token, synced_ms, egress);
+            }
+        }
+    }
+
     /// Verifies a token and asks the router for a place in the directory.
-    pub(crate) fn authenticate(&mut self, now: Now, index: u32, token: &[u8], egress: &mut dyn Egress) {
+    fn log_in(&mut self, now: Now, index: u32, token: &[u8], synced_ms: u64, egress: &mut dyn Egress) {
         let identity = match self.auth.verify(token, now.wall_ms()) {
             Ok(identity) => identity,
             Err(error) => {

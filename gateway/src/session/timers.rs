@@ -38,12 +38,12 @@ impl Shard {
         let tick = tick_of(now);
         let place = &self.conns[index];
         match place.phase {
-            Phase::Upgrade | Phase::Hello | Phase::Registering => {
+            Phase::Upgrade | Phase::Hello | Phase::Queued | Phase::Registering => {
                 let until = place.since + ticks(self.config.limits.auth_timeout_ms);
                 if tick < until {
                     return self.schedule(index, until);
                 }
-                let code = if place.phase == Phase::Registering {
+                let code = if matches!(place.phase, Phase::Queued | Phase::Registering) {
                     self.metrics.register_timeouts.inc();
                     ErrorCode::Overloaded
                 } else {

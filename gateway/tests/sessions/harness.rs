@@ -160,6 +160,7 @@ impl Rig {
 
     /// As [`Self::session`], with this token.
     pub fn session_with(&mut self, token: &str) -> (ConnId, u64) {
+        self.shard.tick(self.now, &mut self.out); // a turn of its own
         let conn = self.accept(Protocol::Native);
         let hello = self.encoder.hello(token.as_bytes(), b"test", 0);
         self.receive(conn, &hello);

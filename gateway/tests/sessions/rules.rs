@@ -1,6 +1,6 @@
 //! Hello, limits, bad frames, timers, ends.
 
-use fabric::core::{Action, Protocol};
+use fabric::core::{Action, ConnId, Protocol};
 use gateway::Limits;
 use schema::envelope::{Body, Envelope};
 use schema::errors::ErrorCode;
@@ -11,7 +11,7 @@ use super::harness::{Got, Rig, address, config, target};
 
 const CHAT: ChatId = ChatId([1; 16]);
 
-fn closes(rig: &mut Rig, conn: fabric::core::ConnId) -> bool {
+fn closes(rig: &mut Rig, conn: ConnId) -> bool {
     rig.drain_actions();
     rig.actions.iter().any(|action| matches!(action, Action::Close(other) if *other == conn))
 }
@@ -142,6 +142,31 @@ fn silence_ends_a_session_and_any_frame_is_life() {
     assert_eq!(rig.read(conn), [Got::Goodbye(ErrorCode::IdleTimeout)]);
     assert!(closes(&mut rig, conn));
     assert_eq!(rig.count("idle_timeouts"), 1);
+}
+
+#[test]
+fn a_storm_of_logins_is_worked_off_some_a_turn_in_the_order_they_came() {
+    let mut rig = Rig::new();
+    let conns: Vec<ConnId> = (0..100).map(|_| rig.accept(Protocol::Native)).collect();
+    rig.wait_ms(1_000);
+    for (id, &conn) in (1..).zip(&conns) {
+        let hello = rig.encoder.hello(format!("{id}:1").as_bytes(), b"", 0);
+        rig.receive(conn, &hello);
+        rig.receive(conn, &hello[..7]); // and more behind it, which waits too
+    }
+    rig.shard.closed(rig.now, conns[50], &mut rig.out);
+    let mut registered = Vec::new();
+    for turns in 1..=4 {
+        registered.extend(rig.envelopes().iter().filter_map(|envelope| match envelope.body {
+            Body::Register { user, .. } => Some(user.get()),
+            _ => None,
+        }));
+        assert_eq!(registered.len(), (32 * turns).min(99), "the one that has gone takes nobody's place");
+        assert!(turns == 4 || rig.shard.next_deadline_ns() == Some(1), "the next turn is at once");
+        rig.shard.tick(rig.now, &mut rig.out);
+    }
+    assert_eq!(registered, (1..=100).filter(|&id| id != 51).collect::<Vec<_>>());
+    assert_eq!(rig.count("logins_queued"), 68);
 }
 
 #[test]
