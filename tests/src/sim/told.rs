@@ -35,6 +35,9 @@ pub struct Told {
     statuses: Vec<(UserId, MessageStatus)>,
     /// In the calm: questions to be asked again, or on, and when, ns.
     again: Vec<(u64, usize, Question)>,
+    /// Questions that were refused as if what they are about were not there. An error says not whose it is: it may be of a
+    /// question or a mark before. In the calm they are asked again, and it is believed the third time.
+    doubted: Vec<(usize, Question)>,
     /// Everything rests: answers are of now.
     pub(super) settled: bool,
     /// Why the last question failed that did.
@@ -107,8 +110,12 @@ impl World {
             _ => code == Some(ErrorCode::UnknownMessage),
         };
         let lost = code.is_some_and(|code| lost.contains(&code)) && !gone;
-        assert!(!lost, "invariant durable: {:?} is refused: {failure}", question);
-        if let Some(question) = question.filter(|_| self.calm && !gone) {
+        if let Some(question) = question.filter(|_| lost) {
+            self.told.doubted.push((at, question));
+            let times = self.told.doubted.iter().filter(|doubted| **doubted == (at, question)).count();
+            assert!(times < 3, "invariant durable: {question:?} is refused: {failure}");
+            self.ask_again(at, question);
+        } else if let Some(question) = question.filter(|_| self.calm && !gone) {
             self.ask_again(at, question);
         }
     }
