@@ -91,6 +91,8 @@ counters! {
     auth_timeouts: "Connections closed because no authentication came in time",
     unauthenticated: "Connections closed because they sent something before authenticating",
     register_timeouts: "Sessions closed because the router did not answer",
+    account_timeouts: "Sessions closed because the owner of their user's account did not answer",
+    receipts_veiled: "Read receipts given as delivered ones, to users who tell nobody what they read",
     upgrade_failures: "WebSocket upgrades refused",
     idle_timeouts: "Sessions closed because nothing came",
     stuck_readers: "Sessions closed because their output did not move",

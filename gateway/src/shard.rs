@@ -163,7 +163,7 @@ impl Shard {
             }
             Body::Refused { client_msg_id, chat, code, retry_after_ms } if !client_msg_id.is_empty() => {
                 match ready {
-                    Some(index) => self.send_refused(now, index, chat, &client_msg_id, code, retry_after_ms),
+                    Some(index) => self.send_refused(now, index, chat, &client_msg_id, code, retry_after_ms, egress),
                     // The owner remembers a refusal of a session that can never send it again.
                     None if code.info().retry != Retry::Never => {
                         self.metrics.refusals_forgotten.inc();
@@ -213,7 +213,7 @@ impl Shard {
         egress: &mut dyn Egress,
     ) {
         if let Some(index) = session {
-            self.sent(now, index, event);
+            self.sent(now, index, event, egress);
             if let Some(trace) = trace {
                 let took_ns = now.mono_ns.saturating_sub(trace.stages.accepted);
                 self.metrics.ack_seconds.observe(took_ns as f64 / 1e9);
@@ -226,9 +226,11 @@ impl Shard {
         match body {
             Body::Registered { epoch } => self.registered(now, index, epoch, egress),
             Body::Superseded { epoch } => self.superseded(now, index, epoch, egress),
-            Body::SyncPage { account: _, chats, next } => self.sync_page(now, index, request, (&chats, next), egress),
-            Body::Page { ticks: _, chat, covers_first, covers_last, head_seq, entries } => {
-                let page = Page { chat, covers_first, covers_last, head_seq, entries };
+            Body::SyncPage { chats, next, account } => {
+                self.sync_page(now, index, request, (&chats, next, &account), egress);
+            }
+            Body::Page { chat, covers_first, covers_last, head_seq, entries, ticks } => {
+                let page = Page { chat, covers_first, covers_last, head_seq, entries, ticks };
                 self.page(now, index, request, &page, egress);
             }
             Body::Answer { frame } => self.answered(now, index, request, &frame),

@@ -4,6 +4,8 @@
 
 mod plain;
 
+pub use plain::entry_kind;
+
 use bytes::Bytes;
 use flatbuffers::{InvalidFlatbuffer, VerifierOptions};
 

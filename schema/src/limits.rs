@@ -70,3 +70,7 @@ pub const DEVICE_NAME_BYTES: usize = 128;
 pub const HIDDEN_MAX: usize = 1_000;
 /// Most messages that a user may hide, over all chats.
 pub const HIDDEN_IN_ALL: usize = 10_000;
+/// Deliveries a second that all entries of one group may cause, by default.
+pub const DELIVERIES_PER_SECOND_PER_GROUP: u32 = 500_000;
+/// Deliveries a second that what one user writes to groups may cause, by default.
+pub const DELIVERIES_PER_SECOND_PER_SENDER: u32 = 200_000;

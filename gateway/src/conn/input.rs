@@ -10,7 +10,7 @@ use schema::frame::{FrameError, FrameRef, frame_len};
 use schema::limits::TOKEN_BYTES;
 
 use super::wheel::tick_of;
-use super::{PAUSE_REGISTER, Phase, native};
+use super::{FLAG_UNKNOWN, PAUSE_REGISTER, Phase, native};
 use crate::shard::Shard;
 use crate::websocket::{Upgrade, upgrade};
 use crate::wire::{ClientEvent, Dialect, EventError, ServerEvent};
@@ -34,7 +34,7 @@ impl Shard {
             place.input.extend_from_slice(bytes);
             self.resume_input(now, index, egress);
         }
-        // Whoever sends on before the router has answered is read no further until it has.
+        // Whoever sends on before the router and the account's owner have answered is read no further until they have.
         let place = &self.conns[index];
         let waits = matches!(place.phase, Phase::Queued | Phase::Registering)
             || (place.phase == Phase::Ready && place.has(FLAG_UNKNOWN));
@@ -172,7 +172,7 @@ impl Shard {
                 place.websocket = Some(Decoder::new(Role::Server, self.config.limits.frame_limit_bytes));
                 self.push(now, index, &accepted.response);
                 if let Some(token) = &accepted.token {
-                    self.authenticate(now, index, &token.0, egress);
+                    self.authenticate(now, index, &token.0, accepted.synced_ms, egress);
                 }
                 accepted.taken
             }

@@ -42,11 +42,16 @@ pub(crate) const FLAG_SLOW: u8 = 2;
 /// It waits in the gap queue.
 pub(crate) const FLAG_GAP: u8 = 4;
 
+/// The user tells nobody what they have read, and is told of nobody.
+pub(crate) const FLAG_PRIVATE: u8 = 8;
+/// What the session must know of its user's account is not known yet: nothing is taken from it, nothing given to it.
+pub(crate) const FLAG_UNKNOWN: u8 = 16;
+
 /// Reads are paused: a send waits for a credit.
 pub(crate) const PAUSE_CREDIT: u8 = 1;
 /// Reads are paused: it does not read its answers.
 pub(crate) const PAUSE_READER: u8 = 2;
-/// Reads are paused: more came before the router answered.
+/// Reads are paused: more came before the router, or the owner of the user's account, answered.
 pub(crate) const PAUSE_REGISTER: u8 = 4;
 /// Reads are paused for good: the shard stops and the session waits for its last answers.
 pub(crate) const PAUSE_DRAIN: u8 = 8;
@@ -70,6 +75,8 @@ pub(crate) struct Conn {
     pub(crate) device: u32,
     /// When its token ends, wall time in s since 1970; `u32::MAX` = never, or after 2106.
     pub(crate) ends_s: u32,
+    /// When its token was issued, wall time in s since 1970; 0 = it does not say.
+    pub(crate) issued_s: u32,
     /// The user, once authenticated; 0 before.
     pub(crate) user: u64,
     /// The session's epoch, once authenticated.
@@ -96,6 +103,7 @@ impl Conn {
             since: tick,
             device: 0,
             ends_s: u32::MAX,
+            issued_s: 0,
             user: 0,
             epoch: 0,
             input: Vec::new(),
@@ -123,7 +131,9 @@ impl Conn {
 
     /// Input may be worked on.
     pub(crate) const fn reads(&self) -> bool {
-        self.paused == 0 && matches!(self.phase, Phase::Upgrade | Phase::Hello | Phase::Ready)
+        self.paused == 0
+            && !self.has(FLAG_UNKNOWN)
+            && matches!(self.phase, Phase::Upgrade | Phase::Hello | Phase::Ready)
     }
 
     pub(crate) fn active(&mut self) -> &mut Active {

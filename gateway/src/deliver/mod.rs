@@ -11,11 +11,12 @@ use fabric::net::websocket::{Kind, server_frame};
 use fabric::tier::Egress;
 use fabric::time::Now;
 use schema::envelope::{Target, Trace};
-use schema::frame::FrameRef;
+use schema::frame::{FrameRef, entry_kind};
 use schema::ids::{ChatId, MessageId};
+use schema::wire::EntryKind;
 
 use crate::conn::wheel::tick_of;
-use crate::conn::{FLAG_SLOW, Phase};
+use crate::conn::{FLAG_PRIVATE, FLAG_SLOW, FLAG_UNKNOWN, Phase};
 use crate::session::cursors::Offer;
 use crate::shard::Shard;
 use crate::wire::{Dialect, ServerEvent};
@@ -62,13 +63,18 @@ impl Shard {
         targets: &[Target],
         egress: &mut dyn Egress,
     ) {
+        // Such entries are in account logs only, and all their recipients are the same user.
+        let account = entry_kind(frame).filter(|&kind| kind.0 >= EntryKind::setting.0).is_some();
         let mut shared = Shared::new(frame);
         let (seed, limit) = (self.config.hash_seed, self.config.limits.cursors_per_session as usize);
         for target in targets {
             let Some(index) = self.target(target.connection, target.generation) else { continue };
+            if account && !self.own_account(now, index, frame, egress) {
+                continue;
+            }
             let place = &mut self.conns[index];
             let acked = target.acked_seq;
-            let slow = place.has(FLAG_SLOW);
+            let slow = place.has(FLAG_SLOW | FLAG_UNKNOWN);
             let active = place.active();
             if slow {
                 if seq <= active.base(chat, acked) {
@@ -125,11 +131,25 @@ impl Shard {
     /// gets none, counted.
     pub(crate) fn notice(&mut self, now: Now, frame: Bytes, targets: &[(u32, u32)]) {
         let mut shared = Shared::new(&frame);
+        let mut veiled = None;
         for &(connection, generation) in targets {
             let Some(index) = self.target(connection, generation) else { continue };
             if self.conns[index].has(FLAG_SLOW) {
                 self.metrics.receipts_dropped.inc();
                 continue;
+            }
+            if self.conns[index].has(FLAG_UNKNOWN) {
+                self.hold_receipt(index, &frame);
+                continue;
+            }
+            if self.conns[index].has(FLAG_PRIVATE) {
+                let veiled = veiled.get_or_insert_with(|| self.veiled(&frame));
+                if let Some(other) = veiled.as_ref().filter(|receipt| receipt.of != self.user(index).0) {
+                    self.metrics.receipts.inc();
+                    self.metrics.receipts_veiled.inc();
+                    self.emit(now, index, &ServerEvent::Receipt { frame: &other.frame });
+                    continue;
+                }
             }
             self.metrics.receipts.inc();
             let dialect = self.conns[index].dialect;

@@ -15,6 +15,7 @@ use schema::errors::{ErrorCode, Retry};
 use schema::frame::{FrameRef, VerifiedFrame};
 use schema::ids::{ChatId, UserId};
 use schema::limits::CLIENT_MSG_ID_BYTES;
+use schema::wire::EntryKind;
 
 use super::KeptSend;
 use super::blocked::BLOCKED_CHATS;
@@ -148,6 +149,11 @@ impl Shard {
             let send = frame.root().body_as_send();
             blocked.passed(chat, send.and_then(|send| send.client_msg_id()).map_or(&[][..], |id| id.bytes()));
         }
+        if let Some(send) = frame.root().body_as_send()
+            && send.kind().0 >= EntryKind::setting.0
+        {
+            self.account_change(index, &send);
+        }
         let credits = &mut self.credits[usize::from(chat.slot().partition(self.config.partitions))];
         assert!(*credits > 0, "a send is forwarded with a credit");
         *credits -= 1;
@@ -213,8 +219,8 @@ impl Shard {
     }
 
     /// A send is durable.
-    pub(crate) fn sent(&mut self, now: Now, index: u32, event: &ServerEvent<'_>) {
-        let &ServerEvent::Sent { chat, seq, .. } = event else { return };
+    pub(crate) fn sent(&mut self, now: Now, index: u32, event: &ServerEvent<'_>, egress: &mut dyn Egress) {
+        let &ServerEvent::Sent { client_msg_id: id, chat, seq, .. } = event else { return };
         let (seed, limit) = (self.config.hash_seed, self.config.limits.cursors_per_session as usize);
         if self.conns[index].phase != Phase::Ready {
             return;
@@ -229,9 +235,13 @@ impl Shard {
         self.metrics.cursors_evicted.add(evicted as u64);
         self.metrics.sent.one();
         self.emit(now, index, event);
+        if self.conns[index].active().changes.is_some() {
+            self.account_changed(now, index, id, true, egress);
+        }
     }
 
     /// A send is refused by its owner.
+    #[allow(clippy::too_many_arguments)] // one answer's parts
     pub(crate) fn send_refused(
         &mut self,
         now: Now,
@@ -240,6 +250,7 @@ impl Shard {
         id: &Bytes,
         code: ErrorCode,
         retry_after_ms: u32,
+        egress: &mut dyn Egress,
     ) {
         if self.conns[index].phase != Phase::Ready {
             return;
@@ -251,6 +262,10 @@ impl Shard {
         if code != ErrorCode::AfterRefused && code.info().retry != Retry::Never {
             active.blocked(self.config.hash_seed).refused_by_owner(chat, id);
         }
+        let changes = active.changes.is_some();
         self.error(now, index, code, id, retry_after_ms);
+        if changes {
+            self.account_changed(now, index, id, false, egress);
+        }
     }
 }

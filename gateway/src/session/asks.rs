@@ -12,20 +12,19 @@ use schema::ids::{ChatId, UserId};
 
 use super::sync::ANSWER_TICKS;
 use super::{HISTORY_IN_FLIGHT, HistoryAsk};
-use crate::conn::FLAG_SLOW;
 use crate::conn::wheel::tick_of;
+use crate::conn::{FLAG_PRIVATE, FLAG_SLOW};
 use crate::shard::Shard;
 use crate::wire::{Ask, ServerEvent};
 
 /// The chat whose owner is asked, and what it is asked. `client_request`: the asker's own number, for the answer's frame.
-pub(crate) fn question(ask: Ask, user: UserId, client_request: u64) -> (ChatId, Body) {
+/// `blind`: the user sees nobody's read marks.
+pub(crate) fn question(ask: Ask, user: UserId, client_request: u64, blind: bool) -> (ChatId, Body) {
     match ask {
         Ask::Chat { chat, after_user, limit } => {
-            (chat, Body::ChatRequest { blind: false, chat, user, client_request, after_user, limit })
+            (chat, Body::ChatRequest { blind, chat, user, client_request, after_user, limit })
         }
-        Ask::Status { chat, message } => {
-            (chat, Body::StatusRequest { blind: false, chat, user, client_request, message })
-        }
+        Ask::Status { chat, message } => (chat, Body::StatusRequest { blind, chat, user, client_request, message }),
         Ask::Chats { before, limit } => {
             let before = before.map(|(last_ms, chat)| SyncCursor { last_ms, chat });
             (ChatId::account(user), Body::ChatsRequest { user, client_request, before, limit })
@@ -55,7 +54,7 @@ impl Shard {
         let Some(request) = self.begin_ask(now, index, client_request) else { return };
         self.metrics.asks.inc();
         let (user, _) = self.user(index);
-        let (chat, body) = question(ask, user, client_request);
+        let (chat, body) = question(ask, user, client_request, self.conns[index].has(FLAG_PRIVATE));
         let mut envelope = Envelope::new(Class::Sync, body).reply_to(self.address(index));
         envelope.header.slot = chat.slot();
         envelope.header.request_id = request;

@@ -12,7 +12,7 @@ use schema::limits::PROTOCOL_VERSIONS;
 
 use crate::auth::AuthError;
 use crate::conn::wheel::{tick_of, ticks};
-use crate::conn::{PAUSE_REGISTER, Phase};
+use crate::conn::{FLAG_UNKNOWN, Phase};
 use crate::shard::Shard;
 use crate::wire::{ClientEvent, ServerEvent};
 
@@ -53,15 +53,15 @@ impl Shard {
     /// The first event of a connection.
     pub(crate) fn first_event(&mut self, now: Now, index: u32, event: &ClientEvent<'_>, egress: &mut dyn Egress) {
         match event {
-            ClientEvent::Hello { version_min, version_max, token, .. } => {
+            ClientEvent::Hello { version_min, version_max, token, synced_ms, .. } => {
                 if version_min > PROTOCOL_VERSIONS.end() || version_max < PROTOCOL_VERSIONS.start() {
                     self.metrics.auth_failures.inc();
                     self.close(now, index, ErrorCode::UnsupportedVersion, egress);
                 } else {
-                    self.authenticate(now, index, token, egress);
+                    self.authenticate(now, index, token, *synced_ms, egress);
                 }
             }
-            ClientEvent::Auth { token, .. } => self.authenticate(now, index, token, egress),
+            ClientEvent::Auth { token, synced_ms } => self.authenticate(now, index, token, *synced_ms, egress),
             _ => {
                 self.metrics.unauthenticated.inc();
                 self.close(now, index, ErrorCode::Unauthenticated, egress);
@@ -121,7 +121,11 @@ impl Shard {
         place.device = identity.device.0;
         place.epoch = epoch;
         place.ends_s = identity.expires_ms.map_or(u32::MAX, |ms| u32::try_from(ms / 1_000).unwrap_or(u32::MAX));
+        place.issued_s = identity.issued_s.map_or(0, |issued_s| u32::try_from(issued_s).unwrap_or(u32::MAX));
         place.since = tick_of(now);
+        if synced_ms > 0 {
+            place.active().sync(self.config.hash_seed).since_ms = synced_ms;
+        }
         let body = Body::Register { user: identity.user, device: identity.device, epoch };
         let envelope = Envelope::new(Class::Control, body).reply_to(self.address(index));
         egress.to_router(identity.user, envelope);
@@ -138,15 +142,15 @@ impl Shard {
         place.phase = Phase::Ready;
         place.since = tick_of(now);
         place.seen = tick_of(now);
+        place.flags |= FLAG_UNKNOWN;
         self.metrics.sessions_started.inc();
         self.metrics.sessions.inc();
         let welcome = self.welcome(now, index);
         self.emit(now, index, &ServerEvent::Welcome(welcome));
         let idle_at = tick_of(now) + ticks(self.config.limits.idle_timeout_ms);
         self.schedule(index, self.conns[index].ends_at(now).map_or(idle_at, |ends_at| ends_at.min(idle_at)));
+        // With the first page of it comes what the session must know of its user; until then it waits.
         self.resync(now, index, true, egress);
-        self.unpause(now, index, PAUSE_REGISTER);
-        self.resume_input(now, index, egress);
     }
 
     fn welcome(&self, now: Now, index: u32) -> WelcomeFields {

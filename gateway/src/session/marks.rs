@@ -8,6 +8,7 @@ use schema::ids::{ChatId, MessageId};
 use schema::limits::{PAGE_ENTRIES, PAGE_ENTRIES_MAX};
 use schema::wire::MarkStatus;
 
+use crate::conn::FLAG_PRIVATE;
 use crate::conn::wheel::tick_of;
 use crate::shard::Shard;
 use crate::wire::ServerEvent;
@@ -29,6 +30,7 @@ impl Shard {
     /// Passes a watermark to the chat's owner: by seq where it is known, never above what this session was given.
     pub(crate) fn mark(&mut self, now: Now, index: u32, mark: MarkEvent, egress: &mut dyn Egress) {
         let MarkEvent { chat, mut seq, mut message, status } = mark;
+        let mut beyond = false;
         let active = self.conns[index].active();
         let recent = message.and_then(|message| active.recent.as_ref()?.find(message));
         let chat = match (chat, recent) {
@@ -52,16 +54,21 @@ impl Shard {
             {
                 seq = cursor;
                 message = None;
+                // With nothing left to give it, all that the chat has is what it was given.
+                beyond = active.sync.is_none();
                 self.metrics.marks_clamped.inc();
             }
             cursors.marked(chat, seq, tick_of(now));
         }
         self.metrics.marks.inc();
         let (user, device) = self.user(index);
-        let body = Body::Mark { secret: false, chat, user, device, seq, message, status };
+        let body = Body::Mark { secret: self.conns[index].has(FLAG_PRIVATE), chat, user, device, seq, message, status };
         let mut envelope = Envelope::new(Class::Ack, body).reply_to(self.address(index));
         envelope.header.slot = chat.slot();
         egress.to_owner(chat.slot(), envelope);
+        if beyond {
+            self.error(now, index, ErrorCode::MarkBeyondHead, &[], 0);
+        }
     }
 
     /// Asks the owner for a page. A session may have a few on their way, none while it does not read.
@@ -78,7 +85,7 @@ impl Shard {
         let limit_entries = if limit == 0 { PAGE_ENTRIES } else { limit.min(PAGE_ENTRIES_MAX) };
         let limit_bytes = self.config.limits.frame_limit_bytes;
         let body = Body::PageRequest {
-            blind: false,
+            blind: self.conns[index].has(FLAG_PRIVATE),
             ticks: false,
             chat,
             user,

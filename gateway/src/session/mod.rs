@@ -4,6 +4,7 @@
 //! stay true: a session registers before it syncs, a send is either answered or its session is gone, and a session with
 //! nothing going on keeps nothing here.
 
+pub(crate) mod account;
 pub(crate) mod admit;
 pub(crate) mod asks;
 pub(crate) mod blocked;
@@ -24,6 +25,7 @@ use schema::ids::{ChatId, UserId};
 
 use crate::rates::UserRate;
 
+use account::Changes;
 use blocked::Blocked;
 use cursors::Cursors;
 use recent::Recent;
@@ -70,6 +72,8 @@ pub(crate) struct Active {
     pub(crate) kept: Option<Box<KeptSend>>,
     pub(crate) sync: Option<Box<Sync>>,
     pub(crate) history: Vec<HistoryAsk>,
+    /// Changes of the user's account that are under way.
+    pub(crate) changes: Option<Box<Changes>>,
 }
 
 impl Active {
@@ -112,6 +116,7 @@ impl Active {
             && self.kept.is_none()
             && self.sync.is_none()
             && self.history.is_empty()
+            && self.changes.is_none()
     }
 }
 

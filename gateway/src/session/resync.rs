@@ -7,14 +7,14 @@
 use bytes::Bytes;
 use fabric::tier::Egress;
 use fabric::time::Now;
-use schema::envelope::{Body, ChangedChat, Class, Envelope, SyncCursor};
+use schema::envelope::{AccountFacts, Body, ChangedChat, Class, Envelope, SyncCursor};
 use schema::errors::{ErrorCode, Retry};
 use schema::ids::ChatId;
 use schema::limits::PAGE_ENTRIES;
 
 use super::sync::{ANSWER_TICKS, Listing, PageAsk, RETRY_TICKS, Want};
 use crate::conn::wheel::{tick_of, ticks};
-use crate::conn::{FLAG_SLOW, Phase};
+use crate::conn::{FLAG_PRIVATE, FLAG_SLOW, FLAG_UNKNOWN, PAUSE_REGISTER, Phase};
 use crate::deliver::Shared;
 use crate::shard::Shard;
 use crate::wire::ServerEvent;
@@ -29,6 +29,8 @@ pub(crate) struct Page {
     pub(crate) covers_last: u64,
     pub(crate) head_seq: u64,
     pub(crate) entries: Vec<(u64, Bytes)>,
+    /// A Ticks frame, where it was asked for and says something.
+    pub(crate) ticks: Option<Bytes>,
 }
 
 /// What the session's sync wants next.
@@ -96,14 +98,15 @@ impl Shard {
     }
 
     fn next_of_sync(&mut self, now: Now, index: u32) -> Next {
+        let known = !self.conns[index].has(FLAG_UNKNOWN);
         let Some(active) = &mut self.conns[index].active else { return Next::Nothing };
         let Some(mut sync) = active.sync.take() else { return Next::Nothing };
         let mut next = Next::Nothing;
         if sync.page.is_none() && sync.hold_until <= tick_of(now) {
             sync.hold_until = 0;
-            while let Some((chat, want)) = sync.first() {
+            while known && let Some((chat, want)) = sync.first() {
                 let base = active.base(chat, want.acked);
-                if base < want.missed {
+                if base < want.missed || want.ticked {
                     next = Next::Page(chat, base, want);
                     break;
                 }
@@ -130,14 +133,14 @@ impl Shard {
         let request = self.next_request();
         let until = tick_of(now) + ANSWER_TICKS;
         let seed = self.config.hash_seed;
-        let ask = PageAsk { request, chat, missed: want.missed, until };
+        let ask = PageAsk { request, chat, missed: want.missed, ticked: want.ticked, until };
         self.conns[index].active().sync(seed).page = Some(ask);
         self.schedule(index, until);
         self.metrics.sync_pages.inc();
         let (user, _) = self.user(index);
         let body = Body::PageRequest {
-            blind: false,
-            ticks: false,
+            blind: self.conns[index].has(FLAG_PRIVATE),
+            ticks: want.ticked,
             chat,
             user,
             after_seq,
@@ -165,20 +168,20 @@ impl Shard {
         self.schedule(index, until);
         let (user, device) = self.user(index);
         let slot = ChatId::account(user).slot();
-        let mut envelope = Envelope::new(Class::Sync, Body::SyncRequest { since_ms: 0, user, device, before });
+        let mut envelope = Envelope::new(Class::Sync, Body::SyncRequest { user, device, before, since_ms });
         envelope.header.reply = self.address(index);
         envelope.header.slot = slot;
         envelope.header.request_id = request;
         egress.to_owner(slot, envelope);
     }
 
-    /// A page of changed chats.
+    /// A page of changed chats, and what the session must know of its user.
     pub(crate) fn sync_page(
         &mut self,
         now: Now,
         index: u32,
         request: u64,
-        (chats, next): (&[ChangedChat], Option<SyncCursor>),
+        (chats, next, account): (&[ChangedChat], Option<SyncCursor>, &AccountFacts),
         egress: &mut dyn Egress,
     ) {
         let sync = self.conns[index].active.as_mut().and_then(|active| active.sync.as_mut());
@@ -195,7 +198,12 @@ impl Shard {
             Some(cursor) => Listing::Due(Some(cursor)),
             None => Listing::Listed,
         };
+        if !self.learn(now, index, account, egress) {
+            return;
+        }
         self.pump(now, index, egress);
+        self.unpause(now, index, PAUSE_REGISTER);
+        self.resume_input(now, index, egress);
     }
 
     /// A page of a chat's log: a sync's, or one that the client asked for.
@@ -211,20 +219,24 @@ impl Shard {
         };
         let reads = self.conns[index].pending() <= self.config.limits.out_buffer_bytes as usize;
         let moved = reads && self.write_page(now, index, page);
-        self.page_done(now, index, ask, page, reads && !moved);
+        if let Some(frame) = page.ticks.as_ref().filter(|_| reads) {
+            self.emit(now, index, &ServerEvent::Ticks { frame });
+        }
+        self.page_done(now, index, ask, page, (reads, moved));
         self.pump(now, index, egress);
     }
 
-    /// Settles a chat's want after its page; `stalled`: the page brought nothing.
-    fn page_done(&mut self, now: Now, index: u32, ask: PageAsk, page: &Page, stalled: bool) {
+    /// Settles a chat's want after its page, if the session `reads` it; `moved`: the page brought something.
+    fn page_done(&mut self, now: Now, index: u32, ask: PageAsk, page: &Page, (reads, moved): (bool, bool)) {
         let Some(active) = &mut self.conns[index].active else { return };
         let Some(mut sync) = active.sync.take() else { return };
         let mut retry = None;
         if let Some(want) = sync.want(page.chat) {
             // The owner's head at an answer is what counts, unless something newer was missed since it was asked.
             want.missed = if want.missed == ask.missed { page.head_seq } else { want.missed.max(page.head_seq) };
+            want.ticked &= !(reads && ask.ticked);
             let (acked, missed) = (want.acked, want.missed);
-            if stalled && active.base(page.chat, acked) < missed {
+            if reads && !moved && active.base(page.chat, acked) < missed {
                 sync.hold_until = tick_of(now) + RETRY_TICKS;
                 retry = Some(sync.hold_until);
                 sync.rotate();

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use fabric::hash::{Map, map};
 use schema::envelope::{ChangedChat, SyncCursor};
 use schema::ids::ChatId;
@@ -18,8 +19,10 @@ pub(crate) const RETRY_TICKS: u32 = 10;
 pub(crate) struct Want {
     /// The device has everything up to here, whatever the cursor says.
     pub(crate) acked: u64,
-    /// The set is left when the cursor is here.
+    /// The set is left when the cursor is here,
     pub(crate) missed: u64,
+    /// and the session has been told how far others are.
+    pub(crate) ticked: bool,
 }
 
 /// The one page that is asked for.
@@ -29,6 +32,8 @@ pub(crate) struct PageAsk {
     pub(crate) chat: ChatId,
     /// [`Want::missed`] when it was asked for: the answer's head is at least as new.
     pub(crate) missed: u64,
+    /// How far others are was asked for too.
+    pub(crate) ticked: bool,
     /// Tick after which it is asked for again.
     pub(crate) until: u32,
 }
@@ -103,7 +108,7 @@ impl Sync {
             self.restart(false);
             return false;
         }
-        self.insert(chat, Want { acked, missed: seq });
+        self.insert(chat, Want { acked, missed: seq, ticked: false });
         true
     }
 
@@ -113,8 +118,12 @@ impl Sync {
             Some(want) => {
                 want.missed = want.missed.max(chat.head_seq);
                 want.acked = want.acked.max(chat.acked_seq);
+                want.ticked |= chat.ticked;
             }
-            None => self.insert(chat.chat, Want { acked: chat.acked_seq, missed: chat.head_seq }),
+            None => {
+                let want = Want { acked: chat.acked_seq, missed: chat.head_seq, ticked: chat.ticked };
+                self.insert(chat.chat, want);
+            }
         }
     }
 

@@ -4,10 +4,11 @@ use fabric::tier::Egress;
 use fabric::time::Now;
 use schema::errors::ErrorCode;
 
+use super::account::ACCOUNT_TICKS;
 use super::cursors::QUIET_TICKS;
 use super::sync::Listing;
 use crate::conn::wheel::{tick_of, ticks};
-use crate::conn::{Conn, Phase};
+use crate::conn::{Conn, FLAG_UNKNOWN, Phase};
 use crate::shard::Shard;
 
 impl Shard {
@@ -74,8 +75,12 @@ impl Shard {
             self.output_bytes -= output;
             return self.close(now, index, ErrorCode::IdleTimeout, egress);
         }
+        if place.has(FLAG_UNKNOWN) && tick >= place.since + ACCOUNT_TICKS {
+            self.metrics.account_timeouts.inc();
+            return self.close(now, index, ErrorCode::Overloaded, egress);
+        }
         // While we do not read it, its silence is ours.
-        let idle_at = if place.paused == 0 { place.seen + idle } else { tick + idle };
+        let idle_at = if place.paused == 0 && !place.has(FLAG_UNKNOWN) { place.seen + idle } else { tick + idle };
         if tick >= idle_at {
             self.metrics.idle_timeouts.inc();
             return self.close(now, index, ErrorCode::IdleTimeout, egress);

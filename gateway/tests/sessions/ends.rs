@@ -149,9 +149,9 @@ fn a_connection_that_is_still_http_is_told_in_http() {
 #[test]
 fn a_session_ends_when_its_token_does() {
     let mut rig = Rig::new();
-    let (ends, _) = rig.session_with(&format!("1:1:{}", NOW_S + 90));
-    let (stays, _) = rig.session_with("2:1");
-    let (far, _) = rig.session_with(&format!("3:1:{}", u64::from(u32::MAX) + 9));
+    let ends = rig.synced_with(&format!("1:1:{}", NOW_S + 90));
+    let stays = rig.synced_with("2:1");
+    let far = rig.synced_with(&format!("3:1:{}", u64::from(u32::MAX) + 9));
     for _ in 0..8 {
         rig.wait_ms(11_000);
         let ping = rig.encoder.ping(1);

@@ -45,7 +45,8 @@ impl Egress for Outbox {
     }
 }
 
-/// Tokens are `user:device`, or `user:device:end` with the second at which they end.
+/// Tokens are `user:device`, or `user:device:end` with the second at which they end; `@` and the second of their issue may
+/// follow.
 struct Verifier;
 
 impl TokenVerifier for Verifier {
@@ -54,10 +55,12 @@ impl TokenVerifier for Verifier {
             return Err(AuthError::Expired);
         }
         let text = std::str::from_utf8(token).map_err(|_| AuthError::Malformed)?;
+        let (text, issued) = text.split_once('@').unwrap_or((text, ""));
         let (user, device) = text.split_once(':').ok_or(AuthError::Malformed)?;
         let (device, end) = device.split_once(':').unwrap_or((device, ""));
         let user = user.parse().map_err(|_| AuthError::InvalidUser)?;
         let identity = Identity::of(user, device.parse().map_err(|_| AuthError::Malformed)?);
+        let identity = Identity { issued_s: issued.parse().ok(), ..identity };
         Ok(Identity { expires_ms: end.parse::<u64>().ok().map(|end_s| end_s * 1_000), ..identity })
     }
 }
@@ -69,6 +72,7 @@ pub enum Got {
     Sent { id: Vec<u8>, chat: ChatId, seq: u64 },
     Entry { chat: ChatId, seq: u64 },
     Receipt,
+    Ticks,
     Synced,
     Covered { chat: ChatId, first: u64, last: u64 },
     Pong(u64),
@@ -186,7 +190,12 @@ impl Rig {
 
     /// A native session with nothing to sync.
     pub fn synced(&mut self, user: u64, device: u32) -> ConnId {
-        let (conn, request) = self.session(user, device);
+        self.synced_with(&format!("{user}:{device}"))
+    }
+
+    /// As [`Self::synced`], with this token.
+    pub fn synced_with(&mut self, token: &str) -> ConnId {
+        let (conn, request) = self.session_with(token);
         self.answer(conn, request, Body::SyncPage { account: Default::default(), chats: Vec::new(), next: None });
         assert_eq!(self.read(conn), [Got::Synced]);
         conn
@@ -316,6 +325,7 @@ fn parse_one(frame: FrameRef<'_>) -> Got {
             Got::Entry { chat: entry.chat_id().unwrap().into(), seq: entry.seq() }
         }
         wire::Body::Receipt => Got::Receipt,
+        wire::Body::Ticks => Got::Ticks,
         wire::Body::Synced => Got::Synced,
         wire::Body::Covered => {
             let covered = root.body_as_covered().unwrap();

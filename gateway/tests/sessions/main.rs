@@ -1,5 +1,6 @@
 //! A gateway shard against a model of everything around it: its clients, owners and routers.
 
+mod account;
 mod ends;
 mod harness;
 mod model;

@@ -51,7 +51,7 @@ fn a_bad_token_an_expired_one_and_none_are_told_apart() {
 }
 
 #[test]
-fn what_comes_before_the_router_answers_waits_and_keeps_its_order() {
+fn what_comes_before_the_router_and_the_owner_answer_waits_and_keeps_its_order() {
     let mut rig = Rig::new();
     let conn = rig.accept(Protocol::Native);
     let mut bytes = rig.encoder.hello(b"1:2", b"", 0).to_vec();
@@ -60,10 +60,13 @@ fn what_comes_before_the_router_answers_waits_and_keeps_its_order() {
     rig.drain_actions();
     assert!(rig.actions.iter().any(|action| matches!(action, Action::Pause(_))));
     let request = rig.register(conn);
-    assert_eq!(rig.read(conn), [Got::Welcome, Got::Pong(5)]);
-    assert!(rig.actions.iter().any(|action| matches!(action, Action::Resume(_))));
+    let ping = rig.encoder.ping(6);
+    rig.receive(conn, &ping);
+    assert_eq!(rig.read(conn), [Got::Welcome]);
+    assert!(!rig.actions.iter().any(|action| matches!(action, Action::Resume(_))));
     rig.answer(conn, request, Body::SyncPage { account: Default::default(), chats: Vec::new(), next: None });
-    assert_eq!(rig.read(conn), [Got::Synced]);
+    assert_eq!(rig.read(conn), [Got::Synced, Got::Pong(5), Got::Pong(6)]);
+    assert!(rig.actions.iter().any(|action| matches!(action, Action::Resume(_))));
 }
 
 #[test]

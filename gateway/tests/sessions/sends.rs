@@ -289,6 +289,8 @@ fn marks_never_pass_what_was_given() {
         assert_eq!(*seq, expected);
     }
     assert_eq!(rig.count("marks_clamped"), 1);
+    let beyond = Got::Error { code: ErrorCode::MarkBeyondHead, id: Vec::new() };
+    assert_eq!(rig.read(conn).last(), Some(&beyond));
     // A chat not given in this session: the owner judges.
     let frame = rig.encoder.mark(OTHER, 9, None, MarkStatus::delivered);
     rig.receive(conn, &frame);

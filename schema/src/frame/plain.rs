@@ -7,7 +7,7 @@
 use flatbuffers::VOffsetT;
 
 use super::{MIN_FRAME_BYTES, PREFIX_BYTES};
-use crate::wire::{Body, Frame, Mark, Ping, Send};
+use crate::wire::{Body, Entry, EntryKind, Frame, Mark, Ping, Send};
 
 /// What a field holds in its table.
 #[derive(Clone, Copy)]
@@ -115,6 +115,19 @@ impl<'a> Table<'a> {
     }
 }
 
+/// The kind of an entry's frame, at a glance: `None` when it is no frame of an entry. Nothing else of it is looked at.
+pub fn entry_kind(frame: &[u8]) -> Option<EntryKind> {
+    let root = Table::at(frame, offset(frame, PREFIX_BYTES)?)?;
+    if *frame.get(root.field(Frame::VT_BODY_TYPE, (1, 1))??)? != Body::Entry.0 {
+        return None;
+    }
+    let entry = Table::at(frame, offset(frame, root.field(Frame::VT_BODY, (4, 4))??)?)?;
+    match entry.field(Entry::VT_KIND, (1, 1))? {
+        Some(at) => frame.get(at).map(|&kind| EntryKind(kind)),
+        None => Some(EntryKind::message),
+    }
+}
+
 /// Whether a frame (of the right length and identifier) is certainly a valid send, mark, ping or pong.
 pub(super) fn is_plain(frame: &[u8]) -> bool {
     debug_assert!(frame.len() >= MIN_FRAME_BYTES);
@@ -158,6 +171,36 @@ mod tests {
             after_seq: 5,
             retry,
         })
+    }
+
+    #[test]
+    fn an_entrys_kind_is_read_at_a_glance_and_nothing_is_read_beyond_the_frame() {
+        use crate::encode::{EntryFields, Extras};
+        use crate::ids::DeviceId;
+        let mut encoder = Encoder::new();
+        for kind in [EntryKind::message, EntryKind::added, EntryKind::setting, EntryKind::revoked, EntryKind(200)] {
+            let fields = EntryFields {
+                chat: ChatId([1; 16]),
+                message: MessageId([2; 16]),
+                seq: 1,
+                sender: UserId::new(7).unwrap(),
+                device: DeviceId(1),
+                kind,
+                content_type: 0,
+                body: b"body",
+                client_msg_id: b"an id",
+                refers_to: None,
+                after_seq: 0,
+                timestamp_ms: 5,
+            };
+            for frame in [encoder.entry(&fields), encoder.entry_with(&fields, &Extras::default())] {
+                assert_eq!(entry_kind(&frame), Some(kind));
+                for len in 0..frame.len() {
+                    let _ = entry_kind(&frame[..len]);
+                }
+            }
+        }
+        assert!(frames().iter().all(|frame| entry_kind(frame).is_none()), "no other frame has one");
     }
 
     fn frames() -> Vec<bytes::Bytes> {

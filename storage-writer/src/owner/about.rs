@@ -74,8 +74,15 @@ impl Partition {
     }
 
     /// A chat as a list names it.
-    pub(super) fn listed_chat(&mut self, index: u32, asker: Asker, stored: Option<&[u8]>) -> Bytes {
-        self.chat_info(index, asker, 0, &Told::Listed(stored))
+    pub(super) fn listed_chat(&mut self, now: Now, index: u32, asker: Asker, stored: Option<&[u8]>) -> Bytes {
+        let head = self.memory.chats.get(index).visible_head(asker.user);
+        let last = self.memory.frame_at(index, head).or_else(|| stored.map(<[u8]>::to_vec));
+        let last = last.map(|frame| match self.memory.amended(index, head, &frame, &mut self.encoder) {
+            Some(amended) => amended,
+            None => Bytes::from(frame),
+        });
+        let last = last.filter(|frame| frame.len() <= LAST_ENTRY_BYTES && !is_expired(frame, now.wall_ms()));
+        self.chat_info(index, asker, 0, &Told::Listed(last.as_deref()))
     }
 
     fn chat_info(&mut self, index: u32, asker: Asker, request_id: u64, told: &Told<'_>) -> Bytes {

@@ -9,6 +9,7 @@ use schema::timeuuid;
 use schema::wire::{EntryKind, Send};
 use smallvec::SmallVec;
 
+use super::account::{AccountChange, account_extras};
 use super::amend::{Amends, is_amendment};
 use super::ask::Ask;
 use super::batch::What;
@@ -25,6 +26,8 @@ pub(super) enum Judged {
     Plain,
     /// A group's change.
     Change(Change),
+    /// An entry of the sender's account log.
+    Account(AccountChange),
     /// An entry that does something to others of its chat.
     Acting(Amends),
 }
@@ -59,6 +62,16 @@ impl Partition {
                 }
                 Ok(appended)
             }
+            Judged::Account(change) => {
+                let judged = Judged::Account(change);
+                let appended = self.append_entry(now, ask, chat.map_err(|_| None), send, &judged)?;
+                if let (Some(account), Judged::Account(change)) =
+                    (self.memory.chats.get_mut(appended.0).account_mut(), judged)
+                {
+                    account.order(appended.1.seq, timeuuid::unix_ms(appended.1.message), change);
+                }
+                Ok(appended)
+            }
             Judged::Acting(amends) => {
                 let appended = self.append_entry(now, ask, chat, send, &Judged::Acting(amends))?;
                 self.order_act(appended.0, send, appended.1.seq, amends);
@@ -81,6 +94,7 @@ impl Partition {
                 return self.encoder.entry_with_id(fields);
             }
             Judged::Plain => Extras { users: &users, ttl_s, forwarded: send.forwarded(), ..Extras::default() },
+            Judged::Account(_) => account_extras(send),
             Judged::Change(change) => Extras { users: &change.users, role: change.role, ..Extras::default() },
             &Judged::Acting(Amends { refers_seq, replaces_seq, ttl_s }) => {
                 Extras { users: &users, ttl_s, refers_seq, replaces_seq, ..Extras::default() }
@@ -99,7 +113,11 @@ impl Partition {
         send: &Send<'_>,
         judged: &Judged,
     ) -> Result<Appended, ErrorCode> {
-        let new_kind = if matches!(judged, Judged::Change(_)) { ChatKind::Group } else { ChatKind::Direct };
+        let new_kind = match judged {
+            Judged::Change(_) => ChatKind::Group,
+            Judged::Account(_) => ChatKind::Account,
+            Judged::Plain | Judged::Acting(_) => ChatKind::Direct,
+        };
         let (before, kind, ttl_s) = chat.map_or((Head::NONE, new_kind, 0), |index| {
             let chat = self.memory.chats.get(index);
             (chat.ordered, chat.kind, chat.current_ttl_s())
@@ -122,7 +140,7 @@ impl Partition {
             timestamp_ms: timeuuid::unix_ms(message),
         };
         let (frame, id_at) = self.entry_frame(&fields, send, judged, ttl_s);
-        let members = (seq == 1 && kind == ChatKind::Direct).then(|| {
+        let members = (seq == 1 && kind != ChatKind::Group).then(|| {
             let peer = match chat {
                 Ok(index) => self.memory.chats.get(index).members.iter().map(|m| m.user).find(|&user| user != ask.user),
                 Err(to) => to,
@@ -146,8 +164,8 @@ impl Partition {
         self.filling_bytes += len;
         let index = chat.unwrap_or_else(|to| {
             let members = match kind {
-                ChatKind::Direct => direct_members(ask.user, to.unwrap_or(ask.user)),
-                _ => SmallVec::new(), // the change says who they are, once it is durable
+                ChatKind::Direct | ChatKind::Account => direct_members(ask.user, to.unwrap_or(ask.user)),
+                ChatKind::Group => SmallVec::new(), // the change says who they are, once it is durable
             };
             self.memory.chats.add(ask.chat, kind, members)
         });

@@ -10,6 +10,7 @@ use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
 use smallvec::SmallVec;
 
 use super::account::Account;
+use super::amend::Timer;
 use super::rare::Rare;
 use super::roster::Group;
 use super::sharded::Sharded;
@@ -143,6 +144,8 @@ pub(crate) struct Chat {
     pub rare: Option<Box<Rare>>,
     /// When a mark that others are told of last rose, ms since 1970; 0 = never.
     pub ticked_ms: u64,
+    /// Of a chat where messages disappear, or did.
+    pub timer: Option<Box<Timer>>,
     /// Where it is in the memory tables, by epoch modulo [`PLACES`].
     pub places: [Place; PLACES],
     pub nudge: NudgeState,
@@ -187,7 +190,7 @@ impl Chat {
         self.group.as_ref().is_none_or(|group| group.state.seats[at].covers(seq))
     }
 
-    /// A group's entry of this seq is durable. Returns those who have a seat now and had none.
+    /// The entry of this seq is durable. Returns those who have a seat in the group now and had none.
     pub(crate) fn settle(&mut self, seq: u64) -> Vec<UserId> {
         if let Some(account) = self.account_mut() {
             account.settle(seq);
@@ -233,6 +236,7 @@ impl Chat {
             account: self.account().map(|account| Box::new(account.state.clone())),
             shown: self.rare.as_ref().map_or(Vec::new(), |rare| rare.shown.clone()),
             ticked_ms: self.ticked_ms,
+            ttl_s: self.timer.as_ref().map(|timer| timer.ttl_s),
         }
     }
 
@@ -289,6 +293,7 @@ impl Chats {
             rare: (kind == ChatKind::Account)
                 .then(|| Box::new(Rare { account: Some(Account::default()), shown: Vec::new() })),
             ticked_ms: 0,
+            timer: None,
             places: [Place::default(); PLACES],
             nudge: NudgeState::default(),
             committed_ns: 0,
@@ -359,6 +364,7 @@ impl Chats {
         if !state.shown.is_empty() {
             chat.rare.get_or_insert_default().shown.clone_from(&state.shown);
         }
+        chat.timer = state.ttl_s.map(|ttl_s| Box::new(Timer::new(ttl_s)));
         if let Some(message) = state.head_message {
             chat.head = Head { seq: state.head_seq, message };
             chat.ordered = chat.head;

@@ -101,21 +101,30 @@ impl Partition {
         let mut receipts = Vec::new();
         for position in positions {
             let who = (position.user, position.device);
-            let mut raised = (Raised::default(), Raised::default());
-            if position.delivered.0 > 0 {
-                let status = MarkStatus::delivered;
-                raised.0 = self.memory.commit_position(now, position.chat, who, position.delivered.0, status);
+            let mut raised = [Raised::default(); 3];
+            for (raised, (status, secret, (seq, _))) in raised.iter_mut().zip(position.parts()) {
+                if seq > 0 {
+                    *raised = self.memory.commit_position(now, position.chat, who, seq, (status, secret));
+                }
             }
-            if position.read.0 > 0 {
-                raised.1 = self.memory.commit_position(now, position.chat, who, position.read.0, MarkStatus::read);
+            let [delivered, read, secret] = raised;
+            // Of what is read in secret the others hear that it is delivered.
+            let (told, before) = match secret.delivered {
+                true if delivered.delivered => (position.secret, delivered.before.0),
+                true => (position.secret, secret.before.0),
+                false => (position.delivered, delivered.before.0),
+            };
+            if (delivered.delivered || secret.delivered) && (!read.shown || told.0 > position.read.0) {
+                let to = To { others: true, own: false };
+                self.receipts(position, (before, told), (MarkStatus::delivered, to), &mut receipts);
             }
-            if raised.0.delivered && (!raised.1.read || position.delivered.0 > position.read.0) {
-                let (before, status) = (raised.0.before.0, MarkStatus::delivered);
-                self.receipts(position, (before, position.delivered), status, &mut receipts);
+            if read.shown {
+                let to = To { others: true, own: read.read };
+                self.receipts(position, (read.before.1, position.read), (MarkStatus::read, to), &mut receipts);
             }
-            if raised.1.read {
-                let (before, status) = (raised.1.before.1, MarkStatus::read);
-                self.receipts(position, (before, position.read), status, &mut receipts);
+            if secret.read {
+                let to = To { others: false, own: true };
+                self.receipts(position, (0, position.secret), (MarkStatus::read, to), &mut receipts);
             }
         }
         receipts
@@ -125,12 +134,15 @@ impl Partition {
         &mut self,
         position: &PendingPosition,
         (before, (seq, message)): (u64, (u64, Option<MessageId>)),
-        status: MarkStatus,
+        (status, to): (MarkStatus, To),
         out: &mut Vec<(UserId, Envelope)>,
     ) {
         let Some(message) = message else { return };
-        let mut senders = self.memory.senders_up_to(position.chat, (before, seq), position.user);
-        if status == MarkStatus::read {
+        let mut senders = match to.others {
+            true => self.memory.senders_up_to(position.chat, (before, seq), position.user),
+            false => SmallVec::new(),
+        };
+        if to.own {
             senders.push(position.user); // their other devices show it as read too
         }
         if senders.is_empty() {

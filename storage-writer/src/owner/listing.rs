@@ -60,7 +60,7 @@ impl Partition {
         let blind = self.memory.account(account).is_some_and(|account| account.facts().read_receipts_off);
         let probe = Body::ChatsProbe { user, before, limit, partition: self.number, blind };
         self.ask_siblings(id, &probe, egress);
-        self.gather_chats(Asker { user, blind }, (before, limit), Whose::Own(id), egress);
+        self.gather_chats(now, Asker { user, blind }, (before, limit), Whose::Own(id), egress);
     }
 
     /// A sibling asks for this partition's part.
@@ -74,7 +74,7 @@ impl Partition {
         egress: &mut dyn Egress,
     ) {
         let whose = Whose::Sibling { asker: partition, request_id: header.request_id };
-        self.gather_chats(asker, (before, limit.min(PAGE_CHATS_MAX)), whose, egress);
+        self.gather_chats(now, asker, (before, limit.min(PAGE_CHATS_MAX)), whose, egress);
     }
 
     /// A part has come.
@@ -110,6 +110,7 @@ impl Partition {
     /// Finds this partition's newest chats of a user below a cursor. Last entries that memory does not have are read first.
     fn gather_chats(
         &mut self,
+        now: Now,
         asker: Asker,
         (before, limit): (Option<SyncCursor>, u32),
         whose: Whose,
@@ -157,7 +158,7 @@ impl Partition {
             let head = self.memory.chats.get(index).visible_head(asker.user);
             let last = stored.iter().find(|(chat, entry)| *chat == at.chat && entry.seq == head);
             let last = last.map(|(_, entry)| entry.frame.as_ref());
-            chats.push(ListedChat { at, frame: self.listed_chat(index, asker, last) });
+            chats.push(ListedChat { at, frame: self.listed_chat(now, index, asker, last) });
         }
         match whose {
             Whose::Own(id) => self.chats_part(id, self.number, chats, more, egress),

@@ -13,6 +13,8 @@ use schema::wire::{EntryKind, MarkStatus};
 use smallvec::SmallVec;
 
 use super::account::AccountChange;
+use super::append::what_of;
+use super::batch::What;
 use super::chats::{Chat, Chats, Head, Member};
 use super::dedupe::{DedupeMemory, Known};
 use super::roster::{Change, is_change};
@@ -41,7 +43,7 @@ pub(crate) struct Raised {
     pub shown: bool,
     /// The device's own position.
     pub acked: bool,
-    /// Where the member stood before, delivered and read.
+    /// Where the member stood before as others knew it, delivered and read.
     pub before: (u64, u64),
 }
 
@@ -154,8 +156,8 @@ impl Memory {
         let chat = self.chats.get_mut(index);
         let seq = seq.min(chat.head.seq);
         let Some(at) = chat.member(who.0) else { return Raised::default() };
+        let before = (chat.members[at].delivered, chat.shown(at));
         let member = &mut chat.members[at];
-        let before = (member.delivered, member.read);
         let acked = member.raise_acked(who.1, seq);
         member.delivered = member.delivered.max(seq);
         let (read, shown) = if status == MarkStatus::read { chat.raise_read(at, seq, secret) } else { (false, false) };
@@ -196,6 +198,9 @@ impl Memory {
         if let (Some(change), Some(group)) = (change.transpose()?, &mut chat.group) {
             group.order(record.seq, change);
             joined = chat.settle(record.seq);
+        }
+        if record.seq == head + 1 {
+            replay_account(chat, record)?;
         }
         let expires_s = self.expires_s(index, record.frame);
         let chat = self.chats.get_mut(index);

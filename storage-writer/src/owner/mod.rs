@@ -4,6 +4,7 @@
 
 mod about;
 mod account;
+mod amend;
 mod answers;
 mod append;
 mod ask;
@@ -48,7 +49,6 @@ pub(crate) use nudges::Nudges;
 pub(crate) use pages::{PendingPage, Wanted};
 pub(crate) use parking::{Found, Parked};
 pub(crate) use refusals::Refusals;
-pub(crate) use sends::Parked;
 pub(crate) use sync::Synced;
 pub(crate) use tables::Tables;
 pub(crate) use ticks::Asker;

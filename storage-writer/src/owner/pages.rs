@@ -8,6 +8,7 @@ use schema::errors::ErrorCode;
 use schema::ids::{ChatId, UserId};
 use schema::limits::{PAGE_ENTRIES, PAGE_ENTRIES_MAX};
 
+use super::amend::is_expired;
 use super::ticks::Asker;
 use crate::partition::{Partition, PendingRead, ReadWork};
 use crate::store::{HistoryRange, StoreError, StoredEntry};
@@ -160,7 +161,7 @@ impl Partition {
             }
             let mut newer = self.as_they_are(index, newer, &window);
             let covers = window.covers(&mut newer);
-            self.hide(index, user, &mut newer);
+            self.hide(now, index, user, &mut newer);
             return send_page(egress, reply, chat, covers, head, (newer.entries, ticks));
         }
         let store_end = window.end.min(from_memory - 1);
@@ -241,7 +242,7 @@ impl Partition {
         }
         let mut cut = self.as_they_are(page.index, cut, &window);
         let covers = window.covers(&mut cut);
-        self.hide(page.index, page.user, &mut cut);
+        self.hide(now, page.index, page.user, &mut cut);
         send_page(egress, page.reply, page.chat, covers, page.head, (cut.entries, page.ticks));
     }
 }

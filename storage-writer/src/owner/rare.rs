@@ -66,6 +66,7 @@ impl Chat {
         if let Some(group) = &mut self.group {
             group.forget();
         }
+        self.forget_timers();
         if let Some(account) = self.account_mut() {
             account.forget();
         }

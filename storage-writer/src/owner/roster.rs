@@ -31,7 +31,7 @@ pub(crate) struct Change {
 
 /// Whether entries of this kind change their group.
 pub(crate) const fn is_change(kind: EntryKind) -> bool {
-    kind.0 >= EntryKind::created.0 && kind.0 <= EntryKind::renamed.0
+    kind.0 >= EntryKind::created.0 && kind.0 < EntryKind::setting.0
 }
 
 fn ascending(users: impl Iterator<Item = u64>) -> Vec<UserId> {

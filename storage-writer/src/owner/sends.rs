@@ -11,7 +11,8 @@ use schema::errors::{ErrorCode, Retry};
 use schema::ids::{ChatId, ChatKind, MessageId, UserId};
 use schema::wire::{EntryKind, Send};
 
-use super::account::{AccountChange, account_extras, is_account};
+use super::account::is_account;
+use super::amend::{Lookup, Original, is_amendment};
 use super::answers::{send_refused, send_sent};
 use super::append::{Judged, what_of};
 use super::ask::Ask;
@@ -19,16 +20,8 @@ use super::batch::What;
 use super::dedupe::Known;
 use super::parking::Looked;
 use super::roster::{Change, is_change};
-use crate::journal::{AppendRecord, Record};
-use crate::partition::{Partition, PendingRead, ReadWork};
-use crate::store::{AccountState, DedupeHit, GroupState, StoreError};
-
-/// Sends of a chat that wait for what the store knows of the first of them.
-pub(crate) struct Parked {
-    /// The read that ends the wait.
-    pub read: u64,
-    pub sends: VecDeque<Envelope>,
-}
+use crate::partition::{Partition, ReadWork};
+use crate::store::GroupState;
 
 impl Partition {
     /// Takes a send, or lets it wait for a block with room.
@@ -115,10 +108,8 @@ impl Partition {
             }
         };
         // After the answers to resends: whoever has left since gets the answer of then.
-        let appended = match self.judge(index, &ask, &send) {
-            Ok(None) if is_account(send.kind()) => self.append_account(now, &ask, index, &send),
-            Ok(None) => self.append_entry(now, &ask, index.ok_or(to), &send, None),
-            Ok(Some(change)) => self.append_change(now, &ask, index, &send, change),
+        let appended = match self.judge(now, (index, to), &ask, &send, original) {
+            Ok(judged) => self.append_judged(now, &ask, index.ok_or(to), &send, judged),
             Err(code) => Err(code),
         };
         match appended {
@@ -220,6 +211,7 @@ impl Partition {
             }
         }
         match (kind, index) {
+            (kind, index) if is_account(kind) => self.judge_account(index, ask, send).map(Judged::Account),
             (EntryKind::message, _) => {
                 self.judge_mentions(index, ask, to, send)?;
                 Ok(Judged::Plain)
@@ -233,25 +225,6 @@ impl Partition {
             }
             _ => Err(ErrorCode::Unsupported),
         }
-    }
-
-    /// As [`Self::append_entry`] for an entry of the sender's account log.
-    fn append_account(
-        &mut self,
-        now: Now,
-        ask: &Ask<'_>,
-        index: Option<u32>,
-        send: &Send<'_>,
-    ) -> Result<(u32, Head, (Bytes, usize)), ErrorCode> {
-        let change = AccountChange::of_send(send).ok_or(ErrorCode::InvalidField)?;
-        let nothing = AccountState::default();
-        let account = index.and_then(|index| self.memory.chats.get(index).account());
-        account.map_or(&nothing, |account| account.current()).judge(&change, ask.device)?;
-        let appended = self.append_entry(now, ask, index.ok_or(None), send, None)?;
-        if let Some(account) = self.memory.chats.get_mut(appended.0).account_mut() {
-            account.order(appended.1.seq, timeuuid::unix_ms(appended.1.message), change);
-        }
-        Ok(appended)
     }
 
     /// Why no new entry can be taken at the moment.
@@ -304,172 +277,6 @@ impl Partition {
     fn may_be_older(&self, index: u32) -> bool {
         let chat = self.memory.chats.get(index);
         chat.head.seq > 0 && chat.first_ms < self.memory.dedupe.covers_from_ms()
-    }
-
-    fn park(&mut self, index: u32, ask: &Ask<'_>, sending: &Sending<'_>, egress: &mut dyn Egress) {
-        let envelope = sending.to_envelope(|frame| frame.to_frame());
-        if let Some(parked) = self.parked.get_mut(&index) {
-            parked.sends.push_back(envelope);
-        } else {
-            let what = ReadWork::Dedupe { key: ask.key };
-            let Some(read) = self.start_read(PendingRead::Dedupe { chat: index }, what) else {
-                return self.refuse_send(ask, ErrorCode::Overloaded, egress);
-            };
-            self.metrics.dedupe_store_lookups.inc();
-            self.parked.insert(index, Parked { read, sends: VecDeque::from([envelope]) });
-        }
-        // It has come again: what follows it waits behind it, and is judged after it.
-        self.refusals.taken(ask.reply, ask.chat);
-        self.metrics.parked.inc();
-        self.parked_sends += 1;
-        if self.waiting_sends() > self.config.waiting_sends {
-            self.refuse_waiting(ErrorCode::Overloaded, egress);
-        }
-    }
-
-    /// What the store says about the first send parked behind `read`.
-    pub(crate) fn dedupe_answered(
-        &mut self,
-        now: Now,
-        (read, index): (u64, u32),
-        found: Result<Option<DedupeHit>, StoreError>,
-        egress: &mut dyn Egress,
-    ) {
-        if self.parked.get(&index).is_none_or(|parked| parked.read != read) {
-            return; // refused meanwhile
-        }
-        let Some(mut parked) = self.parked.remove(&index) else { return };
-        self.parked_sends -= parked.sends.len();
-        if let Some(first) = parked.sends.pop_front() {
-            self.lookup_ended(now, &first, found, egress);
-        }
-        while let Some(envelope) = parked.sends.pop_front() {
-            if !self.has_room() {
-                // Older than anything of this chat that waits for room.
-                self.inbox.push_front(envelope);
-                while let Some(envelope) = parked.sends.pop_back() {
-                    self.inbox.insert(1, envelope);
-                }
-                return;
-            }
-            self.order_envelope(now, &envelope, egress);
-        }
-    }
-
-    fn lookup_ended(
-        &mut self,
-        now: Now,
-        envelope: &Envelope,
-        found: Result<Option<DedupeHit>, StoreError>,
-        egress: &mut dyn Egress,
-    ) {
-        let Some(sending) = Sending::of(envelope) else { return };
-        let Some(ask) = Ask::of(&sending, &self.keys) else { return };
-        match found {
-            Ok(Some(hit)) if hit.chat == ask.chat => {
-                self.metrics.dedupe_store_hits.inc();
-                self.refusals.taken(ask.reply, ask.chat);
-                self.answer_stored(&ask, (hit.seq, hit.message), egress);
-            }
-            Ok(_) => self.order_send(now, &sending, egress, true),
-            Err(_) => self.refuse_send(&ask, ErrorCode::StorageUnavailable, egress),
-        }
-    }
-
-    /// Gives a send its seq and id and puts it into the filling block. `chat`: its number, or whom a new one is with.
-    /// Returns its chat's number, its place there and its frame, with where the client_msg_id begins in it.
-    fn append_entry(
-        &mut self,
-        now: Now,
-        ask: &Ask<'_>,
-        chat: Result<u32, Option<UserId>>,
-        send: &Send<'_>,
-        change: Option<&Change>,
-    ) -> Result<(u32, Head, (Bytes, usize)), ErrorCode> {
-        let new_kind = match change {
-            Some(_) => ChatKind::Group,
-            None if is_account(send.kind()) => ChatKind::Account,
-            None => ChatKind::Direct,
-        };
-        let (before, kind) = chat.map_or((Head::NONE, new_kind), |index| {
-            let chat = self.memory.chats.get(index);
-            (chat.ordered, chat.kind)
-        });
-        let floor = (before.seq > 0).then_some(before.message);
-        let message = self.generator.next(now.wall_ticks, floor).map_err(|_| ErrorCode::ClockBehind)?;
-        let seq = before.seq + 1;
-        let fields = EntryFields {
-            chat: ask.chat,
-            message,
-            seq,
-            sender: ask.user,
-            device: ask.device,
-            kind: send.kind(),
-            content_type: send.content_type(),
-            body: send.body().map_or(&[], |body| body.bytes()),
-            client_msg_id: ask.client_msg_id,
-            refers_to: send.refers_to().map(MessageId::from),
-            after_seq: send.after_seq(),
-            timestamp_ms: timeuuid::unix_ms(message),
-        };
-        let (frame, id_at) = match change {
-            None if kind == ChatKind::Account => self.encoder.entry_with_id_and(&fields, &account_extras(send)),
-            None => self.encoder.entry_with_id(&fields),
-            Some(change) => self.encoder.changed_with_id(&fields, &change.users, change.role),
-        };
-        let members = (seq == 1 && kind != ChatKind::Group).then(|| {
-            let peer = match chat {
-                Ok(index) => self.memory.chats.get(index).members.iter().map(|m| m.user).find(|&user| user != ask.user),
-                Err(to) => to,
-            };
-            [ask.user, peer.unwrap_or(ask.user)]
-        });
-        let record = Record::Append(AppendRecord {
-            chat: ask.chat,
-            chat_kind: kind,
-            entry_kind: send.kind(),
-            sender: ask.user,
-            device: ask.device,
-            dedupe: ask.key,
-            members,
-            seq,
-            message,
-            frame: &frame,
-        });
-        let len = record.encoded_len();
-        self.journal.append(&record).map_err(|error| self.append_refused(error))?;
-        self.filling_bytes += len;
-        let index = chat.unwrap_or_else(|to| {
-            let members = match kind {
-                ChatKind::Direct | ChatKind::Account => direct_members(ask.user, to.unwrap_or(ask.user)),
-                ChatKind::Group => SmallVec::new(), // the change says who they are, once it is durable
-            };
-            self.memory.chats.add(ask.chat, kind, members)
-        });
-        Ok((index, Head { seq, message }, (frame, id_at)))
-    }
-
-    fn append_refused(&self, error: crate::journal::AppendError) -> ErrorCode {
-        use crate::journal::AppendError;
-        match error {
-            AppendError::Full => ErrorCode::Overloaded,
-            AppendError::TooLarge => ErrorCode::InvalidField,
-            AppendError::Poisoned => ErrorCode::StorageUnavailable,
-            AppendError::Stopped => ErrorCode::GoingAway,
-        }
-    }
-
-    fn entry_ordered(&mut self, now: Now, (index, head): (u32, Head), ask: &Ask<'_>, frame: (Bytes, usize)) {
-        self.memory.chats.get_mut(index).ordered = head;
-        self.memory.dedupe.ordered(ask.key, Known { seq: head.seq, message: head.message, chat: index });
-        self.refusals.taken(ask.reply, ask.chat);
-        self.filling.entries += 1;
-        self.filling.last_ticks = timeuuid::ticks(head.message);
-        let mut item = ask.item(index, (head.seq, head.message), frame);
-        if let Some(trace) = &mut item.trace {
-            trace.stages.ordered = now.mono_ns;
-        }
-        self.filling.items.push(item);
     }
 
     /// Refuses a send, and remembers it if its session will try again.

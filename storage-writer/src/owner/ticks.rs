@@ -1,13 +1,17 @@
-//! How far the members of a chat are, as others are told: never more than they tell, and told anew to who was away.
+//! What users tell each other and themselves: how far the members of a chat are, never more than they tell and told anew
+//! to who was away; and what their account logs say.
 
 use bytes::Bytes;
 use fabric::tier::Egress;
 use schema::encode::MemberFields;
 use schema::envelope::Header;
+use schema::errors::ErrorCode;
 use schema::ids::{ChatId, UserId};
 use schema::limits::PAGE_MEMBERS;
-use schema::wire::Role;
+use schema::wire::{Role, Send};
 
+use super::account::AccountChange;
+use super::ask::Ask;
 use super::chats::{Chat, Member};
 use crate::partition::Partition;
 use crate::store::AccountState;
@@ -63,6 +67,20 @@ impl Partition {
         members.sort_unstable_by_key(|member| member.user);
         let chat = chat.id;
         Some(self.encoder.ticks(chat, &members))
+    }
+
+    /// Whether a device may write this to its user's account log.
+    pub(super) fn judge_account(
+        &self,
+        index: Option<u32>,
+        ask: &Ask<'_>,
+        send: &Send<'_>,
+    ) -> Result<AccountChange, ErrorCode> {
+        let change = AccountChange::of_send(send).ok_or(ErrorCode::InvalidField)?;
+        let nothing = AccountState::default();
+        let account = index.and_then(|index| self.memory.chats.get(index).account());
+        account.map_or(&nothing, |account| account.current()).judge(&change, ask.device)?;
+        Ok(change)
     }
 
     /// The settings and devices of a user.

@@ -29,8 +29,8 @@ use schema::timeuuid::Generator;
 
 use crate::journal::{Journal, Lsn, SegmentDone, WriteOutcome};
 use crate::owner::{
-    Asker, Batch, Fanout, MarkAnswer, Memory, Merges, Nudges, Parked, PendingChats, PendingMark, PendingPage,
-    PendingStatus, Refusals, Synced, Wanted,
+    Amending, Asker, Audience, Batch, Fanout, Found, MarkAnswer, Memory, Merges, Nudges, Parked, PendingChats,
+    PendingMark, PendingPage, PendingStatus, Refusals, Synced, Wanted,
 };
 use crate::store::StoreError;
 
@@ -146,7 +146,7 @@ impl Partition {
             } => {
                 let ticks = ticks.then_some(Asker { user, blind });
                 let wanted = Wanted { after: after_seq, before: before_seq, newest, limit_entries, limit_bytes, ticks };
-                self.handle_page(&header, chat, user, wanted, egress);
+                self.handle_page(now, &header, chat, user, wanted, egress);
             }
             Body::SyncProbe { user, device, before, since_ms, partition } => {
                 self.memory.latest_ms(now);
@@ -175,7 +175,7 @@ impl Partition {
                 self.handle_account(header, user, client_request, chat, egress);
             }
             Body::ChatsProbe { user, before, limit, partition, blind } => {
-                self.handle_chats_probe(header, Asker { user, blind }, (before, limit), partition, egress);
+                self.handle_chats_probe(now, header, Asker { user, blind }, (before, limit), partition, egress);
             }
             Body::ChatsPart { chats, more, partition } => {
                 self.chats_part(header.request_id, partition, chats, more, egress);

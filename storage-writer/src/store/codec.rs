@@ -16,13 +16,18 @@ use crate::lsn::{JournalId, Lsn};
 const STATE_VERSION: u8 = 1;
 /// As version 1, with a group behind it.
 const GROUP_STATE_VERSION: u8 = 2;
-/// As version 1, with a number behind it that says which parts follow, in the order of their bits.
+/// As version 1, with a byte of [`parts`] behind it, and those in the order of their bits.
 const PARTS_STATE_VERSION: u8 = 3;
-const PART_GROUP: u64 = 1;
-const PART_ACCOUNT: u64 = 4;
-const PART_SHOWN: u64 = 8;
-const PART_TICKED: u64 = 16;
-const PARTS_KNOWN: u64 = PART_GROUP | PART_ACCOUNT | PART_SHOWN | PART_TICKED;
+
+/// What a state of version 3 may have besides.
+mod parts {
+    pub(super) const GROUP: u8 = 1;
+    pub(super) const TTL: u8 = 2;
+    pub(super) const ACCOUNT: u8 = 4;
+    pub(super) const SHOWN: u8 = 8;
+    pub(super) const TICKED: u8 = 16;
+    pub(super) const ALL: u8 = GROUP | TTL | ACCOUNT | SHOWN | TICKED;
+}
 const APPLIED_VERSION: u8 = 1;
 const BUCKETS_VERSION: u8 = 1;
 
@@ -119,7 +124,7 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &ChatState) {
     let parts = parts_of(state);
     out.push(match parts {
         0 => STATE_VERSION,
-        PART_GROUP => GROUP_STATE_VERSION,
+        parts::GROUP => GROUP_STATE_VERSION,
         _ => PARTS_STATE_VERSION,
     });
     out.push(state.kind as u8);
@@ -144,11 +149,14 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &ChatState) {
             }
         }
     }
-    if parts & !PART_GROUP != 0 {
-        put_varint(out, parts);
+    if parts & !parts::GROUP != 0 {
+        out.push(parts);
     }
     if let Some(group) = &state.group {
         put_group(out, group);
+    }
+    if let Some(ttl_s) = state.ttl_s {
+        put_varint(out, u64::from(ttl_s));
     }
     if let Some(account) = &state.account {
         put_account(out, account);
@@ -165,12 +173,13 @@ pub(super) fn put_state(out: &mut Vec<u8>, state: &ChatState) {
     }
 }
 
-fn parts_of(state: &ChatState) -> u64 {
-    let part = |there: bool, part: u64| if there { part } else { 0 };
-    part(state.group.is_some(), PART_GROUP)
-        | part(state.account.is_some(), PART_ACCOUNT)
-        | part(!state.shown.is_empty(), PART_SHOWN)
-        | part(state.ticked_ms > 0, PART_TICKED)
+fn parts_of(state: &ChatState) -> u8 {
+    let part = |there: bool, part: u8| if there { part } else { 0 };
+    part(state.group.is_some(), parts::GROUP)
+        | part(state.ttl_s.is_some(), parts::TTL)
+        | part(state.account.is_some(), parts::ACCOUNT)
+        | part(!state.shown.is_empty(), parts::SHOWN)
+        | part(state.ticked_ms > 0, parts::TICKED)
 }
 
 fn put_group(out: &mut Vec<u8>, group: &GroupState) {
@@ -227,35 +236,39 @@ pub(super) fn state(chat: ChatId, row: &[u8]) -> Result<ChatState, BadRow> {
     let last_ms = reader.varint()?;
     let count = reader.count(4)?;
     let members = (0..count).map(|_| member(&mut reader, head_seq)).collect::<Result<_, _>>()?;
-    let mut state = ChatState { chat, kind, head_seq, head_message, last_ms, members, ..ChatState::empty(chat) };
+    let mut state = ChatState { kind, head_seq, head_message, last_ms, members, ..ChatState::empty(chat) };
     let parts = match version {
         STATE_VERSION => 0,
-        GROUP_STATE_VERSION => PART_GROUP,
-        _ => reader.varint()?,
+        GROUP_STATE_VERSION => parts::GROUP,
+        _ => reader.byte()?,
     };
-    if parts & !PARTS_KNOWN != 0 {
-        return Err(BadRow("a row's parts are unknown"));
+    if parts & !parts::ALL != 0 {
+        return Err(BadRow("a chat's state has parts that are unknown"));
     }
     read_parts(&mut reader, parts, &mut state)?;
     reader.end()?;
     Ok(state)
 }
 
-fn read_parts(reader: &mut Reader<'_>, parts: u64, state: &mut ChatState) -> Result<(), BadRow> {
-    if parts & PART_GROUP != 0 {
+fn read_parts(reader: &mut Reader<'_>, parts: u8, state: &mut ChatState) -> Result<(), BadRow> {
+    if parts & parts::GROUP != 0 {
         state.group = Some(Box::new(group(reader)?));
     }
-    if parts & PART_ACCOUNT != 0 {
+    if parts & parts::TTL != 0 {
+        let ttl_s = u32::try_from(reader.varint()?).map_err(|_| BadRow("a timer is too long"))?;
+        state.ttl_s = Some(ttl_s);
+    }
+    if parts & parts::ACCOUNT != 0 {
         state.account = Some(Box::new(account(reader)?));
     }
-    if parts & PART_SHOWN != 0 {
+    if parts & parts::SHOWN != 0 {
         let count = reader.count(2)?;
         for _ in 0..count {
             let user = UserId::new(reader.varint()?).ok_or(BadRow("a member is user 0"))?;
             state.shown.push((user, relative(reader, state.head_seq)?));
         }
     }
-    if parts & PART_TICKED != 0 {
+    if parts & parts::TICKED != 0 {
         state.ticked_ms = relative(reader, state.last_ms)?;
     }
     Ok(())
@@ -396,6 +409,7 @@ mod tests {
         fn a_state_survives_its_row(
             chat in any::<[u8; 16]>(), head_seq in any::<u64>(), message in any::<[u8; 16]>(), last_ms in any::<u64>(),
             members in prop::collection::vec(member_state(), 0..4), parts in parts(),
+            ttl_s in prop::option::of(any::<u32>()),
             cut in any::<prop::sample::Index>(),
         ) {
             let chat = ChatId(chat);
@@ -403,8 +417,9 @@ mod tests {
             let members = SmallVec::from_vec(members);
             let (group, account, shown, ticked_ms) = parts;
             let (kind, group, account) = (ChatKind::Group, group.map(Box::new), account.map(Box::new));
-            let written =
-                ChatState { chat, kind, head_seq, head_message, last_ms, members, group, account, shown, ticked_ms };
+            let mut written = ChatState { kind, head_seq, head_message, last_ms, members, ..ChatState::empty(chat) };
+            (written.group, written.account, written.ttl_s) = (group, account, ttl_s);
+            (written.shown, written.ticked_ms) = (shown, ticked_ms);
             let mut row = Vec::new();
             put_state(&mut row, &written);
             prop_assert_eq!(state(chat, &row), Ok(written));

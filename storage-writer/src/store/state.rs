@@ -24,6 +24,8 @@ pub struct ChatState {
     pub members: SmallVec<[MemberState; 2]>,
     /// Of a group: its name, and who is in it when.
     pub group: Option<Box<GroupState>>,
+    /// How long messages stay, s; 0 = for good now; `None` = for good always.
+    pub ttl_s: Option<u32>,
     /// Of an account log: what its entries have made of it.
     pub account: Option<Box<AccountState>>,
     /// Members whose others are told of an older read mark than theirs, and which; usually none.
@@ -43,6 +45,7 @@ impl ChatState {
             last_ms: 0,
             members: SmallVec::new(),
             group: None,
+            ttl_s: None,
             account: None,
             shown: Vec::new(),
             ticked_ms: 0,

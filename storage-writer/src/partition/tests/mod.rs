@@ -1,6 +1,7 @@
 //! Partitions in a small world of their own.
 
 mod account;
+mod amendments;
 mod groups;
 mod life;
 mod pages;

@@ -135,6 +135,7 @@ pub fn state(chat: ChatId, head_seq: u64) -> ChatState {
         account: head_seq.is_multiple_of(3).then(|| Box::new(account())),
         shown: if is_group { Vec::new() } else { vec![(user(5), head_seq / 4)] },
         ticked_ms: if head_seq > 4 { START_MS + 2 * head_seq } else { 0 },
+        ttl_s: head_seq.is_multiple_of(3).then_some(head_seq as u32),
     }
 }
 
