@@ -71,6 +71,7 @@ impl Shard {
             place.flags &= !FLAG_UNKNOWN;
             let sync = place.active().sync.as_mut();
             let held = sync.map(|sync| core::mem::take(&mut sync.held)).unwrap_or_default();
+            self.welcome(now, index);
             let id = self.conns.id(index);
             for frame in held {
                 self.notice(now, frame, &[(id.index, id.generation)]);

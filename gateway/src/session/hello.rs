@@ -145,15 +145,20 @@ impl Shard {
         place.flags |= FLAG_UNKNOWN;
         self.metrics.sessions_started.inc();
         self.metrics.sessions.inc();
-        let welcome = self.welcome(now, index);
-        self.emit(now, index, &ServerEvent::Welcome(welcome));
         let idle_at = tick_of(now) + ticks(self.config.limits.idle_timeout_ms);
         self.schedule(index, self.conns[index].ends_at(now).map_or(idle_at, |ends_at| ends_at.min(idle_at)));
-        // With the first page of it comes what the session must know of its user; until then it waits.
+        // With the first page of it comes what the session must know of its user; until then it waits, and is not welcomed: who
+        // sends and closes at once is read to the end.
         self.resync(now, index, true, egress);
     }
 
-    fn welcome(&self, now: Now, index: u32) -> WelcomeFields {
+    /// The session's first frame.
+    pub(super) fn welcome(&mut self, now: Now, index: u32) {
+        let welcome = self.welcome_fields(now, index);
+        self.emit(now, index, &ServerEvent::Welcome(welcome));
+    }
+
+    fn welcome_fields(&self, now: Now, index: u32) -> WelcomeFields {
         let limits = &self.config.limits;
         let (user, device) = self.user(index);
         WelcomeFields {

@@ -101,7 +101,11 @@ fn a_revoked_device_is_given_nothing_and_a_later_token_lets_it_in() {
         if revoked {
             assert_eq!(got, [Got::Goodbye(ErrorCode::TokenRevoked)], "{token}");
         } else {
-            assert_eq!(got, [Got::Receipt, Got::Pong(1)], "{token}: what was held comes now, the entry by a page");
+            assert_eq!(
+                got,
+                [Got::Welcome, Got::Receipt, Got::Pong(1)],
+                "{token}: what was held comes now, the entry by a page"
+            );
         }
         assert_eq!(rig.count("sessions_revoked"), u64::from(revoked));
     }
