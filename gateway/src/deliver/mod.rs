@@ -21,6 +21,9 @@ use crate::session::cursors::Offer;
 use crate::shard::Shard;
 use crate::wire::{Dialect, ServerEvent};
 
+/// A receipt is of a mark that its owner took at most so long ago, ms; clocks of nodes differ.
+const RECEIPT_AGE_MS: u64 = 10_000;
+
 /// An entry's or receipt's frame with its encodings, made when first needed.
 pub(crate) struct Shared<'a> {
     frame: &'a Bytes,
@@ -128,18 +131,18 @@ impl Shard {
     }
 
     /// A receipt. It is in no chat's order, and the next one of its chat and user says all that it says: a slow reader
-    /// gets none, counted.
+    /// gets none, and is told how far others are when it reads again.
     pub(crate) fn notice(&mut self, now: Now, frame: Bytes, targets: &[(u32, u32)]) {
         let mut shared = Shared::new(&frame);
         let mut veiled = None;
         for &(connection, generation) in targets {
             let Some(index) = self.target(connection, generation) else { continue };
             if self.conns[index].has(FLAG_SLOW) {
-                self.metrics.receipts_dropped.inc();
+                self.receipt_dropped(now, index);
                 continue;
             }
             if self.conns[index].has(FLAG_UNKNOWN) {
-                self.hold_receipt(index, &frame);
+                self.hold_receipt(now, index, &frame);
                 continue;
             }
             if self.conns[index].has(FLAG_PRIVATE) {
@@ -164,6 +167,15 @@ impl Shard {
             };
             self.push(now, index, chunk);
         }
+    }
+
+    /// A session was not told a receipt: it lists what ticked since then as soon as it may.
+    pub(crate) fn receipt_dropped(&mut self, now: Now, index: u32) {
+        self.metrics.receipts_dropped.inc();
+        let sync = self.conns[index].active().sync(self.config.hash_seed);
+        let since_ms = now.wall_ms().saturating_sub(RECEIPT_AGE_MS);
+        sync.since_ms = if sync.since_ms == 0 { since_ms } else { sync.since_ms.min(since_ms) };
+        sync.restart(false);
     }
 
     /// An owner's backstop: these devices have not acknowledged the head. Whoever was not given it, reads it again.

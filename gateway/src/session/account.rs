@@ -137,12 +137,12 @@ impl Shard {
     }
 
     /// Keeps a receipt until the session may have it.
-    pub(crate) fn hold_receipt(&mut self, index: u32, frame: &Bytes) {
+    pub(crate) fn hold_receipt(&mut self, now: Now, index: u32, frame: &Bytes) {
         let held = &mut self.conns[index].active().sync(self.config.hash_seed).held;
         if held.len() < HELD_RECEIPTS {
             held.push(frame.clone());
         } else {
-            self.metrics.receipts_dropped.inc();
+            self.receipt_dropped(now, index);
         }
     }
 

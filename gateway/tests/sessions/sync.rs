@@ -5,8 +5,10 @@ use gateway::Limits;
 use schema::envelope::{Body, ChangedChat, Class, Envelope, GapScope, SyncCursor};
 use schema::errors::ErrorCode;
 use schema::ids::ChatId;
+use schema::wire::MarkStatus;
+use smallvec::smallvec;
 
-use super::harness::{Got, Rig, config, target};
+use super::harness::{Got, Rig, config, message_id, target, user};
 
 const A: ChatId = ChatId([1; 16]);
 const B: ChatId = ChatId([2; 16]);
@@ -177,6 +179,25 @@ fn a_slow_reader_is_pushed_nothing_and_gets_all_when_it_reads() {
     assert_eq!(rig.read(slow).len() as u64, 100 - written);
     assert!(rig.envelopes().is_empty());
     assert_eq!(rig.count("slow_readers"), 2, "the page filled it once more");
+}
+
+#[test]
+fn a_receipt_that_a_slow_reader_was_not_told_is_asked_for_when_it_reads() {
+    let mut rig = Rig::with(config(Limits { out_buffer_bytes: 2_048, ..Limits::default() }));
+    let slow = rig.synced(1, 1);
+    (1..=100).for_each(|seq| rig.deliver(A, seq, &[target(slow, 0)]));
+    let receipt = rig.encoder.receipt(A, message_id(A, 1), 1, user(2), MarkStatus::read);
+    let notice = Body::DeliverNotice { frame: receipt, targets: smallvec![(slow.index, slow.generation)] };
+    rig.handle(Envelope::new(Class::Live, notice));
+    assert_eq!(rig.count("receipts_dropped"), 1);
+    let written = rig.read(slow).len() as u64;
+    let (request, ..) = page_request(&mut rig);
+    let rest: Vec<u64> = (written + 1..=100).collect();
+    rig.page(slow, request, A, (written + 1, 100), 100, &rest);
+    rig.read(slow);
+    let asked = rig.envelopes();
+    let [Envelope { body: Body::SyncRequest { since_ms, .. }, .. }] = &asked[..] else { panic!("{asked:?}") };
+    assert!(*since_ms > 0 && *since_ms < rig.now.wall_ms(), "what ticked before it was dropped");
 }
 
 #[test]

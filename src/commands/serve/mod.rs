@@ -1,0 +1,339 @@
+//! `shardwire serve`: opens the data folder, starts the shards, says `ready`, and stops cleanly on SIGTERM or Ctrl-C.
+//! SIGHUP reloads.
+//!
+//! The order matters: keys, folder, store, recovery, lanes, shards, then HTTP. Nothing listens before everything that was
+//! acknowledged earlier is back.
+
+mod place;
+mod storage;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fabric::core::Protocol;
+use fabric::entropy::{Entropy as _, OsEntropy};
+use fabric::lane::Capacities;
+use fabric::link::Roles;
+use fabric::shard::{Options, ShardContext, ShardSpec, Shards, available_cores, spawn_shards};
+use gateway::UserRates;
+use gateway::auth::Trust;
+use miette::{IntoDiagnostic, Result, WrapErr};
+use prometheus_client::registry::Registry;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use storage_writer::folder::{DataFolder, Expected};
+use tokio::net::TcpListener;
+
+use crate::cli::ServeArgs;
+use crate::cluster::ClusterError;
+use crate::config::{self, Config};
+use crate::http::Office;
+use crate::logging::LogLevel;
+use crate::node::{Board, CREDITS_PER_PARTITION, HttpParts, Inbox, NodeConfig, ShardParts, Topology, assemble, lanes};
+use crate::operator::Operator;
+use crate::reload::{AuthPart, HttpPart, LogPart, Reloadable, Reloader, SettingsPart, TlsPart};
+use crate::state::{Addresses, Parts, Phase, ServerState};
+use crate::tls::Certificates;
+use self::place::Place;
+use self::storage::Storage;
+use crate::{admin, auth, http, logging};
+
+/// How often a stop looks whether HTTP's requests have been answered.
+const ANSWERS_POLL: Duration = Duration::from_millis(5);
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// Whatever stops the start: configuration, keys, data folder, damaged journals, addresses in use.
+pub fn run(args: &ServeArgs) -> Result<()> {
+    let config = config::load(args.config.as_deref(), args.layer())?;
+    let log = logging::start(&config.log.level);
+    small_pages();
+    raise_descriptor_limit();
+    let folder = DataFolder::open(&config.server.data, Expected::default(), &mut OsEntropy).into_diagnostic()?;
+    let cores = available_cores();
+    let place = Place::of(&config)?;
+    let topology = place.topology(&config, cores.len() as u16);
+    let storage = match place.has(Roles::STORAGE_WRITER) {
+        true => Some(Storage::open(&config, &folder, topology, place.remote_shards())?),
+        false => None,
+    };
+    let node = start_node(&config, &folder, (topology, &cores), storage, &place)?;
+    let operator = node.operator(args, &config, log);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
+    let Node { shards, state, trust, names, office, .. } = node;
+    let served = runtime.block_on(async {
+        let parts = http::Parts { state: state.clone(), office: office.clone(), trust, names };
+        let served = attend(&config, &place, parts, operator).await;
+        state.set_phase(Phase::Stopping);
+        drain(shards, &office).await;
+        served
+    });
+    admin::remove(&config.server.data);
+    tracing::info!("stopped");
+    served
+}
+
+/// The shards, serving, and what HTTP serves with.
+struct Node {
+    shards: Shards,
+    state: ServerState,
+    trust: Arc<Trust>,
+    inboxes: Vec<Inbox>,
+    rates: Arc<UserRates>,
+    names: Arc<http::Names>,
+    office: Office,
+}
+
+impl Node {
+    fn operator(&self, args: &ServeArgs, config: &Config, log: LogLevel) -> Operator {
+        let (inboxes, rates) = (self.inboxes.clone(), self.rates.clone());
+        let parts: Vec<Box<dyn Reloadable>> = vec![
+            Box::new(AuthPart(self.trust.clone())),
+            Box::new(SettingsPart { inboxes, rates }),
+            Box::new(HttpPart(self.names.clone())),
+            Box::new(LogPart(log)),
+            Box::new(TlsPart(self.state.certificates().cloned())),
+        ];
+        let reloader = Reloader::new(args.clone(), config.clone(), parts);
+        Operator::new(self.trust.clone(), self.inboxes.clone(), reloader)
+    }
+}
+
+fn start_node(
+    config: &Config,
+    folder: &DataFolder,
+    (topology, cores): (Topology, &[usize]),
+    mut storage: Option<Storage>,
+    place: &Place,
+) -> Result<Node> {
+    let trust = Arc::new(auth::trust(config)?);
+    place.check_keys(&trust.trusted())?;
+    if trust.trusted().development {
+        tracing::warn!(
+            "no signing key is configured: whoever can read {} can make tokens; set auth.* before production",
+            config.server.data.join(gateway::auth::dev_key::DEV_KEY_FILE).display()
+        );
+    }
+    let certificates = Certificates::open(config)?;
+    let node_config = node_config(config, topology, place);
+    let ports = lanes(&node_config, OsEntropy.next_u64() | 1).into_diagnostic()?;
+    let mut registry = Registry::with_prefix("shardwire");
+    if let Some(storage) = &storage {
+        storage.register(&mut registry);
+    }
+    if let Some(certificates) = &certificates {
+        certificates.register(&mut registry);
+    }
+    let keys: Arc<dyn gateway::auth::TokenVerifier> = trust.clone();
+    let board = Board::default();
+    let partitions = storage.as_mut().map(Storage::take_partitions).unwrap_or_default();
+    let (parts, http) = assemble(&node_config, partitions, ports, &keys, &mut OsEntropy, &board, &mut registry);
+    let gateways = parts.iter().map(ShardParts::gateway_metrics).collect();
+    let inboxes = parts.iter().map(ShardParts::inbox).collect();
+    let rates = parts.first().map(ShardParts::rates).ok_or_else(|| miette::miette!("there is no shard"))?;
+    let partitions = storage.as_ref().map(Storage::metrics).unwrap_or_default();
+    let runner = move |job| match &storage {
+        Some(storage) => storage.run(job),
+        None => unreachable!("only partitions have jobs"),
+    };
+    let shards = spawn_shards(
+        &options(config, place, certificates.as_ref(), &http),
+        specs(parts, topology, cores, &folder.journal_path()),
+        runner,
+    );
+    let shards = shards.into_diagnostic().wrap_err("cannot start serving")?;
+    for ((number, metrics), driver) in (0u16..).zip(shards.metrics()).zip(shards.drivers()) {
+        metrics.register(*driver, registry.sub_registry_with_label(("shard".into(), number.to_string().into())));
+    }
+    let address = |protocol| shards.addresses().iter().find(|(of, _)| *of == protocol).map(|(_, address)| *address);
+    let driver = shards.drivers().first().map_or("none", |driver| driver.name());
+    tracing::info!(driver, shards = topology.shards, partitions = topology.partitions, "shards are up");
+    let state = ServerState::new(Parts {
+        shards: topology.shards,
+        driver,
+        addresses: Addresses {
+            native: address(Protocol::Native).unwrap_or(config.server.native),
+            ws: address(Protocol::WebSocket).unwrap_or(config.server.ws),
+            http: config.server.http,
+        },
+        registry,
+        gateways,
+        partitions,
+        board,
+        certificates,
+        cluster: place.view(),
+    });
+    Ok(Node { shards, state, trust, inboxes, rates, names: Arc::default(), office: Office::new(http) })
+}
+
+fn node_config(config: &Config, topology: Topology, place: &Place) -> NodeConfig {
+    let unlimited = |limit: u32| if limit == 0 { u32::MAX } else { limit };
+    let limits = &config.limits;
+    NodeConfig {
+        topology,
+        limits: gateway::Limits {
+            frame_limit_bytes: limits.frame_bytes,
+            in_flight_per_session: unlimited(limits.in_flight_per_session),
+            sends_per_second_per_user: limits.sends_per_second_per_user,
+            burst_per_user: limits.burst_per_user,
+            idle_timeout_ms: limits.idle_timeout_ms,
+            ping_interval_ms: limits.ping_interval_ms,
+            auth_timeout_ms: limits.auth_timeout_ms,
+            out_buffer_bytes: limits.out_buffer_bytes,
+            drain_spread_ms: limits.drain_spread_ms,
+            max_connections: unlimited(limits.connections.div_ceil(u32::from(topology.shards))),
+            ..gateway::Limits::default()
+        },
+        allowed_hosts: config.http.allowed_hosts.clone(),
+        capacities: Capacities::default(),
+        credits_per_partition: CREDITS_PER_PARTITION,
+        cluster: place.links(),
+    }
+}
+
+fn options(config: &Config, place: &Place, certificates: Option<&Certificates>, http: &HttpParts) -> Options {
+    Options {
+        listeners: place.listeners(config),
+        tls: certificates.map(|certificates| certificates.server().clone()),
+        own_descriptors: true,
+        // Shards wake HTTP, which is no shard of theirs.
+        keep: vec![http.waker().raw_fd()],
+        ..Options::default()
+    }
+}
+
+type Build =
+    Box<dyn FnOnce(ShardContext) -> std::result::Result<crate::node::ShardCore, std::convert::Infallible> + Send>;
+
+fn specs(parts: Vec<ShardParts>, topology: Topology, cores: &[usize], journal: &Path) -> Vec<ShardSpec<Build>> {
+    let spec = |parts: ShardParts| ShardSpec {
+        shard: parts.number(),
+        cpu: cores.get(usize::from(topology.core_of(parts.number()))).copied(),
+        waker: parts.waker(),
+        journals: vec![journal.to_owned(); parts.partition_count()],
+        build: Box::new(move |_: ShardContext| Ok(parts.into_core())) as Build,
+    };
+    parts.into_iter().map(spec).collect()
+}
+
+/// Serves HTTP and the admin socket, says `ready`, and returns when the process is told to stop.
+async fn attend(config: &Config, place: &Place, parts: http::Parts, operator: Operator) -> Result<()> {
+    let http = bind(config.server.http).await?;
+    let metrics = match config.server.metrics {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    let http_address = http.local_addr().into_diagnostic()?;
+    let state = parts.state.clone();
+    state.set_http(http_address);
+    let dev = development_tokens(config, &parts)?;
+    let app = http::App::new(config, parts, dev);
+    let clients = place.has(Roles::GATEWAY).then_some(config.limits.frame_bytes);
+    let served = tokio::spawn(http::serve(http, metrics, app, clients));
+    let data = config.server.data.clone();
+    let (admin_state, admin_operator) = (state.clone(), operator.clone());
+    let admin = tokio::spawn(async move { admin::serve(&data, admin_state, admin_operator).await });
+    state.set_phase(Phase::Serving);
+    say_ready(&state, place)?;
+    tokio::select! {
+        result = stop_signal() => result?,
+        result = reload_signals(operator) => result?,
+        ended = served => tracing::error!(?ended, "HTTP ended"),
+        ended = admin => tracing::error!(?ended, "the admin socket ended"),
+        refusal = place.refused() => return Err(ClusterError::from(refusal).into()),
+    }
+    Ok(())
+}
+
+/// What hands out development tokens, where they may be had; said loudly.
+fn development_tokens(config: &Config, parts: &http::Parts) -> Result<Option<http::Dev>> {
+    if !parts.trust.trusted().development {
+        return Ok(None);
+    }
+    let Addresses { native, ws, http } = parts.state.addresses();
+    let listeners: Vec<SocketAddr> = [http, native, ws].into_iter().chain(config.server.metrics).collect();
+    let minters = (auth::minter(config)?, auth::minter(config)?.for_admins(true));
+    let dev = http::Dev::new(minters, &listeners);
+    if dev.is_some() {
+        tracing::warn!(
+            "DEVELOPMENT: whoever can reach http://{http} from this machine gets a token for any user, operators' too; set \
+             auth.* to end that"
+        );
+    }
+    Ok(dev)
+}
+
+/// Stops the shards and waits for their end; HTTP goes on saying so meanwhile. What came by HTTP is answered first, while
+/// there are owners to answer it.
+async fn drain(shards: Shards, office: &Office) {
+    let answered = async {
+        while office.in_flight() > 0 {
+            tokio::time::sleep(ANSWERS_POLL).await;
+        }
+    };
+    // Who has no answer by then has none; its request ends with the process, and may come again under its id.
+    let _ = tokio::time::timeout(Duration::from_millis(gateway::DRAIN_ANSWERS_MS), answered).await;
+    shards.stopper().stop();
+    // A panic on a shard has ended the process already.
+    let _ = tokio::task::spawn_blocking(move || shards.join()).await;
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.into_diagnostic().wrap_err_with(|| format!("cannot listen on {address} for HTTP"))
+}
+
+/// The one line on stdout.
+fn say_ready(state: &ServerState, place: &Place) -> Result<()> {
+    let tls = if state.certificates().is_some() { " tls=on" } else { "" };
+    let line = format!("ready {}{tls}\n", place.ready(state));
+    let mut stdout = std::io::stdout().lock();
+    // A closed stdout must not stop a server that logs to stderr.
+    if let Err(error) = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
+        tracing::warn!(%error, "cannot say `ready` on stdout");
+    }
+    Ok(())
+}
+
+/// Reloads at every SIGHUP.
+async fn reload_signals(operator: Operator) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = signal(SignalKind::hangup()).into_diagnostic()?;
+    while hangup.recv().await.is_some() {
+        let operator = operator.clone();
+        // What came of it is in the log.
+        let _ = tokio::task::spawn_blocking(move || operator.reload()).await;
+    }
+    std::future::pending().await
+}
+
+async fn stop_signal() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).into_diagnostic()?;
+    let mut interrupt = signal(SignalKind::interrupt()).into_diagnostic()?;
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(signal = name, "stopping");
+    Ok(())
+}
+
+/// Memory in pages of 4 KiB, whatever the host's setting: with huge pages an idle connection's share doubles
+/// (docs/decisions/idle-connections.md).
+fn small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::info!(%error, "transparent huge pages stay as the host has them");
+    }
+}
+
+/// Every connection is a descriptor: takes as many as the host allows.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
+}
