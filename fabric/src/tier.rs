@@ -115,6 +115,21 @@ pub trait Egress {
     /// To the router partition that holds `user`.
     fn to_router(&mut self, user: UserId, envelope: Envelope);
 
+    /// To the router partition at `place` of the list that all routers share: what one passes on to another. Without a way
+    /// there it is lost, and counted by whoever has the ways. In one process no router passes anything on.
+    fn to_router_at(&mut self, place: u16, _: Envelope) {
+        debug_assert!(false, "there is no router at place {place}: this is the only one");
+    }
+
+    /// To every router, that of `user` among them: for what must arrive wherever the sessions are registered.
+    fn to_all_routers(&mut self, user: UserId, envelope: Envelope) {
+        self.to_router(user, envelope);
+    }
+
+    /// To every router but that of `user`: for what only concerns a router that was theirs before. In one process there is
+    /// none.
+    fn to_other_routers(&mut self, _user: UserId, _envelope: Envelope) {}
+
     /// Whether one envelope can reach both users' router, so that a push for both is sent once.
     fn same_router(&self, one: UserId, other: UserId) -> bool {
         one == other

@@ -21,6 +21,12 @@ pub struct RouterMetrics {
     pub offline: Counter,
     /// Gaps passed on.
     pub gaps: Counter,
+    /// Pushes, receipts and gaps passed on to another router, because it may hold sessions of these users.
+    pub passed_on: Counter,
+    /// What another router passed on to this one.
+    pub taken_over: Counter,
+    /// Gateways whose registrations were forgotten, because they are gone.
+    pub gateways_lost: Counter,
     /// Envelopes of a kind no router takes; a fault of the sender.
     pub misrouted: Counter,
 }
@@ -40,6 +46,9 @@ impl RouterMetrics {
         counter("router_deliveries", "Envelopes sent to gateway shards", &self.deliveries);
         counter("router_offline_recipients", "Recipients of a push without a session", &self.offline);
         counter("router_gaps", "Gaps passed on to gateway shards", &self.gaps);
+        counter("router_passed_on", "Pushes, receipts and gaps passed on to another router", &self.passed_on);
+        counter("router_taken_over", "Pushes, receipts and gaps that another router passed on", &self.taken_over);
+        counter("router_gateways_lost", "Gateways whose registrations were forgotten", &self.gateways_lost);
         counter("router_misrouted", "Envelopes no router takes", &self.misrouted);
     }
 }

@@ -11,6 +11,7 @@ pub(crate) fn run<D: Directory>(make: impl Fn() -> D) {
     a_device_has_one_session_and_the_highest_epoch_wins(&mut make());
     only_the_exact_registration_can_be_removed(&mut make());
     devices_of_a_user_are_apart(&mut make());
+    what_a_lost_gateway_had_goes_and_what_it_registers_later_stays(&mut make());
     any_history_matches_a_model(&make);
 }
 
@@ -59,6 +60,32 @@ fn devices_of_a_user_are_apart<D: Directory>(directory: &mut D) {
     let mut left: Vec<u32> = sessions(directory, user(7)).iter().map(|held| held.device.0).collect();
     left.sort_unstable();
     assert_eq!(left, [0, 1, 3, 4]);
+}
+
+fn what_a_lost_gateway_had_goes_and_what_it_registers_later_stays<D: Directory>(directory: &mut D) {
+    const USERS: u64 = 500;
+    let at = |incarnation, device| {
+        let held = registration(device, 0, 5, 10);
+        Registration { address: Address { incarnation, ..held.address }, ..held }
+    };
+    for id in 1..=USERS {
+        directory.register(user(id), at(9, 1));
+        directory.register(user(id), at(8, 2));
+    }
+    assert!(!directory.sweep(), "nothing is lost");
+    directory.lose(9);
+    directory.lose(7);
+    while directory.sweep() {}
+    assert_eq!(directory.session_count(), USERS as usize);
+    (1..=USERS).for_each(|id| assert_eq!(sessions(directory, user(id)), [at(8, 2)]));
+    // One that comes back in the midst of it.
+    (1..=USERS).for_each(|id| assert_eq!(directory.register(user(id), at(9, 1)), Outcome::Added));
+    directory.lose(9);
+    directory.sweep();
+    assert_eq!(directory.register(user(1), at(9, 1)), Outcome::Added, "as if it had never been there");
+    while directory.sweep() {}
+    assert_eq!(directory.session_count(), USERS as usize + 1);
+    assert_eq!(sessions(directory, user(1)).len(), 2);
 }
 
 fn any_history_matches_a_model<D: Directory>(make: &impl Fn() -> D) {

@@ -1,13 +1,15 @@
 //! The directory of one process: in memory, and one for all its router partitions.
 //!
 //! In parts by user, each behind a lock that is held for a look-up or a change of one user. A push is routed where its chat's
-//! owner is and a session registers where its connection is, so neither is handed to another thread first. What must stay
-//! true: nothing is called while a lock is held but what the caller of [`Directory::each_session`] passes, and that only notes
-//! what it is shown.
+//! owner is and a session registers where its connection is, so neither is handed to another thread first. A gateway that is
+//! gone is looked for in a few parts a step. What must stay true: nothing is called while a lock is held but what the caller
+//! of [`Directory::each_session`] passes, and that only notes what it is shown; the lock of what is lost is taken before that
+//! of a part, never after.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fabric::hash::{Map, map};
 use schema::ids::UserId;
@@ -17,15 +19,27 @@ use super::{Directory, Outcome, Registration};
 
 /// Parts of the map, each behind its own lock on a cache line of its own.
 const PARTS: usize = 256;
+/// Parts looked through in a step of [`Directory::sweep`]: 16,000 sessions of a million.
+const SWEPT_PARTS: usize = 4;
 
 type Sessions = SmallVec<[Registration; 1]>;
 
 #[repr(align(64))]
 struct Part(RwLock<Map<UserId, Sessions>>);
 
+/// A gateway that is gone.
+struct Lost {
+    incarnation: u64,
+    /// The first part that has not been looked through.
+    next: usize,
+}
+
 struct Shared {
     parts: Box<[Part]>,
     session_count: AtomicUsize,
+    lost: Mutex<VecDeque<Lost>>,
+    /// How many are in `lost`: who registers looks there only when it is not 0.
+    losing: AtomicUsize,
 }
 
 /// All of a process's registrations. Clones share them; any thread.
@@ -36,7 +50,8 @@ impl MemoryDirectory {
     /// Empty. `hash_seed`: see [`fabric::hash`].
     pub fn new(hash_seed: u64) -> Self {
         let parts = (0..PARTS).map(|_| Part(RwLock::new(map(hash_seed)))).collect();
-        Self(Arc::new(Shared { parts, session_count: AtomicUsize::new(0) }))
+        let (session_count, losing) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self(Arc::new(Shared { parts, session_count, lost: Mutex::default(), losing }))
     }
 
     fn part(&self, user: UserId) -> &RwLock<Map<UserId, Sessions>> {
@@ -51,10 +66,43 @@ impl MemoryDirectory {
     fn write(&self, user: UserId) -> RwLockWriteGuard<'_, Map<UserId, Sessions>> {
         self.part(user).write().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn lost(&self) -> MutexGuard<'_, VecDeque<Lost>> {
+        self.0.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks through some parts for what is lost; returns whether that was all of them.
+    fn step(&self, lost: &mut Lost, parts: usize) -> bool {
+        let end = PARTS.min(lost.next + parts);
+        for part in &self.0.parts[lost.next..end] {
+            let mut removed = 0;
+            part.0.write().unwrap_or_else(PoisonError::into_inner).retain(|_, sessions| {
+                let before = sessions.len();
+                sessions.retain(|held| held.address.incarnation != lost.incarnation);
+                removed += before - sessions.len();
+                !sessions.is_empty()
+            });
+            self.0.session_count.fetch_sub(removed, Ordering::Relaxed);
+        }
+        lost.next = end;
+        end == PARTS
+    }
+
+    /// A gateway that was lost registers again: what it had before goes first, so that what it has now stays.
+    fn is_back(&self, incarnation: u64) {
+        let mut lost = self.lost();
+        let Some(at) = lost.iter().position(|lost| lost.incarnation == incarnation) else { return };
+        self.step(&mut lost[at], PARTS);
+        lost.remove(at);
+        self.0.losing.store(lost.len(), Ordering::Release);
+    }
 }
 
 impl Directory for MemoryDirectory {
     fn register(&mut self, user: UserId, registration: Registration) -> Outcome {
+        if self.0.losing.load(Ordering::Acquire) > 0 {
+            self.is_back(registration.address.incarnation);
+        }
         let mut users = self.write(user);
         let sessions = users.entry(user).or_default();
         let Some(held) = sessions.iter_mut().find(|held| held.device == registration.device) else {
@@ -92,6 +140,27 @@ impl Directory for MemoryDirectory {
     fn session_count(&self) -> usize {
         self.0.session_count.load(Ordering::Relaxed)
     }
+
+    fn lose(&mut self, incarnation: u64) {
+        let mut lost = self.lost();
+        match lost.iter_mut().find(|lost| lost.incarnation == incarnation) {
+            Some(lost) => lost.next = 0,
+            None => lost.push_back(Lost { incarnation, next: 0 }),
+        }
+        self.0.losing.store(lost.len(), Ordering::Release);
+    }
+
+    fn sweep(&mut self) -> bool {
+        if self.0.losing.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let mut lost = self.lost();
+        if lost.front_mut().is_none_or(|first| self.step(first, SWEPT_PARTS)) {
+            lost.pop_front();
+            self.0.losing.store(lost.len(), Ordering::Release);
+        }
+        !lost.is_empty()
+    }
 }
 
 #[cfg(test)]
@@ -104,6 +173,25 @@ mod tests {
     #[test]
     fn the_memory_directory_keeps_the_contract() {
         super::super::contract::run(|| MemoryDirectory::new(7));
+    }
+
+    #[test]
+    fn a_sweep_does_a_few_parts_a_step_and_ends() {
+        let mut directory = MemoryDirectory::new(7);
+        for user in (1..=10_000).filter_map(UserId::new) {
+            let address = Address { incarnation: 1 + user.get() % 2, shard: 0, connection: 1, generation: 0 };
+            directory.register(user, Registration { device: DeviceId(1), address, epoch: 1 });
+        }
+        directory.lose(1);
+        let mut steps = 0;
+        let mut before = directory.session_count();
+        while directory.sweep() {
+            steps += 1;
+            let left = directory.session_count();
+            assert!(before - left < 400, "{} sessions in a step", before - left);
+            before = left;
+        }
+        assert_eq!((steps + 1, directory.session_count()), (PARTS / SWEPT_PARTS, 5_000));
     }
 
     #[test]

@@ -49,4 +49,11 @@ pub trait Directory {
 
     /// Number of sessions held.
     fn session_count(&self) -> usize;
+
+    /// A gateway is gone: what is registered of this incarnation now is removed, in steps of [`Self::sweep`]. What it registers
+    /// later stays.
+    fn lose(&mut self, incarnation: u64);
+
+    /// A bounded step of what [`Self::lose`] began; returns whether there is more to do.
+    fn sweep(&mut self) -> bool;
 }

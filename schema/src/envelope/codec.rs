@@ -51,7 +51,8 @@ pub fn encode(envelope: &Envelope) -> Bytes {
     let mut fbb = Builder::with_capacity(512);
     let (body_type, body) = encode_body(&mut fbb, &envelope.body);
     let header = encode_header(&envelope.header);
-    let args = link::EnvelopeArgs { header: Some(&header), body_type, body: Some(body) };
+    let passed_on = envelope.header.passed_on;
+    let args = link::EnvelopeArgs { header: Some(&header), body_type, body: Some(body), passed_on };
     let root = link::Envelope::create(&mut fbb, &args);
     fbb.finish_size_prefixed(root, Some(FILE_IDENTIFIER));
     Bytes::copy_from_slice(fbb.finished_data())
@@ -67,7 +68,8 @@ pub fn decode(bytes: &Bytes) -> Result<Envelope, EnvelopeError> {
     }
     let root = link::size_prefixed_root_as_envelope_with_opts(&VERIFIER, bytes)
         .map_err(|error| EnvelopeError::Malformed(error.to_string()))?;
-    Ok(Envelope { header: decode_header(root.header())?, body: decode_body(bytes, &root)? })
+    let header = Header { passed_on: root.passed_on(), ..decode_header(root.header())? };
+    Ok(Envelope { header, body: decode_body(bytes, &root)? })
 }
 
 fn encode_header(header: &Header) -> link::Header {
@@ -109,6 +111,7 @@ fn decode_header(header: &link::Header) -> Result<Header, EnvelopeError> {
         reply: decode_address(header.reply()),
         request_id: header.request_id(),
         deadline_ns: header.deadline_ns(),
+        passed_on: false,
         trace: (trace != Trace::default()).then(|| Box::new(trace)),
     })
 }

@@ -101,6 +101,8 @@ pub struct Header {
     pub request_id: u64,
     /// ns of the host's monotonic clock after which nobody waits for the answer; 0 = none.
     pub deadline_ns: u64,
+    /// One router passed it on to another, which passes it on no further.
+    pub passed_on: bool,
     /// Only of a sampled message: most envelopes are small, and are moved often.
     pub trace: Option<Box<Trace>>,
 }
@@ -119,6 +121,7 @@ impl Header {
             reply: Address::NOBODY,
             request_id: 0,
             deadline_ns: 0,
+            passed_on: false,
             trace: None,
         }
     }

@@ -6699,6 +6699,7 @@ impl<'a> Envelope<'a> {
   pub const VT_HEADER: ::flatbuffers::VOffsetT = 4;
   pub const VT_BODY_TYPE: ::flatbuffers::VOffsetT = 6;
   pub const VT_BODY: ::flatbuffers::VOffsetT = 8;
+  pub const VT_PASSED_ON: ::flatbuffers::VOffsetT = 10;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -6712,6 +6713,7 @@ impl<'a> Envelope<'a> {
     let mut builder = EnvelopeBuilder::new(_fbb);
     if let Some(x) = args.body { builder.add_body(x); }
     if let Some(x) = args.header { builder.add_header(x); }
+    builder.add_passed_on(args.passed_on);
     builder.add_body_type(args.body_type);
     builder.finish()
   }
@@ -6737,6 +6739,13 @@ impl<'a> Envelope<'a> {
     // Created from valid Table for this object
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Table<'a>>>(Envelope::VT_BODY, None).unwrap()}
+  }
+  #[inline]
+  pub fn passed_on(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Envelope::VT_PASSED_ON, Some(false)).unwrap()}
   }
   #[inline]
   #[allow(non_snake_case)]
@@ -7217,6 +7226,7 @@ impl ::flatbuffers::Verifiable for Envelope<'_> {
           _ => Ok(()),
         }
      })?
+     .visit_field::<bool>("passed_on", Self::VT_PASSED_ON, false)?
      .finish();
     Ok(())
   }
@@ -7225,6 +7235,7 @@ pub struct EnvelopeArgs<'a> {
     pub header: Option<&'a Header>,
     pub body_type: Body,
     pub body: Option<::flatbuffers::WIPOffset<::flatbuffers::UnionWIPOffset>>,
+    pub passed_on: bool,
 }
 impl<'a> Default for EnvelopeArgs<'a> {
   #[inline]
@@ -7233,6 +7244,7 @@ impl<'a> Default for EnvelopeArgs<'a> {
       header: None, // required field
       body_type: Body::NONE,
       body: None, // required field
+      passed_on: false,
     }
   }
 }
@@ -7253,6 +7265,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> EnvelopeBuilder<'a, 'b, A> {
   #[inline]
   pub fn add_body(&mut self, body: ::flatbuffers::WIPOffset<::flatbuffers::UnionWIPOffset>) {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Envelope::VT_BODY, body);
+  }
+  #[inline]
+  pub fn add_passed_on(&mut self, passed_on: bool) {
+    self.fbb_.push_slot::<bool>(Envelope::VT_PASSED_ON, passed_on, false);
   }
   #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> EnvelopeBuilder<'a, 'b, A> {
@@ -7499,6 +7515,7 @@ impl ::core::fmt::Debug for Envelope<'_> {
           ds.field("body", &x)
         },
       };
+      ds.field("passed_on", &self.passed_on());
       ds.finish()
   }
 }

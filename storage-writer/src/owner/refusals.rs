@@ -3,7 +3,8 @@
 //! An entry is needed while sends that left the session before it knew of the refusal are still on their way; later ones
 //! the gateway holds back itself. The table is larger than all credits together, so when it is full its oldest entry is
 //! not needed any more. So it is when a session ends: what it sent before may still be on its way and come after the word
-//! of its end, so its entries stay until as many others have gone as sends can be on their way.
+//! of its end, so its entries stay until as many others have gone as sends can be on their way. A gateway that is gone takes
+//! all its sessions with it: they are looked for in steps.
 
 use std::collections::VecDeque;
 
@@ -11,6 +12,17 @@ use fabric::hash::{self, Map};
 use schema::dedupe::DedupeKey;
 use schema::envelope::Address;
 use schema::ids::ChatId;
+
+/// Entries looked at in a step of [`Refusals::step`].
+const LOSE_STEP: usize = 4_096;
+
+/// A gateway that is gone.
+struct Lost {
+    incarnation: u64,
+    /// Stamps of the entries that are left to look at; later ones are of what still came.
+    next: u64,
+    last: u64,
+}
 
 #[derive(Clone, Copy)]
 struct Refused {
@@ -28,6 +40,7 @@ pub(crate) struct Refusals {
     order: VecDeque<(u64, (Address, ChatId))>,
     /// Those whose sessions are gone, in the order they went.
     gone: VecDeque<(u64, (Address, ChatId))>,
+    lost: VecDeque<Lost>,
     stamp: u64,
     limit: usize,
     /// Entries that went because the table was full.
@@ -36,7 +49,8 @@ pub(crate) struct Refusals {
 
 impl Refusals {
     pub(crate) fn new(seed: u64, limit: usize) -> Self {
-        Self { table: hash::map(seed), order: VecDeque::new(), gone: VecDeque::new(), stamp: 0, limit, forgotten: 0 }
+        let (order, gone, lost) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        Self { table: hash::map(seed), order, gone, lost, stamp: 0, limit, forgotten: 0 }
     }
 
     /// Whether `key` may go on: nothing before it was refused, or it is what was refused.
@@ -62,6 +76,35 @@ impl Refusals {
             && self.table.get(&oldest).is_some_and(|refused| refused.stamp == stamp)
         {
             self.table.remove(&oldest);
+        }
+    }
+
+    /// A gateway is gone, and its sessions with it: each is then as after [`Self::forget`], in steps of [`Self::step`].
+    pub(crate) fn lose(&mut self, incarnation: u64) {
+        if !self.table.is_empty() {
+            self.lost.push_back(Lost { incarnation, next: 0, last: self.stamp });
+        }
+    }
+
+    /// Whether [`Self::step`] has something to do.
+    pub(crate) fn is_losing(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// A bounded step of what [`Self::lose`] began.
+    pub(crate) fn step(&mut self) {
+        let Some(Lost { incarnation, next, last }) = self.lost.pop_front() else { return };
+        let begin = self.order.partition_point(|(stamp, _)| *stamp < next);
+        let end = self.order.len().min(begin + LOSE_STEP);
+        for place in begin..end {
+            let (stamp, (session, chat)) = self.order[place];
+            let counts = stamp <= last && session.incarnation == incarnation;
+            if counts && self.table.get(&(session, chat)).is_some_and(|refused| refused.stamp == stamp) {
+                self.forget(session, chat);
+            }
+        }
+        if let Some(&(next, _)) = self.order.get(end).filter(|(stamp, _)| *stamp <= last) {
+            self.lost.push_front(Lost { incarnation, next, last });
         }
     }
 
@@ -152,6 +195,30 @@ mod tests {
         }
         assert!(refusals.admits(session(1), CHAT, &key(2)), "by now nothing is on its way");
         assert_eq!(refusals.table.len(), 10);
+    }
+
+    #[test]
+    fn the_sessions_of_a_lost_gateway_go_in_steps_and_only_they() {
+        const SESSIONS: u32 = 10_000;
+        let mut refusals = Refusals::new(1, 4 * SESSIONS as usize);
+        let at = |n: u32| Address { incarnation: 1 + u64::from(n % 2), ..session(n) };
+        (0..SESSIONS).for_each(|n| refusals.remember(at(n), CHAT, key(1)));
+        refusals.remember(at(0), CHAT, key(3));
+        refusals.lose(1);
+        refusals.remember(at(SESSIONS), CHAT, key(1));
+        let mut steps = 0;
+        while refusals.is_losing() {
+            refusals.step();
+            steps += 1;
+        }
+        assert_eq!((steps, refusals.gone.len()), (3, SESSIONS as usize / 2));
+        assert!(!refusals.admits(at(0), CHAT, &key(2)), "what it sent may still be on its way");
+        let gone = |n: u32| refusals.table[&(at(n), CHAT)].gone;
+        assert!((0..SESSIONS).all(|n| gone(n) == (n % 2 == 0)));
+        assert!(!gone(SESSIONS), "it came later");
+        let mut empty = Refusals::new(1, 10);
+        empty.lose(1);
+        assert!(!empty.is_losing());
     }
 
     #[test]

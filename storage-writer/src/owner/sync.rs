@@ -177,7 +177,8 @@ impl Partition {
                 self.metrics.nudges.inc();
                 let user = recipients[0].user;
                 let body = Body::Nudge { chat: id, head_seq, recipients };
-                egress.to_router(user, Envelope::new(Class::Control, body));
+                // Whoever is registered where pushes do not come is reminded too.
+                egress.to_all_routers(user, Envelope::new(Class::Control, body));
             }
         }
     }

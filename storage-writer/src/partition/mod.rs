@@ -187,6 +187,12 @@ impl Partition {
         }
     }
 
+    /// A gateway is gone without a word: what is remembered for its sessions is forgotten, once nothing of theirs can be on its
+    /// way any more. Reads and pages for them end by themselves, and their answers go nowhere.
+    pub fn gateway_lost(&mut self, incarnation: u64) {
+        self.refusals.lose(incarnation);
+    }
+
     /// Once a turn, after all inputs: timers, waiting sends, a step of housekeeping. Then take writes and jobs.
     pub fn turn(&mut self, now: Now, egress: &mut dyn Egress) {
         if self.stopping {
@@ -196,6 +202,7 @@ impl Partition {
         self.fire_nudges(now, egress);
         self.expire_merges(now, egress);
         self.fan_out(now, egress);
+        self.refusals.step();
         self.housekeeping(now);
         if self.journal.give_up_without_segment() {
             tracing::error!(
@@ -341,7 +348,7 @@ impl Partition {
 
     /// When [`Self::turn`] must be called next even if nothing comes, ns of the monotonic clock; in the past = at once.
     pub fn next_deadline_ns(&self) -> Option<u64> {
-        let at_once = (self.has_steps() || self.fanout.is_due()).then_some(1);
+        let at_once = (self.has_steps() || self.fanout.is_due() || self.refusals.is_losing()).then_some(1);
         let retry = (self.retry_ns > 0).then_some(self.retry_ns);
         let expire = (self.number == 0).then_some(self.expire_ns);
         let others = [self.seal_due_ns(), self.freeze_due_ns(), self.flush_retry_ns(), self.nudges.next_ns()];

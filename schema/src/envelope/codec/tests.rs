@@ -28,16 +28,18 @@ fn an_address() -> impl Strategy<Value = Address> {
 
 fn a_header() -> impl Strategy<Value = Header> {
     let classes = [Class::Send, Class::Ack, Class::Control, Class::Live, Class::Sync, Class::Ephemeral];
-    let numbers = any::<(u64, u64, u64, u128, u8)>();
+    let numbers = any::<(u64, u64, u64, u128, u8, bool)>();
     (numbers, an_address(), any::<[u64; 5]>(), 0..crate::ids::SLOT_COUNT, prop::sample::select(classes.to_vec()))
-        .prop_map(|((slot_epoch, request_id, deadline_ns, trace_id, version), reply, stages, slot, class)| {
-            let [accepted, ordered, committed, routed, written] = stages;
-            let stages = Stages { accepted, ordered, committed, routed, written };
-            let slot = Slot::new(slot).unwrap();
-            let trace = Trace { id: trace_id, stages };
-            let trace = (trace != Trace::default()).then(|| Box::new(trace));
-            Header { version, class, slot, slot_epoch, reply, request_id, deadline_ns, trace }
-        })
+        .prop_map(
+            |((slot_epoch, request_id, deadline_ns, trace_id, version, passed_on), reply, stages, slot, class)| {
+                let [accepted, ordered, committed, routed, written] = stages;
+                let stages = Stages { accepted, ordered, committed, routed, written };
+                let slot = Slot::new(slot).unwrap();
+                let trace = Trace { id: trace_id, stages };
+                let trace = (trace != Trace::default()).then(|| Box::new(trace));
+                Header { version, class, slot, slot_epoch, reply, request_id, deadline_ns, passed_on, trace }
+            },
+        )
 }
 
 fn bytes(max: usize) -> impl Strategy<Value = Bytes> {
