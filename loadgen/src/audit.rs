@@ -4,6 +4,8 @@
 //! where those users live and are joined at the end; groups are [`members`]'s. What is settled costs nothing: a side keeps the number below which
 //! everything is there and a bitmap above it, so memory is bounded by what is out of order, one bit a message at worst.
 
+mod examples;
+mod marks;
 mod members;
 mod receipts;
 
@@ -15,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::draw::mix;
 
+pub use examples::{Lost, MissingReceipt};
+pub use marks::{CELLS_MAX, Status, Told};
 pub use members::{Asked, MemberSide};
 pub use receipts::Receipts;
 
@@ -174,9 +178,11 @@ pub struct Audit {
     /// Streams in which an acknowledgement named another seq or message id than the delivery; members whose group shows
     /// others something else.
     pub mismatched: u64,
-    /// Delivered and marked (or read), but the sender was never told by a receipt; groups not counted.
+    /// Delivered and marked (or read), but the sender was never told by a receipt. In groups: members whose mark covers the
+    /// newest message of a sender, who was not told and had to be, each sender and member once.
     pub receipts_missing: u64,
-    /// The same, not judged: the sender's own session was away or did not read meanwhile.
+    /// The same, not judged: the sender's own session was away or did not read meanwhile; in groups also where the protocol
+    /// does not promise it, or there was no room to keep it.
     pub receipts_unjudged: u64,
     /// Streams whose sender was told of the delivery of a message that was not delivered.
     pub receipts_false: u64,
@@ -187,32 +193,9 @@ pub struct Audit {
     pub foreign: u64,
     /// Some of what is lost, for the search.
     pub lost_examples: Vec<Lost>,
-}
-
-/// A message that did not arrive.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
-pub struct Lost {
-    /// Who sent it; 0 in groups, where its seq says which it is.
-    pub sender: u64,
-    /// Who should have it.
-    pub receiver: u64,
-    /// Its number in their stream.
-    pub number: u64,
-    /// Whether the server had acknowledged it.
-    pub acked: bool,
-    /// In a group: which.
+    /// Some of the receipts that are missing in groups, for the search.
     #[serde(default)]
-    pub group: Option<String>,
-    /// In a group: its place there.
-    #[serde(default)]
-    pub seq: Option<u64>,
-}
-
-impl Lost {
-    /// In a group: which, and the seq; else empty.
-    pub fn place(&self) -> String {
-        self.group.as_ref().zip(self.seq).map_or_else(String::new, |(group, seq)| format!("{group}, {seq}"))
-    }
+    pub receipt_examples: Vec<MissingReceipt>,
 }
 
 impl Audit {

@@ -116,6 +116,8 @@ pub struct Shown {
     pub connects: AtomicU64,
     /// Acknowledged messages that wait for a receipt now.
     pub receipts_due: AtomicU64,
+    /// The same in groups: members whose marks are to come to those who write.
+    pub group_receipts_due: AtomicU64,
     /// Users that a behaviour has taken from their sessions and that are not back yet.
     pub away: AtomicU64,
     /// This worker's thread has used so much CPU, ns.

@@ -186,7 +186,7 @@ impl Chat {
         let id = mark["message_id"].as_str()?.replace('-', "");
         let seq = u64::try_from(u128::from_str_radix(&id, 16).ok()?).ok()?;
         // Marks are cumulative: only the last one covers the last message.
-        if lie != Lie::KeepsTheReceipt || seq < MESSAGES {
+        if lie != Lie::KeepsTheReceipt || seq < MESSAGES + self.changes {
             self.receipt(user, mark["chat_id"].as_str()?, seq);
         }
         Some(())
@@ -333,6 +333,7 @@ fn an_honest_server_of_a_group_passes() {
     assert_eq!((report.verdict, report.exit_code), (Verdict::Pass, 0), "{} {:?}", report.reason, report.errors);
     let audit = &report.audit;
     assert_eq!((audit.sent, audit.acked, audit.delivered, audit.deliveries), (20, 20, 20, 20));
+    assert_eq!((audit.receipts_missing, audit.receipts_unjudged), (0, 0));
     let groups = report.groups.expect("there is one");
     assert!(groups.ack_us.count == 20 && groups.last_us.count == 20 && groups.receipts > 0, "{groups:?}");
 }
@@ -346,6 +347,11 @@ fn what_a_server_does_to_a_group_is_found() {
     assert_eq!((doubled.verdict, doubled.audit.doubled), (Verdict::Audit, 1), "{}", doubled.reason);
     let renamed = group_report(Lie::RenamesIt);
     assert_eq!((renamed.verdict, renamed.audit.mismatched), (Verdict::Audit, 1), "{}", renamed.reason);
+    let untold = group_report(Lie::KeepsTheReceipt);
+    let missing = &untold.audit.receipt_examples;
+    assert_eq!((untold.verdict, untold.audit.lost), (Verdict::Audit, 0), "{}", untold.reason);
+    assert!(missing.iter().any(|missing| missing.seq == MESSAGES + 1 && !missing.read), "{missing:?}");
+    assert_eq!(untold.groups.map(|groups| groups.receipts_missing), Some(missing.len() as u64));
     let unanswered = group_report(Lie::NeverAnswers);
     assert_eq!((unanswered.audit.unanswered, unanswered.audit.lost), (1, 0), "{}", unanswered.reason);
 }

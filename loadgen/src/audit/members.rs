@@ -3,14 +3,15 @@
 //! A group's log has no holes, so a member's side needs no list of who wrote what: it keeps which seqs it has, its own
 //! among them, and a sum over what they were. At the end every member must have every seq up to the group's last one, each
 //! once and in order, and all sums of a group must be alike. A side takes some 300 bytes, whatever it sees, and a bit for
-//! each seq above the first that is missing.
+//! each seq above the first that is missing; receipts are [`super::marks`]'s.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use schema::ids::MessageId;
 use serde::{Deserialize, Serialize};
 
-use super::{Audit, Lost, NAMED_MAX, Seen, fingerprint};
+use super::marks::{Marked, Status, Told};
+use super::{Audit, Lost, MissingReceipt, NAMED_MAX, Seen, fingerprint};
 use crate::groups::{Group, GroupsOf};
 
 /// A seq so far above what is there is none of this run: no memory is spent on it.
@@ -38,6 +39,10 @@ pub struct MemberSide {
     pub receipts_false: u64,
     /// The highest seq of a receipt.
     receipt_seq: u64,
+    /// What it was told of the others' marks, as delivered and as read; of members who write where receipts are audited.
+    told: Option<Box<[Told; 2]>>,
+    /// What it has marked, as delivered and as read; where receipts are audited.
+    marked: Option<Box<[Marked; 2]>>,
     /// Seqs it has, and those from before it joined.
     seen: Seen,
     top: u64,
@@ -123,9 +128,38 @@ impl MemberSide {
     }
 
     /// Another member has everything up to `seq`, or has read it.
-    pub fn receipt(&mut self, seq: u64) {
-        self.receipts += 1;
+    pub fn receipt(&mut self, member: u32, seq: u64, status: Status) {
         self.receipt_seq = self.receipt_seq.max(seq);
+        if let Some([delivered, read]) = self.told.as_deref_mut() {
+            delivered.receipt(member, seq);
+            if status == Status::Read {
+                read.receipt(member, seq);
+            }
+        }
+    }
+
+    /// The member's client marks everything up to `seq`. `now`: ns of the clock of all members.
+    pub fn mark(&mut self, now: u64, seq: u64, status: Status) {
+        let [delivered, read] = &mut **self.marked.get_or_insert_default();
+        delivered.mark(now, seq);
+        if status == Status::Read {
+            read.mark(now, seq);
+        }
+    }
+
+    /// The member's session has ended.
+    pub fn session_ended(&mut self, now: u64) {
+        self.marked.iter_mut().flat_map(|marked| marked.iter_mut()).for_each(|marked| marked.session_ended(now));
+    }
+
+    /// The member writes, and is to be told of the others' marks.
+    pub fn follow_receipts(&mut self, told: impl FnOnce() -> [Told; 2]) -> &mut [Told; 2] {
+        self.told.get_or_insert_with(|| Box::new(told()))
+    }
+
+    /// What it was told; `None` of a member that has not written.
+    pub fn told(&mut self) -> Option<&mut [Told; 2]> {
+        self.told.as_deref_mut()
     }
 
     fn insert(&mut self, seq: u64) -> bool {
@@ -191,8 +225,32 @@ impl Audit {
                 }
             }
         }
+        self.add_group_receipts(groups, group, sides);
         let first = u64::from(group.steps()) + 1;
         self.delivered += stored.saturating_sub(incomplete.range(first..).count() as u64);
+    }
+
+    /// Whether each sender was told of what the others have marked.
+    fn add_group_receipts(&mut self, groups: &GroupsOf, group: &Group, sides: &[(u32, &MemberSide)]) {
+        let marked = |member: u32, of: usize| {
+            let at = sides.binary_search_by_key(&member, |side| side.0).ok()?;
+            Some(&sides[at].1.marked.as_deref()?[of])
+        };
+        let user = |member: u32| groups.user(group.place(member)).get();
+        for (sender, side) in sides {
+            for (of, told) in side.told.iter().flat_map(|told| told.iter()).enumerate() {
+                let missing = |member: u32, seq: u64, told_seq: u64| {
+                    self.receipts_missing += 1;
+                    if self.receipt_examples.len() < NAMED_MAX {
+                        let (chat, sender, member) = (group.chat.to_string(), user(*sender), user(member));
+                        let read = of == 1;
+                        self.receipt_examples.push(MissingReceipt { group: chat, sender, member, seq, told_seq, read });
+                    }
+                };
+                let unjudged = told.judge(|member| marked(member, of), missing);
+                self.receipts_unjudged += unjudged;
+            }
+        }
     }
 }
 
@@ -277,9 +335,38 @@ mod tests {
 
         let mut three = Three::new(|_, _| false);
         three.sides[2].deliver(0, 9, u64::MAX, id(9));
-        three.sides[1].receipt(6);
+        three.sides[1].receipt(0, 6, Status::Delivered);
         let audit = three.audit();
         assert_eq!((audit.mismatched, audit.receipts_false), (1, 1));
+    }
+
+    #[test]
+    fn a_mark_that_a_sender_was_not_told_of_is_named() {
+        // The first two have written, seq 4 and 5 last; all mark all; each is told of the others, but for one.
+        let audit = |skip: Option<(u32, u32)>| {
+            let mut three = Three::new(|_, _| false);
+            for (sender, n, seq) in [(0, 1, 4), (1, 1, 5)] {
+                let told = || [Told::new(MEMBERS, sender), Told::new(MEMBERS, sender)];
+                let told = three.sides[sender as usize].follow_receipts(told);
+                told.iter_mut().for_each(|told| told.expect(n, seq));
+            }
+            for member in 0..MEMBERS {
+                three.sides[member as usize].mark(1, 5, Status::Read);
+                for sender in [0, 1].into_iter().filter(|sender| *sender != member && skip != Some((*sender, member))) {
+                    three.sides[sender as usize].receipt(member, 5, Status::Read);
+                }
+            }
+            for told in three.sides.iter_mut().filter_map(MemberSide::told) {
+                told.iter_mut().for_each(|told| told.close(&mut 100));
+            }
+            three.audit()
+        };
+        assert_eq!((audit(None).failure(), audit(None).receipts_unjudged), (None, 0));
+        let missing = audit(Some((0, 2)));
+        assert_eq!(missing.failure().unwrap(), "audit: 2 without a receipt of 4 sent");
+        let [delivered, read] = &missing.receipt_examples[..] else { panic!("{missing:?}") };
+        assert_eq!((delivered.sender, delivered.member, delivered.seq, delivered.told_seq), (1, 3, 4, 0));
+        assert_eq!((delivered.read, read.read), (false, true));
     }
 
     #[test]

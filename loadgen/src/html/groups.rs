@@ -11,6 +11,7 @@ pub fn groups(report: &Report) -> Markup {
     let Some(groups) = &report.groups else { return html! {} };
     let us = |of: &Percentiles, value: u64| if of.count > 0 { words::us(value as f64) } else { UNKNOWN.to_owned() };
     let cpu = groups.cpu_us_per_delivery.map_or_else(|| UNKNOWN.to_owned(), words::us);
+    let receipts = report.scenario.load.audits_receipts();
     let rows = |name: String, of: [(&'static str, Percentiles); 3]| {
         html! { @for (at, (what, us_of)) in of.iter().enumerate() { tr {
             @if at == 0 { th scope="rowgroup" rowspan="3" { (name) } }
@@ -25,6 +26,10 @@ pub fn groups(report: &Report) -> Markup {
             (words::count(groups.groups)) " groups with " (words::count(groups.memberships)) " memberships; "
             (words::number(groups.deliveries_per_second)) " deliveries to members a second, "
             (cpu) " of the server's CPU a delivery (direct ones included), " (words::count(groups.receipts)) " receipts. "
+            @if receipts {
+                "Senders who were not told what a member had marked: " (words::count(groups.receipts_missing)) "; not judged: "
+                (words::count(groups.receipts_unjudged)) ". "
+            }
             "Times count from when a message was to be sent, to members who were online."
         }
         div.scroll { table {

@@ -151,7 +151,7 @@ pub fn audit(report: &Report) -> Markup {
         ("chats whose ack and delivery differ", audit.mismatched, true),
         ("without a receipt", audit.receipts_missing, true),
         ("chats with a receipt for what was not delivered", audit.receipts_false, true),
-        ("receipts not judged: the sender was away", audit.receipts_unjudged, false),
+        ("receipts not judged: the sender was away, or need not be told", audit.receipts_unjudged, false),
         ("of no message of this run", audit.foreign, false),
     ];
     let body = html! {
@@ -171,6 +171,15 @@ pub fn audit(report: &Report) -> Markup {
                 thead { tr { th.n scope="col" { "sender" } th.n scope="col" { "receiver" } th.n scope="col" { "number" } th scope="col" { "group, seq" } th scope="col" { "acknowledged" } } }
                 tbody { @for lost in &audit.lost_examples {
                     tr { td.n { (lost.sender) } td.n { (lost.receiver) } td.n { (lost.number) } td { (lost.place()) } td { (if lost.acked { "yes" } else { "no" }) } }
+                } }
+            } }
+        }
+        @if !audit.receipt_examples.is_empty() {
+            h3 { "Some of what senders in groups were not told" }
+            div.scroll { table {
+                thead { tr { th scope="col" { "group" } th.n scope="col" { "sender" } th.n scope="col" { "member" } th scope="col" { "mark" } th.n scope="col" { "seq" } th.n scope="col" { "told up to" } } }
+                tbody { @for missing in &audit.receipt_examples {
+                    tr { td { (missing.group) } td.n { (missing.sender) } td.n { (missing.member) } td { (if missing.read { "read" } else { "delivered" }) } td.n { (missing.seq) } td.n { (missing.told_seq) } }
                 } }
             } }
         }

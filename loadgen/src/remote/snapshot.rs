@@ -21,6 +21,7 @@ pub struct Snapshot {
     pub authenticated_min: u64,
     pub connects: u64,
     pub receipts_due: u64,
+    pub group_receipts_due: u64,
     pub away: u64,
     pub cpu_ns: u64,
     pub waited_ns: u64,
@@ -48,6 +49,7 @@ impl Snapshot {
             authenticated: shown.authenticated.load(Ordering::Relaxed),
             connects: shown.connects.load(Ordering::Relaxed),
             receipts_due: shown.receipts_due.load(Ordering::Acquire),
+            group_receipts_due: shown.group_receipts_due.load(Ordering::Acquire),
             away: shown.away.load(Ordering::Acquire),
             cpu_ns: shown.cpu_ns.load(Ordering::Relaxed),
             waited_ns: shown.waited_ns.load(Ordering::Relaxed),
@@ -60,6 +62,7 @@ impl Snapshot {
         shown.errors.store(self.errors, Ordering::Relaxed);
         shown.connects.store(self.connects, Ordering::Relaxed);
         shown.receipts_due.store(self.receipts_due, Ordering::Release);
+        shown.group_receipts_due.store(self.group_receipts_due, Ordering::Release);
         shown.away.store(self.away, Ordering::Release);
         shown.cpu_ns.store(self.cpu_ns, Ordering::Relaxed);
         shown.waited_ns.store(self.waited_ns, Ordering::Relaxed);

@@ -29,8 +29,14 @@ pub struct GroupFigures {
     pub cpu_us_per_delivery: Option<f64>,
     /// Messages whose first and last delivery are not known: some did not arrive, or there were too many to be followed.
     pub not_followed: u64,
-    /// Receipts that came to senders, whole run; no more than counted, but for those that cannot be (`audit.receipts_false`).
+    /// Receipts that came to senders, whole run.
     pub receipts: u64,
+    /// The groups' part of `audit.receipts_missing`.
+    #[serde(default)]
+    pub receipts_missing: u64,
+    /// The groups' part of `audit.receipts_unjudged`.
+    #[serde(default)]
+    pub receipts_unjudged: u64,
     /// By the scenario's kinds of groups, in its order.
     pub kinds: Vec<GroupKind>,
 }
@@ -76,6 +82,8 @@ impl GroupFigures {
             cpu_us_per_delivery: None,
             not_followed,
             receipts,
+            receipts_missing: 0,
+            receipts_unjudged: 0,
             kinds: load.groups.iter().zip(kinds).map(of_kind).collect(),
         }
     }

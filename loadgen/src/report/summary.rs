@@ -103,8 +103,12 @@ impl Report {
             ));
         }
         lines.push(format!(
-            "  members   {:.0} deliveries/s, {} receipts, {} messages not followed",
-            groups.deliveries_per_second, groups.receipts, groups.not_followed
+            "  members   {:.0} deliveries/s, {} receipts ({} missing, {} unjudged), {} messages not followed",
+            groups.deliveries_per_second,
+            groups.receipts,
+            groups.receipts_missing,
+            groups.receipts_unjudged,
+            groups.not_followed
         ));
     }
 

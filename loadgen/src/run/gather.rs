@@ -55,7 +55,8 @@ pub fn report(
     report.interrupted = watched.interrupted;
     report.not_connected = watched.not_connected;
     report.not_joined = watched.not_joined;
-    report.audit = audit(plan, &outcomes);
+    let (audit, of_groups) = audit(plan, &outcomes);
+    report.audit = audit;
     report.latency_us = Percentiles::from(&latencies);
     report.latency_away_us = Percentiles::from(&away);
     report.latency_meanwhile_us = Percentiles::from(&meanwhile);
@@ -64,7 +65,7 @@ pub fn report(
     report.connect_curve = curve(&connects);
     report.connections = connections(plan, watched, connects.count(), dropped);
     report.throughput = throughput(watched);
-    report.groups = groups(plan, &outcomes, report.throughput.steady_s);
+    report.groups = groups(plan, &outcomes, report.throughput.steady_s, of_groups);
     report.phases.clone_from(&watched.phases);
     report.series.clone_from(&watched.series);
     report.generator = generator(plan, watched, &lag, &errors);
@@ -185,8 +186,9 @@ fn share(watched: &Watched, ns: fn(&Mark) -> &Vec<u64>) -> Vec<f64> {
     pairs.map(|(end, start)| end.saturating_sub(*start) as f64 / 1e9 / seconds).collect()
 }
 
-/// Joins the two sides of every stream.
-fn audit(plan: &Plan, outcomes: &[Outcome]) -> Audit {
+/// Joins the two sides of every stream, and all of every group. Also what of the receipts that are missing and not judged
+/// is of groups.
+fn audit(plan: &Plan, outcomes: &[Outcome]) -> (Audit, (u64, u64)) {
     let mut audit = Audit::default();
     let peers = plan.load.peers;
     for outcome in outcomes {
@@ -200,24 +202,28 @@ fn audit(plan: &Plan, outcomes: &[Outcome]) -> Audit {
         }
         audit.misdelivered += outcome.misdelivered;
     }
+    let in_pairs = (audit.receipts_missing, audit.receipts_unjudged);
     for (at, group) in plan.groups.iter() {
         let side = |member| Some((member, outcomes.iter().find_map(|o| o.members.get(&(at, group.place(member))))?));
         let sides: Vec<_> = (0..group.members).filter_map(side).collect();
         audit.add_group(&plan.groups, group, &sides);
     }
-    audit
+    let of_groups = (audit.receipts_missing - in_pairs.0, audit.receipts_unjudged - in_pairs.1);
+    (audit, of_groups)
 }
 
 /// How messages spread in groups.
-fn groups(plan: &Plan, outcomes: &[Outcome], steady_s: f64) -> Option<GroupFigures> {
+fn groups(plan: &Plan, outcomes: &[Outcome], steady_s: f64, receipts: (u64, u64)) -> Option<GroupFigures> {
     if plan.groups.is_empty() {
         return None;
     }
     let spreads: Vec<_> = outcomes.iter().map(|outcome| &outcome.spread).collect();
     let (kinds, not_followed) = spread::join(&plan.groups, &spreads);
     let sides = || outcomes.iter().flat_map(|outcome| outcome.members.values());
-    let receipts = sides().map(|side| side.receipts).sum();
-    Some(GroupFigures::new(&plan.load, &kinds, (not_followed, receipts), steady_s))
+    let told = sides().map(|side| side.receipts).sum();
+    let mut figures = GroupFigures::new(&plan.load, &kinds, (not_followed, told), steady_s);
+    (figures.receipts_missing, figures.receipts_unjudged) = receipts;
+    Some(figures)
 }
 
 fn add_clients(clients: &mut Clients, outcome: &Outcome) {

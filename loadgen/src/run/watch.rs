@@ -19,6 +19,9 @@ use crate::plan::{Plan, ns};
 use crate::report::{Phase, PhaseSpan, Sample};
 use crate::server::proc;
 
+/// Receipts of groups may not all be owed: none that has come for so long is waited for longer, ns. Marks that were dropped on
+/// their way are asked for again within 10 s.
+const RECEIPTS_QUIET_NS: u64 = 15_000_000_000;
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -110,6 +113,8 @@ pub struct Watch<'a> {
     begun_ns: u64,
     drain_from_ns: Option<u64>,
     drain_until_ns: Option<u64>,
+    /// Receipts of groups that are to come, and since when so many.
+    group_receipts: (u64, u64),
 }
 
 impl<'a> Watch<'a> {
@@ -128,6 +133,7 @@ impl<'a> Watch<'a> {
             begun_ns: now,
             drain_from_ns: None,
             drain_until_ns: None,
+            group_receipts: (0, now),
         }
     }
 
@@ -231,7 +237,17 @@ impl<'a> Watch<'a> {
         // A receipt is due before its message counts as acknowledged.
         let waiting = |of: fn(&Shown) -> &AtomicU64| self.shown.iter().any(|s| of(s).load(Ordering::Acquire) > 0);
         let back = self.watched.interrupted || !waiting(|s| &s.away);
-        settled && back && !waiting(|s| &s.receipts_due) || now >= until
+        let told = !waiting(|s| &s.receipts_due) && self.groups_are_told(now);
+        settled && back && told || now >= until
+    }
+
+    /// Whether all receipts of groups have come, or no more come.
+    fn groups_are_told(&mut self, now: u64) -> bool {
+        let due = self.shown.iter().map(|s| s.group_receipts_due.load(Ordering::Acquire)).sum();
+        if due != self.group_receipts.0 {
+            self.group_receipts = (due, now);
+        }
+        due == 0 || now >= self.group_receipts.1 + RECEIPTS_QUIET_NS
     }
 
     fn sums(&self) -> Sums {

@@ -188,6 +188,7 @@ impl Worker {
     /// A session was lost, on purpose or not.
     pub(super) fn note_gone(&mut self, user: u32) {
         self.excuse_receipts(user);
+        self.marks_unsure(user);
         if self.plan.behaviours.is_empty() {
             return;
         }
@@ -275,6 +276,7 @@ impl Worker {
             self.receipts_due -= side.receipts.lapse(sent) + side.reads.lapse(sent);
         }
         self.shown.receipts_due.store(self.receipts_due, Ordering::Release);
+        self.excuse_group_receipts(user);
     }
 
     /// Counts an error; one that a restart's scenario tolerates is counted apart.

@@ -188,6 +188,7 @@ impl Worker {
         self.joined(user);
         let state = &mut self.users[user as usize];
         state.cut = false;
+        (state.welcomed_ns, state.returned) = (self.now.mono_ns, state.synced);
         self.outcome.connects.record_ns(self.now.mono_ns - state.connect_ns);
         self.shown.connects.fetch_add(1, Ordering::Relaxed);
         self.set_authenticated(user, true);

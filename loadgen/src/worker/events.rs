@@ -35,7 +35,11 @@ impl Worker {
             Event::Receipt { chat, user: receiver, seq, status, .. } => {
                 self.receipt(user, chat, (receiver, status), seq);
             }
-            Event::Synced { .. } => self.note_settled(user),
+            Event::Ticks { chat, members } => self.ticks(user, chat, &members),
+            Event::Synced { .. } => {
+                self.note_settled(user);
+                self.told_again(user);
+            }
             Event::Disconnected { cause, .. } => self.disconnected(user, cause),
             Event::Postponed { refusal, .. } => self.error(&format!("postponed: {refusal}")),
             Event::Complaint(refusal) => self.error(&format!("complaint: {refusal}")),
@@ -166,9 +170,9 @@ impl Worker {
     }
 
     /// `receiver` has everything of a chat up to `seq`, or has read it.
-    fn receipt(&mut self, user: u32, chat: ChatId, (receiver, status): (UserId, MarkStatus), seq: u64) {
+    pub(super) fn receipt(&mut self, user: u32, chat: ChatId, (receiver, status): (UserId, MarkStatus), seq: u64) {
         if let Some(at) = self.plan.groups.find(chat) {
-            return self.group_receipt(user, at, receiver, seq);
+            return self.group_receipt(user, at, receiver, (seq, status));
         }
         let load = &self.plan.load;
         let place = receiver.get().checked_sub(load.first_user).and_then(|place| u32::try_from(place).ok());

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use client::core::GroupChange;
 use client::{Cx, Entry, NewSend};
 use schema::encode::SendTarget;
-use schema::ids::{MessageId, UserId};
+use schema::ids::MessageId;
 
 use super::Worker;
 use super::message::Origin;
@@ -31,6 +31,7 @@ impl Worker {
                 if own.contains(&place) {
                     let side = MemberSide::new(u64::from(group.step_of(member)) + 1);
                     self.outcome.members.insert((at, place), side);
+                    self.group_receipts.member_of(place - own.start, at);
                 }
             }
         }
@@ -85,6 +86,7 @@ impl Worker {
         match self.users[user as usize].core.send(&mut cx, send) {
             Ok(_) => {
                 side.send(Asked { intended: intended_ns, away });
+                self.follow_receipts(at, place, &group);
                 self.shown.wanted.fetch_add(u64::from(group.members - 1), Ordering::Relaxed);
                 self.shown.sent.fetch_add(1, Ordering::Relaxed);
             }
@@ -106,6 +108,7 @@ impl Worker {
             return;
         }
         let Some(Asked { intended, away }) = side.ack(place, u64::from(origin.number), seq, message) else { return };
+        self.expect_group_receipts((at, place), u64::from(origin.number), seq);
         self.shown.acked.fetch_add(1, Ordering::Relaxed);
         if self.steady.contains(&intended) && !away && !self.was_away(user, intended) {
             let ns = self.now.mono_ns.saturating_sub(intended);
@@ -170,18 +173,6 @@ impl Worker {
             && !core::mem::replace(&mut side.joined, true)
         {
             self.shown.joined.fetch_add(1, Ordering::Release);
-        }
-    }
-
-    /// Another member has everything of a group up to `seq`.
-    pub(super) fn group_receipt(&mut self, user: u32, at: u32, receiver: UserId, seq: u64) {
-        let (place, other) = (self.first + user, self.plan.groups.place(receiver));
-        let member = self.plan.groups.get(at).zip(other).is_some_and(|(group, other)| group.member(other).is_some());
-        let Some(side) = self.outcome.members.get_mut(&(at, place)).filter(|_| other != Some(place)) else { return };
-        if member {
-            side.receipt(seq);
-        } else {
-            side.receipts_false += 1;
         }
     }
 }

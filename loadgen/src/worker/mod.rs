@@ -11,6 +11,7 @@ mod host;
 pub mod message;
 mod outcome;
 mod read;
+mod receipts;
 mod route;
 mod send;
 pub mod socket;
@@ -44,6 +45,7 @@ use crate::wire::Scratch;
 use absence::Absences;
 use message::Bodies;
 use read::Reading;
+use receipts::GroupReceipts;
 use route::Routes;
 use socket::Read;
 use user::{Link, User};
@@ -58,6 +60,8 @@ const RECEIVE_BYTES: usize = 256 << 10;
 const EVENTS: usize = 1_024;
 /// A turn comes at least so often, ns: phases and signs of life are looked at then.
 const TURN_NS: u64 = 50_000_000;
+/// Members brought home of whom a sender knows too little, at most.
+const OPEN_MAX: usize = 1 << 20;
 /// The controller is shown latencies and CPU this often, ns.
 const SHOW_NS: u64 = 200_000_000;
 
@@ -104,6 +108,7 @@ pub struct Worker {
     absences: Absences,
     /// Acknowledged messages that wait for a receipt.
     receipts_due: u64,
+    group_receipts: GroupReceipts,
     routes: Routes,
     follower: Follower,
     reading: Reading,
@@ -170,6 +175,7 @@ impl Worker {
             pauses: BinaryHeap::new(),
             absences: Absences::new(seed),
             receipts_due: 0,
+            group_receipts: GroupReceipts::new(seed),
             open_window: 0,
             authenticated: 0,
             recent: Latencies::default(),
@@ -195,6 +201,7 @@ impl Worker {
             self.turn();
         }
         self.show(true);
+        self.close_receipts();
         self.outcome.spread = self.follower.spread;
         self.outcome
     }
@@ -302,7 +309,10 @@ impl Worker {
         let mut outputs = core::mem::take(&mut self.outputs);
         for output in outputs.drain(..) {
             match output {
-                Output::Write(frame) => self.say(user, &frame),
+                Output::Write(frame) => {
+                    self.note_mark(user, &frame);
+                    self.say(user, &frame);
+                }
                 Output::Event(event) => self.event(user, event),
                 Output::Connect { after_ms } => {
                     self.connects.push(Reverse((self.now.mono_ns + u64::from(after_ms) * 1_000_000, user)));

@@ -48,6 +48,12 @@ pub struct User {
     pub outstanding: u32,
     /// Pauses it has begun.
     pub pauses: u32,
+    /// When its session began, ns.
+    pub welcomed_ns: u64,
+    /// A session of it was given what had been missed before, and its client says so from then on.
+    pub synced: bool,
+    /// What its session is given is what it missed since then.
+    pub returned: bool,
 }
 
 impl User {
@@ -69,6 +75,9 @@ impl User {
             next_peer: 0,
             outstanding: 0,
             pauses: 0,
+            welcomed_ns: 0,
+            synced: false,
+            returned: false,
         }
     }
 }
