@@ -60,7 +60,16 @@ pub struct Epochs(AtomicU64);
 impl Epochs {
     /// The next epoch: (wall ms << 20) or one more than the last, whichever is higher. Any thread.
     pub fn next(&self, now: Now) -> u64 {
-        let floor = now.wall_ms() << 20;
+        self.at_least(now.wall_ms() << 20)
+    }
+
+    /// The next epoch, above `other`, which another host with a clock that is ahead has given. Later ones here are higher
+    /// still. Any thread.
+    pub fn above(&self, now: Now, other: u64) -> u64 {
+        self.at_least(other.saturating_add(1).max(now.wall_ms() << 20))
+    }
+
+    fn at_least(&self, floor: u64) -> u64 {
         let step = |last: u64| Some((last + 1).max(floor));
         let last = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).unwrap_or_default();
         (last + 1).max(floor)
@@ -124,5 +133,9 @@ mod tests {
         assert!(second > first);
         assert!(epochs.next(at(1_000)) > second);
         assert_eq!(epochs.next(at(2_000)), 2_000 << 20);
+        let ahead = 5_000 << 20;
+        assert_eq!(epochs.above(at(2_001), ahead), ahead + 1);
+        assert_eq!(epochs.next(at(2_002)), ahead + 2, "what is given later is newer");
+        assert_eq!(epochs.above(at(6_000), ahead), 6_000 << 20);
     }
 }

@@ -85,15 +85,19 @@ impl Shard {
         self.conns[index].active.as_ref().is_some_and(|active| active.in_flight > 0 || active.kept.is_some())
     }
 
-    fn send_away(&mut self, now: Now, index: u32, egress: &mut dyn Egress) {
-        let spread = u64::from(self.config.limits.drain_spread_ms) + 1;
+    pub(crate) fn send_away(&mut self, now: Now, index: u32, egress: &mut dyn Egress) {
+        let later_ms = self.spread_ms(index, self.config.limits.drain_spread_ms);
+        let wait_ms = ErrorCode::GoingAway.info().retry_after_ms + later_ms;
+        self.metrics.sent_away.inc();
+        self.close_until(now, index, ErrorCode::GoingAway, wait_ms, egress);
+    }
+
+    /// A wait of 0 to `most_ms` that is another one for another connection, ms.
+    pub(crate) fn spread_ms(&self, index: u32, most_ms: u32) -> u32 {
         // Any mix will do that two shards, and two stops, do not share.
         let mut mix = self.config.hash_seed ^ self.config.incarnation ^ u64::from(index);
         mix = (mix ^ mix >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         mix = (mix ^ mix >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let later_ms = ((mix ^ mix >> 32) % spread) as u32;
-        let wait_ms = ErrorCode::GoingAway.info().retry_after_ms + later_ms;
-        self.metrics.sent_away.inc();
-        self.close_until(now, index, ErrorCode::GoingAway, wait_ms, egress);
+        ((mix ^ mix >> 32) % (u64::from(most_ms) + 1)) as u32
     }
 }

@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod rates;
 mod session;
 pub mod shard;
+mod ways;
 pub mod websocket;
 pub mod wire;
 

@@ -30,6 +30,7 @@ use crate::metrics::GatewayMetrics;
 use crate::rates::UserRates;
 use crate::session::hello::Logins;
 use crate::session::resync::Page;
+use crate::ways::Rejoins;
 use crate::websocket::Hosts;
 use crate::wire::{Dialect, ServerEvent};
 
@@ -57,10 +58,13 @@ pub struct Shard {
     pub(crate) output_bytes: usize,
     /// Free credits, by owner partition.
     pub(crate) credits: Vec<u32>,
+    /// How often the way to a partition was lost: the request id of sends there.
+    pub(crate) generations: Vec<u64>,
     /// Connections whose send waits for a credit, with their deadline, by owner partition. At most one a connection.
     pub(crate) waiters: Vec<VecDeque<(ConnId, u64)>>,
     pub(crate) gaps: Gaps,
     pub(crate) logins: Logins,
+    pub(crate) rejoins: Rejoins,
     pub(crate) sampled: u32,
     /// Set once the shard has been told to stop.
     pub(crate) drain: Option<Drain>,
@@ -95,9 +99,11 @@ impl Shard {
             spare: Vec::new(),
             output_bytes: 0,
             credits: vec![config.credits_per_partition; partitions],
+            generations: vec![0; partitions],
             waiters: (0..partitions).map(|_| VecDeque::new()).collect(),
             gaps: Gaps::default(),
             logins: Logins::default(),
+            rejoins: Rejoins::default(),
             sampled: 0,
             drain: None,
             last_request: 0,
@@ -159,7 +165,7 @@ impl Shard {
         match body {
             Body::Sent { client_msg_id, chat, message, seq, timestamp_ms } => {
                 let event = ServerEvent::Sent { client_msg_id: &client_msg_id, chat, message, seq, timestamp_ms };
-                self.stored(now, ready, chat, &event, header.trace.as_deref(), egress);
+                self.stored(now, (ready, header.request_id), chat, &event, header.trace.as_deref(), egress);
             }
             Body::Refused { client_msg_id, chat, code, retry_after_ms } if !client_msg_id.is_empty() => {
                 match ready {
@@ -171,7 +177,9 @@ impl Shard {
                     }
                     None => {}
                 }
-                self.return_credit(now, chat, egress);
+                if self.is_of_now(chat, header.request_id) {
+                    self.return_credit(now, chat, egress);
+                }
             }
             body => {
                 if let Some(index) = ready {
@@ -200,18 +208,32 @@ impl Shard {
         let Some(ready) = self.session_at(sent.reply) else { return };
         let &Sent { chat, message, seq, timestamp_ms, trace, .. } = sent;
         let event = ServerEvent::Sent { client_msg_id: sent.client_msg_id, chat, message, seq, timestamp_ms };
-        self.stored(now, ready, chat, &event, trace, egress);
+        self.stored(now, (ready, sent.request_id), chat, &event, trace, egress);
+    }
+
+    /// Whether an answer is to a send that this shard still waits for; the way to its owner may have been lost since, and
+    /// then its session has ended and its credit is free.
+    fn is_of_now(&self, chat: ChatId, request: u64) -> bool {
+        let partition = usize::from(chat.slot().partition(self.config.partitions));
+        let of_now = self.generations[partition] == request;
+        if !of_now {
+            self.metrics.answers_of_before.inc();
+        }
+        of_now
     }
 
     fn stored(
         &mut self,
         now: Now,
-        session: Option<u32>,
+        (session, request): (Option<u32>, u64),
         chat: ChatId,
         event: &ServerEvent<'_>,
         trace: Option<&Trace>,
         egress: &mut dyn Egress,
     ) {
+        if !self.is_of_now(chat, request) {
+            return;
+        }
         if let Some(index) = session {
             self.sent(now, index, event, egress);
             if let Some(trace) = trace {
@@ -224,7 +246,7 @@ impl Shard {
 
     fn session_answer(&mut self, now: Now, index: u32, request: u64, body: Body, egress: &mut dyn Egress) {
         match body {
-            Body::Registered { epoch } => self.registered(now, index, epoch, egress),
+            Body::Registered { epoch } => self.registered(now, index, (epoch, request), egress),
             Body::Superseded { epoch } => self.superseded(now, index, epoch, egress),
             Body::SyncPage { chats, next, account } => {
                 self.sync_page(now, index, request, (&chats, next, &account), egress);
@@ -251,6 +273,7 @@ impl Shard {
     /// Fires the timers that are due and starts the resyncs whose turn it is. Call it once a turn.
     pub fn tick(&mut self, now: Now, egress: &mut dyn Egress) {
         self.log_in_waiting(now, egress);
+        self.rejoin(now, egress);
         self.wake_due(now, egress);
         self.expire_waiters(now, egress);
         self.resync_gaps(now, egress);
@@ -262,10 +285,8 @@ impl Shard {
     pub fn next_deadline_ns(&self) -> Option<u64> {
         let waiter = self.waiters.iter().filter_map(|waiters| waiters.front()).map(|waiter| waiter.1).min();
         let logins = self.logins.is_due().then_some(1);
-        [self.wheel.next_ns(), waiter, self.gaps.next_ns(), self.drain_deadline_ns(), logins]
-            .into_iter()
-            .flatten()
-            .min()
+        let others = [waiter, self.gaps.next_ns(), self.rejoins.next_ns(), self.drain_deadline_ns(), logins];
+        others.into_iter().chain([self.wheel.next_ns()]).flatten().min()
     }
 
     /// `Flush`, `Pause`, `Resume` or `Close`, in the order in which they were decided.

@@ -13,7 +13,7 @@ use schema::ids::{DeviceId, UserId};
 
 use super::output::Output;
 use super::wheel::tick_of;
-use super::{FLAG_FLUSH, FLAG_SLOW, PAUSE_CREDIT, PAUSE_READER, Phase, native};
+use super::{FLAG_FLUSH, FLAG_MOVED, FLAG_SLOW, PAUSE_CREDIT, PAUSE_READER, Phase, native};
 use crate::shard::Shard;
 use crate::websocket::unopened;
 use crate::wire::{Dialect, ServerEvent};
@@ -202,10 +202,11 @@ impl Shard {
             return;
         }
         let reply = self.address(index);
-        let (user, device) = self.user(index);
         if !replaced {
-            let body = Body::Unregister { user, device, epoch: self.conns[index].epoch };
-            egress.to_router(user, Envelope::new(Class::Control, body).reply_to(reply));
+            self.send_unregister(index, false, egress);
+        }
+        if self.conns[index].has(FLAG_MOVED) {
+            self.send_unregister(index, true, egress);
         }
         if phase == Phase::Ready {
             self.metrics.sessions.dec();

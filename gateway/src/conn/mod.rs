@@ -46,6 +46,10 @@ pub(crate) const FLAG_GAP: u8 = 4;
 pub(crate) const FLAG_PRIVATE: u8 = 8;
 /// What the session must know of its user's account is not known yet: nothing is taken from it, nothing given to it.
 pub(crate) const FLAG_UNKNOWN: u8 = 16;
+/// Its router is another one now, which has not answered yet.
+pub(crate) const FLAG_MOVED: u8 = 32;
+/// It has taken a higher epoch, because another gateway's clock was ahead.
+pub(crate) const FLAG_RETAKEN: u8 = 64;
 
 /// Reads are paused: a send waits for a credit.
 pub(crate) const PAUSE_CREDIT: u8 = 1;

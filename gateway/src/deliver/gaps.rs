@@ -7,7 +7,7 @@ use fabric::tier::Egress;
 use fabric::time::Now;
 use schema::envelope::GapScope;
 
-use crate::conn::{FLAG_GAP, Phase};
+use crate::conn::{FLAG_GAP, FLAG_MOVED, Phase};
 use crate::shard::Shard;
 
 /// Time between two sessions' resyncs after gaps, ns: 1,000 a second and shard.
@@ -47,17 +47,22 @@ impl Shard {
                         self.metrics.stale_addresses.inc();
                         continue;
                     };
-                    let place = &mut self.conns[index];
-                    if place.phase == Phase::Ready && !place.has(FLAG_GAP) {
-                        place.flags |= FLAG_GAP;
-                        self.gaps.queue.push_back(ConnId { index, generation });
-                    }
+                    self.queue_gap(index);
                 }
             }
             // Only a router knows where users are.
             GapScope::Users(_) => {
                 self.metrics.foreign_addresses.inc();
             }
+        }
+    }
+
+    /// A session is queued, unless it is already.
+    pub(crate) fn queue_gap(&mut self, index: u32) {
+        let place = &mut self.conns[index];
+        if place.phase == Phase::Ready && !place.has(FLAG_GAP) {
+            place.flags |= FLAG_GAP;
+            self.gaps.queue.push_back(ConnId { index, generation: place.generation });
         }
     }
 
@@ -80,21 +85,27 @@ impl Shard {
         self.gaps.next_ns = now.mono_ns + started * PACE_NS;
     }
 
-    /// The next session in need of a resync; `None` when the queues are empty.
+    /// The next session in need of a resync; `None` when the queues are empty. One that registers again is queued once that
+    /// stands.
     fn next_gap(&mut self) -> Option<u32> {
         while let Some(id) = self.gaps.queue.pop_front() {
             if let Some(index) = self.conns.find(id.index, id.generation)
                 && self.conns[index].phase == Phase::Ready
             {
                 self.conns[index].flags &= !FLAG_GAP;
-                return Some(index);
+                if !self.conns[index].has(FLAG_MOVED) {
+                    return Some(index);
+                }
             }
         }
         while self.gaps.sweep_left > 0 {
             self.gaps.sweep_left -= 1;
             let index = self.gaps.sweep_at % self.conns.places().max(1);
             self.gaps.sweep_at = index + 1;
-            if index < self.conns.places() && self.conns[index].phase == Phase::Ready {
+            if index < self.conns.places()
+                && self.conns[index].phase == Phase::Ready
+                && !self.conns[index].has(FLAG_MOVED)
+            {
                 return Some(index);
             }
         }

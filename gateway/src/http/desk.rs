@@ -48,6 +48,8 @@ struct Place<W> {
 struct Waiting<W> {
     waiter: W,
     due_ns: u64,
+    /// The partition whose answer it waits for.
+    partition: u16,
     step: Step,
 }
 
@@ -57,6 +59,16 @@ enum Step {
     Account { from: Identity, next: Option<Next> },
     /// The chat's owner's.
     Chat(Account),
+}
+
+impl Step {
+    /// The chat that a send goes to which waits for its user's account.
+    fn will_send_to(&self) -> Option<ChatId> {
+        match self {
+            Self::Account { next: Some(Next { chat, body: Body::Send { .. }, .. }), .. } => Some(*chat),
+            _ => None,
+        }
+    }
 }
 
 /// What goes to a chat's owner once the account is known.
@@ -81,6 +93,8 @@ pub struct Desk<W> {
     due_ns: Option<u64>,
     /// Free credits, by owner partition.
     credits: Vec<u32>,
+    /// How often the way to a partition was lost: the request id of sends there.
+    generations: Vec<u64>,
     encoder: Encoder,
 }
 
@@ -93,6 +107,7 @@ impl<W> Desk<W> {
         assert!(config.partitions > 0 && config.credits_per_partition > 0, "a desk needs an owner to send to");
         Self {
             credits: vec![config.credits_per_partition; usize::from(config.partitions)],
+            generations: vec![0; usize::from(config.partitions)],
             places: Vec::new(),
             free: Vec::new(),
             due_ns: None,
@@ -141,7 +156,7 @@ impl<W> Desk<W> {
             Target::To(SendTarget::Chat(chat)) => (chat, None),
             Target::To(SendTarget::User(to)) => (ChatId::direct(user, to), Some(to)),
         };
-        let partition = usize::from(chat.slot().partition(self.config.partitions));
+        let partition = usize::from(self.partition_of(chat));
         self.check_room()?;
         if self.credits[partition] == 0 {
             self.metrics.refused_no_credit.inc();
@@ -250,12 +265,17 @@ impl<W> Desk<W> {
             self.places.push(Place { generation: 0, waiting: None });
             self.places.len() as u32 - 1
         });
-        self.places[connection as usize].waiting = Some(Waiting { waiter, due_ns, step: Step::Account { from, next } });
         self.due_ns = Some(self.due_ns.map_or(due_ns, |earlier| earlier.min(due_ns)));
         self.metrics.in_flight.set(self.in_flight() as i64);
         let (user, account) = (from.user, ChatId::account(from.user));
+        let (partition, step) = (self.partition_of(account), Step::Account { from, next });
+        self.places[connection as usize].waiting = Some(Waiting { waiter, due_ns, partition, step });
         let body = Body::AccountRequest { user, client_request: 0, chat: hidden_of };
         self.forward(connection, due_ns, Next { class: Class::Sync, chat: account, body }, egress);
+    }
+
+    fn partition_of(&self, chat: ChatId) -> u16 {
+        chat.slot().partition(self.config.partitions)
     }
 
     /// To a chat's owner, for the request in this place.
@@ -266,6 +286,9 @@ impl<W> Desk<W> {
         let mut envelope = Envelope::new(class, body).reply_to(Address { incarnation, shard, connection, generation });
         envelope.header.slot = chat.slot();
         envelope.header.deadline_ns = due_ns;
+        if matches!(envelope.body, Body::Send { .. }) {
+            envelope.header.request_id = self.generations[usize::from(self.partition_of(chat))];
+        }
         egress.to_owner(chat.slot(), envelope);
     }
 }

@@ -27,6 +27,8 @@ pub struct DeskMetrics {
     pub refused_rate: Counter,
     /// Requests given up at their deadline.
     pub expired: Counter,
+    /// Requests refused because the way to their owner was lost.
+    pub lost: Counter,
     /// Answers to requests that were given up.
     pub late: Counter,
     /// Envelopes that no desk gets, or of another incarnation.
@@ -51,6 +53,7 @@ impl DeskMetrics {
         counter("refused_no_credit", "Sends refused because a partition had no credit", &self.refused_no_credit);
         counter("refused_rate", "Sends refused because the user's rate was exceeded", &self.refused_rate);
         counter("expired", "Requests given up at their deadline", &self.expired);
+        counter("lost", "Requests refused because the way to their owner was lost", &self.lost);
         counter("late", "Answers to requests that were given up", &self.late);
         counter("foreign", "Envelopes that were not for HTTP", &self.foreign);
         registry.register("in_flight", "Requests in flight", self.in_flight.clone());

@@ -154,13 +154,14 @@ impl Shard {
         {
             self.account_change(index, &send);
         }
-        let credits = &mut self.credits[usize::from(chat.slot().partition(self.config.partitions))];
+        let partition = usize::from(chat.slot().partition(self.config.partitions));
+        let credits = &mut self.credits[partition];
         assert!(*credits > 0, "a send is forwarded with a credit");
         *credits -= 1;
         self.metrics.sends.one();
         let stages = Stages { accepted: accepted_ns, ..Stages::default() };
         let trace = (accepted_ns > 0).then_some(Trace { id: 0, stages });
-        let (request_id, trace) = (0, trace.as_ref());
+        let (request_id, trace) = (self.generations[partition], trace.as_ref());
         let send = Sending { reply, frame, owned, user, device, chat, to, retry, request_id, trace };
         egress.send(&send, &mut self.arena);
     }
@@ -193,6 +194,11 @@ impl Shard {
         let credits = &mut self.credits[partition];
         debug_assert!(*credits < self.config.credits_per_partition, "a credit returns once");
         *credits = (*credits + 1).min(self.config.credits_per_partition);
+        self.serve_waiters(now, partition, egress);
+    }
+
+    /// Passes on what waits, as far as there are credits.
+    pub(crate) fn serve_waiters(&mut self, now: Now, partition: usize, egress: &mut dyn Egress) {
         while self.credits[partition] > 0 {
             let Some(waiter) = self.waiters[partition].pop_front() else { return };
             if let Some((index, kept)) = self.take_kept(waiter) {

@@ -34,8 +34,8 @@ pub(crate) fn question(ask: Ask, user: UserId, client_request: u64, blind: bool)
 }
 
 impl Shard {
-    /// Notes one more question; `None` when the session has too many, which it has been told.
-    pub(crate) fn begin_ask(&mut self, now: Now, index: u32, client_request: u64) -> Option<u64> {
+    /// Notes one more question to `chat`'s owner; `None` when the session has too many, which it has been told.
+    pub(crate) fn begin_ask(&mut self, now: Now, index: u32, client_request: u64, chat: ChatId) -> Option<u64> {
         let full = self.conns[index].active().history.len() >= HISTORY_IN_FLIGHT;
         if full || self.conns[index].has(FLAG_SLOW) {
             self.metrics.history_refused.inc();
@@ -44,17 +44,18 @@ impl Shard {
         }
         let request = self.next_request();
         let until = tick_of(now) + ANSWER_TICKS;
-        self.conns[index].active().history.push(HistoryAsk { request, client_request, until });
+        let partition = chat.slot().partition(self.config.partitions);
+        self.conns[index].active().history.push(HistoryAsk { request, client_request, until, partition });
         self.schedule(index, until);
         Some(request)
     }
 
     /// Passes a question to who can answer it.
     pub(crate) fn ask(&mut self, now: Now, index: u32, client_request: u64, ask: Ask, egress: &mut dyn Egress) {
-        let Some(request) = self.begin_ask(now, index, client_request) else { return };
-        self.metrics.asks.inc();
         let (user, _) = self.user(index);
         let (chat, body) = question(ask, user, client_request, self.conns[index].has(FLAG_PRIVATE));
+        let Some(request) = self.begin_ask(now, index, client_request, chat) else { return };
+        self.metrics.asks.inc();
         let mut envelope = Envelope::new(Class::Sync, body).reply_to(self.address(index));
         envelope.header.slot = chat.slot();
         envelope.header.request_id = request;

@@ -6,7 +6,6 @@ use fabric::core::ConnId;
 use fabric::tier::Egress;
 use fabric::time::Now;
 use schema::encode::WelcomeFields;
-use schema::envelope::{Body, Class, Envelope};
 use schema::errors::ErrorCode;
 use schema::limits::PROTOCOL_VERSIONS;
 
@@ -126,14 +125,16 @@ impl Shard {
         if synced_ms > 0 {
             place.active().sync(self.config.hash_seed).since_ms = synced_ms;
         }
-        let body = Body::Register { user: identity.user, device: identity.device, epoch };
-        let envelope = Envelope::new(Class::Control, body).reply_to(self.address(index));
-        egress.to_router(identity.user, envelope);
+        self.send_register(index, egress);
         self.schedule(index, tick_of(now) + ticks(self.config.limits.auth_timeout_ms));
     }
 
-    /// The directory has the session: it begins, and only now what it missed is asked for.
-    pub(crate) fn registered(&mut self, now: Now, index: u32, epoch: u64, egress: &mut dyn Egress) {
+    /// The directory has the session: it begins, and only now what it missed is asked for. Or it has it again.
+    pub(crate) fn registered(&mut self, now: Now, index: u32, (epoch, request): (u64, u64), egress: &mut dyn Egress) {
+        if self.conns[index].epoch == epoch && self.rejoined(index, request) && self.conns[index].phase == Phase::Ready
+        {
+            return self.queue_gap(index);
+        }
         let place = &mut self.conns[index];
         if place.phase != Phase::Registering || place.epoch != epoch {
             self.metrics.stale_addresses.inc();
@@ -182,6 +183,9 @@ impl Shard {
     pub(crate) fn superseded(&mut self, now: Now, index: u32, epoch: u64, egress: &mut dyn Egress) {
         if self.conns[index].phase == Phase::Closing || self.conns[index].epoch >= epoch {
             self.metrics.stale_addresses.inc();
+            return;
+        }
+        if self.takes_higher_epoch(now, index, epoch, egress) {
             return;
         }
         self.metrics.sessions_replaced.inc();

@@ -79,7 +79,7 @@ impl Shard {
         (client_request, chat, after_seq, limit): (u64, ChatId, u64, u32),
         egress: &mut dyn Egress,
     ) {
-        let Some(request) = self.begin_ask(now, index, client_request) else { return };
+        let Some(request) = self.begin_ask(now, index, client_request, chat) else { return };
         self.metrics.history_requests.inc();
         let (user, _) = self.user(index);
         let limit_entries = if limit == 0 { PAGE_ENTRIES } else { limit.min(PAGE_ENTRIES_MAX) };

@@ -54,6 +54,8 @@ pub(crate) struct HistoryAsk {
     pub(crate) client_request: u64,
     /// Tick after which the client is told that none came.
     pub(crate) until: u32,
+    /// The partition whose owner was asked.
+    pub(crate) partition: u16,
 }
 
 /// What a session that does something needs. Freed when it has been quiet.

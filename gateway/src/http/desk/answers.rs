@@ -15,12 +15,12 @@ use crate::conn::io::forget_refusals;
 impl<W> Desk<W> {
     /// An envelope for HTTP. Whoever waits for it, and what they get; nobody yet where it was about the account.
     pub fn handle(&mut self, envelope: Envelope, egress: &mut dyn Egress) -> Option<(W, Result<Answer, Refusal>)> {
-        let Envelope { header: Header { reply, .. }, body } = envelope;
+        let Envelope { header: Header { reply, request_id, .. }, body } = envelope;
         if (reply.incarnation, reply.shard) != (self.config.incarnation, self.config.shard) {
             self.metrics.foreign.inc();
             return None;
         }
-        let answer = self.answer(reply, body, egress)?;
+        let answer = self.answer((reply, request_id), body, egress)?;
         let waiting = self.places.get_mut(reply.connection as usize).filter(|p| p.generation == reply.generation);
         let Some(waiting) = waiting.and_then(|place| place.waiting.as_mut()) else {
             self.metrics.late.inc();
@@ -43,10 +43,15 @@ impl<W> Desk<W> {
     }
 
     /// What an owner's envelope answers; `None`: nothing, it is not for HTTP.
-    fn answer(&mut self, reply: Address, body: Body, egress: &mut dyn Egress) -> Option<Result<Answer, Refusal>> {
+    fn answer(
+        &mut self,
+        (reply, request): (Address, u64),
+        body: Body,
+        egress: &mut dyn Egress,
+    ) -> Option<Result<Answer, Refusal>> {
         Some(match body {
             Body::Sent { chat, message, seq, timestamp_ms, .. } => {
-                self.return_credit(chat);
+                self.answered(chat, request);
                 Ok(Answer::Sent { chat, message, seq, timestamp_ms })
             }
             Body::Page { covers_first, covers_last, head_seq, entries, .. } => {
@@ -56,7 +61,7 @@ impl<W> Desk<W> {
             Body::Refused { client_msg_id, chat, code, retry_after_ms } => {
                 self.metrics.refused_by_owner.inc();
                 if !client_msg_id.is_empty() {
-                    self.return_credit(chat);
+                    self.answered(chat, request);
                     // A request is a session of its own, and over: its owner need not wait for the same send.
                     if code.info().retry != Retry::Never {
                         forget_refusals(chat, reply, egress);
@@ -106,11 +111,20 @@ impl<W> Desk<W> {
             }
             _ => {}
         }
+        let partition = self.partition_of(next.chat);
         self.forward(connection, due_ns, next, egress);
         if let Some(waiting) = &mut self.places[connection as usize].waiting {
+            waiting.partition = partition;
             waiting.step = Step::Chat(account);
         }
         None
+    }
+
+    /// An owner has answered a send: its credit is free, unless the way there was lost since and all were.
+    fn answered(&mut self, chat: ChatId, request: u64) {
+        if self.generations[usize::from(self.partition_of(chat))] == request {
+            self.return_credit(chat);
+        }
     }
 
     /// The credit of a send that its owner never saw.
@@ -121,7 +135,8 @@ impl<W> Desk<W> {
     }
 
     fn return_credit(&mut self, chat: ChatId) {
-        let credits = &mut self.credits[usize::from(chat.slot().partition(self.config.partitions))];
+        let partition = usize::from(self.partition_of(chat));
+        let credits = &mut self.credits[partition];
         debug_assert!(*credits < self.config.credits_per_partition, "a credit returns once");
         *credits = (*credits + 1).min(self.config.credits_per_partition);
     }
@@ -136,6 +151,32 @@ impl<W> Desk<W> {
             self.give_back(next.as_ref());
         }
         Some(waiter)
+    }
+
+    /// The way to `partition` was lost, or who holds it came back as another: requests that wait for an answer from there are
+    /// refused with `storage_unavailable`, and answers to sends of before give no credit back. What was sent may be stored all
+    /// the same: its client sends it again under the same client_msg_id.
+    pub fn owner_lost(&mut self, partition: u16) -> Vec<(W, Refusal)> {
+        let pool = usize::from(partition);
+        let Some(generation) = self.generations.get_mut(pool) else {
+            debug_assert!(false, "there is no partition {partition}");
+            return Vec::new();
+        };
+        *generation += 1;
+        let (mut refused, mut to_come) = (Vec::new(), 0);
+        for connection in 0..self.places.len() {
+            let Some(waiting) = &self.places[connection].waiting else { continue };
+            if waiting.partition != partition {
+                // One whose account is elsewhere, and has not answered yet, keeps its credit.
+                to_come +=
+                    u32::from(waiting.step.will_send_to().is_some_and(|chat| self.partition_of(chat) == partition));
+            } else if let Some(waiter) = self.release(connection as u32) {
+                self.metrics.lost.inc();
+                refused.push((waiter, ErrorCode::StorageUnavailable.into()));
+            }
+        }
+        self.credits[pool] = self.config.credits_per_partition.saturating_sub(to_come);
+        refused
     }
 
     /// Gives up the requests whose deadline has passed: `overloaded`. A send that was given up may yet be stored: its

@@ -1,0 +1,86 @@
+//! The way to the owners of a partition is lost.
+
+use fabric::tier::Egress;
+use fabric::time::Now;
+use schema::errors::ErrorCode;
+use schema::ids::ChatId;
+
+use crate::conn::Phase;
+use crate::conn::wheel::{tick_of, ticks};
+use crate::session::sync::Listing;
+use crate::shard::Shard;
+
+/// Wait that clients are asked for before they come back and send again: the first part, and what is spread, ms.
+const COME_BACK_MS: (u32, u32) = (250, 750);
+/// Wait before what a session's sync had asked for is asked for again: the first part, and what is spread, ms.
+const ASK_AGAIN_MS: (u32, u32) = (300, 1_000);
+
+impl Shard {
+    /// The way to `partition` was lost, or who holds it came back as another: what was on its way there, and its answers, are
+    /// gone. Sessions with sends without an answer end with `storage_unavailable` and come back to send again (also those
+    /// whose sends went to another partition: a session counts them as one); its credits are free again and waiting sends go
+    /// on; what syncs had asked there is asked for again soon, and clients' questions there are refused. Answers to sends of
+    /// before are ignored from now on. Call it for every partition concerned; sessions miss what was pushed meanwhile until
+    /// they get a gap.
+    pub fn owner_lost(&mut self, now: Now, partition: u16, egress: &mut dyn Egress) {
+        let pool = usize::from(partition);
+        let Some(generation) = self.generations.get_mut(pool) else {
+            debug_assert!(false, "there is no partition {partition}");
+            return;
+        };
+        *generation += 1;
+        self.metrics.owners_lost.inc();
+        for index in 0..self.conns.places() {
+            let place = &self.conns[index];
+            let Some(active) = place.active.as_ref().filter(|_| place.phase == Phase::Ready) else { continue };
+            match () {
+                () if active.in_flight == 0 => self.ask_again(now, index, partition),
+                () if self.drain.is_some() => self.send_away(now, index, egress),
+                () => {
+                    self.metrics.sent_back.inc();
+                    let wait_ms = COME_BACK_MS.0 + self.spread_ms(index, COME_BACK_MS.1);
+                    self.close_until(now, index, ErrorCode::StorageUnavailable, wait_ms, egress);
+                }
+            }
+        }
+        self.credits[pool] = self.config.credits_per_partition;
+        self.serve_waiters(now, pool, egress);
+    }
+
+    /// Takes back what the session has asked a partition for: its sync asks again soon, its client is told.
+    fn ask_again(&mut self, now: Now, index: u32, partition: u16) {
+        let partitions = self.config.partitions;
+        let wait = ticks(ASK_AGAIN_MS.0 + self.spread_ms(index, ASK_AGAIN_MS.1));
+        let place = &mut self.conns[index];
+        let user = place.user;
+        let Some(active) = &mut place.active else { return };
+        let asked = active.history.len();
+        active.history.retain(|ask| ask.partition != partition);
+        let refused = asked - active.history.len();
+        let mut lost = 0;
+        let mut hold_until = 0;
+        if let Some(sync) = &mut active.sync {
+            let here = |chat: ChatId| chat.slot().partition(partitions) == partition;
+            if sync.page.take_if(|ask| here(ask.chat)).is_some() {
+                lost += 1;
+            }
+            if let Listing::Asked { before, .. } = sync.listing
+                && schema::ids::UserId::new(user).is_some_and(|user| here(ChatId::account(user)))
+            {
+                sync.listing = Listing::Due(before);
+                lost += 1;
+            }
+            if lost > 0 {
+                sync.hold_until = sync.hold_until.max(tick_of(now) + wait);
+                hold_until = sync.hold_until;
+            }
+        }
+        for _ in 0..refused {
+            self.error(now, index, ErrorCode::StorageUnavailable, &[], 0);
+        }
+        if lost > 0 {
+            self.metrics.sync_retries.inc_by(lost);
+            self.schedule(index, hold_until);
+        }
+    }
+}
