@@ -294,7 +294,7 @@ impl Encoder {
 
     /// A Hello frame.
     pub fn hello(&mut self, token: &[u8], agent: &[u8], features: u64) -> Bytes {
-        self.hello_again(token, agent, features, 0)
+        self.hello_again(token, agent, features, 0, None)
     }
 
     /// A Welcome frame.

@@ -220,8 +220,16 @@ impl Encoder {
         Ok(self.write_entry(&fields, &extras, users))
     }
 
-    /// A Hello frame of a device that was synced before. `synced_ms`: its last Synced's server_time_ms, 0 = none.
-    pub fn hello_again(&mut self, token: &[u8], agent: &[u8], features: u64, synced_ms: u64) -> Bytes {
+    /// A Hello frame of a device that was here before. `synced_ms`: its last Synced's server_time_ms, 0 = none. `me`: who it
+    /// believes to be; `None` = it does not say.
+    pub fn hello_again(
+        &mut self,
+        token: &[u8],
+        agent: &[u8],
+        features: u64,
+        synced_ms: u64,
+        me: Option<(UserId, DeviceId)>,
+    ) -> Bytes {
         let token = Some(self.fbb.create_vector(token));
         let agent = Some(self.fbb.create_vector(agent));
         let fields = wire::HelloArgs {
@@ -231,6 +239,8 @@ impl Encoder {
             token,
             agent,
             synced_ms,
+            user_id: me.map_or(0, |(user, _)| user.get()),
+            device_id: me.map_or(0, |(_, device)| device.0),
         };
         let hello = wire::Hello::create(&mut self.fbb, &fields);
         self.finish(Body::Hello, hello.as_union_value())

@@ -986,6 +986,8 @@ impl<'a> Hello<'a> {
   pub const VT_TOKEN: ::flatbuffers::VOffsetT = 10;
   pub const VT_AGENT: ::flatbuffers::VOffsetT = 12;
   pub const VT_SYNCED_MS: ::flatbuffers::VOffsetT = 14;
+  pub const VT_USER_ID: ::flatbuffers::VOffsetT = 16;
+  pub const VT_DEVICE_ID: ::flatbuffers::VOffsetT = 18;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -997,8 +999,10 @@ impl<'a> Hello<'a> {
     args: &'args HelloArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Hello<'bldr>> {
     let mut builder = HelloBuilder::new(_fbb);
+    builder.add_user_id(args.user_id);
     builder.add_synced_ms(args.synced_ms);
     builder.add_features(args.features);
+    builder.add_device_id(args.device_id);
     if let Some(x) = args.agent { builder.add_agent(x); }
     if let Some(x) = args.token { builder.add_token(x); }
     builder.add_version_max(args.version_max);
@@ -1052,6 +1056,22 @@ impl<'a> Hello<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u64>(Hello::VT_SYNCED_MS, Some(0)).unwrap()}
   }
+  /// Who the client believes to be; 0 = it does not say. A token of another user, or of another `device_id`, ends the session
+  /// with `wrong_identity` before anything that follows Hello has an effect.
+  #[inline]
+  pub fn user_id(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Hello::VT_USER_ID, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn device_id(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Hello::VT_DEVICE_ID, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Hello<'_> {
@@ -1066,6 +1086,8 @@ impl ::flatbuffers::Verifiable for Hello<'_> {
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("token", Self::VT_TOKEN, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("agent", Self::VT_AGENT, false)?
      .visit_field::<u64>("synced_ms", Self::VT_SYNCED_MS, false)?
+     .visit_field::<u64>("user_id", Self::VT_USER_ID, false)?
+     .visit_field::<u32>("device_id", Self::VT_DEVICE_ID, false)?
      .finish();
     Ok(())
   }
@@ -1077,6 +1099,8 @@ pub struct HelloArgs<'a> {
     pub token: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
     pub agent: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
     pub synced_ms: u64,
+    pub user_id: u64,
+    pub device_id: u32,
 }
 impl<'a> Default for HelloArgs<'a> {
   #[inline]
@@ -1088,6 +1112,8 @@ impl<'a> Default for HelloArgs<'a> {
       token: None,
       agent: None,
       synced_ms: 0,
+      user_id: 0,
+      device_id: 0,
     }
   }
 }
@@ -1122,6 +1148,14 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> HelloBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<u64>(Hello::VT_SYNCED_MS, synced_ms, 0);
   }
   #[inline]
+  pub fn add_user_id(&mut self, user_id: u64) {
+    self.fbb_.push_slot::<u64>(Hello::VT_USER_ID, user_id, 0);
+  }
+  #[inline]
+  pub fn add_device_id(&mut self, device_id: u32) {
+    self.fbb_.push_slot::<u32>(Hello::VT_DEVICE_ID, device_id, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> HelloBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     HelloBuilder {
@@ -1145,6 +1179,8 @@ impl ::core::fmt::Debug for Hello<'_> {
       ds.field("token", &self.token());
       ds.field("agent", &self.agent());
       ds.field("synced_ms", &self.synced_ms());
+      ds.field("user_id", &self.user_id());
+      ds.field("device_id", &self.device_id());
       ds.finish()
   }
 }

@@ -92,6 +92,8 @@ pub enum ErrorCode {
     AccountFull = 42,
     /// the chat has no such entry yet; all that it has is marked
     MarkBeyondHead = 43,
+    /// the token is another user's or device's than the client says
+    WrongIdentity = 44,
 }
 
 /// Every row, in the order of the table.
@@ -568,5 +570,16 @@ pub const TABLE: &[ErrorInfo] = &[
         close_code: 1008,
         retry_after_ms: 0,
         text: "the chat has no such entry yet; all that it has is marked",
+    },
+    ErrorInfo {
+        code: ErrorCode::WrongIdentity,
+        name: "wrong_identity",
+        fault: Fault::Auth,
+        retry: Retry::Never,
+        scope: Scope::Session,
+        http_status: 401,
+        close_code: 4401,
+        retry_after_ms: 0,
+        text: "the token is another user's or device's than the client says",
     },
 ];

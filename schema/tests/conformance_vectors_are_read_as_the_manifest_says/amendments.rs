@@ -121,11 +121,13 @@ pub fn chats_with_settings() -> Vec<u8> {
     })
 }
 
-fn hello_again() -> Vec<u8> {
+/// Of a device that was synced before; `user_id` and `device_id`: who it believes to be.
+fn hello_again(user_id: u64, device_id: u32) -> Vec<u8> {
     frame(Body::Hello, |fbb| {
         let (token, agent) = (fbb.create_vector(b"header.claims.signature"), fbb.create_vector(b"example/1.0"));
         let (token, agent) = (Some(token), Some(agent));
-        let args = wire::HelloArgs { version_min: 1, version_max: 1, features: 0, token, agent, synced_ms: AT_MS };
+        let (version_min, version_max, features, synced_ms) = (1, 1, 0, AT_MS);
+        let args = wire::HelloArgs { version_min, version_max, features, token, agent, synced_ms, user_id, device_id };
         wire::Hello::create(fbb, &args).as_union_value()
     })
 }
@@ -214,7 +216,10 @@ pub fn setting() -> Vec<u8> {
 
 /// Further ones: name, whether a server sends it, bytes.
 pub fn more() -> Vec<(&'static str, bool, Vec<u8>)> {
-    let mut out = vec![("hello_again", false, hello_again())];
+    let mut out = vec![
+        ("hello_again", false, hello_again(0, 0)),
+        ("hello_of_a_known_device", false, hello_again(u64::MAX, u32::MAX)),
+    ];
     out.extend(sends());
     out.extend(entries());
     out.extend([

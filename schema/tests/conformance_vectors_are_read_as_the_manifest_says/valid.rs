@@ -68,7 +68,14 @@ fn hello() -> Vec<u8> {
         create!(
             fbb,
             Hello,
-            wire::HelloArgs { synced_ms: 0, version_min: 1, version_max: 3, features: 1 << 63 | 5, token, agent }
+            wire::HelloArgs {
+                version_min: 1,
+                version_max: 3,
+                features: 1 << 63 | 5,
+                token,
+                agent,
+                ..wire::HelloArgs::default()
+            }
         )
     })
 }

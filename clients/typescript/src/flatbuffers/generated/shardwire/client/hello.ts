@@ -84,8 +84,22 @@ syncedMs():bigint {
   return offset ? this.bb!.readUint64(this.bb_pos + offset) : BigInt('0');
 }
 
+/**
+ * Who the client believes to be; 0 = it does not say. A token of another user, or of another `device_id`, ends the session
+ * with `wrong_identity` before anything that follows Hello has an effect.
+ */
+userId():bigint {
+  const offset = this.bb!.__offset(this.bb_pos, 16);
+  return offset ? this.bb!.readUint64(this.bb_pos + offset) : BigInt('0');
+}
+
+deviceId():number {
+  const offset = this.bb!.__offset(this.bb_pos, 18);
+  return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
+}
+
 static startHello(builder:flatbuffers.Builder) {
-  builder.startObject(6);
+  builder.startObject(8);
 }
 
 static addVersionMin(builder:flatbuffers.Builder, versionMin:number) {
@@ -136,12 +150,20 @@ static addSyncedMs(builder:flatbuffers.Builder, syncedMs:bigint) {
   builder.addFieldInt64(5, syncedMs, BigInt('0'));
 }
 
+static addUserId(builder:flatbuffers.Builder, userId:bigint) {
+  builder.addFieldInt64(6, userId, BigInt('0'));
+}
+
+static addDeviceId(builder:flatbuffers.Builder, deviceId:number) {
+  builder.addFieldInt32(7, deviceId, 0);
+}
+
 static endHello(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   return offset;
 }
 
-static createHello(builder:flatbuffers.Builder, versionMin:number, versionMax:number, features:bigint, tokenOffset:flatbuffers.Offset, agentOffset:flatbuffers.Offset, syncedMs:bigint):flatbuffers.Offset {
+static createHello(builder:flatbuffers.Builder, versionMin:number, versionMax:number, features:bigint, tokenOffset:flatbuffers.Offset, agentOffset:flatbuffers.Offset, syncedMs:bigint, userId:bigint, deviceId:number):flatbuffers.Offset {
   Hello.startHello(builder);
   Hello.addVersionMin(builder, versionMin);
   Hello.addVersionMax(builder, versionMax);
@@ -149,6 +171,8 @@ static createHello(builder:flatbuffers.Builder, versionMin:number, versionMax:nu
   Hello.addToken(builder, tokenOffset);
   Hello.addAgent(builder, agentOffset);
   Hello.addSyncedMs(builder, syncedMs);
+  Hello.addUserId(builder, userId);
+  Hello.addDeviceId(builder, deviceId);
   return Hello.endHello(builder);
 }
 }
