@@ -39,15 +39,15 @@ pub enum ClientEvent<'a> {
         features: u64,
         /// The JWT; empty when it came with the upgrade.
         token: &'a [u8],
-        /// `server_time_ms` of the last Synced that the device had; 0 = none.
-        synced_ms: u64,
+        /// What the device says of itself.
+        remembered: Remembered,
     },
     /// JSON's `auth` event (also used for a token that came with the upgrade).
     Auth {
         /// The JWT.
         token: Cow<'a, [u8]>,
         /// As of `Hello`.
-        synced_ms: u64,
+        remembered: Remembered,
     },
     /// A send that came as a verified frame whose body is a `Send`. Its fields are not checked yet.
     SendFrame(FrameRef<'a>),
@@ -55,7 +55,7 @@ pub enum ClientEvent<'a> {
     Send(SendEvent<'a>),
     /// A watermark (JSON's `ack`).
     Mark {
-        /// Which chat; `None` only from JSON, and then `message` is set.
+        /// Which chat; `None` only from JSON.
         chat: Option<ChatId>,
         /// Up to here; 0 = by `message`.
         seq: u64,
@@ -296,13 +296,13 @@ pub enum ServerEvent<'a> {
     },
 }
 
-/// Who a connection turned out to be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Peer {
-    /// The authenticated user.
-    pub user: UserId,
-    /// The authenticated device.
-    pub device: DeviceId,
+/// What a device says of itself beside its token: what it remembers of earlier sessions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Remembered {
+    /// `server_time_ms` of the last Synced that it had; 0 = none.
+    pub synced_ms: u64,
+    /// Who it believes to be; `None` = it does not say.
+    pub me: Option<(UserId, DeviceId)>,
 }
 
 impl fmt::Debug for ClientEvent<'_> {

@@ -172,7 +172,7 @@ impl Shard {
                 place.websocket = Some(Decoder::new(Role::Server, self.config.limits.frame_limit_bytes));
                 self.push(now, index, &accepted.response);
                 if let Some(token) = &accepted.token {
-                    self.authenticate(now, index, &token.0, accepted.synced_ms, egress);
+                    self.authenticate(now, index, &token.0, accepted.remembered, egress);
                 }
                 accepted.taken
             }

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use schema::encode::Encoder;
 use schema::errors::ErrorCode;
 use schema::frame::FrameRef;
-use schema::ids::{ChatId, MessageId};
+use schema::ids::{ChatId, DeviceId, MessageId, UserId};
 use schema::wire::{Body, MarkStatus};
 
-use crate::wire::{Ask, ClientEvent, EventError, ServerEvent};
+use crate::wire::{Ask, ClientEvent, EventError, Remembered, ServerEvent};
 
 /// Reads a verified frame's event.
 pub(crate) fn decode(frame: FrameRef<'_>) -> Result<ClientEvent<'_>, EventError> {
@@ -32,7 +32,10 @@ pub(crate) fn decode(frame: FrameRef<'_>) -> Result<ClientEvent<'_>, EventError>
             version_max: hello.version_max(),
             features: hello.features(),
             token: hello.token().map_or(&[][..], |token| token.bytes()),
-            synced_ms: hello.synced_ms(),
+            remembered: Remembered {
+                synced_ms: hello.synced_ms(),
+                me: UserId::new(hello.user_id()).map(|user| (user, DeviceId(hello.device_id()))),
+            },
         }),
         Body::Ping => root.body_as_ping().map(|ping| ClientEvent::Ping { nonce: ping.nonce() }),
         Body::Pong => Some(ClientEvent::Pong),

@@ -12,14 +12,14 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use schema::encode::SendTarget;
 use schema::errors::ErrorCode;
-use schema::ids::{ChatId, MessageId, UserId};
+use schema::ids::{ChatId, DeviceId, MessageId, UserId};
 use schema::limits::{CLIENT_MSG_ID_BYTES, MENTIONS_MAX};
 use schema::wire::{EntryKind, MarkStatus};
 use serde::de::IgnoredAny;
 
 use super::fields::{Field, Fields, Value};
 use super::text;
-use crate::wire::{ClientEvent, EventError, SendEvent};
+use crate::wire::{ClientEvent, EventError, Remembered, SendEvent};
 
 /// Reads one event.
 ///
@@ -103,9 +103,23 @@ fn auth<'a>(fields: &mut Fields<'a>) -> Result<ClientEvent<'a>, EventError> {
         Value::Text(time) => text::read_time(&time).ok_or_else(|| invalid(SYNCED))?,
         _ => return Err(invalid(SYNCED)),
     };
+    let remembered = Remembered { synced_ms, me: me(fields)? };
     match fields.take(Field::Token) {
-        Value::Text(token) => Ok(ClientEvent::Auth { token: into_bytes(token), synced_ms }),
+        Value::Text(token) => Ok(ClientEvent::Auth { token: into_bytes(token), remembered }),
         _ => Err(invalid("token must be a string")),
+    }
+}
+
+/// Who the client believes to be; `None` where it does not say.
+fn me(fields: &mut Fields<'_>) -> Result<Option<(UserId, DeviceId)>, EventError> {
+    let error = invalid("user_id, a string of decimal digits, goes with device_id, a number from 0 to 4294967295");
+    match (fields.take(Field::UserId), fields.take(Field::DeviceId)) {
+        (Value::Absent, Value::Absent) => Ok(None),
+        (Value::Text(user), Value::Number(device)) => match (user.parse(), u32::try_from(device)) {
+            (Ok(user), Ok(device)) => Ok(Some((user, DeviceId(device)))),
+            _ => Err(error),
+        },
+        _ => Err(error),
     }
 }
 
@@ -215,7 +229,11 @@ fn body<'a>(fields: &mut Fields<'a>) -> Result<Cow<'a, [u8]>, EventError> {
 }
 
 fn mark<'a>(fields: &mut Fields<'a>) -> Result<ClientEvent<'a>, EventError> {
-    let message = message_id(&fields.take(Field::MessageId))?;
+    let seq = number(fields, Field::Seq, "seq must be a number from 0 to 18446744073709551615")?;
+    let message = match fields.take(Field::MessageId) {
+        Value::Absent if seq > 0 => None,
+        message => Some(message_id(&message)?),
+    };
     let chat = match fields.take(Field::ChatId) {
         Value::Absent => None,
         chat => Some(chat_id(&chat)?),
@@ -225,7 +243,7 @@ fn mark<'a>(fields: &mut Fields<'a>) -> Result<ClientEvent<'a>, EventError> {
         Value::Text(status) if status == "read" => MarkStatus::read,
         _ => return Err(invalid("status must be \"delivered\" or \"read\"")),
     };
-    Ok(ClientEvent::Mark { chat, seq: 0, message: Some(message), status })
+    Ok(ClientEvent::Mark { chat, seq, message, status })
 }
 
 fn history<'a>(fields: &mut Fields<'a>) -> Result<ClientEvent<'a>, EventError> {

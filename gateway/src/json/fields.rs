@@ -38,9 +38,11 @@ pub(super) enum Field {
     Subject,
     DeviceId,
     Synced,
+    UserId,
+    Seq,
 }
 
-const FIELDS: usize = 29;
+const FIELDS: usize = 31;
 
 impl Field {
     fn of(name: &str) -> Option<Self> {
@@ -74,6 +76,8 @@ impl Field {
             "subject" => Self::Subject,
             "device_id" => Self::DeviceId,
             "synced" => Self::Synced,
+            "user_id" => Self::UserId,
+            "seq" => Self::Seq,
             _ => return None,
         })
     }

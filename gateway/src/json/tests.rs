@@ -7,7 +7,7 @@ use schema::ids::{ChatId, DeviceId, MessageId, UserId};
 use schema::wire::{EntryKind, MarkStatus};
 
 use super::{decode, encode};
-use crate::wire::{ClientEvent, EventError, ServerEvent};
+use crate::wire::{ClientEvent, EventError, Remembered, ServerEvent};
 
 mod amend;
 mod groups;
@@ -266,14 +266,30 @@ fn an_ack_needs_no_chat() {
 }
 
 #[test]
+fn an_ack_may_say_its_seq_beside_its_message_or_in_place_of_it() {
+    for (message, said) in [(format!(r#","message_id":"{MESSAGE_TEXT}""#), Some(MESSAGE)), (String::new(), None)] {
+        let text = format!(r#"{{"type":"ack","chat_id":"{CHAT_TEXT}","seq":7,"status":"read"{message}}}"#);
+        let Ok(ClientEvent::Mark { chat: Some(CHAT), seq: 7, message, status: MarkStatus::read }) = decode(&text)
+        else {
+            panic!("{text}");
+        };
+        assert_eq!(message, said);
+    }
+    for (seq, text) in [("0", "message_id must"), ("-1", "seq must"), ("\"7\"", "seq must")] {
+        let error = refusal(&format!(r#"{{"type":"ack","chat_id":"{CHAT_TEXT}","seq":{seq},"status":"read"}}"#));
+        assert!(error.text.starts_with(text), "{seq}: {}", error.text);
+    }
+}
+
+#[test]
 fn the_other_events_of_a_client() {
     assert!(matches!(decode(r#"{"type":"ping"}"#), Ok(ClientEvent::Ping { nonce: 0 })));
     assert!(matches!(decode(r#"{"type":"ping","nonce":7}"#), Ok(ClientEvent::Ping { nonce: 7 })));
     assert!(matches!(decode(r#"{"type":"pong"}"#), Ok(ClientEvent::Pong)));
-    let Ok(ClientEvent::Auth { token, synced_ms: 0 }) = decode(r#"{"type":"auth","token":"a.b.c"}"#) else {
+    let Ok(ClientEvent::Auth { token, remembered }) = decode(r#"{"type":"auth","token":"a.b.c"}"#) else {
         panic!("not auth");
     };
-    assert_eq!(&*token, b"a.b.c");
+    assert_eq!((&*token, remembered), (&b"a.b.c"[..], Remembered::default()));
     let text = format!(r#"{{"type":"history","request_id":1,"chat_id":"{CHAT_TEXT}","after_seq":2,"limit":3}}"#);
     assert!(matches!(decode(&text), Ok(ClientEvent::History { request_id: 1, chat: CHAT, after_seq: 2, limit: 3 })));
     let Ok(ClientEvent::Unknown { client_msg_id }) = decode(r#"{"type":"dance","client_msg_id":"x","to":[]}"#) else {

@@ -13,7 +13,7 @@ use crate::auth::AuthError;
 use crate::conn::wheel::{tick_of, ticks};
 use crate::conn::{FLAG_UNKNOWN, Phase};
 use crate::shard::Shard;
-use crate::wire::{ClientEvent, ServerEvent};
+use crate::wire::{ClientEvent, Remembered, ServerEvent};
 
 /// Tokens looked at in a turn: about a millisecond and a half of signatures. A storm of connects holds up nobody else for longer.
 const LOGINS_A_TURN: u32 = 32;
@@ -24,7 +24,7 @@ const QUEUED_BYTES: usize = 64 << 20;
 struct Login {
     conn: ConnId,
     token: Box<[u8]>,
-    synced_ms: u64,
+    remembered: Remembered,
 }
 
 /// Tokens that wait, first come, first served.
@@ -52,15 +52,15 @@ impl Shard {
     /// The first event of a connection.
     pub(crate) fn first_event(&mut self, now: Now, index: u32, event: &ClientEvent<'_>, egress: &mut dyn Egress) {
         match event {
-            ClientEvent::Hello { version_min, version_max, token, synced_ms, .. } => {
+            ClientEvent::Hello { version_min, version_max, token, remembered, .. } => {
                 if version_min > PROTOCOL_VERSIONS.end() || version_max < PROTOCOL_VERSIONS.start() {
                     self.metrics.auth_failures.inc();
                     self.close(now, index, ErrorCode::UnsupportedVersion, egress);
                 } else {
-                    self.authenticate(now, index, token, *synced_ms, egress);
+                    self.authenticate(now, index, token, *remembered, egress);
                 }
             }
-            ClientEvent::Auth { token, synced_ms } => self.authenticate(now, index, token, *synced_ms, egress),
+            ClientEvent::Auth { token, remembered } => self.authenticate(now, index, token, *remembered, egress),
             _ => {
                 self.metrics.unauthenticated.inc();
                 self.close(now, index, ErrorCode::Unauthenticated, egress);
@@ -68,12 +68,18 @@ impl Shard {
         }
     }
 
-    /// Verifies a token, or lets it wait for a later turn. `synced_ms`: when the device was last synced, wall time in ms since
-    /// 1970; 0 = never, or it does not say.
-    pub(crate) fn authenticate(&mut self, now: Now, index: u32, token: &[u8], synced_ms: u64, egress: &mut dyn Egress) {
+    /// Verifies a token, or lets it wait for a later turn.
+    pub(crate) fn authenticate(
+        &mut self,
+        now: Now,
+        index: u32,
+        token: &[u8],
+        remembered: Remembered,
+        egress: &mut dyn Egress,
+    ) {
         if self.logins.left > 0 && self.logins.waiting.is_empty() {
             self.logins.left -= 1;
-            return self.log_in(now, index, token, synced_ms, egress);
+            return self.log_in(now, index, token, remembered, egress);
         }
         if self.logins.bytes + token.len() > QUEUED_BYTES {
             self.metrics.logins_refused.inc();
@@ -83,26 +89,26 @@ impl Shard {
         let conn = self.conns.id(index);
         self.conns[index].phase = Phase::Queued;
         self.logins.bytes += token.len();
-        self.logins.waiting.push_back(Login { conn, token: token.into(), synced_ms });
+        self.logins.waiting.push_back(Login { conn, token: token.into(), remembered });
     }
 
     /// Once a turn: tokens that wait, as many as a turn takes. Those who have a session wait for no more than these.
     pub(crate) fn log_in_waiting(&mut self, now: Now, egress: &mut dyn Egress) {
         self.logins.left = LOGINS_A_TURN;
         while self.logins.left > 0
-            && let Some(Login { conn, token, synced_ms }) = self.logins.waiting.pop_front()
+            && let Some(Login { conn, token, remembered }) = self.logins.waiting.pop_front()
         {
             self.logins.bytes -= token.len();
             let found = self.conns.find(conn.index, conn.generation);
             if let Some(index) = found.filter(|&index| self.conns[index].phase == Phase::Queued) {
                 self.logins.left -= 1;
-                self.log_in(now, index, &token, synced_ms, egress);
+                self.log_in(now, index, &token, remembered, egress);
             }
         }
     }
 
     /// Verifies a token and asks the router for a place in the directory.
-    fn log_in(&mut self, now: Now, index: u32, token: &[u8], synced_ms: u64, egress: &mut dyn Egress) {
+    fn log_in(&mut self, now: Now, index: u32, token: &[u8], remembered: Remembered, egress: &mut dyn Egress) {
         let identity = match self.auth.verify(token, now.wall_ms()) {
             Ok(identity) => identity,
             Err(error) => {
@@ -113,6 +119,11 @@ impl Shard {
                 return;
             }
         };
+        // What it sent behind its token may be about another's chats.
+        if remembered.me.is_some_and(|me| me != (identity.user, identity.device)) {
+            self.metrics.wrong_identities.inc();
+            return self.close(now, index, ErrorCode::WrongIdentity, egress);
+        }
         let epoch = self.config.epochs.next(now);
         let place = &mut self.conns[index];
         place.phase = Phase::Registering;
@@ -122,8 +133,8 @@ impl Shard {
         place.ends_s = identity.expires_ms.map_or(u32::MAX, |ms| u32::try_from(ms / 1_000).unwrap_or(u32::MAX));
         place.issued_s = identity.issued_s.map_or(0, |issued_s| u32::try_from(issued_s).unwrap_or(u32::MAX));
         place.since = tick_of(now);
-        if synced_ms > 0 {
-            place.active().sync(self.config.hash_seed).since_ms = synced_ms;
+        if remembered.synced_ms > 0 {
+            place.active().sync(self.config.hash_seed).since_ms = remembered.synced_ms;
         }
         self.send_register(index, egress);
         self.schedule(index, tick_of(now) + ticks(self.config.limits.auth_timeout_ms));

@@ -27,12 +27,13 @@ pub(crate) struct MarkEvent {
 }
 
 impl Shard {
-    /// Passes a watermark to the chat's owner: by seq where it is known, never above what this session was given.
+    /// Passes a watermark to the chat's owner: by seq where it is known, never above what this device was given.
     pub(crate) fn mark(&mut self, now: Now, index: u32, mark: MarkEvent, egress: &mut dyn Egress) {
         let MarkEvent { chat, mut seq, mut message, status } = mark;
         let mut beyond = false;
         let active = self.conns[index].active();
         let recent = message.and_then(|message| active.recent.as_ref()?.find(message));
+        let settled = active.sync.is_none();
         let chat = match (chat, recent) {
             (Some(chat), _) => chat,
             (None, Some((chat, _))) => chat,
@@ -46,7 +47,8 @@ impl Shard {
         {
             seq = known;
         }
-        if let Some(cursors) = &mut active.cursors
+        self.count_as_had(now, index, chat, seq);
+        if let Some(cursors) = &mut self.conns[index].active().cursors
             && seq > 0
         {
             if let Some(cursor) = cursors.known(chat)
@@ -55,7 +57,7 @@ impl Shard {
                 seq = cursor;
                 message = None;
                 // With nothing left to give it, all that the chat has is what it was given.
-                beyond = active.sync.is_none();
+                beyond = settled;
                 self.metrics.marks_clamped.inc();
             }
             cursors.marked(chat, seq, tick_of(now));
@@ -68,6 +70,22 @@ impl Shard {
         egress.to_owner(chat.slot(), envelope);
         if beyond {
             self.error(now, index, ErrorCode::MarkBeyondHead, &[], 0);
+        }
+    }
+
+    /// What the device says it has of a chat that is being brought up to date it is not given again: its acknowledgement may
+    /// have died with an earlier connection. It counts up to the head that the owner has told, so a lie cannot put the
+    /// cursor above that.
+    fn count_as_had(&mut self, now: Now, index: u32, chat: ChatId, seq: u64) {
+        let (seed, limit) = (self.config.hash_seed, self.config.limits.cursors_per_session as usize);
+        let active = self.conns[index].active();
+        let Some(want) = active.sync.as_mut().and_then(|sync| sync.want(chat)) else { return };
+        let (acked, has) = (want.acked, seq.min(want.missed));
+        want.acked = acked.max(has);
+        if has > active.base(chat, acked) {
+            self.metrics.marks_ahead.inc();
+            let evicted = active.cursors(seed).advance(chat, has, tick_of(now), limit);
+            self.metrics.cursors_evicted.inc_by(evicted as u64);
         }
     }
 

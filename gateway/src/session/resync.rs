@@ -2,7 +2,7 @@
 //! only while the session reads.
 //!
 //! A page's entries are written under the rule of live ones: the next after what the device has. Live pushes go on
-//! meanwhile; whatever they write, the page skips.
+//! meanwhile; whatever they write, and whatever the device marks, the page skips.
 
 use bytes::Bytes;
 use fabric::tier::Egress;
@@ -133,7 +133,7 @@ impl Shard {
         let request = self.next_request();
         let until = tick_of(now) + ANSWER_TICKS;
         let seed = self.config.hash_seed;
-        let ask = PageAsk { request, chat, missed: want.missed, ticked: want.ticked, until };
+        let ask = PageAsk { request, chat, after_seq, missed: want.missed, ticked: want.ticked, until };
         self.conns[index].active().sync(seed).page = Some(ask);
         self.schedule(index, until);
         self.metrics.sync_pages.inc();
@@ -201,9 +201,10 @@ impl Shard {
         if !self.learn(now, index, account, egress) {
             return;
         }
-        self.pump(now, index, egress);
+        // What the device marks first need not be asked for.
         self.unpause(now, index, PAUSE_REGISTER);
         self.resume_input(now, index, egress);
+        self.pump(now, index, egress);
     }
 
     /// A page of a chat's log: a sync's, or one that the client asked for.
@@ -218,16 +219,18 @@ impl Shard {
             return;
         };
         let reads = self.conns[index].pending() <= self.config.limits.out_buffer_bytes as usize;
-        let moved = reads && self.write_page(now, index, page);
+        if reads {
+            self.write_page(now, index, page);
+        }
         if let Some(frame) = page.ticks.as_ref().filter(|_| reads) {
             self.emit(now, index, &ServerEvent::Ticks { frame });
         }
-        self.page_done(now, index, ask, page, (reads, moved));
+        self.page_done(now, index, ask, page, reads);
         self.pump(now, index, egress);
     }
 
-    /// Settles a chat's want after its page, if the session `reads` it; `moved`: the page brought something.
-    fn page_done(&mut self, now: Now, index: u32, ask: PageAsk, page: &Page, (reads, moved): (bool, bool)) {
+    /// Settles a chat's want after its page, if the session `reads` it.
+    fn page_done(&mut self, now: Now, index: u32, ask: PageAsk, page: &Page, reads: bool) {
         let Some(active) = &mut self.conns[index].active else { return };
         let Some(mut sync) = active.sync.take() else { return };
         let mut retry = None;
@@ -236,7 +239,9 @@ impl Shard {
             want.missed = if want.missed == ask.missed { page.head_seq } else { want.missed.max(page.head_seq) };
             want.ticked &= !(reads && ask.ticked);
             let (acked, missed) = (want.acked, want.missed);
-            if reads && !moved && active.base(page.chat, acked) < missed {
+            let base = active.base(page.chat, acked);
+            // It has what it had when it asked: to ask at once would get the same answer.
+            if reads && base <= ask.after_seq && base < missed {
                 sync.hold_until = tick_of(now) + RETRY_TICKS;
                 retry = Some(sync.hold_until);
                 sync.rotate();
@@ -249,8 +254,8 @@ impl Shard {
         }
     }
 
-    /// Writes what the device does not have of a page; returns whether the cursor moved.
-    fn write_page(&mut self, now: Now, index: u32, page: &Page) -> bool {
+    /// Writes what the device does not have of a page.
+    fn write_page(&mut self, now: Now, index: u32, page: &Page) {
         let seed = self.config.hash_seed;
         let limit = self.config.limits.cursors_per_session as usize;
         let chat = page.chat;
@@ -261,7 +266,7 @@ impl Shard {
         if page.covers_first > start + 1 && page.covers_last > start {
             // It speaks of less than is missing: a cursor was forgotten meanwhile. Ask again from where we are.
             self.metrics.pages_stale.inc();
-            return false;
+            return;
         }
         let mut base = start;
         for (seq, frame) in &page.entries {
@@ -288,7 +293,6 @@ impl Shard {
             base = page.covers_last;
             self.conns[index].active().cursors(seed).advance(chat, base, tick_of(now), limit);
         }
-        base > start
     }
 
     /// Tells the session that a range has expired.

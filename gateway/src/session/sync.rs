@@ -17,7 +17,8 @@ pub(crate) const RETRY_TICKS: u32 = 10;
 /// A chat that is behind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Want {
-    /// The device has everything up to here, whatever the cursor says.
+    /// The device has everything up to here, whatever the cursor says: the owner told it, or the device did and the owner has
+    /// so much.
     pub(crate) acked: u64,
     /// The set is left when the cursor is here,
     pub(crate) missed: u64,
@@ -30,6 +31,8 @@ pub(crate) struct Want {
 pub(crate) struct PageAsk {
     pub(crate) request: u64,
     pub(crate) chat: ChatId,
+    /// What the device had then.
+    pub(crate) after_seq: u64,
     /// [`Want::missed`] when it was asked for: the answer's head is at least as new.
     pub(crate) missed: u64,
     /// How far others are was asked for too.

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 use schema::errors::ErrorCode;
 
 use super::*;
-use crate::wire::Dialect;
+use schema::ids::{DeviceId, UserId};
+
+use crate::wire::{Dialect, Remembered};
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 const USUAL: &[&str] = &[
@@ -107,14 +109,27 @@ fn a_token_comes_by_header_or_query_and_is_never_shown() {
 
 #[test]
 fn a_device_may_say_when_it_was_synced() {
-    assert_eq!(accepted(&usual("/ws?token=q", &[])).synced_ms, 0);
+    assert_eq!(accepted(&usual("/ws?token=q", &[])).remembered, Remembered::default());
     for time in ["1970-01-01T00:00:05.678Z", "1970-01-01T00%3A00%3A05.678Z"] {
-        assert_eq!(accepted(&usual(&format!("/ws?synced={time}&token=q"), &[])).synced_ms, 5_678, "{time}");
+        assert_eq!(accepted(&usual(&format!("/ws?synced={time}&token=q"), &[])).remembered.synced_ms, 5_678, "{time}");
     }
     for time in ["", "5678", "1970-01-01T00:00:05Z", "%FF"] {
         let (status, code, response) = refused(&usual(&format!("/ws?synced={time}"), &[]));
         assert_eq!((status, code), (400, ErrorCode::BadUpgrade), "{time}");
         assert!(response.contains("synced must be a time"), "{response}");
+    }
+}
+
+#[test]
+fn a_device_may_say_who_it_believes_to_be() {
+    let me = Some((UserId::new(7).unwrap(), DeviceId(2)));
+    assert_eq!(accepted(&usual("/ws?token=q&user_id=7&device_id=2", &[])).remembered.me, me);
+    for wrong in
+        ["user_id=7", "device_id=2", "user_id=0&device_id=2", "user_id=7&device_id=-2", "user_id=%FF&device_id=2"]
+    {
+        let (status, code, response) = refused(&usual(&format!("/ws?{wrong}"), &[]));
+        assert_eq!((status, code), (400, ErrorCode::BadUpgrade), "{wrong}");
+        assert!(response.contains("user_id, a number"), "{response}");
     }
 }
 

@@ -1,6 +1,8 @@
 //! The opening handshake: a request's bytes in; dialect, token and answer out.
 
 use core::fmt;
+use core::str::FromStr;
+use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,13 +13,14 @@ use schema::errors::ErrorCode;
 use super::Hosts;
 use super::head::{FLATBUFFERS, Head, JSON, query_value};
 use crate::json::read_timestamp;
-use crate::wire::Dialect;
+use crate::wire::{Dialect, Remembered};
 
 /// Longest request head, bytes.
 pub const HEAD_BYTES: usize = 8 * 1024;
 /// Where WebSockets are opened.
 pub const PATH: &str = "/ws";
 const MAX_HEADERS: usize = 64;
+const ME: &str = "user_id, a number from 1 to 18446744073709551615, goes with device_id, a number from 0 to 4294967295";
 
 /// A token as it came with the request.
 #[derive(Clone, PartialEq, Eq)]
@@ -50,8 +53,8 @@ pub struct Accepted {
     pub dialect: Dialect,
     /// The token, unless it follows as an event. `Authorization` goes before `?token=`.
     pub token: Option<Token>,
-    /// `?synced=`: when the device was last synced, ms since 1970; 0 = it does not say.
-    pub synced_ms: u64,
+    /// What the device says of itself beside that token: `?synced=`, `?user_id=` with `&device_id=`.
+    pub remembered: Remembered,
     /// The answer to write first.
     pub response: Bytes,
 }
@@ -138,11 +141,7 @@ fn accept(request: &httparse::Request<'_, '_>, taken: usize, hosts: &Hosts) -> R
         Some(token) => Some(Token(token.as_bytes().into())),
         None => query_value(query, "token").map(|token| Token(token.as_ref().into())),
     };
-    let synced_ms = match query_value(query, "synced") {
-        None => Some(0),
-        Some(time) => str::from_utf8(&time).ok().and_then(read_timestamp),
-    };
-    let Some(synced_ms) = synced_ms else { return no(400, "synced must be a time like 2026-01-02T03:04:05.678Z") };
+    let remembered = remembered(query).or_else(|detail| no(400, detail))?;
     let mut response = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n",
         accept_key(key.as_bytes())
@@ -157,7 +156,25 @@ fn accept(request: &httparse::Request<'_, '_>, taken: usize, hosts: &Hosts) -> R
         FLATBUFFERS => Dialect::WebSocketNative,
         _ => Dialect::Json,
     };
-    Ok(Upgrade::Accepted(Accepted { taken, dialect, token, synced_ms, response: response.into() }))
+    Ok(Upgrade::Accepted(Accepted { taken, dialect, token, remembered, response: response.into() }))
+}
+
+/// What a query says of its device; an error names what is wrong.
+fn remembered(query: &str) -> Result<Remembered, &'static str> {
+    let synced_ms = match query_value(query, "synced") {
+        None => Some(0),
+        Some(time) => str::from_utf8(&time).ok().and_then(read_timestamp),
+    };
+    let synced_ms = synced_ms.ok_or("synced must be a time like 2026-01-02T03:04:05.678Z")?;
+    let me = match (query_value(query, "user_id"), query_value(query, "device_id")) {
+        (None, None) => None,
+        (user, device) => Some(user.and_then(id).zip(device.and_then(id)).ok_or(ME)?),
+    };
+    Ok(Remembered { synced_ms, me })
+}
+
+fn id<T: FromStr>(digits: Cow<'_, [u8]>) -> Option<T> {
+    str::from_utf8(&digits).ok()?.parse().ok()
 }
 
 /// What a connection hears that ends before it asked to be a WebSocket: the error table's status, and when to come back.

@@ -215,7 +215,7 @@ fn a_sessions_own_setting_counts_from_its_send_on_or_from_its_answer() {
 fn chats_that_ticked_are_asked_for_one_at_a_time_and_told() {
     let mut rig = Rig::new();
     let conn = rig.accept(fabric::core::Protocol::Native);
-    let hello = rig.encoder.hello_again(b"1:7", b"test", 0, 77);
+    let hello = rig.encoder.hello_again(b"1:7", b"test", 0, 77, None);
     rig.receive(conn, &hello);
     let epoch = match &rig.envelopes()[..] {
         [Envelope { body: Body::Register { epoch, .. }, .. }] => *epoch,

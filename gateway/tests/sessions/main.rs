@@ -5,6 +5,7 @@ mod ends;
 mod harness;
 mod model;
 mod property;
+mod resume;
 mod rules;
 mod sends;
 mod sync;

@@ -7,7 +7,7 @@ use fabric::core::{Action, ConnId};
 use gateway::Limits;
 use schema::encode::SendTarget;
 use schema::envelope::{Body, Class, Envelope, GapScope};
-use schema::ids::ChatId;
+use schema::ids::{ChatId, UserId};
 use schema::wire::MarkStatus;
 
 use super::harness::{Got, Rig, config, target};
@@ -64,8 +64,13 @@ impl Run {
 
     fn connect(&mut self) {
         self.conn = self.rig.accept(fabric::core::Protocol::Native);
-        let hello = self.rig.encoder.hello(format!("{USER}:{}", DEVICE.0).as_bytes(), b"test", 0);
+        let me = self.random.one_in(2).then(|| (UserId::new(USER).unwrap(), DEVICE));
+        let token = format!("{USER}:{}", DEVICE.0);
+        let hello = self.rig.encoder.hello_again(token.as_bytes(), b"test", 0, 0, me);
         self.rig.receive(self.conn, &hello);
+        if me.is_some() {
+            self.say_again();
+        }
         let envelopes = self.rig.envelopes();
         let register = envelopes.iter().find_map(|envelope| match envelope.body {
             Body::Register { epoch, .. } => Some(epoch),
@@ -79,6 +84,17 @@ impl Run {
             let frame = self.rig.send_frame(&id, SendTarget::Chat(chat), true);
             self.rig.receive(self.conn, &frame);
             self.collect();
+        }
+    }
+
+    /// What the device has: some of it behind Hello, whether the owner has heard of it or not.
+    fn say_again(&mut self) {
+        for chat in self.chats.clone() {
+            let has = self.client.has.get(&chat).copied().filter(|&has| has > 0);
+            if let Some(has) = has.filter(|_| !self.random.one_in(4)) {
+                let mark = self.rig.encoder.mark(chat, has, None, MarkStatus::delivered);
+                self.rig.receive(self.conn, &mark);
+            }
         }
     }
 
@@ -195,6 +211,10 @@ impl Run {
     fn mark(&mut self) {
         let chat = self.pick();
         let Some(&has) = self.client.has.get(&chat).filter(|&&has| has > 0) else { return };
+        // One that is lost with its connection: the device has more than its owner hears of.
+        if self.lossy && self.random.one_in(6) {
+            return self.reconnect();
+        }
         let frame = self.rig.encoder.mark(chat, has, None, MarkStatus::delivered);
         self.rig.receive(self.conn, &frame);
         self.collect();
@@ -326,7 +346,7 @@ fn every_chat_arrives_in_order_without_holes_whatever_is_lost() {
 }
 
 /// What the runs above must have met, or they prove nothing.
-const GUARDS: [&str; 13] = [
+const GUARDS: [&str; 14] = [
     "entries_live",
     "entries_synced",
     "entries_own",
@@ -334,6 +354,7 @@ const GUARDS: [&str; 13] = [
     "entries_missed",
     "entries_held_back",
     "entries_expired",
+    "marks_ahead",
     "slow_readers",
     "cursors_evicted",
     "nudges",
