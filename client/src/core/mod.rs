@@ -254,6 +254,11 @@ impl Core {
         matches!(self.phase, Phase::Greeting | Phase::Ready)
     }
 
+    /// Behind a Hello that says who this is, marks cannot be taken for another's.
+    fn may_mark(&self) -> bool {
+        self.phase == Phase::Ready || (self.phase == Phase::Greeting && self.me.is_some())
+    }
+
     fn find(&self, chat: ChatId) -> Result<usize, usize> {
         self.chats.binary_search_by(|known| known.id.cmp(&chat))
     }
@@ -301,7 +306,7 @@ impl Core {
     /// Stores positions, then marks them (the store comes first: a mark lets the server forget this device's need).
     fn flush(&mut self, cx: &mut Cx<'_>) {
         self.flush_ns = 0;
-        let ready = self.phase == Phase::Ready;
+        let may_mark = self.may_mark();
         let count = self.dirty.len().min(MARKS_PER_FLUSH);
         for n in 0..count {
             let id = self.dirty[n];
@@ -323,7 +328,7 @@ impl Core {
             for (due, seq, status) in
                 [(delivered, chat.handled, MarkStatus::delivered), (read, chat.read, MarkStatus::read)]
             {
-                if due && ready {
+                if due && may_mark {
                     cx.counters.marks_written += 1;
                     cx.out.push(Output::Write(cx.encoder.mark(id, seq, None, status)));
                 }

@@ -49,8 +49,13 @@ impl Core {
         self.last_in_ns = cx.now.mono_ns;
         self.ping_ns = cx.now.mono_ns + u64::from(self.config.answer_timeout_ms) * NS_PER_MS;
         cx.counters.connects += 1;
-        let hello = cx.encoder.hello_again(token, self.config.agent.as_bytes(), 0, self.synced_ms);
+        let hello = cx.encoder.hello_again(token, self.config.agent.as_bytes(), 0, self.synced_ms, self.me);
         cx.out.push(Output::Write(hello));
+        if self.may_mark() {
+            // Behind Hello, so that the server does not first send what is here already.
+            self.say_again(cx.now);
+            self.flush(cx);
+        }
     }
 
     /// Cuts what came into frames.
@@ -142,7 +147,8 @@ impl Core {
         }
         let Some(user) = UserId::new(welcome.user_id()) else { return self.bad_frame(cx) };
         let device = DeviceId(welcome.device_id());
-        match self.me {
+        let was = self.me;
+        match was {
             Some((own_user, own_device)) if (own_user, own_device) != (user, device) => {
                 return self.end(cx, End::WrongStore(own_user, own_device));
             }
@@ -164,15 +170,21 @@ impl Core {
         let interval_ns = u64::from(self.ping_interval_ms) * NS_PER_MS;
         self.ping_ns = cx.now.mono_ns + interval_ns / 2 + below(cx.entropy, interval_ns / 2);
         cx.out.push(Output::Event(Event::Welcome(Box::new(welcome_fields(welcome, user, device)))));
+        if was.is_none() {
+            self.say_again(cx.now);
+        }
+        self.resume_sends(cx);
+    }
+
+    /// Positions marked lately may have been lost with the connection or the server: they are said again.
+    fn say_again(&mut self, now: fabric::time::Now) {
         for at in 0..self.chats.len() {
-            // Positions marked lately may have been lost with the server: they are said again.
             if self.chats[at].age > 0 {
                 let chat = &mut self.chats[at];
                 (chat.mark, chat.mark_read) = (true, chat.read > 0);
-                self.remark(cx.now, at);
+                self.remark(now, at);
             }
         }
-        self.resume_sends(cx);
     }
 
     /// What was missed is here; next time the server is told since when to look. Told the application first: a crash between
@@ -202,6 +214,9 @@ impl Core {
     /// The server ends the session.
     pub(super) fn dismissed(&mut self, cx: &mut Cx<'_>, why: Refusal) {
         match why.known() {
+            Some(ErrorCode::WrongIdentity) if let Some((user, device)) = self.me => {
+                self.end(cx, End::WrongStore(user, device));
+            }
             Some(ErrorCode::TokenExpired) if !self.config.token_renewable => self.end(cx, End::TokenExpired),
             _ if why.retry == Retry::Never => self.end(cx, End::Server(why)),
             _ => self.abandon(cx, Cause::Server(why), why.retry_after_ms),

@@ -1,8 +1,9 @@
 //! The rules, one at a time.
 
 mod amendments;
+mod resume;
 
-use schema::encode::{EntryFields, SendTarget, WelcomeFields};
+use schema::encode::{EntryFields, SendTarget};
 use schema::errors::ErrorCode;
 use schema::frame::VerifiedFrame;
 use schema::ids::MessageId;
@@ -56,24 +57,8 @@ impl Bench {
 
     fn join(&mut self, window: u32) {
         self.tell(|core, cx| core.handle(cx, Input::Connected { token: b"t" }));
-        assert_eq!(self.written(), [Body::Hello]);
-        let welcome = WelcomeFields {
-            version: 1,
-            features: 0,
-            session_id: 1,
-            server_incarnation: 1,
-            user: UserId::new(1).unwrap(),
-            device: DeviceId(1),
-            server_time_ms: 1,
-            frame_limit_bytes: 65_536,
-            window,
-            sends_per_second: 0,
-            burst: 0,
-            ping_interval_ms: 20_000,
-            idle_timeout_ms: 75_000,
-        };
-        let frame = self.encoder.welcome(&welcome);
-        self.bytes(&frame);
+        assert_eq!(self.written()[0], Body::Hello);
+        self.welcome(window);
     }
 
     fn bytes(&mut self, bytes: &[u8]) {

@@ -305,8 +305,14 @@ export type Question =
 
 /** Client to server. */
 export type ClientFrame =
-  /** `syncedMs`: of the last `synced`; 0 = none. */
-  | { readonly type: "hello"; readonly token: string; readonly agent: string; readonly syncedMs: number }
+  /** `syncedMs`: of the last `synced`; 0 = none. `me`: who this device believes to be, if it knows. */
+  | {
+      readonly type: "hello";
+      readonly token: string;
+      readonly agent: string;
+      readonly syncedMs: number;
+      readonly me: { readonly user: string; readonly device: number } | null;
+    }
   | {
       readonly type: "send";
       readonly clientMsgId: string;

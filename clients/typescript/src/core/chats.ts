@@ -97,11 +97,14 @@ export class Chats {
   }
 
   /**
-   * Stores positions, then marks them where a session stands (`write`): a mark lets the server forget this device's need.
+   * Stores positions that rose, then marks them where that can be (`write`): a mark lets the server forget this device's need.
    */
   flush(persist: (chat: StoredChat) => void, write: ((mark: ClientFrame) => void) | null): void {
     for (const position of this.dirty) {
-      persist(position.stored());
+      if (position.save) persist(position.stored());
+      position.save = false;
+    }
+    for (const position of this.dirty) {
       const { delivered, read, handled, chat } = position;
       // A read mark of the same seq says delivered too.
       const covers = position.markRead && read !== null && read.seq >= (delivered?.seq ?? 0);
@@ -119,7 +122,7 @@ export class Chats {
   /** The application has handled everything of the chat up to `seq`. */
   handled(chat: string, seq: number): void {
     const position = this.find(chat);
-    if (position?.handle(seq)) this.mark(position);
+    if (position?.handle(seq)) this.rose(position);
   }
 
   /** The user has read up to an entry. Implies handled. */
@@ -128,10 +131,11 @@ export class Chats {
     if (!position?.readUpTo(place)) return;
     if (position.handle(place.seq)) position.markDelivered = true;
     position.markRead = true;
+    position.save = true;
     this.dirty.add(position);
   }
 
-  /** Positions marked lately may have been lost with the server: they are said again. */
+  /** Positions marked lately may have been lost with the connection or the server: they are said again. */
   sayAgain(): void {
     for (const position of this.positions.values()) {
       if (position.age === 0) continue;
@@ -148,6 +152,11 @@ export class Chats {
   /** The connection is gone: what was held will be pushed again. */
   lost(): void {
     this.held.clear();
+  }
+
+  private rose(position: Position): void {
+    position.save = true;
+    this.mark(position);
   }
 
   private mark(position: Position): void {
@@ -202,7 +211,7 @@ export class Chats {
     const held = [...(this.held.get(chat)?.keys() ?? [])].filter((seq) => first <= seq && seq <= last).sort((a, b) => a - b);
     let from = first;
     for (const seq of [...held, last + 1]) {
-      if (from < seq && position.expire(from, seq - 1)) this.mark(position);
+      if (from < seq && position.expire(from, seq - 1)) this.rose(position);
       from = seq + 1;
     }
   }

@@ -1,4 +1,4 @@
-/** Connections that end without words. */
+/** Ends that the server has no words for. */
 
 import { ERRORS } from "../generated/errors.js";
 import type { Refusal } from "../wire.js";
@@ -8,4 +8,10 @@ export function refusalOfClose(code: number | undefined): Refusal | null {
   const names: Record<number, string> = { 1001: "going_away", 1011: "internal", 1013: "overloaded", 4401: "unauthenticated", 4409: "session_replaced" };
   const row = ERRORS.find((error) => error.name === names[code ?? 0]);
   return row ? { code: row.name, retry: row.retry, retryAfterMs: row.retryAfterMs, text: row.text } : null;
+}
+
+/** What an expired token that is given again comes to. */
+export function expired(): Refusal {
+  const row = ERRORS.find((error) => error.name === "token_expired");
+  return { code: "token_expired", retry: "never", retryAfterMs: 0, text: row?.text ?? "the token has expired" };
 }

@@ -5,13 +5,12 @@
  * drives it step by step.
  */
 
-import { ERRORS } from "../generated/errors.js";
 import { type Change, type Identity, type Image, same } from "../store/store.js";
 import { BadFrame, type ClientFrame, type Codec, type Entry, type Grant, type Question, type Refusal, type ServerFrame } from "../wire.js";
 import { accountChangeOf, sendOf } from "./acts.js";
 import { type Answer, type Ask, Asks } from "./asks.js";
 import { Chats } from "./chats.js";
-import { refusalOfClose } from "./closes.js";
+import { expired, refusalOfClose } from "./closes.js";
 import type { Place } from "./position.js";
 import { Sends } from "./sends.js";
 import {
@@ -123,16 +122,14 @@ export class Core {
   /** The connection asked for stands. `token`: fresh each time. */
   connected(connection: number, token: string): void {
     if (this.phase !== "connecting" || connection !== this.connection) return;
-    if (token === this.expiredToken) {
-      const row = ERRORS.find((error) => error.name === "token_expired");
-      const text = row?.text ?? "the token has expired";
-      return this.end({ why: "server", refusal: { code: "token_expired", retry: "never", retryAfterMs: 0, text } });
-    }
+    if (token === this.expiredToken) return this.end({ why: "server", refusal: expired() });
     this.phase = "greeting";
     this.token = token;
     this.lastIn = this.env.mono();
     this.pingAt = this.lastIn + this.config.answerTimeoutMs;
-    this.write({ type: "hello", token, agent: this.config.agent, syncedMs: this.syncedMs });
+    this.write({ type: "hello", token, agent: this.config.agent, syncedMs: this.syncedMs, me: this.me });
+    if (this.me) this.chats.sayAgain();
+    this.settle();
   }
 
   /** It could not be made, or is gone. `closeCode`: the WebSocket's, where there is one. */
@@ -264,7 +261,8 @@ export class Core {
   private ready(user: string, device: number, grant: Grant | null): void {
     if (this.phase !== "greeting") return;
     const token = { user, device };
-    if (this.me && !same(this.me, token)) return this.end({ why: "wrong_identity", own: this.me, token });
+    const was = this.me;
+    if (was && !same(was, token)) return this.end({ why: "wrong_identity", own: was, token });
     this.me = token;
     this.persist({ type: "identity", identity: token });
     this.phase = "ready";
@@ -275,7 +273,7 @@ export class Core {
     // The first ping comes at a random time, so that clients that came together do not ping together.
     this.pingAt = this.env.mono() + this.grant.pingIntervalMs * (0.5 + 0.5 * this.env.random());
     this.tell({ type: "connected", user, device });
-    this.chats.sayAgain();
+    if (!was) this.chats.sayAgain();
     this.sends.resume(this.grant);
   }
 
@@ -320,7 +318,9 @@ export class Core {
   private settle(): void {
     if (this.phase === "ended") return;
     const ready = this.phase === "ready";
-    this.chats.flush((chat) => this.persist({ type: "chat", chat }), ready ? (mark) => this.write(mark) : null);
+    // Behind a Hello that says who this is, marks may follow at once: what the server hears first it need not send.
+    const marks = ready || (this.phase === "greeting" && this.me !== null);
+    this.chats.flush((chat) => this.persist({ type: "chat", chat }), marks ? (mark) => this.write(mark) : null);
     if (!ready) return;
     this.sends.pump(this.grant);
     const question = this.asks.start(this.env.mono() + this.config.answerTimeoutMs);
@@ -339,6 +339,7 @@ export class Core {
   /** The server ends the session. */
   private dismissed(refusal: Refusal, open: boolean): void {
     if (refusal.code === "token_expired") this.expiredToken = this.token;
+    if (refusal.code === "wrong_identity" && this.me) return this.end({ why: "wrong_identity", own: this.me, token: null });
     if (refusal.retry === "never") return this.end({ why: "server", refusal });
     const cause: Cause = { why: "server", refusal };
     if (open) this.abandon(cause, refusal.retryAfterMs);

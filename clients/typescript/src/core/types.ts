@@ -51,8 +51,8 @@ export type End =
   | { readonly why: "closed" }
   /** The server said never to come back. */
   | { readonly why: "server"; readonly refusal: Refusal }
-  /** The store, or the identity given, belongs to another user or device than the token. */
-  | { readonly why: "wrong_identity"; readonly own: Identity; readonly token: Identity }
+  /** The store, or the identity given, belongs to another user or device than the token. `token`: null where only the server knows whose. */
+  | { readonly why: "wrong_identity"; readonly own: Identity; readonly token: Identity | null }
   /** The store or a handler failed: nothing more may be acknowledged. */
   | { readonly why: "application"; readonly error: unknown };
 

@@ -98,9 +98,9 @@ function question(builder: Builder, asked: Question): [Body, Offset] {
   }
 }
 
-function hello(builder: Builder, { token, agent, syncedMs }: Extract<ClientFrame, { type: "hello" }>): Offset {
+function hello(builder: Builder, { token, agent, syncedMs, me }: Extract<ClientFrame, { type: "hello" }>): Offset {
   const [tokenAt, agentAt] = [builder.createByteVector(utf8(token)), builder.createByteVector(utf8(agent))];
-  return Hello.createHello(builder, VERSION, VERSION, 0n, tokenAt, agentAt, BigInt(syncedMs));
+  return Hello.createHello(builder, VERSION, VERSION, 0n, tokenAt, agentAt, BigInt(syncedMs), BigInt(me?.user ?? 0), me?.device ?? 0);
 }
 
 type SendEvent = Extract<ClientFrame, { type: "send" }>;

@@ -13,12 +13,15 @@ export const json: Codec = { subprotocol: "json", encode, decode };
 
 function encode(event: ClientFrame): string {
   switch (event.type) {
-    case "hello":
-      return JSON.stringify({ type: "auth", token: event.token, ...(event.syncedMs > 0 && { synced: iso(event.syncedMs) }) });
+    case "hello": {
+      const { token, syncedMs, me } = event;
+      const said = { ...(syncedMs > 0 && { synced: iso(syncedMs) }), ...(me && { user_id: me.user, device_id: me.device }) };
+      return JSON.stringify({ type: "auth", token, ...said });
+    }
     case "send":
       return JSON.stringify({ ...said(event), ...besides(event) });
     case "mark":
-      return JSON.stringify({ type: "ack", chat_id: event.chat, message_id: event.message, status: event.status });
+      return JSON.stringify({ type: "ack", chat_id: event.chat, message_id: event.message, seq: event.seq, status: event.status });
     case "ping":
     case "pong":
       return JSON.stringify(event.nonce === 0 ? { type: event.type } : { type: event.type, nonce: event.nonce });

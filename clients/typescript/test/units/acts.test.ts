@@ -137,14 +137,14 @@ test("ticks rise and never fall, whether they come live or after an absence", ()
 
 test("the time of the last synced is kept, and said on the next connection", () => {
   const bench = new Bench().connect();
-  assert.deepEqual(bench.wrote[0], { type: "auth", token: "token" });
+  assert.deepEqual(bench.wrote[0], { type: "auth", token: "token", user_id: "7", device_id: 1 });
   bench.say({ type: "ticks", chat_id: CHAT, members: [{ user_id: "9", delivered_seq: 1, read_seq: 1 }] });
   bench.say({ type: "synced", server_time: timestamp });
   const order = bench.outputs.slice(-3).map((output) => (output.do === "tell" ? output.event.type : output.do));
   assert.deepEqual(order, ["ticks", "synced", "persist"], "kept behind what was told");
   bench.core.disconnected(bench.core.connection, 1006);
   bench.connected();
-  assert.deepEqual(bench.wrote.find((event) => event["synced"]), { type: "auth", token: "token", synced: timestamp });
+  assert.deepEqual(bench.wrote.find((event) => event["synced"]), { type: "auth", token: "token", synced: timestamp, user_id: "7", device_id: 1 });
   const next = new Bench({ ...EMPTY, syncedMs: TIME_MS }).connect();
   assert.equal(next.wrote[0]?.["synced"], timestamp);
 });

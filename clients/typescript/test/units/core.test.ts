@@ -18,9 +18,9 @@ class Bench {
   readonly outputs: Output[] = [];
   readonly core: Core;
 
-  constructor(image: Image = EMPTY) {
+  constructor(image: Image = EMPTY, identity: Image["identity"] = { user: "7", device: 1 }) {
     const env = { mono: () => this.now, wall: () => 1_700_000_000_000 + this.now, random: () => 0 };
-    this.core = new Core(DEFAULTS, json, env, image, { user: "7", device: 1 });
+    this.core = new Core(DEFAULTS, json, env, image, identity);
   }
 
   /** Takes what it wants done. */
@@ -74,7 +74,7 @@ test("an entry comes once, in order; a doubled one is acknowledged again", () =>
   bench.entry(6);
   bench.core.handled(CHAT, 6);
   bench.take();
-  assert.deepEqual(bench.wrote.at(-1), { type: "ack", chat_id: CHAT, message_id: uuid(6), status: "delivered" });
+  assert.deepEqual(bench.wrote.at(-1), { type: "ack", chat_id: CHAT, message_id: uuid(6), seq: 6, status: "delivered" });
   const count = bench.wrote.length;
   bench.entry(6);
   assert.deepEqual(bench.seqs(), [5, 6]);
@@ -224,12 +224,50 @@ test("a restored outbox is sent in order with retry, too old sends fail", () => 
 });
 
 test("a token of another user is not let near the store of this one", () => {
-  const bench = new Bench();
+  for (const said of [{ type: "ready", user_id: "8", device_id: 1 }, { type: "error", code: "wrong_identity" }]) {
+    const bench = new Bench();
+    bench.core.start();
+    bench.core.connected(bench.core.connection, "token");
+    bench.say(said);
+    const last = bench.told.at(-1);
+    assert.ok(last?.type === "ended" && last.end.why === "wrong_identity" && last.end.own.user === "7");
+  }
+});
+
+test("whoever comes back says who they are and how far they are in one go, and stores nothing for it", () => {
+  const bench = new Bench().connect();
+  for (const seq of [1, 2, 3]) bench.entry(seq);
+  bench.core.handled(CHAT, 3);
+  bench.core.markRead(CHAT, { seq: 2, message: uuid(2) });
+  bench.take();
+  bench.core.disconnected(bench.core.connection, 1006);
+  bench.take();
+  const [before, stored] = [bench.wrote.length, bench.outputs.filter((output) => output.do === "persist").length];
+  bench.core.connected(bench.core.connection, "token");
+  bench.take();
+  const place = { type: "ack", chat_id: CHAT };
+  assert.deepEqual(bench.wrote.slice(before), [
+    { type: "auth", token: "token", user_id: "7", device_id: 1 },
+    { ...place, message_id: uuid(3), seq: 3, status: "delivered" },
+    { ...place, message_id: uuid(2), seq: 2, status: "read" },
+  ]);
+  assert.equal(bench.outputs.filter((output) => output.do === "persist").length, stored);
+  // What is handled while the server thinks is said at once; nothing is said twice.
+  bench.core.markRead(CHAT, { seq: 3, message: uuid(3) });
+  bench.take();
+  bench.say({ type: "ready", user_id: "7", device_id: 1 });
+  assert.deepEqual(bench.wrote.slice(before + 3), [{ ...place, message_id: uuid(3), seq: 3, status: "read" }]);
+});
+
+test("a device that does not know who it is says how far it is when it has been told", () => {
+  const chat = { chat: CHAT, handled: 4, delivered: { seq: 4, message: uuid(4) }, read: null, had: [] };
+  const bench = new Bench({ ...EMPTY, chats: [chat] }, null);
   bench.core.start();
   bench.core.connected(bench.core.connection, "token");
-  bench.say({ type: "ready", user_id: "8", device_id: 1 });
-  const last = bench.told.at(-1);
-  assert.ok(last?.type === "ended" && last.end.why === "wrong_identity");
+  bench.take();
+  assert.deepEqual(bench.wrote, [{ type: "auth", token: "token" }]);
+  bench.say({ type: "ready", user_id: "7", device_id: 1 });
+  assert.deepEqual(bench.wrote.slice(1), [{ type: "ack", chat_id: CHAT, message_id: uuid(4), seq: 4, status: "delivered" }]);
 });
 
 test("a silent server is left, and pings are sent in time", () => {

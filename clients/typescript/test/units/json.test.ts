@@ -91,7 +91,7 @@ test("acts of the client are written as the protocol says", () => {
   assert.deepEqual(act({ kind: "revoked", device: 3 }), { type: "revoked", device_id: 3, ...id });
   assert.deepEqual(encode({ type: "account", request: 4, chat: CHAT }), { type: "account", request_id: 4, chat_id: CHAT });
   assert.deepEqual(encode({ type: "account", request: 4, chat: null }), { type: "account", request_id: 4 });
-  assert.deepEqual(encode({ type: "hello", token: "t", agent: "a", syncedMs: 1_767_323_045_678 }), { type: "auth", token: "t", synced: "2026-01-02T03:04:05.678Z" });
+  assert.deepEqual(encode({ type: "hello", token: "t", agent: "a", syncedMs: 1_767_323_045_678, me: { user: "7", device: 0 } }), { type: "auth", token: "t", synced: "2026-01-02T03:04:05.678Z", user_id: "7", device_id: 0 });
 });
 
 test("amendments, ticks and the account are read", () => {
@@ -129,7 +129,7 @@ test("amendments, ticks and the account are read", () => {
 });
 
 test("events of the client are written as the protocol says", () => {
-  assert.deepEqual(encode({ type: "hello", token: "t", agent: "a", syncedMs: 0 }), { type: "auth", token: "t" });
+  assert.deepEqual(encode({ type: "hello", token: "t", agent: "a", syncedMs: 0, me: null }), { type: "auth", token: "t" });
   const send = { type: "send", clientMsgId: "b1", afterSeq: 0, retry: false } as const;
   assert.deepEqual(encode({ ...send, target: { to: "9" }, body: utf8("hi") }), { type: "message", to: "9", content: "hi", client_msg_id: "b1" });
   assert.deepEqual(encode({ ...send, retry: true, target: { chat: CHAT }, body: new Uint8Array([0, 255]) }), {
@@ -139,7 +139,7 @@ test("events of the client are written as the protocol says", () => {
     client_msg_id: "b1",
     retry: true,
   });
-  assert.deepEqual(encode({ type: "mark", chat: CHAT, message: MESSAGE, seq: 3, status: "read" }), { type: "ack", chat_id: CHAT, message_id: MESSAGE, status: "read" });
+  assert.deepEqual(encode({ type: "mark", chat: CHAT, message: MESSAGE, seq: 3, status: "read" }), { type: "ack", chat_id: CHAT, message_id: MESSAGE, seq: 3, status: "read" });
   assert.deepEqual(encode({ type: "ping", nonce: 0 }), { type: "ping" });
 });
 

@@ -79,11 +79,15 @@ export class Chats {
         });
     }
     /**
-     * Stores positions, then marks them where a session stands (`write`): a mark lets the server forget this device's need.
+     * Stores positions that rose, then marks them where that can be (`write`): a mark lets the server forget this device's need.
      */
     flush(persist, write) {
         for (const position of this.dirty) {
-            persist(position.stored());
+            if (position.save)
+                persist(position.stored());
+            position.save = false;
+        }
+        for (const position of this.dirty) {
             const { delivered, read, handled, chat } = position;
             // A read mark of the same seq says delivered too.
             const covers = position.markRead && read !== null && read.seq >= (delivered?.seq ?? 0);
@@ -102,7 +106,7 @@ export class Chats {
     handled(chat, seq) {
         const position = this.find(chat);
         if (position?.handle(seq))
-            this.mark(position);
+            this.rose(position);
     }
     /** The user has read up to an entry. Implies handled. */
     read(chat, place) {
@@ -112,9 +116,10 @@ export class Chats {
         if (position.handle(place.seq))
             position.markDelivered = true;
         position.markRead = true;
+        position.save = true;
         this.dirty.add(position);
     }
-    /** Positions marked lately may have been lost with the server: they are said again. */
+    /** Positions marked lately may have been lost with the connection or the server: they are said again. */
     sayAgain() {
         for (const position of this.positions.values()) {
             if (position.age === 0)
@@ -131,6 +136,10 @@ export class Chats {
     /** The connection is gone: what was held will be pushed again. */
     lost() {
         this.held.clear();
+    }
+    rose(position) {
+        position.save = true;
+        this.mark(position);
     }
     mark(position) {
         position.markDelivered = true;
@@ -191,7 +200,7 @@ export class Chats {
         let from = first;
         for (const seq of [...held, last + 1]) {
             if (from < seq && position.expire(from, seq - 1))
-                this.mark(position);
+                this.rose(position);
             from = seq + 1;
         }
     }

@@ -4,13 +4,12 @@
  * It is told what happens and says what to do ({@link Core.take}). It reads no clock and opens nothing itself, so a test
  * drives it step by step.
  */
-import { ERRORS } from "../generated/errors.js";
 import { same } from "../store/store.js";
 import { BadFrame } from "../wire.js";
 import { accountChangeOf, sendOf } from "./acts.js";
 import { Asks } from "./asks.js";
 import { Chats } from "./chats.js";
-import { refusalOfClose } from "./closes.js";
+import { expired, refusalOfClose } from "./closes.js";
 import { Sends } from "./sends.js";
 import { RequestError, SendError, } from "./types.js";
 const PAGE_ENTRIES = 100;
@@ -96,16 +95,16 @@ export class Core {
     connected(connection, token) {
         if (this.phase !== "connecting" || connection !== this.connection)
             return;
-        if (token === this.expiredToken) {
-            const row = ERRORS.find((error) => error.name === "token_expired");
-            const text = row?.text ?? "the token has expired";
-            return this.end({ why: "server", refusal: { code: "token_expired", retry: "never", retryAfterMs: 0, text } });
-        }
+        if (token === this.expiredToken)
+            return this.end({ why: "server", refusal: expired() });
         this.phase = "greeting";
         this.token = token;
         this.lastIn = this.env.mono();
         this.pingAt = this.lastIn + this.config.answerTimeoutMs;
-        this.write({ type: "hello", token, agent: this.config.agent, syncedMs: this.syncedMs });
+        this.write({ type: "hello", token, agent: this.config.agent, syncedMs: this.syncedMs, me: this.me });
+        if (this.me)
+            this.chats.sayAgain();
+        this.settle();
     }
     /** It could not be made, or is gone. `closeCode`: the WebSocket's, where there is one. */
     disconnected(connection, closeCode) {
@@ -244,8 +243,9 @@ export class Core {
         if (this.phase !== "greeting")
             return;
         const token = { user, device };
-        if (this.me && !same(this.me, token))
-            return this.end({ why: "wrong_identity", own: this.me, token });
+        const was = this.me;
+        if (was && !same(was, token))
+            return this.end({ why: "wrong_identity", own: was, token });
         this.me = token;
         this.persist({ type: "identity", identity: token });
         this.phase = "ready";
@@ -257,7 +257,8 @@ export class Core {
         // The first ping comes at a random time, so that clients that came together do not ping together.
         this.pingAt = this.env.mono() + this.grant.pingIntervalMs * (0.5 + 0.5 * this.env.random());
         this.tell({ type: "connected", user, device });
-        this.chats.sayAgain();
+        if (!was)
+            this.chats.sayAgain();
         this.sends.resume(this.grant);
     }
     deliver(entry) {
@@ -302,7 +303,9 @@ export class Core {
         if (this.phase === "ended")
             return;
         const ready = this.phase === "ready";
-        this.chats.flush((chat) => this.persist({ type: "chat", chat }), ready ? (mark) => this.write(mark) : null);
+        // Behind a Hello that says who this is, marks may follow at once: what the server hears first it need not send.
+        const marks = ready || (this.phase === "greeting" && this.me !== null);
+        this.chats.flush((chat) => this.persist({ type: "chat", chat }), marks ? (mark) => this.write(mark) : null);
         if (!ready)
             return;
         this.sends.pump(this.grant);
@@ -323,6 +326,8 @@ export class Core {
     dismissed(refusal, open) {
         if (refusal.code === "token_expired")
             this.expiredToken = this.token;
+        if (refusal.code === "wrong_identity" && this.me)
+            return this.end({ why: "wrong_identity", own: this.me, token: null });
         if (refusal.retry === "never")
             return this.end({ why: "server", refusal });
         const cause = { why: "server", refusal };

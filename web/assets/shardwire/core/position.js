@@ -18,6 +18,8 @@ export class Position {
     known = false;
     /** 2: marked since the last pong; 1: before it; 0: long ago, surely durable. Above 0 is marked again on reconnect. */
     age = 0;
+    /** It is to be stored. */
+    save = false;
     /** A delivered mark, a read mark is to be written. */
     markDelivered = false;
     markRead = false;

@@ -44,4 +44,5 @@ export const ERRORS = [
     { code: 41, name: "invalid_setting", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "there is no such setting, or not with this value" },
     { code: 42, name: "account_full", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "the account holds as many settings, devices or hidden messages of a chat as it may" },
     { code: 43, name: "mark_beyond_head", retry: "never", scope: "request", retryAfterMs: 0, close: 1008, text: "the chat has no such entry yet; all that it has is marked" },
+    { code: 44, name: "wrong_identity", retry: "never", scope: "session", retryAfterMs: 0, close: 4401, text: "the token is another user's or device's than the client says" },
 ];
