@@ -17,6 +17,7 @@ use crate::rates::UserRates;
 use crate::wire::{Ask, SendEvent};
 
 mod account;
+mod lost;
 
 #[derive(Default)]
 struct Owners(Vec<Envelope>);
@@ -106,11 +107,14 @@ fn refusal(code: ErrorCode) -> Refusal {
     code.into()
 }
 
+/// The answer to `asked`, a send.
 fn sent(asked: &Envelope) -> Envelope {
     let Body::Send { frame, chat, .. } = &asked.body else { panic!("{asked:?}") };
     let client_msg_id = frame.share(frame.root().body_as_send().unwrap().client_msg_id().unwrap().bytes());
     let body = Body::Sent { client_msg_id, chat: *chat, message: MessageId([3; 16]), seq: 5, timestamp_ms: 6 };
-    Envelope::new(Class::Ack, body).reply_to(asked.header.reply)
+    let mut envelope = Envelope::new(Class::Ack, body).reply_to(asked.header.reply);
+    envelope.header.request_id = asked.header.request_id;
+    envelope
 }
 
 fn refused(asked: &Envelope, code: ErrorCode) -> Envelope {

@@ -20,6 +20,8 @@ use schema::wire;
 pub enum To {
     Owner,
     Router,
+    /// Every router but the user's.
+    OtherRouters,
     Other,
 }
 
@@ -36,6 +38,9 @@ impl Egress for Outbox {
     }
     fn to_router(&mut self, _user: UserId, envelope: Envelope) {
         self.0.push((To::Router, envelope));
+    }
+    fn to_other_routers(&mut self, _user: UserId, envelope: Envelope) {
+        self.0.push((To::OtherRouters, envelope));
     }
     fn to_gateway(&mut self, _address: Address, envelope: Envelope) {
         self.0.push((To::Other, envelope));

@@ -9,4 +9,5 @@ mod resume;
 mod rules;
 mod sends;
 mod sync;
+mod ways;
 mod websocket;

@@ -143,7 +143,8 @@ pub fn listing(logs: &BTreeMap<ChatId, Log>, body: &Body) -> Option<Body> {
 /// What is under way to the owner or back.
 pub struct Net {
     pub to_owner: VecDeque<(ConnId, Envelope)>,
-    pub acks: VecDeque<(ConnId, Body)>,
+    /// (connection, request id, answer)
+    pub acks: VecDeque<(ConnId, u64, Body)>,
     /// (chat, seq, acked, connection at the time)
     pub live: Vec<(ChatId, u64, u64, ConnId)>,
 }

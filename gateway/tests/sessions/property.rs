@@ -29,6 +29,10 @@ struct Run {
     lossy: bool,
     /// The client does not read.
     stalled: bool,
+    /// Changes of routers.
+    changes: u64,
+    /// The session's new router has not answered it yet.
+    moved: bool,
 }
 
 impl Run {
@@ -57,6 +61,8 @@ impl Run {
             listed: BTreeMap::new(),
             lossy: true,
             stalled: false,
+            changes: 0,
+            moved: false,
         };
         run.connect();
         run
@@ -102,6 +108,7 @@ impl Run {
         // What was written is lost with the socket unless it was read.
         self.rig.shard.closed(self.rig.now, self.conn, &mut self.rig.out);
         self.collect();
+        self.moved = false;
         self.connect();
     }
 
@@ -155,7 +162,7 @@ impl Run {
             Body::Send { chat, frame, .. } => {
                 let id = frame.root().body_as_send().unwrap().client_msg_id().unwrap().bytes().to_vec();
                 let seq = self.logs.get_mut(chat).unwrap().store_own(&id);
-                self.net.acks.push_back((conn, sent(*chat, &id, seq)));
+                self.net.acks.push_back((conn, request, sent(*chat, &id, seq)));
             }
             Body::Mark { chat, seq, .. } => self.logs.get_mut(chat).unwrap().ack(*seq),
             Body::PageRequest { chat, .. } => {
@@ -175,6 +182,12 @@ impl Run {
                 let page = listing(&self.logs, &envelope.body).unwrap();
                 self.rig.answer(conn, request, page);
             }
+            &Body::Register { epoch, .. } => {
+                if self.lossy && self.random.one_in(3) {
+                    return;
+                }
+                self.registered(conn, request, epoch);
+            }
             Body::Unregister { .. } | Body::ForgetRefusals { .. } => {}
             other => panic!("{other:?}"),
         }
@@ -182,8 +195,8 @@ impl Run {
     }
 
     fn ack(&mut self) {
-        if let Some((conn, body)) = self.net.acks.pop_front() {
-            self.rig.answer(conn, 0, body);
+        if let Some((conn, request, body)) = self.net.acks.pop_front() {
+            self.rig.answer(conn, request, body);
             self.collect();
         }
     }
@@ -231,13 +244,62 @@ impl Run {
 
     fn gap(&mut self) {
         let conn = (self.conn.index, self.conn.generation);
-        // Whatever was stored before the gap must have come when `synced` does.
-        self.listed = self.logs.iter().map(|(&chat, log)| (chat, log.head)).collect();
         let scope = if self.random.one_in(2) { GapScope::All } else { GapScope::Sessions(vec![conn]) };
-        self.owed = true;
+        // One that registers again lists when that stands.
+        if !self.moved {
+            self.must_list();
+        }
         self.rig.handle(Envelope::new(Class::Control, Body::Gap(scope)));
         self.rig.wait_ms(20);
         self.collect();
+    }
+
+    /// Whatever is stored by now must have come when the next `synced` does.
+    fn must_list(&mut self) {
+        self.listed = self.logs.iter().map(|(&chat, log)| (chat, log.head)).collect();
+        self.owed = true;
+    }
+
+    /// The way to the owners breaks, with what is on it: of what was sent there the end, of what came back all or nothing.
+    fn owner_lost(&mut self) {
+        let kept = self.random.below(self.net.to_owner.len() as u64 + 1) as usize;
+        self.net.to_owner.truncate(kept);
+        if self.random.one_in(2) {
+            self.net.acks.clear();
+        }
+        self.net.live.clear();
+        for partition in 0..2 {
+            self.rig.shard.owner_lost(self.rig.now, partition, &mut self.rig.out);
+        }
+        self.collect();
+        self.rig.drain_actions();
+        let ends = |action: &Action| matches!(action, Action::Close(conn) if *conn == self.conn);
+        if self.rig.actions.iter().any(ends) {
+            self.rig.actions.clear();
+            self.reconnect();
+        } else {
+            self.gap();
+        }
+    }
+
+    fn routers_changed(&mut self) {
+        self.changes += 1;
+        self.moved = true;
+        self.rig.shard.routers_changed(self.rig.now, |_| true, &mut self.rig.out);
+        self.collect();
+    }
+
+    /// The new router's answer.
+    fn registered(&mut self, conn: ConnId, request: u64, epoch: u64) {
+        let counts = self.moved && conn == self.conn && request == self.changes;
+        if counts {
+            self.read(usize::MAX);
+            self.read(usize::MAX);
+            self.moved = false;
+            self.must_list();
+        }
+        self.rig.answer(conn, request, Body::Registered { epoch });
+        self.rig.wait_ms(20);
     }
 
     fn nudge(&mut self) {
@@ -273,6 +335,12 @@ impl Run {
                 self.gap();
             }
             95 if self.random.one_in(6) => self.reconnect(),
+            96 if self.random.one_in(4) => {
+                self.read(usize::MAX);
+                self.read(usize::MAX);
+                self.owner_lost();
+            }
+            97 if self.random.one_in(4) => self.routers_changed(),
             _ => {
                 let ms = self.random.below(400);
                 self.rig.wait_ms(ms);
@@ -346,7 +414,7 @@ fn every_chat_arrives_in_order_without_holes_whatever_is_lost() {
 }
 
 /// What the runs above must have met, or they prove nothing.
-const GUARDS: [&str; 14] = [
+const GUARDS: [&str; 17] = [
     "entries_live",
     "entries_synced",
     "entries_own",
@@ -361,4 +429,8 @@ const GUARDS: [&str; 14] = [
     "gaps",
     "sync_retries",
     "stale_addresses",
+    "sent_back",
+    "answers_of_before",
+    "router_changes",
+    "registered_again",
 ];

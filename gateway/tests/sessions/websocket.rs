@@ -134,3 +134,18 @@ fn unknown_types_are_answered_and_pings_too() {
     let (texts, close) = read(&mut rig, conn);
     assert!(texts[0].contains("unsupported") && texts[1].contains("pong") && close.is_none(), "{texts:?}");
 }
+
+#[test]
+fn a_session_whose_send_is_lost_on_its_way_is_told_to_try_again_later() {
+    let mut rig = Rig::new();
+    let conn = open(&mut rig, "");
+    read(&mut rig, conn);
+    say(&mut rig, conn, r#"{"type":"message","to":"7","content":"hi","client_msg_id":"m1"}"#);
+    let envelopes = rig.envelopes();
+    let [Envelope { header, body: Body::Send { .. } }] = &envelopes[..] else { panic!("{envelopes:?}") };
+    rig.shard.owner_lost(rig.now, header.slot.partition(2), &mut rig.out);
+    let (texts, close) = read(&mut rig, conn);
+    assert!(texts.len() == 1 && texts[0].contains("storage_unavailable"), "{texts:?}");
+    assert!(texts[0].contains("retry_after_ms"), "{texts:?}");
+    assert_eq!(close, Some(1013));
+}
