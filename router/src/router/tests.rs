@@ -1,3 +1,5 @@
+//! Registrations, fan-out, what is passed on to other routers and forgotten with a gateway.
+
 use bytes::Bytes;
 use schema::ids::{ChatId, Slot};
 use smallvec::smallvec;
