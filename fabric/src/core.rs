@@ -25,6 +25,8 @@ pub enum Protocol {
     Native,
     /// HTTP/1.1 upgraded to WebSocket.
     WebSocket,
+    /// Another node of the cluster ([`crate::link`]). Never behind the clients' TLS.
+    Link,
 }
 
 /// What a core wants done. Taken with [`Core::next_action`] until it returns `None`, once a turn.
@@ -39,6 +41,14 @@ pub enum Action {
     /// Write out what [`Core::take_output`] gives, then close. The core has already forgotten the connection when the
     /// skin reports nothing more about it; the skin still calls [`Core::closed`] once.
     Close(ConnId),
+    /// Connect to another node, over TCP without TLS. The core has chosen the place; it hears [`Core::connected`] or, when
+    /// that failed, [`Core::closed`]. A `Close` before either gives up.
+    Connect {
+        /// The connection's place, free until now.
+        conn: ConnId,
+        /// Where to.
+        address: SocketAddr,
+    },
     /// Write a journal block, durable, then call [`Core::write_done`]. `journal` says which of the shard's journals.
     Write {
         /// Index of the shard's journal (one an owner partition).
@@ -72,10 +82,16 @@ pub trait Core {
     /// A connection was accepted. `None` refuses it (it is closed at once).
     fn accepted(&mut self, now: Now, protocol: Protocol, peer: SocketAddr) -> Option<ConnId>;
 
+    /// A connection asked for with [`Action::Connect`] stands.
+    fn connected(&mut self, now: Now, conn: ConnId) {
+        let _ = (now, conn);
+    }
+
     /// Bytes came. The core takes all of them; what is not a whole frame it keeps.
     fn received(&mut self, now: Now, conn: ConnId, bytes: &[u8]);
 
-    /// The connection is gone (the peer's end, an error, or after `Action::Close`). Called exactly once a connection.
+    /// The connection is gone (the peer's end, an error, or after `Action::Close`), or could not be made. Called exactly once
+    /// a connection.
     fn closed(&mut self, now: Now, conn: ConnId);
 
     /// Appends a connection's output to `out`, at most about `max_bytes`. An empty `out` may come back with other memory.

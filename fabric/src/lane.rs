@@ -37,6 +37,26 @@ pub enum FullPolicy {
     Drop,
 }
 
+impl FullPolicy {
+    /// The policy of a class.
+    pub const fn of(class: Class) -> Self {
+        match class {
+            Class::Send => Send::FULL,
+            Class::Ack => Ack::FULL,
+            Class::Control => Control::FULL,
+            Class::Live => Live::FULL,
+            Class::Sync => Sync::FULL,
+            Class::Ephemeral => Ephemeral::FULL,
+        }
+    }
+}
+
+/// Order in which classes are drained: what frees others first.
+pub(crate) const DRAIN_ORDER: [Class; CLASS_COUNT] =
+    [Class::Ack, Class::Control, Class::Send, Class::Live, Class::Sync, Class::Ephemeral];
+/// Labels of metrics, by class.
+pub(crate) const CLASS_NAMES: [&str; CLASS_COUNT] = ["send", "ack", "control", "live", "sync", "ephemeral"];
+
 /// A class of envelopes as a type. Sealed: the classes are the contract's.
 pub trait LaneClass: sealed::Sealed {
     /// The class in a header.

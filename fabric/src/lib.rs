@@ -10,6 +10,7 @@ pub mod disk;
 pub mod entropy;
 pub mod hash;
 pub mod lane;
+pub mod link;
 pub mod memory;
 pub mod net;
 pub mod shard;

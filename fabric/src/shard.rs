@@ -41,7 +41,7 @@ pub struct Options {
     /// What to listen on, every shard on every address (SO_REUSEPORT). With port 0 the first shard takes a free port and
     /// the others share it.
     pub listeners: Vec<(Protocol, SocketAddr)>,
-    /// Speaks TLS on every listener, and nothing else.
+    /// Speaks TLS, and nothing else, on every listener but those of [`Protocol::Link`].
     pub tls: Option<tls::Server>,
     /// Which driver.
     pub driver: DriverChoice,

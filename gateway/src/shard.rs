@@ -126,6 +126,8 @@ impl Shard {
         let conn = match protocol {
             Protocol::Native => Conn::new(Dialect::Native, Phase::Hello, tick_of(now)),
             Protocol::WebSocket => Conn::new(Dialect::Json, Phase::Upgrade, tick_of(now)),
+            // Nodes are no clients: whoever drives this keeps their connections elsewhere.
+            Protocol::Link => return None,
         };
         let id = self.conns.insert(conn);
         self.metrics.connections_accepted.inc();

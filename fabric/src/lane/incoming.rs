@@ -6,12 +6,8 @@ use std::sync::atomic::{Ordering, fence};
 use rtrb::Consumer;
 use schema::envelope::{CLASS_COUNT, Class, Envelope};
 
-use super::Wants;
+use super::{DRAIN_ORDER, Wants};
 use crate::wake::Waker;
-
-/// Order in which classes are drained: what frees others first.
-const PRIORITY: [Class; CLASS_COUNT] =
-    [Class::Ack, Class::Control, Class::Send, Class::Live, Class::Sync, Class::Ephemeral];
 
 /// Slots that become free for the producer together, while the rest of what waits is still being handed over.
 const FREED_AT_ONCE: usize = 128;
@@ -77,10 +73,10 @@ impl Incoming {
         let share = (budget / CLASS_COUNT).max(1);
         let mut left = budget;
         left -= self.drain_class(Class::Ack, left.saturating_sub((CLASS_COUNT - 1) * share), &mut take);
-        for class in PRIORITY {
+        for class in DRAIN_ORDER {
             left -= self.drain_class(class, share.min(left), &mut take);
         }
-        for class in PRIORITY {
+        for class in DRAIN_ORDER {
             if left > 0 {
                 left -= self.drain_class(class, left, &mut take);
             }

@@ -9,10 +9,8 @@ use rtrb::RingBuffer;
 use schema::envelope::{CLASS_COUNT, Class, Envelope};
 
 use super::incoming::{Drained, InLanes, Incoming, Source};
-use super::{Ack, Capacities, Control, Ephemeral, Full, Lane, Live, Pushed, Send, Sync, Wants};
+use super::{Ack, CLASS_NAMES, Capacities, Control, Ephemeral, Full, Lane, Live, Pushed, Send, Sync, Wants};
 use crate::wake::Waker;
-
-const NAMES: [&str; CLASS_COUNT] = ["send", "ack", "control", "live", "sync", "ephemeral"];
 
 /// Makes all lanes between `shards` shards, before their threads start.
 #[derive(Debug)]
@@ -270,7 +268,7 @@ impl LaneMetrics {
     /// Names them in `registry`, one label a class.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("lane_wakes", "Wakes of other shards", self.wakes.clone());
-        for (name, class) in NAMES.iter().zip(&self.classes) {
+        for (name, class) in CLASS_NAMES.iter().zip(&self.classes) {
             let registry = registry.sub_registry_with_label(("class".into(), (*name).into()));
             registry.register("lane_pushed", "Envelopes queued for other shards", class.pushed.clone());
             registry.register("lane_drained", "Envelopes taken from other shards", class.drained.clone());

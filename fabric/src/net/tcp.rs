@@ -158,6 +158,28 @@ pub async fn connect(source: Option<SocketAddr>, target: SocketAddr) -> io::Resu
     Ok(stream)
 }
 
+/// Connects on the running monoio runtime to a socket that belongs to no runtime: as one from [`accept_now`], blocking under
+/// io_uring and not under epoll. TCP_NODELAY is set.
+///
+/// # Errors
+/// What `connect(2)` says.
+pub async fn dial(target: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    match socket.connect(&target.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+        _ => (),
+    }
+    writable(socket.as_fd()).await?;
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    if !monoio::utils::is_legacy() {
+        socket.set_nonblocking(false)?;
+    }
+    Ok(socket.into())
+}
+
 /// Binds a socket that is about to connect. With port 0 the port is chosen at the connect, by the pair of addresses
 /// (IP_BIND_ADDRESS_NO_PORT; over IPv6 it is chosen here).
 ///

@@ -63,6 +63,10 @@ shard_metrics! {
     accept_errors: "accept_errors", "Accepts that failed";
     /// Connections the core refused.
     refused: "accept_refused", "Connections refused at once";
+    /// Connections made to other nodes.
+    connects: "connects", "Connections made to other nodes";
+    /// Those that could not be made.
+    connect_errors: "connect_errors", "Connections to other nodes that could not be made";
     /// Reads from sockets.
     reads: "socket_reads", "Reads from sockets";
     /// Bytes read from sockets.

@@ -4,6 +4,7 @@
 //! monoio polls after the tasks that were ready, so that one turn answers all inputs of a wake. What must stay true: the
 //! core is never borrowed across an await, and [`Skin::turn`] runs once for any number of inputs.
 
+mod connect;
 mod dirty;
 mod tls;
 mod turn;
@@ -25,7 +26,7 @@ use super::jobs::Jobs;
 use super::journal::Journals;
 use super::metrics::{ShardMetrics, Tally, count};
 use super::pool::Pool;
-use crate::core::{Core, Protocol};
+use crate::core::{ConnId, Core, Protocol};
 use crate::net::readiness::{Readiness, Ready};
 use crate::net::tcp;
 use crate::net::tls::Server;
@@ -73,10 +74,12 @@ pub(super) struct Skin<C: Core> {
     ready: RefCell<Vec<Ready>>,
     /// Every open socket, by its descriptor.
     sockets: RefCell<Vec<Option<Rc<Conn>>>>,
-    /// What connections that speak TLS need; with it, all do.
+    /// What connections that speak TLS need; with it, all but links do.
     tls: Option<RefCell<Tls>>,
     /// The sockets of the core's connections, by index; [`NONE`] where there is none.
     conns: RefCell<Vec<RawFd>>,
+    /// Connections that are being made.
+    connecting: RefCell<Vec<ConnId>>,
     buffer: RefCell<Box<[u8]>>,
     /// What is being sent.
     output: RefCell<Vec<u8>>,
@@ -120,6 +123,7 @@ impl<C: Core + 'static> Skin<C> {
             sockets: RefCell::new(Vec::new()),
             tls: parts.tls.map(Tls::new).map(RefCell::new),
             conns: RefCell::new(Vec::new()),
+            connecting: RefCell::new(Vec::new()),
             buffer: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             output: RefCell::new(Vec::new()),
             pool: RefCell::new(Pool::default()),
@@ -175,9 +179,14 @@ impl<C: Core + 'static> Skin<C> {
             count(&self.tally.refused, 1);
             return;
         };
+        self.adopt(id, protocol, socket);
+    }
+
+    /// Takes a connected socket as the connection `id`.
+    fn adopt(&self, id: ConnId, protocol: Protocol, socket: OwnedFd) {
         let fd = socket.as_raw_fd();
         let conn = Rc::new(Conn::new(id, socket));
-        if let Some(tls) = &self.tls {
+        if let Some(tls) = self.tls.as_ref().filter(|_| protocol != Protocol::Link) {
             conn.set(TLS);
             tls.borrow_mut().expect(fd, protocol);
         }

@@ -48,14 +48,48 @@ type Union = (link::Body, WIPOffset<UnionWIPOffset>);
 
 /// Writes an envelope, size prefix included.
 pub fn encode(envelope: &Envelope) -> Bytes {
-    let mut fbb = Builder::with_capacity(512);
-    let (body_type, body) = encode_body(&mut fbb, &envelope.body);
-    let header = encode_header(&envelope.header);
-    let passed_on = envelope.header.passed_on;
-    let args = link::EnvelopeArgs { header: Some(&header), body_type, body: Some(body), passed_on };
-    let root = link::Envelope::create(&mut fbb, &args);
-    fbb.finish_size_prefixed(root, Some(FILE_IDENTIFIER));
-    Bytes::copy_from_slice(fbb.finished_data())
+    let mut out = Vec::new();
+    EnvelopeWriter::default().write(envelope, &mut out);
+    out.into()
+}
+
+/// Writes envelopes one after the other, with memory that it keeps.
+pub struct EnvelopeWriter {
+    fbb: Builder,
+}
+
+impl core::fmt::Debug for EnvelopeWriter {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("EnvelopeWriter").finish_non_exhaustive()
+    }
+}
+
+impl Default for EnvelopeWriter {
+    fn default() -> Self {
+        Self { fbb: Builder::with_capacity(512) }
+    }
+}
+
+impl EnvelopeWriter {
+    /// Memory kept after an envelope, bytes.
+    const KEEP_BYTES: usize = 1 << 20;
+
+    /// Appends an envelope to `out`, size prefix included.
+    pub fn write(&mut self, envelope: &Envelope, out: &mut Vec<u8>) {
+        let fbb = &mut self.fbb;
+        let (body_type, body) = encode_body(fbb, &envelope.body);
+        let header = encode_header(&envelope.header);
+        let args = link::EnvelopeArgs { header: Some(&header), body_type, body: Some(body) };
+        let root = link::Envelope::create(fbb, &args);
+        fbb.finish_size_prefixed(root, Some(FILE_IDENTIFIER));
+        let bytes = fbb.finished_data();
+        out.extend_from_slice(bytes);
+        if bytes.len() > Self::KEEP_BYTES {
+            *self = Self::default();
+        } else {
+            fbb.reset();
+        }
+    }
 }
 
 /// Reads an envelope, size prefix included. The frames inside share `bytes`.

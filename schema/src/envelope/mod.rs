@@ -6,7 +6,7 @@
 mod codec;
 mod parts;
 
-pub use codec::{EnvelopeError, decode, encode};
+pub use codec::{EnvelopeError, EnvelopeWriter, decode, encode};
 pub use parts::{AccountFacts, ChangedChat, GapScope, ListedChat, Recipient, Recipients, SyncCursor, Target};
 
 use bytes::Bytes;

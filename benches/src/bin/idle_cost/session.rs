@@ -76,6 +76,7 @@ fn session(shard: &mut Shard, encoder: &mut Encoder, protocol: Protocol, token: 
                 Request { host: WEBSOCKET, path: "/ws", subprotocol: "json", token: Some(token), nonce: [7; 16] };
             request.encode().into()
         }
+        Protocol::Link => unreachable!("links have no sessions"),
     };
     shard.received(NOW, conn, &first, &mut last);
     let Some(Envelope { header, body: Body::Register { epoch, .. } }) = last.0.take() else {

@@ -108,7 +108,7 @@ impl Load {
                         drop(write);
                         self.core.write_done(self.now, journal, ticket, Ok(()));
                     }
-                    Action::Pause(_) | Action::Resume(_) | Action::Close(_) => {}
+                    Action::Pause(_) | Action::Resume(_) | Action::Close(_) | Action::Connect { .. } => {}
                 }
             }
             while let Some((_, job)) = self.core.next_job() {

@@ -103,7 +103,7 @@ impl Client {
             ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?;
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![match protocol {
-            Protocol::Native => ALPN_NATIVE.to_vec(),
+            Protocol::Native | Protocol::Link => ALPN_NATIVE.to_vec(),
             Protocol::WebSocket => ALPN_HTTP.to_vec(),
         }];
         if !resumes {

@@ -79,7 +79,7 @@ impl Server {
     /// `Protocol` when the operating system gives no randomness.
     pub fn accept(&self, protocol: Protocol) -> Result<ServerSession, TlsError> {
         let config = match protocol {
-            Protocol::Native => &self.0.native,
+            Protocol::Native | Protocol::Link => &self.0.native,
             Protocol::WebSocket => &self.0.web,
         };
         Ok(Session::new(UnbufferedServerConnection::new(config.clone())?))

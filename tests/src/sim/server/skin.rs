@@ -107,6 +107,7 @@ impl Server {
                     }
                 }
                 Action::Resume(id) => self.unpause(env, number, id),
+                Action::Connect { .. } => unreachable!("a process without a cluster connects to nobody"),
                 Action::Close(id) => {
                     if let Some(conn) = conns.get_mut(&id) {
                         conn.closing = Some(env.later(LINGER_NS, LINGER_NS));

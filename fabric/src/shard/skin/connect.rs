@@ -1,0 +1,61 @@
+//! Connections that a core asks for: made by a task each, which holds no shard alive.
+//!
+//! What must stay true: the core hears `connected` or `closed` of each, once; a socket whose core has given it up meanwhile is
+//! closed without a word.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use monoio::time::timeout;
+
+use super::Skin;
+use crate::core::{ConnId, Core, Protocol};
+use crate::net::tcp;
+use crate::shard::metrics::count;
+
+/// The kernel would try for two minutes; whoever dials tries again anyway.
+const CONNECT: Duration = Duration::from_secs(5);
+
+impl<C: Core + 'static> Skin<C> {
+    pub(super) fn connect(self: &Rc<Self>, id: ConnId, address: SocketAddr) {
+        self.connecting.borrow_mut().push(id);
+        let skin = Rc::downgrade(self);
+        monoio::spawn(async move {
+            let made = timeout(CONNECT, tcp::dial(address)).await;
+            let made = made.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            if let Some(skin) = skin.upgrade() {
+                skin.connected(id, address, made);
+            }
+        });
+    }
+
+    /// Forgets a connection that is being made; `false` if it is none of those.
+    pub(super) fn give_up_connecting(&self, id: ConnId) -> bool {
+        let mut connecting = self.connecting.borrow_mut();
+        let place = connecting.iter().position(|&other| other == id);
+        place.map(|place| connecting.swap_remove(place)).is_some()
+    }
+
+    fn connected(&self, id: ConnId, address: SocketAddr, made: io::Result<OwnedFd>) {
+        if !self.give_up_connecting(id) || self.is_ended() {
+            return;
+        }
+        let now = self.now();
+        self.dirty.mark();
+        match made {
+            Ok(socket) => {
+                count(&self.tally.connects, 1);
+                self.core.borrow_mut().connected(now, id);
+                self.adopt(id, Protocol::Link, socket);
+            }
+            Err(error) => {
+                count(&self.tally.connect_errors, 1);
+                tracing::debug!(%address, %error, "a connection could not be made");
+                self.core.borrow_mut().closed(now, id);
+            }
+        }
+    }
+}
