@@ -68,4 +68,22 @@ pub const BUDGETS: &[Budget] = &[
         path: "/shapes/connects/server/cpu_s_per_thousand_connects",
         most: 1_000.0 / 15_000.0,
     },
+    Budget {
+        title: "CPU a delivery in a group of 500, all threads",
+        unit: "× the limit",
+        path: "/shapes/group-500/cpu_ratio",
+        most: 2.0,
+    },
+    Budget {
+        title: "Group of 500: until the sender's ack, p99",
+        unit: "µs",
+        path: "/shapes/group-500/server/group_ack_p99_us",
+        most: 5_000.0,
+    },
+    Budget {
+        title: "Group of 500: until the last member has it, p99",
+        unit: "µs",
+        path: "/shapes/group-500/server/group_last_p99_us",
+        most: 10_000.0,
+    },
 ];

@@ -14,8 +14,8 @@ const HEAD: &str = "\
 One line an entry, the newest last; made by `cargo xtask bench-record`, each entry's file has everything. CPU is in seconds
 for a million delivered messages, `×` is the ratio to `limit` in the same run; medians.
 
-| date | label | commit | cores | closed: without apply | closed: all | one in flight: without apply | one in flight: all | apply, µs a message | open: p50 / p99, µs | idle: bytes a connection | connects/s |
-|---|---|---|---|---|---|---|---|---|---|---|---|
+| date | label | commit | cores | closed: without apply | closed: all | one in flight: without apply | one in flight: all | apply, µs a message | open: p50 / p99, µs | idle: bytes a connection | connects/s | group of 500, a delivery | group of 500: ack / last p99, µs |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 ";
 
 /// Writes the entry's file and its line of the table. Never overwrites an entry.
@@ -27,13 +27,20 @@ pub fn add(folder: &Path, entry: &Entry) -> Result<PathBuf, String> {
     let file = write_new(folder, &format!("{}-{}", entry.date, entry.label), &json)?;
     let table = folder.join(TABLE);
     let failed = |error: std::io::Error| format!("{}: {error}", table.display());
-    let mut out = OpenOptions::new().create(true).append(true).open(&table).map_err(failed)?;
-    if out.metadata().map_err(failed)?.len() == 0 {
-        out.write_all(HEAD.as_bytes()).map_err(failed)?;
-    }
+    let before = match std::fs::read_to_string(&table) {
+        Err(error) if error.kind() == ErrorKind::NotFound => HEAD.to_owned(),
+        read => read.map_err(failed)?,
+    };
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    out.write_all(row(entry, &name).as_bytes()).map_err(failed)?;
+    std::fs::write(&table, with_row(&before, &row(entry, &name))).map_err(failed)?;
     Ok(file)
+}
+
+/// The page with one more row at the end of its table, above what is noted below.
+fn with_row(page: &str, row: &str) -> String {
+    let last = page.rfind("\n|").map_or(page.len(), |before| before + 1);
+    let end = page[last..].find('\n').map_or(page.len(), |length| last + length + 1);
+    format!("{}{row}{}", &page[..end], &page[end..])
 }
 
 fn write_new(folder: &Path, stem: &str, text: &str) -> Result<PathBuf, String> {
@@ -77,6 +84,8 @@ fn row(entry: &Entry, file: &str) -> String {
         format!("{} / {}", plain("open", "latency_p50_us", 0), plain("open", "latency_p99_us", 0)),
         plain("idle", "bytes_per_connection", 0),
         plain("connects", "connects_per_second", 0),
+        cpu("group-500", all, |shape| shape.cpu_ratio),
+        format!("{} / {}", plain("group-500", "group_ack_p99_us", 0), plain("group-500", "group_last_p99_us", 0)),
     ];
     format!("| {} |\n", cells.join(" | "))
 }
@@ -163,10 +172,14 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(second).unwrap()).unwrap();
         assert_eq!(json["shapes"]["closed"]["server"]["cpu_s_per_million_without_apply"]["median"], 4.0);
         let table = std::fs::read_to_string(folder.path().join(TABLE)).unwrap();
+        std::fs::write(folder.path().join(TABLE), table + "\nA note.\n").unwrap();
+        add(folder.path(), &entry()).unwrap();
+        let table = std::fs::read_to_string(folder.path().join(TABLE)).unwrap();
+        assert!(table.ends_with(" |\n\nA note.\n") && table.contains("first-3.json"), "{table}");
         let rows: Vec<&str> = table.lines().filter(|line| line.contains("2026-01-01")).collect();
-        assert_eq!(rows.len(), 2);
+        assert_eq!(rows.len(), 3);
         assert!(rows[0].contains("4.00 (2.50 ×)") && rows[1].contains("first-2.json"), "{table}");
         let columns = |line: &str| line.matches('|').count();
-        assert!(table.lines().filter(|line| line.starts_with('|')).all(|line| columns(line) == 13), "{table}");
+        assert!(table.lines().filter(|line| line.starts_with('|')).all(|line| columns(line) == 15), "{table}");
     }
 }

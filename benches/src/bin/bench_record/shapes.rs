@@ -17,15 +17,23 @@ const CPU_WITHOUT_APPLY: Figure = ("cpu_s_per_million_without_apply", "/server/c
 const RATE: Figure = ("delivered_per_second", "/throughput/delivered_per_second");
 const P50: Figure = ("latency_p50_us", "/latency_us/p50");
 const P99: Figure = ("latency_p99_us", "/latency_us/p99");
+const GROUP_ACK_P50: Figure = ("group_ack_p50_us", "/groups/ack_us/p50");
+const GROUP_ACK_P99: Figure = ("group_ack_p99_us", "/groups/ack_us/p99");
+const GROUP_LAST_P50: Figure = ("group_last_p50_us", "/groups/last_us/p50");
+const GROUP_LAST_P99: Figure = ("group_last_p99_us", "/groups/last_us/p99");
 const GENERATOR: Figure = ("generator_busy", "/generator/busy/0");
 /// Derived: CPU of the engine's threads for one message, µs.
 const APPLY: &str = "apply_us_per_message";
 
 /// Scenario, and what of it is kept.
-const SHAPES: [(&str, &[Figure]); 5] = [
+const SHAPES: [(&str, &[Figure]); 6] = [
     ("closed", &[CPU, CPU_WITHOUT_APPLY, RATE, P50, P99, GENERATOR]),
     ("one-in-flight", &[CPU, CPU_WITHOUT_APPLY, RATE, P50, P99, GENERATOR]),
     ("open", &[CPU, CPU_WITHOUT_APPLY, RATE, P50, P99, GENERATOR]),
+    (
+        "group-500",
+        &[CPU, CPU_WITHOUT_APPLY, RATE, GROUP_ACK_P50, GROUP_ACK_P99, GROUP_LAST_P50, GROUP_LAST_P99, GENERATOR],
+    ),
     ("idle", &[("bytes_per_connection", "/server/rss_bytes_per_connection"), ("cores_used", "/server/cores_used")]),
     (
         "connects",
@@ -139,6 +147,7 @@ mod tests {
             "verdict": "pass",
             "server": { "cpu_s_per_million": all, "cpu_s_per_million_without_apply": rest },
             "latency_us": { "p50": 300 },
+            "groups": { "ack_us": { "p50": 900, "p99": 4000 }, "last_us": { "p50": 2000, "p99": 7000 } },
         })
     }
 
@@ -151,6 +160,15 @@ mod tests {
         assert_eq!(shape.cpu_ratio.unwrap().max, 4.5);
         assert_eq!(shape.server.figures[APPLY], Spread { median: 2.5, min: 2.0, max: 3.0 });
         assert_eq!(shape.server.figures[P50.0].median, 300.0);
+    }
+
+    #[test]
+    fn a_groups_figures_are_kept() {
+        let (_, kept) = SHAPES.iter().find(|(name, _)| *name == "group-500").unwrap();
+        let run = Run::of(&report(2.0, 1.5), kept);
+        let figure = |name: &str| run.figures.get(name).copied();
+        assert_eq!((figure("group_ack_p99_us"), figure("group_last_p99_us")), (Some(4_000.0), Some(7_000.0)));
+        assert_eq!((figure(CPU.0), figure(GENERATOR.0)), (Some(2.0), None));
     }
 
     #[test]
