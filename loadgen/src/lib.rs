@@ -2,7 +2,7 @@
 //!
 //! [`scenario`] says what to do and [`behave`] what happens meanwhile, [`outline`] tells it beforehand, [`run`] does it:
 //! [`server`] starts a throwaway server, [`worker`]s drive users (each a [`client::Core`], through [`wire`] where they speak
-//! WebSocket; [`groups`] among them) by [`pace`] and seeded [`draw`]s, [`measure`], [`spread`] and [`audit`] what happens,
+//! WebSocket; [`groups`] among them) of the [`targets`] by [`pace`] and seeded [`draw`]s, [`measure`], [`spread`] and [`audit`] what happens,
 //! [`observe`] looks at the host and the server, [`report`] judges it and [`html`] draws it. What must stay true: what can
 //! be refused is refused before any load; latency counts from the intended send time; every message is accounted for; and
 //! when the generator itself was the limit, there is no verdict.
@@ -34,6 +34,7 @@ pub mod secure;
 pub mod server;
 pub mod spread;
 pub mod stats;
+pub mod targets;
 pub mod tokens;
 pub mod wire;
 pub mod words;

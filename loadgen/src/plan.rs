@@ -1,6 +1,6 @@
 //! What all workers of a run share: the load, who writes to whom, and the phases.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -11,7 +11,7 @@ use rand::seq::SliceRandom;
 use crate::behave::Behaviours;
 use crate::groups::GroupsOf;
 use crate::scenario::{Load, Mode, Pairs};
-use crate::secure::Secure;
+use crate::targets::Targets;
 use crate::wire::Speech;
 
 /// Who writes to whom, by the users' places in the scenario.
@@ -185,11 +185,9 @@ pub struct Plan {
     /// What is asked of the server.
     pub load: Load,
     /// Where it is.
-    pub target: SocketAddr,
+    pub targets: Targets,
     /// How WebSocket connections speak; `None`: the connections are native.
     pub speech: Option<Speech>,
-    /// How connections are secured; `None`: not at all.
-    pub secure: Option<Secure>,
     /// Who writes to whom.
     pub pairing: Pairing,
     /// Who is in which group.
@@ -235,7 +233,7 @@ impl Plan {
     /// Whether a connection that the load generator ends is reset rather than closed: a closed one keeps its port for a
     /// minute, or for a second between loopback addresses, and short-lived ones would use up all there are.
     pub fn resets(&self) -> bool {
-        self.load.mode == Mode::Connect && !self.target.ip().is_loopback()
+        self.load.mode == Mode::Connect && !self.targets.are_loopback()
     }
 
     /// A worker's share of the messages, when they are limited.
@@ -266,9 +264,8 @@ pub(crate) mod tests {
             groups: GroupsOf::new(&load, 1),
             behaviours: Behaviours::default(),
             phases: Phases::new(&load),
-            target: ([127, 0, 0, 1], 1).into(),
+            targets: Targets::named(&["127.0.0.1:1".to_owned()], |_| Ok(None)).unwrap(),
             speech: None,
-            secure: None,
             run: 1,
             workers,
             sources: Vec::new(),

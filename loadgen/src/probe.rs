@@ -23,7 +23,7 @@ const PROBE_DEVICE: u32 = u32::MAX;
 const SEND_OVERHEAD_BYTES: usize = 256;
 
 /// What a server allows.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Allowed {
     /// Bytes of a frame.
     pub frame_bytes: u32,
@@ -68,13 +68,15 @@ fn converse(target: SocketAddr, host: Option<&str>, secure: Option<&Secure>, tok
     stream.set_read_timeout(Some(ANSWER_WITHIN)).map_err(|e| e.to_string())?;
     let mut stream = secure::stream(secure, stream).map_err(|e| e.to_string())?;
     let hello = Encoder::new().hello(token.as_bytes(), b"shardwire-loadgen probe", 0);
-    let speech = Speech {
-        encoding: Encoding::FlatBuffers,
-        host: host.unwrap_or_default().to_owned(),
-        allowed: Allowed::default(),
-    };
+    let speech = Speech { encoding: Encoding::FlatBuffers, allowed: Allowed::default() };
     let (mut encoder, mut scratch) = (Encoder::new(), Scratch::default());
-    let mut tools = Tools { speech: &speech, encoder: &mut encoder, entropy: &mut OsEntropy, scratch: &mut scratch };
+    let mut tools = Tools {
+        speech: &speech,
+        host: host.unwrap_or_default(),
+        encoder: &mut encoder,
+        entropy: &mut OsEntropy,
+        scratch: &mut scratch,
+    };
     let (mut websocket, mut first, mut answers) = (WebSocket::default(), Vec::new(), Vec::new());
     match host {
         Some(_) => websocket.say(&mut tools, &hello, &mut first).map_err(|e| e.to_string())?,

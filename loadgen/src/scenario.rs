@@ -288,6 +288,9 @@ pub struct Load {
     /// What the throwaway server's tokens are signed with.
     #[serde(default)]
     pub token: TokenKind,
+    /// Errors that are expected all the time, by their class or their whole name: they are counted apart.
+    #[serde(default)]
+    pub tolerate: Vec<String>,
     /// Mode `connect`: a user comes again with the token it had, as devices do, and the server may know it; without it each
     /// connect brings a token that nobody has seen.
     #[serde(default)]

@@ -252,7 +252,7 @@ fn report_in(folder: &Path, lie: Lie, load: &str) -> Report {
     };
     let options = Options {
         scenario,
-        target: Some(Liar::serve(lie)),
+        targets: vec![Liar::serve(lie)],
         token_key: Some(key),
         outputs,
         quiet: true,

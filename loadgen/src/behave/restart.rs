@@ -11,8 +11,27 @@ use super::{Act, Behaviour, Setting, read};
 use crate::plan::ns;
 use crate::scenario::within;
 
-/// Classes of errors a restart may cause: what stands before the colon in the report's errors.
+/// Classes of errors that a fault of the server may cause: what stands before the colon in the report's errors.
 const CLASSES: [&str; 5] = ["connect", "disconnected", "postponed", "complaint", "websocket"];
+
+fn class(error: &str) -> &str {
+    error.split(':').next().unwrap_or_default()
+}
+
+/// Refuses what may not be tolerated.
+pub(crate) fn check_tolerated(key: &str, tolerated: &[String]) -> Result<(), String> {
+    match tolerated.iter().find(|one| !CLASSES.contains(&class(one))) {
+        Some(unknown) => Err(format!(
+            "{key} has \"{unknown}\": expected some of {CLASSES:?}, or one error of these, as \"postponed: storage_unavailable\""
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Whether an error is among what is tolerated, by its class or its whole name.
+pub(crate) fn tolerates(tolerated: &[String], error: &str) -> bool {
+    tolerated.iter().any(|one| one == error || one == class(error))
+}
 
 /// How the server is stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -65,8 +84,7 @@ pub struct Restart {
 impl Restart {
     /// Whether an error of that name may happen in the window.
     pub fn tolerates(&self, error: &str) -> bool {
-        let class = error.split(':').next().unwrap_or_default();
-        self.tolerate.iter().any(|tolerated| tolerated == class)
+        tolerates(&self.tolerate, error)
     }
 }
 
@@ -75,9 +93,7 @@ pub(super) fn make(keys: toml::Table, setting: &Setting<'_>) -> Result<Box<dyn B
     within("at_s", at_s, 0.0, setting.load_s)?;
     within("down_s", down_s, 0.0, 3_600.0)?;
     within("within_s", within_s, 0.1, 3_600.0)?;
-    if let Some(unknown) = tolerate.iter().find(|class| !CLASSES.contains(&class.as_str())) {
-        return Err(format!("tolerate has \"{unknown}\": expected some of {CLASSES:?}"));
-    }
+    check_tolerated("tolerate", &tolerate)?;
     setting.ends_in_time("its within_s", at_s + within_s)?;
     Ok(Box::new(Restart { at: ns(at_s), signal, down: ns(down_s), until: ns(at_s + within_s), tolerate }))
 }

@@ -112,8 +112,8 @@ fn find(args: &Args, interrupted: &Arc<AtomicBool>) -> Result<Knee, String> {
     prepare(&args.out).map_err(cannot)?;
     let started_ms = SystemClock.now().wall_ms();
     let options = Options {
-        target: args.target.clone(),
-        target_pid: args.target_pid,
+        targets: args.target.iter().cloned().collect(),
+        target_pids: args.target_pid.into_iter().collect(),
         server: args.server.clone(),
         token_key: args.token_key.clone(),
         quiet: true,

@@ -15,24 +15,33 @@ pub struct Args {
     /// The scenario's file (TOML).
     scenario: PathBuf,
     /// A server that runs already: HOST:PORT of its native listener, or of its WebSocket listener where the scenario's
-    /// protocol is that. Needs --token-key.
-    #[arg(long, value_name = "ADDR", requires = "token_key", conflicts_with = "server")]
-    target: Option<String>,
-    /// The target's process on this host, to report its CPU and memory.
-    #[arg(long, value_name = "PID", requires = "target")]
-    target_pid: Option<u32>,
+    /// protocol is that. Needs --token-key. Several that serve the same users, with commas between: user n begins at the
+    /// (n mod k)th, and takes the next one when a connect fails or a connection is lost.
+    #[arg(
+        long = "target",
+        value_name = "ADDR,…",
+        value_delimiter = ',',
+        requires = "token_key",
+        conflicts_with = "server"
+    )]
+    targets: Vec<String>,
+    /// The target's process on this host, to report its CPU and memory; of several processes (all that serve, not only those
+    /// with listeners) their sum is reported.
+    #[arg(long = "target-pid", value_name = "PID,…", value_delimiter = ',', requires = "targets")]
+    target_pids: Vec<u32>,
     /// Signs tokens for the target: an HS256 secret or a private key in PEM.
-    #[arg(long, value_name = "FILE", requires = "target")]
+    #[arg(long, value_name = "FILE", requires = "targets")]
     token_key: Option<PathBuf>,
     /// The authorities that vouch for a target where the scenario says `tls = true`: a PEM file. This host's own by default.
-    #[arg(long, value_name = "FILE", requires = "target")]
+    #[arg(long, value_name = "FILE", requires = "targets")]
     tls_ca: Option<PathBuf>,
     /// The throwaway server's program; `shardwire` beside this one by default.
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
-    /// Where the target tells its metrics (its HTTP listener), for the stages of a message.
-    #[arg(long, value_name = "ADDR", requires = "target")]
-    target_http: Option<SocketAddr>,
+    /// Where the target tells its metrics (its HTTP listener), for the stages of a message; those of several processes are
+    /// added up.
+    #[arg(long = "target-http", value_name = "ADDR,…", value_delimiter = ',', requires = "targets")]
+    target_https: Vec<SocketAddr>,
     /// Folder for report.json, report.html and server.log; made if it is not there.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -68,9 +77,9 @@ pub fn run(args: Args) -> ExitCode {
     let quiet = args.quiet;
     let options = Options {
         scenario: args.scenario,
-        target: args.target,
-        target_pid: args.target_pid,
-        target_http: args.target_http,
+        targets: args.targets,
+        target_pids: args.target_pids,
+        target_https: args.target_https,
         server: args.server,
         outputs: Outputs { folder: args.out, junit: args.junit, prometheus: args.prometheus },
         token_key: args.token_key,

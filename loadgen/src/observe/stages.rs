@@ -41,7 +41,7 @@ pub struct Stage {
     pub p99_us: f64,
 }
 
-/// A histogram, added up over the shards.
+/// A histogram, added up over the shards of all processes.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Buckets {
     /// Upper bound (s) and how many are at or below it, rising.
@@ -54,11 +54,16 @@ struct Buckets {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scrape(BTreeMap<String, Buckets>);
 
-/// Asks for the metrics on a thread of its own, so that who asks does not wait.
-pub fn ask(address: SocketAddr, secure: Option<Secure>) -> JoinHandle<Result<Scrape, String>> {
+/// Asks all processes of a server for their metrics, on a thread of its own, so that who asks does not wait.
+pub fn ask(places: Vec<(SocketAddr, Option<Secure>)>) -> JoinHandle<Result<Scrape, String>> {
     std::thread::spawn(move || {
-        let secure = secure.map(|secure| secure.for_http()).transpose().map_err(|failure| failure.to_string())?;
-        Scrape::parse(&http::get(address, secure.as_ref(), "/metrics")?)
+        let mut all = String::new();
+        for (address, secure) in places {
+            let secure = secure.map(|secure| secure.for_http()).transpose().map_err(|failure| failure.to_string())?;
+            all.push_str(&http::get(address, secure.as_ref(), "/metrics")?);
+            all.push('\n');
+        }
+        Scrape::parse(&all)
     })
 }
 

@@ -116,20 +116,20 @@ impl Fleet {
         &mut self,
         plan: &Plan,
         scenario: &Scenario,
-        (host, allowed): (&str, Allowed),
+        allowed: Allowed,
         minter: &Minter,
     ) -> Result<(), Failure> {
         let scenario = serde_json::to_string(scenario)
             .map_err(|error| Failure::Remote(format!("the scenario cannot be told to workers: {error}")))?;
         let now_ms = SystemClock.now().wall_ms();
-        let secure = plan.secure.as_ref().map(Secure::authorities).transpose()?.map(Option::unwrap_or_default);
+        let secure =
+            plan.targets.first().secure.as_ref().map(Secure::authorities).transpose()?.map(Option::unwrap_or_default);
         for link in &mut self.links {
             let places = plan.users_of(link.first).start..plan.users_of(link.first + link.workers - 1).end;
             let id = |place: u32| plan.load.first_user + u64::from(place);
             let part = Assignment {
                 scenario: scenario.clone(),
-                target: plan.target,
-                host: host.to_owned(),
+                targets: plan.targets.iter().map(|target| (target.address, target.host.clone())).collect(),
                 secure: secure.clone(),
                 allowed,
                 run: plan.run,

@@ -58,10 +58,8 @@ pub enum ToLeader {
 pub struct Assignment {
     /// The scenario, as JSON.
     pub scenario: String,
-    /// The server.
-    pub target: SocketAddr,
-    /// What it is called in a `Host` header.
-    pub host: String,
+    /// The servers, and what each is called in a `Host` header.
+    pub targets: Vec<(SocketAddr, String)>,
     /// Through TLS: the authorities to trust, as PEM; empty: the worker's own.
     pub secure: Option<String>,
     /// What it allows.

@@ -19,6 +19,7 @@ use crate::groups::GroupsOf;
 use crate::plan::{Pairing, Phases, Plan};
 use crate::scenario::{Load, Scenario};
 use crate::secure::Secure;
+use crate::targets::{Target, Targets};
 use crate::tokens::Source;
 use crate::wire::Speech;
 use crate::worker::Threads;
@@ -116,7 +117,7 @@ fn take_part(
         return Err(Error::Frame);
     }
     let users = plan.users_of(numbers.end - 1).end - plan.users_of(numbers.start).start;
-    eprintln!("a run of {users} users on {} threads against {}", numbers.len(), plan.target);
+    eprintln!("a run of {users} users on {} threads against {}", numbers.len(), plan.targets);
     let threads = match Threads::start(&plan, &tokens, numbers) {
         Ok(threads) => threads,
         Err(why) => return sender.send(&ToLeader::Failed(why.to_string())),
@@ -145,14 +146,14 @@ fn prepare(part: Assignment, options: &Options, host: &Host) -> Result<(Arc<Plan
     let behaviours = Behaviours::new(&scenario).map_err(Failure::Behaviour)?;
     let load = scenario.load;
     let secure = part.secure.map(|pem| if pem.is_empty() { Trust::Host } else { Trust::Pem(pem) });
-    let secure = secure.map(|trust| Secure::new(trust, &part.host, load.protocol.spoken())).transpose()?;
+    let secure = |host: &str| secure.clone().map(|trust| Secure::new(trust, host, load.protocol.spoken())).transpose();
+    let targets = Targets::new(part.targets, secure)?;
     let mut plan = Plan {
         pairing: Pairing::new(&load),
         groups: GroupsOf::new(&load, part.run),
         phases: Phases::new(&load),
-        target: part.target,
-        speech: Speech::of(&load, &part.host, part.allowed),
-        secure,
+        targets,
+        speech: Speech::of(&load, part.allowed),
         run: part.run,
         workers: part.workers,
         sources: Vec::new(),
@@ -163,9 +164,13 @@ fn prepare(part: Assignment, options: &Options, host: &Host) -> Result<(Arc<Plan
     let users = plan.users_of(part.first + part.own - 1).end - plan.users_of(part.first).start;
     host.workers(u64::from(users), part.own, 1)?;
     host.carries(&Load { users, workers: part.own, ..plan.load.clone() }, 1)?;
-    plan.sources = host.sources(&plan.load, u64::from(users), plan.target)?;
-    let unreachable = |e| Failure::Remote(format!("the server at {} cannot be reached from here: {e}", plan.target));
-    TcpStream::connect_timeout(&plan.target, REACH_WITHIN).map_err(unreachable)?;
+    for target in plan.targets.iter() {
+        plan.sources = host.sources(&plan.load, u64::from(users), target.address)?;
+    }
+    for Target { address, .. } in plan.targets.iter() {
+        let unreachable = |e| Failure::Remote(format!("the server at {address} cannot be reached from here: {e}"));
+        TcpStream::connect_timeout(address, REACH_WITHIN).map_err(unreachable)?;
+    }
     Ok((Arc::new(plan), Source::Signed(Arc::new(part.signatures))))
 }
 

@@ -1,6 +1,6 @@
 //! The report's figures, from what workers bring home and the controller saw.
 
-use super::Target;
+use super::Goal;
 use super::watch::{Mark, Watched};
 use crate::audit::Audit;
 use crate::behave;
@@ -15,6 +15,7 @@ use crate::report::{
     Report, Throughput,
 };
 use crate::scenario::{Mode, Scenario};
+use crate::server::Server;
 use crate::spread;
 use crate::worker::Outcome;
 
@@ -247,13 +248,13 @@ fn add_clients(clients: &mut Clients, outcome: &Outcome) {
 }
 
 /// Fills in the server's part.
-pub fn server(report: &mut Report, target: &Target, watched: &Watched, ended: Option<String>) {
-    report.memory_per_connection = memory(target, watched, report.connections.held);
+pub fn server(report: &mut Report, goal: &Goal, watched: &Watched, ended: Option<String>) {
+    report.memory_per_connection = memory(goal, watched, report.connections.held);
     let server = &mut report.server;
-    server.ready = target.server.as_ref().map(|s| s.ready.line.clone()).unwrap_or_default();
-    server.pid = target.pid;
+    server.ready = goal.server.as_ref().map(|s| s.ready.line.clone()).unwrap_or_default();
+    server.pid = goal.server.as_ref().map(Server::pid).or_else(|| goal.pids.first().copied());
     server.ended = ended;
-    server.rss_at_ready_bytes = target.at_ready.as_ref().map(|look| look.rss_bytes);
+    server.rss_at_ready_bytes = goal.at_ready.as_ref().map(|look| look.rss_bytes);
     let at = |mark: &Option<Mark>| mark.as_ref().and_then(|m| m.server.clone());
     let (start, end) = (at(&watched.steady_start), at(&watched.steady_end));
     server.rss_at_steady_bytes = start.as_ref().map(|look| look.rss_bytes);
@@ -288,7 +289,7 @@ pub fn server(report: &mut Report, target: &Target, watched: &Watched, ended: Op
 }
 
 /// What a connection costs in memory.
-fn memory(target: &Target, watched: &Watched, held: u64) -> MemoryPerConnection {
+fn memory(goal: &Goal, watched: &Watched, held: u64) -> MemoryPerConnection {
     let Some(steady) = &watched.steady_start else {
         let none = || Amount::from(Err("there was no steady phase".to_owned()));
         let (server_rss, server_private, kernel, tls) = (none(), none(), none(), none());
@@ -296,7 +297,7 @@ fn memory(target: &Target, watched: &Watched, held: u64) -> MemoryPerConnection 
     };
     let looks = || -> Result<_, String> {
         let unknown = "the server's process is not known or cannot be looked at (a target: --target-pid)";
-        let (ready, steady) = (target.at_ready.as_ref(), steady.server.as_ref());
+        let (ready, steady) = (goal.at_ready.as_ref(), steady.server.as_ref());
         if held == 0 {
             return Err("no connection was held".to_owned());
         }
@@ -309,7 +310,7 @@ fn memory(target: &Target, watched: &Watched, held: u64) -> MemoryPerConnection 
         let (now, then) = both.ok_or("/proc/PID/smaps_rollup of the server cannot be read")?;
         Ok(a_connection(now, then))
     };
-    let kernel = match (&steady.kernel, &target.kernel_at_ready) {
+    let kernel = match (&steady.kernel, &goal.kernel_at_ready) {
         (Some(now), Some(then)) => now.per_socket(then),
         _ => Err("/proc/net/sockstat cannot be read".to_owned()),
     };

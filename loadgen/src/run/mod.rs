@@ -28,6 +28,7 @@ use crate::report::outputs::Outputs;
 use crate::scenario::{Mode, Protocol, Scenario};
 use crate::secure::Secure;
 use crate::server::{self, Server, proc};
+use crate::targets::{Target, Targets};
 use crate::tokens::{Minter, Source};
 use crate::wire::Speech;
 use crate::worker::Threads;
@@ -40,14 +41,14 @@ pub use watch::Sums;
 pub struct Options {
     /// The scenario's file.
     pub scenario: PathBuf,
-    /// A server that runs already; without one a throwaway server is started.
-    pub target: Option<String>,
-    /// The target's process, to look at its CPU and memory.
-    pub target_pid: Option<u32>,
+    /// Servers that run already and serve the same users; without one a throwaway server is started.
+    pub targets: Vec<String>,
+    /// The targets' processes, to look at their CPU and memory: their sums are reported.
+    pub target_pids: Vec<u32>,
     /// The throwaway server's program.
     pub server: Option<PathBuf>,
-    /// Where the target tells its metrics.
-    pub target_http: Option<SocketAddr>,
+    /// Where the targets tell their metrics.
+    pub target_https: Vec<SocketAddr>,
     /// Where the report goes.
     pub outputs: Outputs,
     /// Show no progress.
@@ -71,16 +72,12 @@ pub struct Options {
 }
 
 /// What the load goes to.
-struct Target {
-    address: SocketAddr,
-    /// What the address is called in a `Host` header.
-    host: String,
-    /// How connections to it are secured.
-    secure: Option<Secure>,
+struct Goal {
+    targets: Targets,
     /// The throwaway server, when there is one.
     server: Option<Server>,
-    pid: Option<u32>,
-    http: Option<SocketAddr>,
+    pids: Vec<u32>,
+    https: Vec<SocketAddr>,
     at_ready: Option<proc::Look>,
     kernel_at_ready: Option<Kernel>,
     allowed: Allowed,
@@ -93,7 +90,7 @@ struct Target {
 pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, Failure> {
     let mut scenario = Scenario::load(&options.scenario)?;
     let restarts = Behaviours::new(&scenario).map_err(Failure::Behaviour)?.restarts().count();
-    if restarts > 0 && options.target.is_some() {
+    if restarts > 0 && !options.targets.is_empty() {
         return Err(Failure::Behaviour(
             "restart: only the throwaway server can be restarted: run it without --target".to_owned(),
         ));
@@ -102,43 +99,42 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
         scenario.load.sources.clone_from(&options.sources);
     }
     options.outputs.prepare()?;
-    let program = match options.target {
-        None => Some(server::program(options.server.as_deref())?),
-        Some(_) => None,
+    let program = match options.targets.is_empty() {
+        true => Some(server::program(options.server.as_deref())?),
+        false => None,
     };
     let host = Host::look();
     let mut split = split(&scenario, options, &host)?;
     if program.is_some() {
         scenario.server.shards = host.shards(&scenario)?;
     }
-    let (mut target, minter) = match program {
+    let (mut goal, minter) = match program {
         Some(program) => throwaway(&program, &scenario, options)?,
         None => existing(&scenario, options)?,
     };
     let started = SystemClock.now();
     let local = split.local;
-    let plan = plan(&scenario, &target, &split, &host)?;
-    split.fleet.assign(&plan, &scenario, (&target.host, target.allowed), &minter)?;
+    let plan = plan(&scenario, &goal, &split, &host)?;
+    split.fleet.assign(&plan, &scenario, goal.allowed, &minter)?;
     let plan = Arc::new(plan);
     let remote = split.fleet.begin(&plan)?;
     let threads = Threads::start(&plan, &Source::Minter(minter), 0..local)?;
     let shown: Vec<Arc<Shown>> = threads.shown.iter().chain(&remote.shown).map(Arc::clone).collect();
     let mut restarts = Restarts::new(&plan);
-    let sight = watch::Sight { pid: target.pid, http: target.http, quiet: options.quiet };
-    let (server, pid) = (&mut target.server, &mut target.pid);
-    let watched = watch::Watch::new(&plan, &shown, sight, interrupted).until_the_end(|now| {
+    let sight = watch::Sight { pids: goal.pids.clone(), https: goal.https.clone(), quiet: options.quiet };
+    let server = &mut goal.server;
+    let watched = watch::Watch::new(&plan, &shown, sight, interrupted).until_the_end(|now, pids| {
         if let Some(server) = server {
             restarts.look(now, &plan.phases, server);
-            *pid = Some(server.pid());
+            pids[0] = server.pid();
         }
-        *pid
     });
     let mut outcomes = threads.join()?;
     let (theirs, hosts) = remote.home()?;
     outcomes.extend(theirs);
-    let ended = target.server.as_mut().and_then(Server::stop).map(|status| status.to_string());
+    let ended = goal.server.as_mut().and_then(Server::stop).map(|status| status.to_string());
     if options.keep
-        && let Some(folder) = target.server.as_mut().and_then(Server::keep)
+        && let Some(folder) = goal.server.as_mut().and_then(Server::keep)
     {
         eprintln!("the server's folder stays at {}", folder.display());
     }
@@ -146,8 +142,8 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Report, F
     gather::remote(&mut report, &plan, local, hosts);
     report.started_ms = started.wall_ms();
     report.took_s = (SystemClock.now().mono_ns - started.mono_ns) as f64 / 1e9;
-    report.limits = Some(target.allowed);
-    gather::server(&mut report, &target, &watched, ended);
+    report.limits = Some(goal.allowed);
+    gather::server(&mut report, &goal, &watched, ended);
     report.judge();
     // The verdict is not lost with the file.
     options.outputs.write(&report).inspect_err(|_| eprintln!("{}", report.verdict_line()))?;
@@ -158,10 +154,9 @@ fn throwaway(
     program: &std::path::Path,
     scenario: &Scenario,
     options: &Options,
-) -> Result<(Target, Arc<Minter>), Failure> {
+) -> Result<(Goal, Arc<Minter>), Failure> {
     let (server, minter) =
         Server::start(program, options.guard.as_deref(), scenario, &options.outputs.folder.join("server.log"))?;
-    let pid = Some(server.pid());
     let address = match scenario.load.protocol {
         Protocol::Native => server.ready.native,
         Protocol::WebSocket => {
@@ -169,22 +164,16 @@ fn throwaway(
             server.ready.ws.ok_or_else(none)?
         }
     };
-    let host = address.to_string();
     let at_ready = proc::look(server.pid());
     let token = minter.mint(scenario.load.first_user, probe::device(), SystemClock.now().wall_ms())?;
     let trust = server.authority().map(|file| Trust::File(file.to_owned()));
-    let secure = trust.map(|trust| Secure::new(trust, &host, scenario.load.protocol.spoken())).transpose()?;
-    let allowed = ask(scenario, address, (&host, secure.as_ref()), &token)?;
-    let (http, kernel_at_ready) = (server.ready.http, Kernel::now());
-    Ok((
-        Target { address, host, secure, server: Some(server), pid, http, at_ready, kernel_at_ready, allowed },
-        Arc::new(minter),
-    ))
+    let targets = Targets::new(vec![(address, address.to_string())], securing(scenario, trust))?;
+    let allowed = ask(scenario, targets.first(), &token)?;
+    let (pids, https, kernel_at_ready) = (vec![server.pid()], server.ready.http.into_iter().collect(), Kernel::now());
+    Ok((Goal { targets, server: Some(server), pids, https, at_ready, kernel_at_ready, allowed }, Arc::new(minter)))
 }
 
-fn existing(scenario: &Scenario, options: &Options) -> Result<(Target, Arc<Minter>), Failure> {
-    let host = options.target.clone().unwrap_or_default();
-    let address = probe::resolve(&host)?;
+fn existing(scenario: &Scenario, options: &Options) -> Result<(Goal, Arc<Minter>), Failure> {
     let Some(key) = &options.token_key else {
         return Err(Failure::Tokens(
             "--target needs --token-key FILE: the key its tokens are signed with (for a development server, dev-key in its data folder)".to_owned(),
@@ -193,24 +182,32 @@ fn existing(scenario: &Scenario, options: &Options) -> Result<(Target, Arc<Minte
     let minter = Minter::from_file(key)?;
     let token = minter.mint(scenario.load.first_user, probe::device(), SystemClock.now().wall_ms())?;
     let trust = options.tls_ca.clone().map_or(Trust::Host, Trust::File);
-    let secure = scenario.load.tls.then(|| Secure::new(trust, &host, scenario.load.protocol.spoken())).transpose()?;
-    let allowed = ask(scenario, address, (&host, secure.as_ref()), &token)?;
-    let pid = options.target_pid;
-    let at_ready = pid.and_then(proc::look);
-    let (http, kernel_at_ready) = (options.target_http, Kernel::now());
-    let target = Target { address, host, secure, server: None, pid, http, at_ready, kernel_at_ready, allowed };
-    Ok((target, Arc::new(minter)))
+    let targets = Targets::named(&options.targets, securing(scenario, scenario.load.tls.then_some(trust)))?;
+    let allowed = ask(scenario, targets.first(), &token)?;
+    for target in targets.iter().skip(1) {
+        if ask(scenario, target, &token)? != allowed {
+            let first = targets.first().address;
+            return Err(Failure::Limits(format!(
+                "{} allows something else than {first}: targets serve the same users under the same [limits]",
+                target.address
+            )));
+        }
+    }
+    let (pids, https) = (options.target_pids.clone(), options.target_https.clone());
+    let (at_ready, kernel_at_ready) = (proc::look_all(&pids), Kernel::now());
+    Ok((Goal { targets, server: None, pids, https, at_ready, kernel_at_ready, allowed }, Arc::new(minter)))
+}
+
+/// What secures connections to a server of some name, which `trust`ed authorities vouch for; without them nothing.
+fn securing(scenario: &Scenario, trust: Option<Trust>) -> impl Fn(&str) -> Result<Option<Secure>, Failure> + use<> {
+    let spoken = scenario.load.protocol.spoken();
+    move |host| trust.clone().map(|trust| Secure::new(trust, host, spoken)).transpose()
 }
 
 /// What the server allows, once it is known that the scenario fits.
-fn ask(
-    scenario: &Scenario,
-    address: SocketAddr,
-    (host, secure): (&str, Option<&Secure>),
-    token: &str,
-) -> Result<Allowed, Failure> {
-    let websocket = scenario.load.protocol == Protocol::WebSocket;
-    let allowed = probe::ask(address, websocket.then_some(host), secure, token)?;
+fn ask(scenario: &Scenario, target: &Target, token: &str) -> Result<Allowed, Failure> {
+    let host = (scenario.load.protocol == Protocol::WebSocket).then_some(target.host.as_str());
+    let allowed = probe::ask(target.address, host, target.secure.as_ref(), token)?;
     probe::fits(&scenario.load, &allowed)?;
     Ok(allowed)
 }
@@ -238,7 +235,7 @@ fn split(scenario: &Scenario, options: &Options, host: &Host) -> Result<Split, F
     Ok(Split { local: options.local_workers, all, fleet })
 }
 
-fn plan(scenario: &Scenario, target: &Target, split: &Split, host: &Host) -> Result<Plan, Failure> {
+fn plan(scenario: &Scenario, goal: &Goal, split: &Split, host: &Host) -> Result<Plan, Failure> {
     let load = scenario.load.clone();
     let phases = Phases::new(&load);
     let behaviours = Behaviours::new(scenario).map_err(Failure::Behaviour)?;
@@ -247,9 +244,8 @@ fn plan(scenario: &Scenario, target: &Target, split: &Split, host: &Host) -> Res
         pairing: Pairing::new(&load),
         groups: GroupsOf::new(&load, run),
         phases: if split.local == split.all { phases } else { phases.over_network() },
-        target: target.address,
-        speech: Speech::of(&load, &target.host, target.allowed),
-        secure: target.secure.clone(),
+        targets: goal.targets.clone(),
+        speech: Speech::of(&load, goal.allowed),
         run,
         workers: split.all,
         sources: Vec::new(),
@@ -259,7 +255,9 @@ fn plan(scenario: &Scenario, target: &Target, split: &Split, host: &Host) -> Res
     };
     if split.local > 0 {
         let users = plan.users_of(split.local - 1).end;
-        plan.sources = host.sources(&plan.load, u64::from(users), plan.target)?;
+        for target in plan.targets.iter() {
+            plan.sources = host.sources(&plan.load, u64::from(users), target.address)?;
+        }
     }
     Ok(plan)
 }

@@ -23,14 +23,14 @@ pub struct Sampler {
     last: Sums,
     workers_cpu_ns: Vec<u64>,
     host: Option<Ticks>,
-    pid: Option<u32>,
+    pids: Vec<u32>,
     server_cpu_s: Option<f64>,
     latencies: Latencies,
 }
 
 impl Sampler {
-    /// From now on, ns of the monotonic clock; `pid`: the server's process.
-    pub fn new(now: u64, pid: Option<u32>) -> Self {
+    /// From now on, ns of the monotonic clock; `pids`: the server's processes.
+    pub fn new(now: u64, pids: &[u32]) -> Self {
         Self {
             series: Series::default(),
             begun_ns: now,
@@ -39,17 +39,17 @@ impl Sampler {
             last: Sums::default(),
             workers_cpu_ns: Vec::new(),
             host: Ticks::now(),
-            pid,
-            server_cpu_s: pid.and_then(proc::glance).map(|(cpu_s, _)| cpu_s),
+            pids: pids.to_vec(),
+            server_cpu_s: proc::glance_all(pids).map(|(cpu_s, _)| cpu_s),
             latencies: Latencies::default(),
         }
     }
 
     /// The server is another process now, when it is.
-    pub fn follow(&mut self, pid: Option<u32>) {
-        if self.pid != pid {
-            self.pid = pid;
-            self.server_cpu_s = pid.and_then(proc::glance).map(|(cpu_s, _)| cpu_s);
+    pub fn follow(&mut self, pids: &[u32]) {
+        if self.pids != pids {
+            self.pids = pids.to_vec();
+            self.server_cpu_s = proc::glance_all(pids).map(|(cpu_s, _)| cpu_s);
         }
     }
 
@@ -65,7 +65,7 @@ impl Sampler {
         for shown in shown {
             shown.take_latencies(&mut self.latencies);
         }
-        let server = self.pid.and_then(proc::glance);
+        let server = proc::glance_all(&self.pids);
         let server_cpu_s = server.map(|(cpu_s, _)| cpu_s);
         let server_cores = server_cpu_s.zip(self.server_cpu_s).map(|(now, then)| (now - then).max(0.0) / span_s);
         let host = Ticks::now();
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_sample_is_the_difference_to_the_one_before() {
         let shown = [Arc::new(Shown::default())];
-        let mut sampler = Sampler::new(0, Some(std::process::id()));
+        let mut sampler = Sampler::new(0, &[std::process::id()]);
         assert!(!sampler.is_due(SECOND_NS - 1) && sampler.is_due(SECOND_NS));
         let sums =
             Sums { sent: 10, acked: 9, delivered: 8, authenticated: 4, connects: 5, errors: 1, ..Sums::default() };
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_late_look_keeps_the_beat() {
-        let mut sampler = Sampler::new(0, None);
+        let mut sampler = Sampler::new(0, &[]);
         sampler.take(SECOND_NS + 300, Phase::Ramp, Sums::default(), &[]);
         assert!(!sampler.is_due(2 * SECOND_NS - 1) && sampler.is_due(2 * SECOND_NS));
         sampler.take(5 * SECOND_NS + 300, Phase::Ramp, Sums::default(), &[]);

@@ -90,12 +90,12 @@ pub struct Watched {
 }
 
 /// What a run is watched by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Sight {
-    /// The server's process.
-    pub pid: Option<u32>,
-    /// Where it tells its metrics.
-    pub http: Option<SocketAddr>,
+    /// The server's processes.
+    pub pids: Vec<u32>,
+    /// Where they tell their metrics.
+    pub https: Vec<SocketAddr>,
     /// Show no progress.
     pub quiet: bool,
 }
@@ -124,11 +124,11 @@ impl<'a> Watch<'a> {
         Self {
             plan,
             shown,
-            sight,
             interrupted,
             live: if sight.quiet { Live::silent() } else { Live::on_stderr() },
             watched: Watched::default(),
-            sampler: Sampler::new(now, sight.pid),
+            sampler: Sampler::new(now, &sight.pids),
+            sight,
             asked: [None, None],
             begun_ns: now,
             drain_from_ns: None,
@@ -138,13 +138,13 @@ impl<'a> Watch<'a> {
     }
 
     /// Until everything is sent and has arrived, or time is up; workers are told to leave. `server` is called with every
-    /// look and the time, ns of the monotonic clock; it sees to the server and says what process it is.
-    pub fn until_the_end(mut self, mut server: impl FnMut(u64) -> Option<u32>) -> Watched {
+    /// look and the time, ns of the monotonic clock; it sees to the server and keeps its processes' ids right.
+    pub fn until_the_end(mut self, mut server: impl FnMut(u64, &mut [u32])) -> Watched {
         loop {
             std::thread::sleep(LOOK_EVERY);
             let now = SystemClock.now().mono_ns;
-            self.sight.pid = server(now);
-            self.sampler.follow(self.sight.pid);
+            server(now, &mut self.sight.pids);
+            self.sampler.follow(&self.sight.pids);
             if self.interrupted.swap(false, Ordering::AcqRel) {
                 if self.watched.interrupted {
                     break; // the second Ctrl-C: not even the drain
@@ -211,7 +211,7 @@ impl<'a> Watch<'a> {
         let exhausted = self.shown.iter().all(|s| s.exhausted.load(Ordering::Acquire));
         if now >= steady.start && self.watched.steady_start.is_none() {
             self.watched.steady_start = Some(self.mark(now, sums));
-            self.asked[0] = self.sight.http.map(|http| stages::ask(http, self.plan.secure.clone()));
+            self.asked[0] = self.ask_stages();
             for shown in self.shown {
                 shown.take_authenticated_min();
             }
@@ -223,7 +223,7 @@ impl<'a> Watch<'a> {
             self.watched.in_flight.1 += 1;
             if now >= steady.end || exhausted || phases.is_cut() {
                 self.watched.steady_end = Some(self.mark(now, sums));
-                self.asked[1] = self.sight.http.map(|http| stages::ask(http, self.plan.secure.clone()));
+                self.asked[1] = self.ask_stages();
             }
         }
         if now < end && !exhausted && !phases.is_cut() {
@@ -250,6 +250,14 @@ impl<'a> Watch<'a> {
         due == 0 || now >= self.group_receipts.1 + RECEIPTS_QUIET_NS
     }
 
+    /// Asks for the server's stages, when it is known where.
+    fn ask_stages(&self) -> Option<Asked> {
+        let places = self.sight.https.iter().enumerate();
+        // Where a listener's certificate is for a name, it is that of the target named in the same place.
+        let places = places.map(|(place, http)| (*http, self.plan.targets.at(place).secure.clone()));
+        (!self.sight.https.is_empty()).then(|| stages::ask(places.collect()))
+    }
+
     fn sums(&self) -> Sums {
         let sum = |of: fn(&Shown) -> u64| self.shown.iter().map(|shown| of(shown)).sum();
         // Delivered before acked before sent: each is at most the next.
@@ -272,7 +280,7 @@ impl<'a> Watch<'a> {
             sums,
             workers_cpu_ns: self.shown.iter().map(|s| s.cpu_ns.load(Ordering::Relaxed)).collect(),
             workers_waited_ns: self.shown.iter().map(|s| s.waited_ns.load(Ordering::Relaxed)).collect(),
-            server: self.sight.pid.and_then(proc::look),
+            server: proc::look_all(&self.sight.pids),
             own_cpu_s: proc::glance(std::process::id()).map(|(cpu_s, _)| cpu_s),
             host: Ticks::now(),
             kernel: Kernel::now(),

@@ -3,6 +3,7 @@
 use super::groups::check_groups;
 use super::shapes::check_steps;
 use super::{Load, MESSAGES_MAX, Mode, Pairs, Protocol, SIZE_BYTES_MAX, SIZE_BYTES_MIN, Size, Step, USERS_MAX};
+use crate::behave::restart::{check_tolerated, tolerates};
 
 pub(crate) fn within<T: PartialOrd + std::fmt::Display>(key: &str, value: T, low: T, high: T) -> Result<(), String> {
     if value >= low && value <= high { Ok(()) } else { Err(format!("{key} = {value}: expected {low} to {high}")) }
@@ -72,6 +73,7 @@ impl Load {
             }
         }
         check_groups(self)?;
+        check_tolerated("load.tolerate", &self.tolerate)?;
         self.check_mode()
     }
 
@@ -141,6 +143,11 @@ impl Load {
     /// Whether users send messages at all.
     pub fn sends(&self) -> bool {
         matches!(self.mode, Mode::Open | Mode::Closed)
+    }
+
+    /// Whether an error is expected all the time.
+    pub fn tolerates(&self, error: &str) -> bool {
+        tolerates(&self.tolerate, error)
     }
 
     /// Whether receipts are expected and audited.

@@ -10,7 +10,7 @@ use crate::observe::kernel;
 /// One look at a process.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
-    /// The process.
+    /// The process; of several the first.
     pub pid: u32,
     /// CPU of all threads, ended ones too, s.
     pub cpu_s: f64,
@@ -48,6 +48,28 @@ pub fn look(pid: u32) -> Option<Look> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
     let anonymous_bytes = rollup.and_then(|text| kernel::kib(&text, "Anonymous"));
     Some(Look { pid, cpu_s, cpu_s_by_thread, rss_bytes, anonymous_bytes })
+}
+
+/// Looks at several processes as one; `None` when there is none, or one cannot be looked at.
+pub fn look_all(pids: &[u32]) -> Option<Look> {
+    let (first, others) = pids.split_first()?;
+    let mut sum = look(*first)?;
+    for pid in others {
+        let other = look(*pid)?;
+        sum.cpu_s += other.cpu_s;
+        sum.rss_bytes += other.rss_bytes;
+        sum.anonymous_bytes = sum.anonymous_bytes.zip(other.anonymous_bytes).map(|(one, two)| one + two);
+        for (name, cpu_s) in other.cpu_s_by_thread {
+            *sum.cpu_s_by_thread.entry(name).or_insert(0.0) += cpu_s;
+        }
+    }
+    Some(sum)
+}
+
+/// As [`glance`], at several processes as one.
+pub fn glance_all(pids: &[u32]) -> Option<(f64, u64)> {
+    let glances = pids.iter().map(|pid| glance(*pid)).collect::<Option<Vec<_>>>()?;
+    glances.into_iter().reduce(|one, two| (one.0 + two.0, one.1 + two.1))
 }
 
 /// CPU of all threads (s) and resident memory (bytes): what every second is looked at.
@@ -100,6 +122,10 @@ mod tests {
         assert!(look.rss_bytes > 100_000);
         assert!(!look.cpu_s_by_thread.is_empty());
         assert!(super::look(u32::MAX).is_none());
+        let own = std::process::id();
+        let twice = look_all(&[own, own]).unwrap();
+        assert!(twice.rss_bytes > look.rss_bytes && look_all(&[]).is_none() && look_all(&[own, u32::MAX]).is_none());
+        assert!(glance_all(&[own, own]).is_some_and(|(_, rss)| rss > look.rss_bytes) && glance_all(&[]).is_none());
     }
 
     #[test]

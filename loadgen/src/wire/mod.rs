@@ -27,20 +27,14 @@ const MESSAGE_BYTES: u32 = 8 * FRAME_LIMIT_BYTES as u32;
 pub struct Speech {
     /// What a message holds.
     pub encoding: Encoding,
-    /// The `Host` header.
-    pub host: String,
     /// What the server allows: JSON's `ready` does not say it.
     pub allowed: Allowed,
 }
 
 impl Speech {
     /// A load's; `None` for native connections.
-    pub fn of(load: &Load, host: &str, allowed: Allowed) -> Option<Self> {
-        (load.protocol == Protocol::WebSocket).then(|| Self {
-            encoding: load.encoding.unwrap_or_default(),
-            host: host.to_owned(),
-            allowed,
-        })
+    pub fn of(load: &Load, allowed: Allowed) -> Option<Self> {
+        (load.protocol == Protocol::WebSocket).then(|| Self { encoding: load.encoding.unwrap_or_default(), allowed })
     }
 }
 
@@ -48,6 +42,8 @@ impl Speech {
 pub struct Tools<'a> {
     /// What the connections have in common.
     pub speech: &'a Speech,
+    /// What the server is called in this connection's `Host` header.
+    pub host: &'a str,
     /// Writes frames.
     pub encoder: &'a mut Encoder,
     /// Nonces and masks.
@@ -141,15 +137,15 @@ impl WebSocket {
         self.partial = Vec::new();
         self.decoder = Decoder::new(Role::Client, MESSAGE_BYTES);
         let token = String::from_utf8_lossy(token);
-        out.extend_from_slice(&self.request(tools.speech, Some(&token)).encode());
+        out.extend_from_slice(&self.request(tools, Some(&token)).encode());
     }
 
-    fn request<'a>(&self, speech: &'a Speech, token: Option<&'a str>) -> Request<'a> {
-        let subprotocol = match speech.encoding {
+    fn request<'r>(&self, tools: &'r Tools<'_>, token: Option<&'r str>) -> Request<'r> {
+        let subprotocol = match tools.speech.encoding {
             Encoding::Json => "json",
             Encoding::FlatBuffers => "flatbuffers",
         };
-        Request { host: &speech.host, path: "/ws", subprotocol, token, nonce: self.nonce }
+        Request { host: tools.host, path: "/ws", subprotocol, token, nonce: self.nonce }
     }
 
     /// Takes what the server says: native frames are appended to `frames`, an answer to pings and closes to `out`.
@@ -186,7 +182,7 @@ impl WebSocket {
     ) -> Result<usize, WireError> {
         let mut used = 0;
         if !self.open {
-            match self.request(tools.speech, None).check_response(input)? {
+            match self.request(tools, None).check_response(input)? {
                 Some(taken) => (self.open, used) = (true, taken),
                 None => return Ok(0),
             }

@@ -34,7 +34,7 @@ struct Open {
 
 impl Open {
     fn new(encoding: Encoding) -> Self {
-        let speech = Speech { encoding, host: "localhost:7401".to_owned(), allowed: ALLOWED };
+        let speech = Speech { encoding, allowed: ALLOWED };
         let (encoder, scratch, websocket) = (Encoder::new(), Scratch::default(), WebSocket::default());
         let mut open = Self { speech, encoder, scratch, websocket, frames: Vec::new(), out: Vec::new() };
         let hello = Encoder::new().hello(b"to.ke.n", b"", 0);
@@ -59,6 +59,7 @@ impl Open {
     fn say(&mut self, frame: &[u8]) -> Result<(), WireError> {
         let mut tools = Tools {
             speech: &self.speech,
+            host: "localhost:7401",
             encoder: &mut self.encoder,
             entropy: &mut OsEntropy,
             scratch: &mut self.scratch,
@@ -69,6 +70,7 @@ impl Open {
     fn hear(&mut self, bytes: &[u8]) -> Result<(), WireError> {
         let mut tools = Tools {
             speech: &self.speech,
+            host: "localhost:7401",
             encoder: &mut self.encoder,
             entropy: &mut OsEntropy,
             scratch: &mut self.scratch,
@@ -259,9 +261,10 @@ fn flatbuffers_go_both_ways_as_they_are() {
 
 #[test]
 fn a_refused_upgrade_says_its_status() {
-    let speech = Speech { encoding: Encoding::Json, host: "h".to_owned(), allowed: ALLOWED };
+    let speech = Speech { encoding: Encoding::Json, allowed: ALLOWED };
     let (mut encoder, mut scratch, mut out) = (Encoder::new(), Scratch::default(), Vec::new());
-    let mut tools = Tools { speech: &speech, encoder: &mut encoder, entropy: &mut OsEntropy, scratch: &mut scratch };
+    let mut tools =
+        Tools { speech: &speech, host: "h", encoder: &mut encoder, entropy: &mut OsEntropy, scratch: &mut scratch };
     let mut websocket = WebSocket::default();
     websocket.say(&mut tools, &Encoder::new().hello(b"t", b"", 0), &mut out).unwrap();
     let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";

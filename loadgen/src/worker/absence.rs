@@ -279,11 +279,12 @@ impl Worker {
         self.excuse_group_receipts(user);
     }
 
-    /// Counts an error; one that a restart's scenario tolerates is counted apart.
+    /// Counts an error; one that the scenario tolerates, always or while the server restarts, is counted apart.
     pub(super) fn error(&mut self, name: &str) {
         let since = self.now.mono_ns.saturating_sub(self.absences.start);
         let restart = self.plan.behaviours.restart_at(since).filter(|_| self.absences.start > 0);
-        if restart.is_some_and(|(_, restart)| restart.tolerates(name)) {
+        let load = &self.plan.load;
+        if load.tolerates(name) || restart.is_some_and(|(_, restart)| restart.tolerates(name)) {
             self.outcome.tolerated.add(name);
         } else {
             self.outcome.errors.add(name);

@@ -89,7 +89,8 @@ impl Worker {
         state.connect_ns = self.now.mono_ns;
         let key = u64::from(state.generation) << 32 | u64::from(user);
         let source = self.plan.source(place, state.generation / 2); // it rises at the begin and at the end of each
-        match Socket::connect(self.plan.target, source, self.plan.secure.as_ref(), &self.epoll, key) {
+        let target = self.plan.targets.of(place, state.moves);
+        match Socket::connect(target.address, source, target.secure.as_ref(), &self.epoll, key) {
             Ok(socket) => {
                 if let Some(bytes) = self.plan.behaviours.receive_buffer(place) {
                     socket.limit_receive_buffer(bytes);

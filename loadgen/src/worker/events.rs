@@ -64,6 +64,9 @@ impl Worker {
         if cut || self.plan.load.mode == Mode::Connect && cause == Cause::Lost {
             return;
         }
+        // Where it was is no good now: the next attempt goes to the next target.
+        let moves = &mut self.users[user as usize].moves;
+        *moves = moves.wrapping_add(1);
         let name = match cause {
             Cause::ConnectFailed => return, // counted where it failed, with its reason
             Cause::Lost => "disconnected: lost".to_owned(),

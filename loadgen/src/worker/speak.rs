@@ -12,8 +12,13 @@ impl Worker {
         let state = &mut self.users[user as usize];
         let Some(socket) = &mut state.socket else { return };
         if let (Some(websocket), Some(speech)) = (&mut state.websocket, &self.plan.speech) {
-            let mut tools =
-                Tools { speech, encoder: &mut self.encoder, entropy: &mut self.entropy, scratch: &mut self.scratch };
+            let mut tools = Tools {
+                speech,
+                host: &self.plan.targets.of(self.first + user, state.moves).host,
+                encoder: &mut self.encoder,
+                entropy: &mut self.entropy,
+                scratch: &mut self.scratch,
+            };
             if let Err(error) = websocket.say(&mut tools, frame, socket.writer()) {
                 self.error(&format!("not said: {error}"));
             }
@@ -33,8 +38,13 @@ impl Worker {
         };
         let mut frames = core::mem::take(&mut self.heard);
         frames.clear();
-        let mut tools =
-            Tools { speech, encoder: &mut self.encoder, entropy: &mut self.entropy, scratch: &mut self.scratch };
+        let mut tools = Tools {
+            speech,
+            host: &self.plan.targets.of(self.first + user, state.moves).host,
+            encoder: &mut self.encoder,
+            entropy: &mut self.entropy,
+            scratch: &mut self.scratch,
+        };
         let result = websocket.hear(&mut tools, bytes, &mut frames, socket.writer());
         if socket.waiting() > 0 {
             self.mark_dirty(user);

@@ -26,6 +26,8 @@ pub struct User {
     pub websocket: Option<Box<WebSocket>>,
     /// How that stands.
     pub link: Link,
+    /// Connects that failed and connections that were lost: each leads to the next target.
+    pub moves: u32,
     /// Tells events of this connection from those of one before.
     pub generation: u32,
     /// From the begin of a connect to its Welcome or its failure.
@@ -64,6 +66,7 @@ impl User {
             socket: None,
             websocket: None,
             link: Link::Down,
+            moves: 0,
             generation: 0,
             joining: false,
             authenticated: false,
