@@ -81,6 +81,8 @@ pub(crate) struct Conn {
     pub(crate) ends_s: u32,
     /// When its token was issued, wall time in s since 1970; 0 = it does not say.
     pub(crate) issued_s: u32,
+    /// When its device was last synced, wall time in s since 1970; 0 = never, or it does not say.
+    pub(crate) synced_s: u32,
     /// The user, once authenticated; 0 before.
     pub(crate) user: u64,
     /// The session's epoch, once authenticated.
@@ -108,6 +110,7 @@ impl Conn {
             device: 0,
             ends_s: u32::MAX,
             issued_s: 0,
+            synced_s: 0,
             user: 0,
             epoch: 0,
             input: Vec::new(),

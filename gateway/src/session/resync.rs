@@ -53,7 +53,13 @@ impl Shard {
         }
         self.metrics.syncs_started.inc();
         let seed = self.config.hash_seed;
-        self.conns[index].active().sync(seed).restart(announce);
+        let since_ms = 1_000 * u64::from(self.conns[index].synced_s);
+        let sync = self.conns[index].active().sync(seed);
+        sync.restart(announce);
+        if announce && sync.since_ms == 0 {
+            // The receipts of the time before are lost too, and a `Synced` says that they are not.
+            sync.since_ms = since_ms;
+        }
         self.pump(now, index, egress);
     }
 
@@ -91,6 +97,7 @@ impl Shard {
                 active.take_if(|active| active.is_quiet());
                 if announce {
                     self.metrics.syncs_completed.inc();
+                    self.conns[index].synced(began_ms);
                     self.emit(now, index, &ServerEvent::Synced { server_time_ms: began_ms });
                 }
             }

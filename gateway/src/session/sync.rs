@@ -7,6 +7,8 @@ use fabric::hash::{Map, map};
 use schema::envelope::{ChangedChat, SyncCursor};
 use schema::ids::ChatId;
 
+use crate::conn::Conn;
+
 /// Chats that live drops may add; beyond, the listing starts again instead.
 pub(crate) const WANTS: usize = 512;
 /// An answer that has not come after so long is asked for again, ticks.
@@ -72,6 +74,13 @@ pub(crate) struct Sync {
     pub(crate) began_ms: u64,
     /// Receipts that came before the session knew whether it may have them.
     pub(crate) held: Vec<Bytes>,
+}
+
+impl Conn {
+    /// Notes when its device was last synced, wall time in ms since 1970: to the second before.
+    pub(crate) fn synced(&mut self, at_ms: u64) {
+        self.synced_s = u32::try_from(at_ms / 1_000).unwrap_or(u32::MAX);
+    }
 }
 
 impl Sync {

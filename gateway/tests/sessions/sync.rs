@@ -104,6 +104,22 @@ fn what_was_missed_comes_page_by_page_newest_chats_first_then_synced() {
 }
 
 #[test]
+fn after_a_gap_is_told_what_ticked_since_the_sync_before() {
+    let mut rig = Rig::new();
+    let began_s = rig.now.wall_ms() / 1_000;
+    let conn = rig.synced(1, 1);
+    rig.wait_ms(5_000);
+    rig.envelopes();
+    rig.handle(Envelope::new(Class::Control, Body::Gap(GapScope::Sessions(vec![(conn.index, conn.generation)]))));
+    rig.wait_ms(1);
+    let envelopes = rig.envelopes();
+    let [Envelope { body: Body::SyncRequest { since_ms, .. }, .. }] = &envelopes[..] else {
+        panic!("a listing: {envelopes:?}")
+    };
+    assert_eq!(*since_ms, 1_000 * began_s, "receipts are lost in a gap too");
+}
+
+#[test]
 fn a_gap_lists_again_and_one_during_a_listing_lists_after_it() {
     let mut rig = Rig::new();
     let conn = rig.synced(1, 1);

@@ -174,7 +174,7 @@ impl World {
                 assert!(excused, "invariant durable: {chat} {first_seq}..={last_seq} is said to have expired");
                 self.env.counts.add("client_covered", 1);
             }
-            Event::Synced { .. } => device.synced = true,
+            Event::Synced { server_time_ms } => self.synced(at, server_time_ms),
             Event::History(page) => self.history_page(at, &page),
             Event::Chat(info) => self.told_chat(at, *info),
             Event::Chats(page) => self.told_chats(at, *page),
@@ -195,6 +195,12 @@ impl World {
             Event::Ended(end) => self.ended(at, end),
             Event::Spooled { .. } => panic!("invariant protocol: nothing is spooled here"),
         }
+    }
+
+    fn synced(&mut self, at: usize, server_time_ms: u64) {
+        self.env.note("synced", [at as u64, server_time_ms, 0]);
+        self.devices[at].synced = true;
+        self.devices[at].app.synced_first_ns.get_or_insert(self.env.ns());
     }
 
     fn ended(&mut self, at: usize, end: End) {
@@ -232,6 +238,9 @@ impl World {
         assert!(seq > *mark, "invariant watermark: {user} fell from {mark} to {seq} in {chat}");
         *mark = seq;
         known.0 = known.0.max(known.1);
+        let known = *known;
+        let ever = self.devices[at].app.ticked.entry((chat, user)).or_default();
+        *ever = (ever.0.max(known.0), ever.1.max(known.1));
         self.watermarks.entry((chat, user)).and_modify(|top| *top = seq.max(*top)).or_insert(seq);
         if status == MarkStatus::read {
             let marked = self.model.read_of(chat, user);

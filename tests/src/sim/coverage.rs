@@ -56,6 +56,8 @@ pub const REQUIRED: &[&str] = &[
     "group_refused.too_many_members",
     "group_refused.unknown_chat",
     "group_refused.unknown_member",
+    // Ticks.
+    "marks_compared",
     // Accounts.
     "accounts_compared",
     "devices_revoked",

@@ -47,6 +47,10 @@ pub struct App {
     pub outcomes: BTreeSet<Bytes>,
     /// How far others are, as receipts said in this run: delivered, read.
     pub receipts: BTreeMap<(ChatId, UserId), (u64, u64)>,
+    /// The same, ever.
+    pub ticked: BTreeMap<(ChatId, UserId), (u64, u64)>,
+    /// When it was synced first of all that its store remembers, ns: what ticked before it is told to nobody who did not ask.
+    pub synced_first_ns: Option<u64>,
     /// It knows that its user tells nobody what they read.
     pub silent: bool,
     /// Chats' messages, folded from what it got and sent.
@@ -185,6 +189,9 @@ impl App {
             let kept: BTreeSet<_> = image.outbox.iter().map(|send| &send.client_msg_id).collect();
             let had = |id: &Bytes| self.sent.contains(id) || self.failed.contains(id);
             self.sends.retain(|(_, id)| kept.contains(id) || had(id));
+        }
+        if image.synced_ms == 0 {
+            self.synced_first_ns = None;
         }
         self.last = image.chats.iter().map(|(&chat, stored)| (chat, stored.handled.unwrap_or(0))).collect();
         self.unhandled.clear();

@@ -26,6 +26,7 @@ impl World {
         self.rest("after the faults");
         self.check_at_rest();
         self.ask_all();
+        self.some_are_away();
         self.last_words();
         self.clean_stop();
         self.rest("after a clean stop");
@@ -49,7 +50,7 @@ impl World {
     }
 
     /// Runs until nothing is left to do.
-    fn rest(&mut self, when: &str) {
+    pub(super) fn rest(&mut self, when: &str) {
         let until_ns = self.env.ns() + REST_NS;
         let mut steps = 0u64;
         loop {

@@ -26,6 +26,7 @@ mod shown;
 mod store;
 mod strangers;
 mod talk;
+mod ticking;
 mod tokens;
 mod told;
 mod world;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use client::core::SendError;
 use schema::encode::SendTarget;
 use schema::ids::ChatId;
+use schema::wire::MarkStatus;
 
 use super::device::Sought;
 use super::plan::pick;
@@ -78,6 +79,7 @@ impl World {
         for _ in 0..count {
             // A crash in between forgets the rest.
             let Some((chat, seq)) = self.devices[at].app.unhandled.pop_front() else { return };
+            self.marks(at, chat, MarkStatus::delivered, seq);
             self.tell(at, |core, cx| core.handled(cx, chat, seq));
             self.operations += 1;
         }
@@ -85,12 +87,20 @@ impl World {
 
     fn read(&mut self, at: usize) {
         let handed: Vec<_> = self.devices[at].app.last.iter().map(|(&chat, &seq)| (chat, seq)).collect();
-        let Some((chat, seq)) = (!handed.is_empty()).then(|| pick(&mut self.env.rng, &handed)) else { return };
+        if !handed.is_empty() {
+            let (chat, seq) = pick(&mut self.env.rng, &handed);
+            self.read_chat(at, chat, seq);
+        }
+    }
+
+    /// A device's user has read a chat up to there.
+    pub fn read_chat(&mut self, at: usize, chat: ChatId, seq: u64) {
         let user = self.devices[at].user;
         self.devices[at].app.unhandled.retain(|&(of, unhandled)| of != chat || unhandled > seq);
         let cursor = self.devices[at].core.as_ref().and_then(|core| core.cursor(chat)).unwrap_or(seq);
         let secret = self.devices[at].app.silent;
         self.model.marked_read(chat, user, seq.min(cursor), secret);
+        self.marks(at, chat, MarkStatus::read, seq);
         self.tell(at, |core, cx| core.mark_read(cx, chat, seq));
         self.operations += 1;
     }

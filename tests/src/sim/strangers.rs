@@ -83,7 +83,10 @@ impl World {
 
     fn flood_frame(&mut self, (user, device): (UserId, DeviceId), chat: ChatId, peer: UserId) -> Bytes {
         match self.env.rng.below(10) {
-            0 => self.encoder.mark(chat, self.env.rng.below(1_000) + 1, None, MarkStatus::delivered),
+            0 => {
+                self.marks_somewhere(chat, user);
+                self.encoder.mark(chat, self.env.rng.below(1_000) + 1, None, MarkStatus::delivered)
+            }
             1..3 => self.encoder.history_request(self.env.rng.next_u64() >> 1, chat, self.env.rng.below(40), 1_000),
             3 => self.encoder.chat_request(1, chat, self.env.rng.below(9), self.env.rng.below(9) as u32),
             4 => self.encoder.chats_request(2, None, self.env.rng.below(200) as u32),

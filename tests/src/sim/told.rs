@@ -30,7 +30,7 @@ pub struct Told {
     /// Pages of history.
     pub pages: Vec<Page>,
     /// Chats: to whom, members asked for (above this user, at most so many), what.
-    chats: Vec<(UserId, (u64, usize), ChatInfo)>,
+    pub(super) chats: Vec<(UserId, (u64, usize), ChatInfo)>,
     /// Who has messages: to whom, what.
     statuses: Vec<(UserId, MessageStatus)>,
     /// In the calm: questions to be asked again, or on, and when, ns.
@@ -232,7 +232,7 @@ impl World {
         members.iter().any(|told| told.user == member && told.delivered_seq >= status.map_or(u64::MAX, |(_, s)| s.seq))
     }
 
-    fn wait_for_answers(&mut self) {
+    pub(super) fn wait_for_answers(&mut self) {
         let until_ns = self.env.ns() + ANSWERS_NS;
         while !self.told.again.is_empty() || self.devices.iter().any(|device| !device.app.asked.is_empty()) {
             let open = || self.devices.iter().flat_map(|device| device.app.asked.values()).collect::<Vec<_>>();

@@ -21,6 +21,7 @@ use super::server::{Due, Server};
 use super::store::SimStore;
 use super::strangers::Flood;
 use super::talk::Rules;
+use super::ticking::Marked;
 use super::told::Told;
 use super::trace::Trace;
 
@@ -63,6 +64,8 @@ pub struct World {
     pub told: Told,
     /// The highest receipt anybody got, of any kind.
     pub watermarks: BTreeMap<(ChatId, UserId), u64>,
+    /// When users' devices marked what first.
+    pub marked: Marked,
     /// Old client_msg_ids that were sent again by the application.
     pub resent: BTreeSet<Bytes>,
     /// No more faults.
@@ -151,6 +154,7 @@ impl World {
             model,
             told: Told::default(),
             watermarks: BTreeMap::new(),
+            marked: Marked::default(),
             resent: BTreeSet::new(),
             calm: false,
             operations: 0,
