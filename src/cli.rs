@@ -85,6 +85,18 @@ pub struct ServeArgs {
     /// Owner partitions, each with a journal; may change between starts [default: one a core]
     #[arg(long, value_name = "N")]
     pub partitions: Option<u16>,
+    /// This node's name in a cluster's list of nodes
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// What this node of a cluster does: gateway, router, storage-writer, or several, as its list says
+    #[arg(long, value_name = "ROLES", value_delimiter = ',')]
+    pub role: Option<Vec<String>>,
+    /// The cluster's list of nodes (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub nodes: Option<PathBuf>,
+    /// The cluster's secret
+    #[arg(long, value_name = "FILE")]
+    pub cluster_secret: Option<PathBuf>,
 }
 
 impl ServeArgs {
@@ -100,6 +112,10 @@ impl ServeArgs {
         layer.tls.key_file = self.tls_key.clone();
         layer.server.shards = self.shards;
         layer.server.partitions = self.partitions;
+        layer.cluster.name = self.name.clone();
+        layer.cluster.roles = self.role.clone();
+        layer.cluster.nodes_file = self.nodes.clone();
+        layer.cluster.secret_file = self.cluster_secret.clone();
         layer
     }
 }

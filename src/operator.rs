@@ -8,7 +8,7 @@ use gateway::auth::Trust;
 use gateway::auth::revoked::{Revocation, RevokedError};
 use schema::ids::{DeviceId, UserId};
 
-use crate::node::Inbox;
+use crate::node::{Inbox, ShardChange};
 use crate::reload::{ReloadError, Reloaded, Reloader};
 use crate::status::Status;
 
@@ -58,7 +58,7 @@ impl Operator {
     pub fn revoke(&self, user: UserId, device: Option<DeviceId>) -> Result<Revocation, RevokedError> {
         // First the tokens, then the sessions: whoever comes between the two is refused.
         let revocation = self.0.trust.revoked().add(user, device, SystemClock.now().wall_ms() / 1_000)?;
-        self.0.inboxes.iter().for_each(|inbox| inbox.put(Change::Revoked { user, device }));
+        self.0.inboxes.iter().for_each(|inbox| inbox.put(ShardChange::Gateway(Change::Revoked { user, device })));
         tracing::info!(user = user.get(), device = device.map(|device| device.0), "revoked");
         Ok(revocation)
     }

@@ -8,7 +8,7 @@ use gateway::GatewayMetrics;
 use prometheus_client::registry::Registry;
 use storage_writer::partition::{PartitionStatus, StorageMetrics};
 
-use crate::node::Board;
+use crate::node::{Board, ClusterView};
 use crate::status::{PartitionLine, Status};
 use crate::tls::Certificates;
 
@@ -44,6 +44,7 @@ struct Inner {
     partitions: Vec<StorageMetrics>,
     board: Board,
     certificates: Option<Certificates>,
+    cluster: Option<ClusterView>,
     phase: Mutex<Phase>,
 }
 
@@ -69,6 +70,8 @@ pub struct Parts {
     pub board: Board,
     /// What listeners show; `None` without TLS.
     pub certificates: Option<Certificates>,
+    /// The other nodes; `None` where one process does it all.
+    pub cluster: Option<ClusterView>,
 }
 
 impl ServerState {
@@ -84,6 +87,7 @@ impl ServerState {
             partitions: parts.partitions,
             board: parts.board,
             certificates: parts.certificates,
+            cluster: parts.cluster,
             phase: Mutex::new(Phase::Starting),
         }))
     }
@@ -129,7 +133,7 @@ impl ServerState {
     /// `Ok` while new work is taken, else why not.
     ///
     /// # Errors
-    /// For people: starting, stopping, or which partitions cannot store.
+    /// For people: starting, stopping, which partitions cannot store, or which nodes are missed.
     pub fn readiness(&self) -> Result<(), String> {
         match self.phase() {
             Phase::Starting => return Err("starting".to_owned()),
@@ -139,7 +143,7 @@ impl ServerState {
         let poisoned = (0..).zip(&self.0.partitions).filter(|(_, metrics)| metrics.poisoned.get() != 0);
         let numbers: Vec<String> = poisoned.map(|(number, _): (u16, _)| number.to_string()).collect();
         if numbers.is_empty() {
-            return Ok(());
+            return self.0.cluster.as_ref().map_or(Ok(()), ClusterView::readiness);
         }
         Err(format!(
             "messages cannot be stored: the journal of partition {} cannot be written (disk full or failing); retrying",
@@ -197,6 +201,7 @@ impl ServerState {
             sessions: inner.gateways.iter().map(|metrics| metrics.sessions.get()).sum(),
             shards: inner.shards,
             partitions: inner.board.read().into_iter().map(line).collect(),
+            nodes: inner.cluster.as_ref().map(ClusterView::lines).unwrap_or_default(),
             development_key: false,
             keys: Vec::new(),
             revoked: Vec::new(),

@@ -3,6 +3,8 @@
 use gateway::auth::revoked::Revocation;
 use serde::{Deserialize, Serialize};
 
+use crate::node::NodeLine;
+
 /// What `status` answers.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Status {
@@ -30,6 +32,9 @@ pub struct Status {
     pub shards: u16,
     /// Owner partitions.
     pub partitions: Vec<PartitionLine>,
+    /// The other nodes of the cluster.
+    #[serde(default)]
+    pub nodes: Vec<NodeLine>,
     /// The only key is the data folder's development key.
     #[serde(default)]
     pub development_key: bool,

@@ -7,6 +7,7 @@ use miette::Result;
 
 use crate::admin;
 use crate::cli::StatusArgs;
+use crate::node::NodeLine;
 use crate::status::Status;
 
 /// Prints the status on stdout.
@@ -45,6 +46,11 @@ fn text(status: &Status) -> String {
             line.journal_segments,
             if line.poisoned { "  refusing sends: a write failed" } else { "" }
         );
+    }
+    for NodeLine { name, roles, address, links_out, links_in, refused } in &status.nodes {
+        let refused = refused.as_deref().map(|why| format!("  refused: {why}")).unwrap_or_default();
+        let _ =
+            writeln!(out, "node {name} ({roles}) at {address}: {links_out} links to it, {links_in} from it{refused}");
     }
     let keys = if status.development_key { "the development key".to_owned() } else { status.keys.join(", ") };
     let _ = writeln!(out, "tokens are verified with: {keys}");

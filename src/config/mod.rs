@@ -36,6 +36,9 @@ pub struct Config {
     /// How messages are kept.
     #[config(nested)]
     pub storage: Storage,
+    /// Several processes that are one server.
+    #[config(nested)]
+    pub cluster: Cluster,
     /// Logs, on stderr.
     #[config(nested)]
     pub log: Log,
@@ -197,6 +200,24 @@ pub struct Storage {
     /// The store's block cache, bytes. 1048576 or more. (restart)
     #[config(default = 67108864)]
     pub cache_bytes: u64,
+}
+
+/// Several processes that are one server (docs/OPERATIONS.md). Without a name, one process does it all.
+#[derive(Debug, Clone, Confique, Serialize)]
+#[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
+pub struct Cluster {
+    /// This node's name in the list of nodes. (restart)
+    pub name: Option<String>,
+    /// What this node does: gateway, router, storage-writer, as in the list. Empty = what the list says. (restart)
+    #[config(default = [])]
+    pub roles: Vec<String>,
+    /// The cluster's name: nodes of another refuse each other. (restart)
+    #[config(default = "shardwire")]
+    pub id: String,
+    /// TOML file with every node: [[node]] with name, roles, address of its links. The same on all of them. (restart)
+    pub nodes_file: Option<PathBuf>,
+    /// File with a secret of at least 32 bytes that all nodes share. (restart)
+    pub secret_file: Option<PathBuf>,
 }
 
 /// Logs, on stderr.

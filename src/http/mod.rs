@@ -122,7 +122,8 @@ fn routes(app: &App, frame_limit_bytes: u32) -> Router {
         .with_state(app.clone())
 }
 
-/// Serves until the task is dropped. With `metrics`, `/metrics` is there and not on `http`.
+/// Serves until the task is dropped. With `metrics`, `/metrics` is there and not on `http`. `clients`: there are REST and pages,
+/// for frames of so many bytes; a process that is no gateway has only what operators ask.
 ///
 /// # Errors
 /// When a listener or the way to the owners fails.
@@ -130,10 +131,10 @@ pub async fn serve(
     http: TcpListener,
     metrics: Option<TcpListener>,
     app: App,
-    frame_limit_bytes: u32,
+    clients: Option<u32>,
 ) -> std::io::Result<()> {
     let state = app.0.state.clone();
-    let routes = routes(&app, frame_limit_bytes);
+    let routes = clients.map(|frame_limit_bytes| routes(&app, frame_limit_bytes)).unwrap_or_default();
     let office = app.0.office.clone().run();
     let measured = operators::metrics(state.clone());
     let own = operators::health(state.clone()).merge(routes);

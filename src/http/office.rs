@@ -17,7 +17,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, oneshot};
 
-use crate::node::{HttpParts, Hub};
+use crate::node::{HttpParts, Hub, Inbox, ShardChange};
 
 /// Envelopes taken in one go.
 const DRAIN_BUDGET: usize = 1_024;
@@ -32,6 +32,8 @@ struct Counter {
 struct Shared {
     counter: Mutex<Counter>,
     waker: Waker,
+    /// What shards hear of other nodes.
+    inbox: Inbox,
     /// A request went in: its deadline may be the next thing to wait for.
     asked: Notify,
 }
@@ -52,8 +54,8 @@ impl AsRawFd for Event {
 impl Office {
     /// Over HTTP's lane port. [`Self::run`] must be polled for answers to come.
     pub fn new(parts: HttpParts) -> Self {
-        let (hub, waker, desk) = parts.into_desk();
-        Self(Arc::new(Shared { counter: Mutex::new(Counter { desk, hub }), waker, asked: Notify::new() }))
+        let (hub, (waker, inbox), desk) = parts.into_desk();
+        Self(Arc::new(Shared { counter: Mutex::new(Counter { desk, hub }), waker, inbox, asked: Notify::new() }))
     }
 
     fn counter(&self) -> MutexGuard<'_, Counter> {
@@ -175,6 +177,12 @@ impl Office {
             }
         });
         hub.put_incoming(incoming);
+        if self.0.inbox.take().iter().any(|change| matches!(change, ShardChange::OwnersLost)) {
+            // In a process without owners there is one pool of credits, for their node.
+            for (waiting, refusal) in desk.owner_lost(0) {
+                let _ = waiting.send(Err(refusal));
+            }
+        }
         for (waiting, refusal) in desk.expire(SystemClock.now()) {
             let _ = waiting.send(Err(refusal));
         }

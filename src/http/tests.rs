@@ -39,6 +39,7 @@ fn app(development: bool) -> App {
         allowed_hosts: Vec::new(),
         capacities: Capacities::default(),
         credits_per_partition: 4,
+        cluster: None,
     };
     let mut keys = Keys::new();
     keys.add(KeyKind::Hs256, None, &SECRET).unwrap();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fabric::entropy::Entropy;
 use fabric::lane::{Capacities, Mesh, Port};
+use fabric::link::{LinkConfig, Names, NodeIdentity, Peer, Roles};
 use fabric::wake::Waker;
 use gateway::auth::TokenVerifier;
 use gateway::http::{Desk, DeskConfig, DeskMetrics};
@@ -16,6 +17,7 @@ use storage_writer::partition::Partition;
 
 use super::board::Board;
 use super::changes::Inbox;
+use super::cluster::{Away, AwayConfig, ClusterView, Routers};
 use super::core::{OpenGateways, ShardCore};
 use super::hub::{Hub, HubMetrics};
 use super::topology::Topology;
@@ -46,6 +48,45 @@ pub struct NodeConfig {
     pub capacities: Capacities,
     /// Sends a gateway shard may have unanswered at one owner partition.
     pub credits_per_partition: u32,
+    /// The other nodes; `None`: there are none.
+    pub cluster: Option<ClusterConfig>,
+}
+
+/// How the shards of a node are linked to other nodes.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// The cluster's name.
+    pub id: String,
+    /// This node's.
+    pub name: String,
+    /// What it does.
+    pub roles: Roles,
+    /// What all nodes know.
+    pub secret: Arc<[u8]>,
+    /// All other nodes, by their numbers.
+    pub peers: Vec<Peer>,
+    /// Shared by the shards.
+    pub view: ClusterView,
+    /// Whose links stand; shared by the shards.
+    pub names: Arc<Names>,
+    /// Where the links' nonces come from.
+    pub entropy: fn() -> Box<dyn Entropy + Send>,
+}
+
+impl ClusterConfig {
+    /// One shard's links.
+    fn away(&self, shard: u16, incarnation: u64, entropy: &mut dyn Entropy) -> Away {
+        let identity =
+            NodeIdentity { cluster: self.id.clone(), name: self.name.clone(), incarnation, roles: self.roles, shard };
+        let config = AwayConfig {
+            link: LinkConfig::new(identity, self.secret.clone()),
+            peers: self.peers.clone(),
+            view: self.view.clone(),
+            names: self.names.clone(),
+            hash_seed: entropy.next_u64(),
+        };
+        Away::new(config, (self.entropy)())
+    }
 }
 
 /// One shard, put together but for what must be made on its thread.
@@ -60,6 +101,7 @@ pub struct ShardParts {
     waker: Waker,
     board: Board,
     inbox: Inbox,
+    inboxes: Arc<[Inbox]>,
     open_gateways: OpenGateways,
 }
 
@@ -97,7 +139,8 @@ impl ShardParts {
     /// The shard's core; call it on the shard's thread.
     pub fn into_core(self) -> ShardCore {
         let gateway = gateway::Shard::new(self.config, self.auth, self.rates, self.gateway_metrics);
-        ShardCore::new(gateway, self.partitions, self.router, self.hub, (self.board, self.inbox), self.open_gateways)
+        let told = (self.board, self.inbox, self.inboxes);
+        ShardCore::new(gateway, self.partitions, self.router, self.hub, told, self.open_gateways)
     }
 }
 
@@ -108,12 +151,13 @@ pub struct HttpParts {
     metrics: DeskMetrics,
     hub: Hub,
     waker: Waker,
+    inbox: Inbox,
 }
 
 impl HttpParts {
-    /// Its hand-offs, what wakes it, and its desk.
-    pub fn into_desk<W>(self) -> (Hub, Waker, Desk<W>) {
-        (self.hub, self.waker, Desk::new(self.config, self.rates, self.metrics))
+    /// Its hand-offs, what wakes it and what it is told, and its desk.
+    pub fn into_desk<W>(self) -> (Hub, (Waker, Inbox), Desk<W>) {
+        (self.hub, (self.waker, self.inbox), Desk::new(self.config, self.rates, self.metrics))
     }
 
     /// Wakes it. Shards' threads must keep its descriptor.
@@ -170,7 +214,11 @@ pub fn assemble(
     let directory = MemoryDirectory::new(hash_seed);
     let sessions = Gauge::default();
     registry.register("router_sessions", "Sessions in the directory", sessions.clone());
-    let http = http_parts(config, incarnation, ports.pop().expect("HTTP has the last port"), &rates, registry);
+    // HTTP's is the last, as its port is.
+    let inboxes: Arc<[Inbox]> = ports.iter().map(|port| Inbox::new(port.waker())).collect();
+    let http_port = ports.pop().expect("HTTP has the last port");
+    let mut http = http_parts(config, incarnation, http_port, &rates, registry);
+    http.inbox = inboxes[usize::from(topology.http())].clone();
     let open_gateways = OpenGateways::new(topology.shards);
     let mut by_shard: Vec<Vec<Partition>> = (0..topology.shards).map(|_| Vec::new()).collect();
     for partition in partitions {
@@ -186,6 +234,10 @@ pub fn assemble(
         hub_metrics.register(registry);
         port.metrics().register(registry);
         router_metrics.register(registry);
+        let away = config.cluster.as_ref().map(|cluster| cluster.away(shard, incarnation, entropy));
+        if let Some(away) = &away {
+            away.metrics().register(registry);
+        }
         ShardParts {
             config: ShardConfig {
                 shard,
@@ -202,11 +254,18 @@ pub fn assemble(
             auth: auth.clone(),
             rates: rates.clone(),
             gateway_metrics,
-            router: Router::new(directory.clone(), router_metrics),
+            router: match &config.cluster {
+                Some(cluster) => {
+                    let placement = Routers::of(&cluster.name, cluster.roles, &cluster.peers).placement;
+                    Router::with_placement(directory.clone(), placement, router_metrics)
+                }
+                None => Router::new(directory.clone(), router_metrics),
+            },
             partitions,
             waker: port.waker(),
-            inbox: Inbox::new(port.waker()),
-            hub: Hub::new(shard, topology, port, hub_metrics),
+            inbox: inboxes[usize::from(shard)].clone(),
+            inboxes: inboxes.clone(),
+            hub: Hub::new(shard, topology, port, hub_metrics).with_away(away),
             board: board.clone(),
             open_gateways: open_gateways.clone(),
         }
@@ -240,6 +299,7 @@ fn http_parts(
         },
         rates: Arc::clone(rates),
         metrics,
+        inbox: Inbox::new(port.waker()),
         waker: port.waker(),
         hub: Hub::new(topology.http(), topology, port, hub_metrics),
     }

@@ -1,10 +1,22 @@
-//! What an operator changes, on its way from the admin socket to the shards.
+//! What the shards of a process are told: what an operator changes, on its way from the admin socket, and what one of them
+//! hears of other nodes that concerns all.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fabric::wake::Waker;
 use gateway::Change;
+
+/// One thing to do.
+#[derive(Clone, Debug)]
+pub enum ShardChange {
+    /// The gateway changes.
+    Gateway(Change),
+    /// Answers of the owners' node may have been lost on their way to this one.
+    OwnersLost,
+    /// A gateway of another node is gone for good.
+    GatewayGone(u64),
+}
 
 /// One shard's. Clones share it.
 #[derive(Clone, Debug)]
@@ -14,7 +26,7 @@ pub struct Inbox(Arc<Inner>);
 struct Inner {
     /// So that a turn without changes costs one read of a line that nobody writes.
     any: AtomicBool,
-    changes: Mutex<Vec<Change>>,
+    changes: Mutex<Vec<ShardChange>>,
     waker: Waker,
 }
 
@@ -25,14 +37,14 @@ impl Inbox {
     }
 
     /// Leaves a change and wakes the shard. Any thread; never waits for it.
-    pub fn put(&self, change: Change) {
+    pub fn put(&self, change: ShardChange) {
         self.0.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
         self.0.any.store(true, Ordering::Release);
         self.0.waker.wake();
     }
 
     /// What came since the last call, in order. The shard's thread.
-    pub fn take(&self) -> Vec<Change> {
+    pub fn take(&self) -> Vec<ShardChange> {
         if !self.0.any.load(Ordering::Acquire) {
             return Vec::new();
         }

@@ -1,6 +1,8 @@
-//! One shard of the all-in-one process: its gateway, its owner and router partitions, and the hand-offs between them.
+//! One shard of a process: its gateway, its owner and router partitions, and the hand-offs between them; in a cluster, its
+//! links to other nodes too.
 //!
 //! Sans-IO: `fabric::shard` drives it with sockets and files, the simulator with simulated ones. One thread owns it.
+//! Connections below [`Hub::link_places`] are links'; the gateway's numbers begin above them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,13 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fabric::core::{Action, ConnId, Core, JobQueue, Protocol};
+use fabric::tier::Egress as _;
 use fabric::time::Now;
 use gateway::Shard as Gateway;
-use schema::envelope::Envelope;
+use schema::envelope::{Body, Class, Envelope, GapScope};
 use storage_writer::partition::{Job, JobDone, Partition};
 
 use super::board::Board;
-use super::changes::Inbox;
+use super::changes::{Inbox, ShardChange};
+use super::cluster::{Away, News};
 use super::handoff::{FromGateway, FromOwner, FromRouter, LocalRouter};
 use super::hub::Hub;
 use super::topology::Part;
@@ -56,6 +60,8 @@ pub struct ShardCore {
     board: Board,
     board_due_ns: u64,
     inbox: Inbox,
+    /// Of every shard of the process.
+    inboxes: Arc<[Inbox]>,
     /// Lanes held more than one drain's budget.
     more: bool,
     now: Now,
@@ -70,7 +76,7 @@ impl ShardCore {
         partitions: Vec<Partition>,
         router: LocalRouter,
         hub: Hub,
-        (board, inbox): (Board, Inbox),
+        (board, inbox, inboxes): (Board, Inbox, Arc<[Inbox]>),
         open_gateways: OpenGateways,
     ) -> Self {
         debug_assert!(partitions.is_sorted_by_key(Partition::number));
@@ -82,6 +88,7 @@ impl ShardCore {
             board,
             board_due_ns: 0,
             inbox,
+            inboxes,
             more: false,
             now: Now::default(),
             open_gateways,
@@ -105,6 +112,8 @@ impl ShardCore {
                 let place = self.partitions.binary_search_by_key(&number, Partition::number);
                 match place {
                     Ok(place) => self.with_owner(now, place, |owner, way| owner.handle(now, envelope, way)),
+                    // HTTP has no links: what it has for the owners' node goes by this shard's.
+                    Err(_) if self.hub.away().is_some() => self.hub.to_owner(envelope.header.slot, envelope),
                     Err(_) => debug_assert!(false, "partition {number} is not on this shard"),
                 }
             }
@@ -144,6 +153,76 @@ impl ShardCore {
         }
     }
 
+    /// Does what a change says.
+    fn change(&mut self, now: Now, change: &ShardChange) {
+        match change {
+            ShardChange::Gateway(change) => self.with_gateway(now, |gateway, way| gateway.change(now, change, way)),
+            ShardChange::OwnersLost => self.owners_lost(now),
+            ShardChange::GatewayGone(incarnation) => {
+                self.partitions.iter_mut().for_each(|owner| owner.gateway_lost(*incarnation));
+            }
+        }
+        self.settle(now);
+    }
+
+    /// What was on its way to the owners' node, or back, may be lost.
+    fn owners_lost(&mut self, now: Now) {
+        // In a process without owners there is one pool of credits, for their node.
+        self.with_gateway(now, |gateway, way| gateway.owner_lost(now, 0, way));
+    }
+
+    /// What came by links, and what became of them.
+    fn work_on_links(&mut self, now: Now) {
+        let Some(away) = self.hub.away() else { return };
+        away.tick(now);
+        self.router.set_degraded(away.misses_gateways());
+        while let Some(news) = self.hub.away().and_then(|away| away.next_news(now)) {
+            match news {
+                News::Arrived(to, envelope) => {
+                    if !self.hub.arrived(to, envelope) {
+                        self.hub.count_misrouted();
+                    }
+                }
+                News::OwnersLost { here: true } => {
+                    self.owners_lost(now);
+                    // HTTP's way is the first shard's.
+                    self.inboxes.last().iter().for_each(|http| http.put(ShardChange::OwnersLost));
+                }
+                News::OwnersLost { here: false } => self.tell_all(&ShardChange::OwnersLost),
+                // Live entries were lost with it, or answers to marks.
+                News::OwnersBack => {
+                    let gap = Envelope::new(Class::Control, Body::Gap(GapScope::All));
+                    self.dispatch(now, Part::Gateway, gap);
+                }
+                News::RoutersChanged => self.routers_changed(now),
+                News::GatewayGone(incarnation) => {
+                    self.router.gateway_lost(incarnation);
+                    self.tell_all(&ShardChange::GatewayGone(incarnation));
+                }
+            }
+            self.settle(now);
+        }
+    }
+
+    fn tell_all(&self, change: &ShardChange) {
+        self.inboxes.iter().for_each(|inbox| inbox.put(change.clone()));
+    }
+
+    fn routers_changed(&mut self, now: Now) {
+        let Some(moved) = self.hub.away().map(|away| away.movement()) else { return };
+        self.with_gateway(now, |gateway, way| gateway.routers_changed(now, |user| moved.concerns(user), way));
+    }
+
+    /// The gateway's own number of a connection; `None`: it is a link's.
+    fn gateways_own(&self, conn: ConnId) -> Option<ConnId> {
+        let index = conn.index.checked_sub(self.hub.link_places())?;
+        Some(ConnId { index, ..conn })
+    }
+
+    fn outside(&self, conn: ConnId) -> ConnId {
+        ConnId { index: conn.index + self.hub.link_places(), ..conn }
+    }
+
     fn work_on_stop(&mut self, now: Now) {
         if self.stopping == Stopping::Gateway && self.gateway.stopped() {
             self.open_gateways.0.fetch_sub(1, Ordering::SeqCst);
@@ -167,26 +246,57 @@ impl Core for ShardCore {
     }
 
     fn accepted(&mut self, now: Now, protocol: Protocol, peer: SocketAddr) -> Option<ConnId> {
-        self.gateway.accepted(now, protocol, peer)
+        if protocol == Protocol::Link {
+            return self.hub.away()?.links().accepted(now, peer);
+        }
+        self.gateway.accepted(now, protocol, peer).map(|conn| self.outside(conn))
+    }
+
+    fn connected(&mut self, now: Now, conn: ConnId) {
+        if let Some(away) = self.hub.away() {
+            away.links().connected(now, conn);
+        }
     }
 
     fn received(&mut self, now: Now, conn: ConnId, bytes: &[u8]) {
-        self.with_gateway(now, |gateway, way| gateway.received(now, conn, bytes, way));
-        self.settle(now);
+        match (self.gateways_own(conn), self.hub.away()) {
+            (Some(conn), _) => {
+                self.with_gateway(now, |gateway, way| gateway.received(now, conn, bytes, way));
+                self.settle(now);
+            }
+            (None, Some(away)) => away.links().received(now, conn, bytes),
+            (None, None) => (),
+        }
     }
 
     fn closed(&mut self, now: Now, conn: ConnId) {
-        self.with_gateway(now, |gateway, way| gateway.closed(now, conn, way));
-        self.settle(now);
+        match (self.gateways_own(conn), self.hub.away()) {
+            (Some(conn), _) => {
+                self.with_gateway(now, |gateway, way| gateway.closed(now, conn, way));
+                self.settle(now);
+            }
+            (None, Some(away)) => away.links().closed(now, conn),
+            (None, None) => (),
+        }
     }
 
     fn take_output(&mut self, conn: ConnId, max_bytes: usize, out: &mut Vec<u8>) {
-        self.gateway.take_output(conn, max_bytes, out);
+        match (self.gateways_own(conn), self.hub.away()) {
+            (Some(conn), _) => self.gateway.take_output(conn, max_bytes, out),
+            (None, Some(away)) => away.links().take_output(conn, max_bytes, out),
+            (None, None) => (),
+        }
     }
 
     fn written(&mut self, now: Now, conn: ConnId, bytes: usize) {
-        self.with_gateway(now, |gateway, way| gateway.written(now, conn, bytes, way));
-        self.settle(now);
+        match (self.gateways_own(conn), self.hub.away()) {
+            (Some(conn), _) => {
+                self.with_gateway(now, |gateway, way| gateway.written(now, conn, bytes, way));
+                self.settle(now);
+            }
+            (None, Some(away)) => away.links().written(now, conn, bytes),
+            (None, None) => (),
+        }
     }
 
     fn write_done(&mut self, now: Now, journal: u16, ticket: u64, result: io::Result<()>) {
@@ -206,9 +316,10 @@ impl Core for ShardCore {
     fn turn(&mut self, now: Now) {
         self.now = now;
         for change in self.inbox.take() {
-            self.with_gateway(now, |gateway, way| gateway.change(now, &change, way));
-            self.settle(now);
+            self.change(now, &change);
         }
+        self.work_on_links(now);
+        self.router.turn();
         self.more = self.drain(now);
         for place in 0..self.partitions.len() {
             self.with_owner(now, place, |owner, way| owner.turn(now, way));
@@ -231,7 +342,16 @@ impl Core for ShardCore {
                 return Some(Action::Write { journal, write });
             }
         }
-        self.gateway.next_action()
+        if let Some(action) = self.hub.away().and_then(Away::next_action) {
+            return Some(action);
+        }
+        Some(match self.gateway.next_action()? {
+            Action::Flush(conn) => Action::Flush(self.outside(conn)),
+            Action::Pause(conn) => Action::Pause(self.outside(conn)),
+            Action::Resume(conn) => Action::Resume(self.outside(conn)),
+            Action::Close(conn) => Action::Close(self.outside(conn)),
+            other @ (Action::Write { .. } | Action::Connect { .. }) => other,
+        })
     }
 
     fn next_job(&mut self) -> Option<(JobQueue, Job)> {
@@ -239,13 +359,14 @@ impl Core for ShardCore {
     }
 
     fn next_deadline_ns(&self) -> Option<u64> {
-        if self.more {
+        if self.more || self.router.has_work() {
             return Some(self.now.mono_ns);
         }
         let stop = (self.stopping != Stopping::No).then_some(self.now.mono_ns + STOP_POLL_NS);
         let board = (!self.partitions.is_empty()).then_some(self.board_due_ns);
         let partitions = self.partitions.iter().filter_map(Partition::next_deadline_ns);
-        partitions.chain(self.gateway.next_deadline_ns()).chain(stop).chain(board).min()
+        let links = self.hub.link_deadline_ns();
+        partitions.chain(self.gateway.next_deadline_ns()).chain(links).chain(stop).chain(board).min()
     }
 
     fn has_work(&self) -> bool {
@@ -261,6 +382,8 @@ impl Core for ShardCore {
     }
 
     fn stopped(&self) -> bool {
-        self.stopping == Stopping::Partitions && self.partitions.iter().all(Partition::stopped)
+        let sealed = self.stopping == Stopping::Partitions && self.partitions.iter().all(Partition::stopped);
+        // A peer that takes nothing is given up by its link before long.
+        sealed && self.hub.links_are_quiet()
     }
 }

@@ -81,7 +81,7 @@ impl Egress for FromGateway<'_> {
     }
 
     fn to_router(&mut self, user: UserId, envelope: Envelope) {
-        if self.hub.is_quiet() {
+        if self.hub.is_quiet() && self.hub.has_router_of(user) {
             self.hub.count_call();
             self.router.handle(self.now, envelope, self.hub);
         } else {
@@ -91,6 +91,18 @@ impl Egress for FromGateway<'_> {
 
     fn to_gateway(&mut self, address: Address, envelope: Envelope) {
         self.hub.to_gateway(address, envelope);
+    }
+
+    fn to_router_at(&mut self, place: u16, envelope: Envelope) {
+        self.hub.to_router_at(place, envelope);
+    }
+
+    fn to_all_routers(&mut self, user: UserId, envelope: Envelope) {
+        self.hub.to_all_routers(user, envelope);
+    }
+
+    fn to_other_routers(&mut self, user: UserId, envelope: Envelope) {
+        self.hub.to_other_routers(user, envelope);
     }
 
     fn to_all_gateways(&mut self, envelope: Envelope) {
@@ -108,7 +120,7 @@ impl Egress for FromOwner<'_> {
     }
 
     fn to_router(&mut self, user: UserId, envelope: Envelope) {
-        if self.hub.is_quiet() {
+        if self.hub.is_quiet() && self.hub.has_router_of(user) {
             self.hub.count_call();
             let mut way = FromRouter { now: self.now, gateway: self.gateway, hub: self.hub };
             self.router.handle(self.now, envelope, &mut way);
@@ -131,7 +143,9 @@ impl Egress for FromOwner<'_> {
     }
 
     fn push(&mut self, push: &Push<'_>, recipients: Recipients) {
-        if !self.hub.is_quiet() {
+        let user = recipients.first().map(|recipient| recipient.user);
+        let here = user.is_none_or(|user| self.hub.has_router_of(user)) && self.router.holds_all(&recipients);
+        if !self.hub.is_quiet() || !here {
             return self.hub.push(push, recipients);
         }
         let trace = push.trace.copied().map(|mut trace| {
@@ -168,6 +182,18 @@ impl Egress for FromOwner<'_> {
         FromRouter { now: self.now, gateway: self.gateway, hub: self.hub }.to_gateway(address, envelope);
     }
 
+    fn to_router_at(&mut self, place: u16, envelope: Envelope) {
+        self.hub.to_router_at(place, envelope);
+    }
+
+    fn to_all_routers(&mut self, user: UserId, envelope: Envelope) {
+        self.hub.to_all_routers(user, envelope);
+    }
+
+    fn to_other_routers(&mut self, user: UserId, envelope: Envelope) {
+        self.hub.to_other_routers(user, envelope);
+    }
+
     fn to_all_gateways(&mut self, envelope: Envelope) {
         self.hub.to_all_gateways(envelope);
     }
@@ -193,6 +219,18 @@ impl Egress for FromRouter<'_> {
         } else {
             self.hub.to_gateway(address, envelope);
         }
+    }
+
+    fn to_router_at(&mut self, place: u16, envelope: Envelope) {
+        self.hub.to_router_at(place, envelope);
+    }
+
+    fn to_all_routers(&mut self, user: UserId, envelope: Envelope) {
+        self.hub.to_all_routers(user, envelope);
+    }
+
+    fn to_other_routers(&mut self, user: UserId, envelope: Envelope) {
+        self.hub.to_other_routers(user, envelope);
     }
 
     fn to_all_gateways(&mut self, envelope: Envelope) {

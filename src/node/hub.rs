@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use fabric::count::Tally as _;
 use fabric::lane::{Incoming, Port};
+use fabric::link::{To, Undelivered};
 use fabric::tier::Egress;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
@@ -15,6 +16,7 @@ use schema::envelope::{Address, Body, Class, Envelope, GapScope};
 use schema::ids::{Slot, UserId};
 use storage_writer::partition::Partition;
 
+use super::cluster::{Away, Way, undelivered};
 use super::gaps::Gaps;
 use super::topology::{Part, Topology};
 
@@ -32,6 +34,10 @@ pub struct HubMetrics {
     pub gaps: Counter,
     /// Marks dropped because lanes were full.
     pub marks_dropped: Counter,
+    /// Envelopes to other nodes that no link took.
+    pub undelivered: Counter,
+    /// Envelopes of other nodes for somebody who is not here.
+    pub misrouted: Counter,
 }
 
 impl HubMetrics {
@@ -41,6 +47,9 @@ impl HubMetrics {
         registry.register("hub_gapped", "Live envelopes that found a full lane", self.gapped.clone());
         registry.register("hub_gaps", "Gaps sent for them", self.gaps.clone());
         registry.register("hub_marks_dropped", "Marks dropped because lanes were full", self.marks_dropped.clone());
+        registry.register("hub_undelivered", "Envelopes to other nodes that no link took", self.undelivered.clone());
+        let help = "Envelopes of other nodes for somebody who is not here";
+        registry.register("hub_misrouted", help, self.misrouted.clone());
     }
 }
 
@@ -49,6 +58,8 @@ pub struct Hub {
     shard: u16,
     topology: Topology,
     port: Port,
+    /// The other nodes; `None` where there are none, or where another shard has the links.
+    away: Option<Box<Away>>,
     local: VecDeque<(Part, Envelope)>,
     gaps: Gaps,
     metrics: HubMetrics,
@@ -57,7 +68,45 @@ pub struct Hub {
 impl Hub {
     /// A hub over the shard's lanes.
     pub fn new(shard: u16, topology: Topology, port: Port, metrics: HubMetrics) -> Self {
-        Self { shard, topology, port, local: VecDeque::new(), gaps: Gaps::new(topology.gateways()), metrics }
+        let gaps = Gaps::new(topology.gateways());
+        Self { shard, topology, port, away: None, local: VecDeque::new(), gaps, metrics }
+    }
+
+    /// With other nodes.
+    #[must_use]
+    pub fn with_away(mut self, away: Option<Away>) -> Self {
+        self.away = away.map(Box::new);
+        self
+    }
+
+    /// The other nodes.
+    pub fn away(&mut self) -> Option<&mut Away> {
+        self.away.as_deref_mut()
+    }
+
+    /// Connection numbers below this are links'.
+    pub fn link_places(&self) -> u32 {
+        self.away.as_ref().map_or(0, |away| away.places())
+    }
+
+    /// When links need a turn, ns of the monotonic clock.
+    pub fn link_deadline_ns(&self) -> Option<u64> {
+        self.away.as_ref().and_then(|away| away.next_deadline_ns())
+    }
+
+    /// Whether everything for other nodes has left.
+    pub fn links_are_quiet(&self) -> bool {
+        self.away.as_ref().is_none_or(|away| away.is_quiet())
+    }
+
+    /// Counts an envelope of another node that nobody here takes.
+    pub fn count_misrouted(&self) {
+        self.metrics.misrouted.inc();
+    }
+
+    /// Whether the router that has a user is this shard's.
+    pub fn has_router_of(&self, user: UserId) -> bool {
+        self.away.as_ref().is_none_or(|away| away.router_of(user) == Way::Here)
     }
 
     /// The next hand-off for a part of this shard.
@@ -83,7 +132,59 @@ impl Hub {
 
     /// The address is of this shard's gateway.
     pub fn is_own_gateway(&self, address: Address) -> bool {
-        address.shard == self.shard && address != Address::NOBODY
+        address.shard == self.shard && address != Address::NOBODY && self.is_of_this_node(address)
+    }
+
+    fn is_of_this_node(&self, address: Address) -> bool {
+        self.away.as_ref().is_none_or(|away| away.incarnation() == address.incarnation)
+    }
+
+    /// Hands over what came from another node. False: nobody here takes it.
+    pub fn arrived(&mut self, to: To, envelope: Envelope) -> bool {
+        match to {
+            To::Owner if self.away.as_ref().is_none_or(|away| away.has_owners()) => {
+                self.to_owner(envelope.header.slot, envelope);
+            }
+            To::Router => self.hand_over(self.shard, envelope),
+            To::Gateway { incarnation, shard }
+                if self.away.as_ref().is_some_and(|away| away.incarnation() == incarnation)
+                    && shard < self.topology.gateways() =>
+            {
+                self.hand_over(shard, envelope);
+            }
+            To::Gateways => self.to_own_gateways(&envelope),
+            To::Owner | To::Gateway { .. } => return false,
+        }
+        true
+    }
+
+    fn to_own_gateways(&mut self, envelope: &Envelope) {
+        // HTTP has no sessions that could miss something.
+        for shard in 0..self.topology.shards {
+            self.hand_over(shard, envelope.clone());
+        }
+    }
+
+    /// No link took it: who waits for an answer gets one here.
+    fn undelivered(&mut self, undelivered: &Undelivered) {
+        self.metrics.undelivered.inc();
+        if let Some((session, answer)) = undelivered::answer(undelivered) {
+            self.to_gateway(session, answer);
+        }
+    }
+
+    fn to_router_by(&mut self, way: Way, envelope: Envelope) {
+        match (way, &mut self.away) {
+            (Way::Here, _) | (_, None) => self.hand_over(self.shard, envelope),
+            (Way::Peer(peer), Some(away)) => {
+                if let Err(undelivered) = away.to_router(peer, envelope) {
+                    self.undelivered(&undelivered);
+                }
+            }
+            (Way::Nowhere, Some(_)) => {
+                self.metrics.undelivered.inc();
+            }
+        }
     }
 
     /// The receiving ends of the lanes, while what they bring is handed over; [`Self::put_incoming`] gives them back.
@@ -183,6 +284,12 @@ fn part_of(topology: &Topology, envelope: &Envelope) -> Part {
 impl Egress for Hub {
     fn to_owner(&mut self, slot: Slot, mut envelope: Envelope) {
         envelope.header.slot = slot;
+        if let Some(away) = self.away.as_mut().filter(|away| !away.has_owners()) {
+            if let Err(undelivered) = away.to_owner(envelope) {
+                self.undelivered(&undelivered);
+            }
+            return;
+        }
         self.hand_over(self.topology.partition_shard(self.topology.partition_of(slot)), envelope);
     }
 
@@ -190,27 +297,54 @@ impl Egress for Hub {
         self.to_owner(self.topology.first_slot(partition), envelope);
     }
 
-    /// Every shard's router serves every user.
-    fn to_router(&mut self, _: UserId, envelope: Envelope) {
-        self.hand_over(self.shard, envelope);
+    /// On one node, every shard's router serves every user.
+    fn to_router(&mut self, user: UserId, envelope: Envelope) {
+        let way = self.away.as_ref().map_or(Way::Here, |away| away.router_of(user));
+        self.to_router_by(way, envelope);
     }
 
-    fn same_router(&self, _: UserId, _: UserId) -> bool {
-        true
+    fn to_router_at(&mut self, place: u16, envelope: Envelope) {
+        let way = self.away.as_ref().map_or(Way::Here, |away| away.router_at(place));
+        self.to_router_by(way, envelope);
+    }
+
+    fn to_all_routers(&mut self, user: UserId, envelope: Envelope) {
+        self.to_other_routers(user, envelope.clone());
+        self.to_router(user, envelope);
+    }
+
+    fn to_other_routers(&mut self, user: UserId, envelope: Envelope) {
+        let Some(away) = &self.away else { return };
+        let theirs = away.router_of(user);
+        for way in away.all_routers().into_iter().filter(|way| *way != theirs) {
+            self.to_router_by(way, envelope.clone());
+        }
+    }
+
+    fn same_router(&self, one: UserId, other: UserId) -> bool {
+        self.away.as_ref().is_none_or(|away| away.router_of(one) == away.router_of(other))
     }
 
     fn to_gateway(&mut self, address: Address, envelope: Envelope) {
-        // An address of nobody, or of a gateway that had more shards: there is no session to tell.
-        if address != Address::NOBODY && address.shard < self.topology.gateways() {
-            self.hand_over(address.shard, envelope);
+        if address == Address::NOBODY {
+            return;
+        }
+        match self.away.as_mut().filter(|away| away.incarnation() != address.incarnation) {
+            Some(away) => away.to_gateway(address.incarnation, address.shard, envelope),
+            // Of a gateway that had more shards: there is no session to tell.
+            None if address.shard >= self.topology.gateways() => (),
+            None => self.hand_over(address.shard, envelope),
         }
     }
 
     fn to_all_gateways(&mut self, envelope: Envelope) {
-        // HTTP has no sessions that could miss something.
-        for shard in 0..self.topology.shards {
-            self.hand_over(shard, envelope.clone());
+        if let Some(away) = &mut self.away {
+            away.to_gateways(&envelope);
+            if !away.is_gateway() {
+                return;
+            }
         }
+        self.to_own_gateways(&envelope);
     }
 }
 

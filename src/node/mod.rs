@@ -1,17 +1,19 @@
-//! The all-in-one node: every tier's parts on the threads of one process.
+//! A node: the tiers' parts on the threads of one process, all of them or, joined to others by links, some.
 
 mod assembly;
 mod board;
 mod changes;
+mod cluster;
 mod core;
 mod gaps;
 mod handoff;
 mod hub;
 mod topology;
 
-pub use assembly::{CREDITS_PER_PARTITION, HttpParts, NodeConfig, ShardParts, assemble, lanes};
+pub use assembly::{CREDITS_PER_PARTITION, ClusterConfig, HttpParts, NodeConfig, ShardParts, assemble, lanes};
 pub use board::Board;
-pub use changes::Inbox;
+pub use changes::{Inbox, ShardChange};
+pub use cluster::{Away, AwayConfig, ClusterView, NodeLine};
 pub use core::{OpenGateways, ShardCore};
 pub use hub::{Hub, HubMetrics};
 pub use topology::{Part, Topology};

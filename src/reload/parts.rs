@@ -10,7 +10,7 @@ use crate::auth;
 use crate::config::Config;
 use crate::http::Names;
 use crate::logging::LogLevel;
-use crate::node::Inbox;
+use crate::node::{Inbox, ShardChange};
 use crate::tls::{self, Certificates};
 
 /// Signing keys, audiences, issuers.
@@ -55,7 +55,7 @@ impl Reloadable for SettingsPart {
         let (inboxes, rates) = (self.inboxes.clone(), self.rates.clone());
         let apply = move || {
             rates.set(settings.sends_per_second_per_user, settings.burst_per_user);
-            inboxes.iter().for_each(|inbox| inbox.put(Change::Settings(settings.clone())));
+            inboxes.iter().for_each(|inbox| inbox.put(ShardChange::Gateway(Change::Settings(settings.clone()))));
         };
         Ok(Prepared { read: Vec::new(), apply: Box::new(apply) })
     }

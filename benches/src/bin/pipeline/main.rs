@@ -146,6 +146,7 @@ fn core(now: Now) -> ShardCore {
         allowed_hosts: Vec::new(),
         capacities: Capacities::default(),
         credits_per_partition: 8_192,
+        cluster: None,
     };
     let ports = lanes(&node, entropy.next_u64() | 1).expect("eventfds");
     let auth: Arc<dyn TokenVerifier> = Arc::new(Numbers);

@@ -93,6 +93,7 @@ impl Server {
             allowed_hosts: Vec::new(),
             capacities: plan.capacities(),
             credits_per_partition: plan.credits,
+            cluster: None,
         };
         let ports = lanes(&node, entropy.next_u64() | 1).expect("eventfds");
         let auth: Arc<dyn TokenVerifier> = Arc::new(SimTokens);

@@ -4,6 +4,9 @@
 //! The order matters: keys, folder, store, recovery, lanes, shards, then HTTP. Nothing listens before everything that was
 //! acknowledged earlier is back.
 
+mod place;
+mod storage;
+
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,23 +14,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fabric::core::Protocol;
-use fabric::disk::FileDisk;
 use fabric::entropy::{Entropy as _, OsEntropy};
 use fabric::lane::Capacities;
+use fabric::link::Roles;
 use fabric::shard::{Options, ShardContext, ShardSpec, Shards, available_cores, spawn_shards};
-use fabric::time::{Clock as _, SystemClock};
 use gateway::UserRates;
 use gateway::auth::Trust;
 use miette::{IntoDiagnostic, Result, WrapErr};
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use storage_writer::folder::{DataFolder, Expected};
-use storage_writer::partition::{self, OpenConfig, Opened, PartitionConfig, RecoverySummary, StorageMetrics};
-use storage_writer::store::fjall::{FjallConfig, FjallStore};
 use tokio::net::TcpListener;
 
+use self::place::Place;
+use self::storage::Storage;
 use crate::cli::ServeArgs;
+use crate::cluster::ClusterError;
 use crate::config::{self, Config};
 use crate::http::Office;
 use crate::logging::LogLevel;
@@ -52,15 +54,19 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     raise_descriptor_limit();
     let folder = DataFolder::open(&config.server.data, Expected::default(), &mut OsEntropy).into_diagnostic()?;
     let cores = available_cores();
-    let topology = Topology::new(config.server.shards, config.server.partitions, cores.len() as u16);
-    let storage = Storage::open(&config, &folder, topology)?;
-    let node = start_node(&config, &folder, topology, &cores, storage)?;
+    let place = Place::of(&config)?;
+    let topology = place.topology(&config, cores.len() as u16);
+    let storage = match place.has(Roles::STORAGE_WRITER) {
+        true => Some(Storage::open(&config, &folder, topology, place.remote_shards())?),
+        false => None,
+    };
+    let node = start_node(&config, &folder, (topology, &cores), storage, &place)?;
     let operator = node.operator(args, &config, log);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
     let Node { shards, state, trust, names, office, .. } = node;
     let served = runtime.block_on(async {
         let parts = http::Parts { state: state.clone(), office: office.clone(), trust, names };
-        let served = attend(&config, parts, operator).await;
+        let served = attend(&config, &place, parts, operator).await;
         state.set_phase(Phase::Stopping);
         drain(shards, &office).await;
         served
@@ -68,47 +74,6 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     admin::remove(&config.server.data);
     tracing::info!("stopped");
     served
-}
-
-/// What is durable, opened.
-struct Storage {
-    store: Arc<FjallStore>,
-    disk: FileDisk,
-    opened: Opened,
-    metrics: Vec<StorageMetrics>,
-}
-
-impl Storage {
-    fn open(config: &Config, folder: &DataFolder, topology: Topology) -> Result<Self> {
-        let store_config = FjallConfig { cache_bytes: config.storage.cache_bytes, ..FjallConfig::default() };
-        let store = FjallStore::open(&folder.store_path(), store_config).into_diagnostic()?;
-        let disk =
-            FileDisk::open(folder.journal_path()).into_diagnostic().wrap_err("the journal folder cannot be used")?;
-        let metrics: Vec<StorageMetrics> = (0..topology.partitions).map(|_| StorageMetrics::new()).collect();
-        let credits = CREDITS_PER_PARTITION as usize * usize::from(topology.gateways());
-        let partition = PartitionConfig {
-            freeze_bytes: config.storage.memory_table_bytes as usize,
-            waiting_sends: credits,
-            refusals: 4 * credits,
-            group_members: config.limits.group_members as usize,
-            deliveries_per_second_per_group: config.limits.deliveries_per_second_per_group,
-            deliveries_per_second_per_sender: config.limits.deliveries_per_second_per_sender,
-            edit_window_s: config.limits.edit_window_s,
-            delete_window_s: config.limits.delete_window_s,
-            segment_bytes: config.storage.journal_segment_bytes,
-            ..PartitionConfig::default()
-        };
-        let open =
-            OpenConfig { partitions: topology.partitions, partition, dedupe_secret: folder.format().dedupe_secret };
-        let now = SystemClock.now();
-        let mut metrics_of = |partition: u16| metrics[usize::from(partition)].clone();
-        let opened = partition::open(&open, &store, &disk, &mut OsEntropy, now, &mut metrics_of)
-            .into_diagnostic()
-            .wrap_err("cannot recover")?;
-        let took_ms = SystemClock.now().mono_ms() - now.mono_ms();
-        tracing::info!(recovery = ?opened.recovery, took_ms, "storage is open");
-        Ok(Self { store: Arc::new(store), disk, opened, metrics })
-    }
 }
 
 /// The shards, serving, and what HTTP serves with.
@@ -140,11 +105,12 @@ impl Node {
 fn start_node(
     config: &Config,
     folder: &DataFolder,
-    topology: Topology,
-    cores: &[usize],
-    storage: Storage,
+    (topology, cores): (Topology, &[usize]),
+    mut storage: Option<Storage>,
+    place: &Place,
 ) -> Result<Node> {
     let trust = Arc::new(auth::trust(config)?);
+    place.check_keys(&trust.trusted())?;
     if trust.trusted().development {
         tracing::warn!(
             "no signing key is configured: whoever can read {} can make tokens; set auth.* before production",
@@ -152,27 +118,29 @@ fn start_node(
         );
     }
     let certificates = Certificates::open(config)?;
-    let node_config = node_config(config, topology);
+    let node_config = node_config(config, topology, place);
     let ports = lanes(&node_config, OsEntropy.next_u64() | 1).into_diagnostic()?;
     let mut registry = Registry::with_prefix("shardwire");
-    for (number, metrics) in (0u16..).zip(&storage.metrics) {
-        metrics.register(registry.sub_registry_with_label(("partition".into(), number.to_string().into())));
+    if let Some(storage) = &storage {
+        storage.register(&mut registry);
     }
-    register_recovery(&storage.opened.recovery, &mut registry);
     if let Some(certificates) = &certificates {
         certificates.register(&mut registry);
     }
     let keys: Arc<dyn gateway::auth::TokenVerifier> = trust.clone();
     let board = Board::default();
-    let (parts, http) =
-        assemble(&node_config, storage.opened.partitions, ports, &keys, &mut OsEntropy, &board, &mut registry);
+    let partitions = storage.as_mut().map(Storage::take_partitions).unwrap_or_default();
+    let (parts, http) = assemble(&node_config, partitions, ports, &keys, &mut OsEntropy, &board, &mut registry);
     let gateways = parts.iter().map(ShardParts::gateway_metrics).collect();
     let inboxes = parts.iter().map(ShardParts::inbox).collect();
     let rates = parts.first().map(ShardParts::rates).ok_or_else(|| miette::miette!("there is no shard"))?;
-    let (store, disk) = (storage.store, storage.disk);
-    let runner = move |job| partition::run_job(job, &*store, &disk);
+    let partitions = storage.as_ref().map(Storage::metrics).unwrap_or_default();
+    let runner = move |job| match &storage {
+        Some(storage) => storage.run(job),
+        None => unreachable!("only partitions have jobs"),
+    };
     let shards = spawn_shards(
-        &options(config, certificates.as_ref(), &http),
+        &options(config, place, certificates.as_ref(), &http),
         specs(parts, topology, cores, &folder.journal_path()),
         runner,
     );
@@ -193,28 +161,15 @@ fn start_node(
         },
         registry,
         gateways,
-        partitions: storage.metrics,
+        partitions,
         board,
         certificates,
+        cluster: place.view(),
     });
     Ok(Node { shards, state, trust, inboxes, rates, names: Arc::default(), office: Office::new(http) })
 }
 
-/// What this start found; it does not change until the next.
-fn register_recovery(found: &RecoverySummary, registry: &mut Registry) {
-    let figures = [
-        ("recovery_records", "Journal records replayed at the start", found.records),
-        ("recovery_torn_tails", "Torn journal tails cut at the start", found.torn),
-        ("recovery_superseded_blocks", "Journal blocks that a later segment had superseded", found.superseded),
-    ];
-    for (name, help, value) in figures {
-        let gauge = Gauge::<i64>::default();
-        gauge.set(value as i64);
-        registry.register(name, help, gauge);
-    }
-}
-
-fn node_config(config: &Config, topology: Topology) -> NodeConfig {
+fn node_config(config: &Config, topology: Topology, place: &Place) -> NodeConfig {
     let unlimited = |limit: u32| if limit == 0 { u32::MAX } else { limit };
     let limits = &config.limits;
     NodeConfig {
@@ -235,12 +190,13 @@ fn node_config(config: &Config, topology: Topology) -> NodeConfig {
         allowed_hosts: config.http.allowed_hosts.clone(),
         capacities: Capacities::default(),
         credits_per_partition: CREDITS_PER_PARTITION,
+        cluster: place.links(),
     }
 }
 
-fn options(config: &Config, certificates: Option<&Certificates>, http: &HttpParts) -> Options {
+fn options(config: &Config, place: &Place, certificates: Option<&Certificates>, http: &HttpParts) -> Options {
     Options {
-        listeners: vec![(Protocol::Native, config.server.native), (Protocol::WebSocket, config.server.ws)],
+        listeners: place.listeners(config),
         tls: certificates.map(|certificates| certificates.server().clone()),
         own_descriptors: true,
         // Shards wake HTTP, which is no shard of theirs.
@@ -264,7 +220,7 @@ fn specs(parts: Vec<ShardParts>, topology: Topology, cores: &[usize], journal: &
 }
 
 /// Serves HTTP and the admin socket, says `ready`, and returns when the process is told to stop.
-async fn attend(config: &Config, parts: http::Parts, operator: Operator) -> Result<()> {
+async fn attend(config: &Config, place: &Place, parts: http::Parts, operator: Operator) -> Result<()> {
     let http = bind(config.server.http).await?;
     let metrics = match config.server.metrics {
         Some(address) => Some(bind(address).await?),
@@ -275,17 +231,19 @@ async fn attend(config: &Config, parts: http::Parts, operator: Operator) -> Resu
     state.set_http(http_address);
     let dev = development_tokens(config, &parts)?;
     let app = http::App::new(config, parts, dev);
-    let served = tokio::spawn(http::serve(http, metrics, app, config.limits.frame_bytes));
+    let clients = place.has(Roles::GATEWAY).then_some(config.limits.frame_bytes);
+    let served = tokio::spawn(http::serve(http, metrics, app, clients));
     let data = config.server.data.clone();
     let (admin_state, admin_operator) = (state.clone(), operator.clone());
     let admin = tokio::spawn(async move { admin::serve(&data, admin_state, admin_operator).await });
     state.set_phase(Phase::Serving);
-    say_ready(&state)?;
+    say_ready(&state, place)?;
     tokio::select! {
         result = stop_signal() => result?,
         result = reload_signals(operator) => result?,
         ended = served => tracing::error!(?ended, "HTTP ended"),
         ended = admin => tracing::error!(?ended, "the admin socket ended"),
+        refusal = place.refused() => return Err(ClusterError::from(refusal).into()),
     }
     Ok(())
 }
@@ -328,10 +286,9 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// The one line on stdout.
-fn say_ready(state: &ServerState) -> Result<()> {
-    let Addresses { native, ws, http } = state.addresses();
+fn say_ready(state: &ServerState, place: &Place) -> Result<()> {
     let tls = if state.certificates().is_some() { " tls=on" } else { "" };
-    let line = format!("ready native={native} ws={ws} http={http} shards={} store=embedded{tls}\n", state.shards());
+    let line = format!("ready {}{tls}\n", place.ready(state));
     let mut stdout = std::io::stdout().lock();
     // A closed stdout must not stop a server that logs to stderr.
     if let Err(error) = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {

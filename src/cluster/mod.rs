@@ -1,0 +1,166 @@
+//! A cluster as one node sees it: who the others are, what each of them does, and which of them the node may have to reach.
+//!
+//! What must stay true: every node reads the same list, and the order of the routers in it does not matter; a node starts only
+//! where the list gives its name and exactly its roles.
+
+mod list;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fabric::link::{LinkRefusal, RoleError, Roles};
+
+pub use list::Node;
+
+use crate::config;
+
+/// A secret shorter than this is guessed too easily, bytes.
+const SECRET_BYTES_MIN: usize = 32;
+
+/// Why a node cannot be part of its cluster. Each says what to do.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ClusterError {
+    /// A setting without which there is no cluster.
+    #[error("{missing} is not set, but {set} is")]
+    #[diagnostic(help(
+        "a node of a cluster needs cluster.name, cluster.nodes_file and cluster.secret_file; without any of them one process does it all"
+    ))]
+    Missing {
+        /// What is not.
+        missing: &'static str,
+        /// What is.
+        set: &'static str,
+    },
+    /// A file that cannot be read.
+    #[error("{key} = {path}: {source}", path = path.display())]
+    Unreadable {
+        /// Its key.
+        key: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The list is no list.
+    #[error("the list of nodes {path} is not valid: {detail}", path = path.display())]
+    #[diagnostic(help(
+        "each node is a [[node]] with name, roles (gateway, router, storage-writer) and address (host:port of its links)"
+    ))]
+    InvalidList {
+        /// Which file.
+        path: PathBuf,
+        /// Line and reason.
+        detail: String,
+    },
+    /// The list does not name this node.
+    #[error("the list of nodes {path} has no node {name:?}; it has {known}", path = path.display())]
+    #[diagnostic(help("set cluster.name (or --name) to one of them, or add the node to the list of every node"))]
+    UnknownNode {
+        /// Which file.
+        path: PathBuf,
+        /// As configured.
+        name: String,
+        /// Those that are there.
+        known: String,
+    },
+    /// The list gives this node other roles.
+    #[error("{name} was told to be {told}, but the list of nodes {path} says {listed}", path = path.display())]
+    #[diagnostic(help("leave --role out, or change one of them: all nodes must agree on who does what"))]
+    OtherRoles {
+        /// Which file.
+        path: PathBuf,
+        /// This node.
+        name: String,
+        /// By --role.
+        told: Roles,
+        /// By the list.
+        listed: Roles,
+    },
+    /// Only the data folder's development key.
+    #[error("no signing key is configured, and a gateway's own development key is no other gateway's")]
+    #[diagnostic(help("set auth.* to the same keys on every gateway"))]
+    NoKeys,
+    /// No node of the cluster links with this one.
+    #[error("no node of the cluster takes this one")]
+    Refused(#[from] LinkRefusal),
+    /// What the node was told to be.
+    #[error("cluster.roles: {0}")]
+    Roles(#[from] RoleError),
+    /// The secret is short.
+    #[error("cluster.secret_file = {path}: {bytes} bytes are too few; at least {SECRET_BYTES_MIN} are needed", path = path.display())]
+    #[diagnostic(help("make one with `head -c 32 /dev/urandom | base64 > FILE`, and give the same to every node"))]
+    ShortSecret {
+        /// Which file.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+/// The cluster, from one node's place in it.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Its name: nodes of another refuse each other.
+    pub id: String,
+    /// This node.
+    pub me: Node,
+    /// All the others, in the list's order: their numbers are those of links' peers.
+    pub others: Vec<Node>,
+    /// What all nodes know, and nobody else.
+    pub secret: Arc<[u8]>,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { id, me, others, .. } = self;
+        f.debug_struct("Cluster").field("id", id).field("me", me).field("others", others).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Reads what the configuration says; `None` when it is about one process. Blocks.
+    ///
+    /// # Errors
+    /// [`ClusterError`] names what was wrong and what to do.
+    pub fn load(config: &config::Cluster) -> Result<Option<Self>, ClusterError> {
+        let parts = [
+            ("cluster.name", config.name.is_some()),
+            ("cluster.nodes_file", config.nodes_file.is_some()),
+            ("cluster.secret_file", config.secret_file.is_some()),
+            ("cluster.roles", !config.roles.is_empty()),
+        ];
+        let Some(&(set, _)) = parts.iter().find(|(_, is_set)| *is_set) else { return Ok(None) };
+        let needs = |missing| ClusterError::Missing { missing, set };
+        let name = config.name.as_deref().ok_or_else(|| needs("cluster.name"))?;
+        let nodes_file = config.nodes_file.as_deref().ok_or_else(|| needs("cluster.nodes_file"))?;
+        let secret_file = config.secret_file.as_deref().ok_or_else(|| needs("cluster.secret_file"))?;
+        let (me, others) = list::read(nodes_file, name)?;
+        if !config.roles.is_empty() {
+            let told: Roles = config.roles.join(",").parse()?;
+            if told != me.roles {
+                let (path, name, listed) = (nodes_file.to_owned(), me.name, me.roles);
+                return Err(ClusterError::OtherRoles { path, name, told, listed });
+            }
+        }
+        Ok(Some(Self { id: config.id.clone(), me, others, secret: secret(secret_file)? }))
+    }
+
+    /// Where this node's links come in.
+    pub fn listen(&self) -> SocketAddr {
+        self.me.address
+    }
+}
+
+fn secret(path: &Path) -> Result<Arc<[u8]>, ClusterError> {
+    let bytes = std::fs::read(path).map_err(|source| ClusterError::Unreadable {
+        key: "cluster.secret_file",
+        path: path.to_owned(),
+        source,
+    })?;
+    let secret = bytes.trim_ascii();
+    if secret.len() < SECRET_BYTES_MIN {
+        return Err(ClusterError::ShortSecret { path: path.to_owned(), bytes: secret.len() });
+    }
+    Ok(secret.into())
+}

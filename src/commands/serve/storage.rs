@@ -1,0 +1,97 @@
+//! What is durable: the data folder's store and journals, opened and replayed.
+
+use std::sync::Arc;
+
+use fabric::disk::FileDisk;
+use fabric::entropy::OsEntropy;
+use fabric::time::{Clock as _, SystemClock};
+use miette::{IntoDiagnostic as _, Result, WrapErr as _};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use storage_writer::folder::DataFolder;
+use storage_writer::partition::{
+    self, Job, JobDone, OpenConfig, Opened, Partition, PartitionConfig, RecoverySummary, StorageMetrics,
+};
+use storage_writer::store::fjall::{FjallConfig, FjallStore};
+
+use crate::config::Config;
+use crate::node::{CREDITS_PER_PARTITION, Topology};
+
+/// What is durable, opened.
+pub(super) struct Storage {
+    store: Arc<FjallStore>,
+    disk: FileDisk,
+    opened: Opened,
+    metrics: Vec<StorageMetrics>,
+}
+
+impl Storage {
+    /// Opens store and journals and replays what they hold. `remote_shards`: gateway shards of other nodes that may send.
+    pub(super) fn open(config: &Config, folder: &DataFolder, topology: Topology, remote_shards: usize) -> Result<Self> {
+        let store_config = FjallConfig { cache_bytes: config.storage.cache_bytes, ..FjallConfig::default() };
+        let store = FjallStore::open(&folder.store_path(), store_config).into_diagnostic()?;
+        let disk =
+            FileDisk::open(folder.journal_path()).into_diagnostic().wrap_err("the journal folder cannot be used")?;
+        let metrics: Vec<StorageMetrics> = (0..topology.partitions).map(|_| StorageMetrics::new()).collect();
+        let credits = CREDITS_PER_PARTITION as usize * (usize::from(topology.gateways()) + remote_shards);
+        let partition = PartitionConfig {
+            freeze_bytes: config.storage.memory_table_bytes as usize,
+            waiting_sends: credits,
+            refusals: 4 * credits,
+            group_members: config.limits.group_members as usize,
+            deliveries_per_second_per_group: config.limits.deliveries_per_second_per_group,
+            deliveries_per_second_per_sender: config.limits.deliveries_per_second_per_sender,
+            edit_window_s: config.limits.edit_window_s,
+            delete_window_s: config.limits.delete_window_s,
+            segment_bytes: config.storage.journal_segment_bytes,
+            ..PartitionConfig::default()
+        };
+        let open =
+            OpenConfig { partitions: topology.partitions, partition, dedupe_secret: folder.format().dedupe_secret };
+        let now = SystemClock.now();
+        let mut metrics_of = |partition: u16| metrics[usize::from(partition)].clone();
+        let opened = partition::open(&open, &store, &disk, &mut OsEntropy, now, &mut metrics_of)
+            .into_diagnostic()
+            .wrap_err("cannot recover")?;
+        let took_ms = SystemClock.now().mono_ms() - now.mono_ms();
+        tracing::info!(recovery = ?opened.recovery, took_ms, "storage is open");
+        Ok(Self { store: Arc::new(store), disk, opened, metrics })
+    }
+
+    /// Its partitions, each once.
+    pub(super) fn take_partitions(&mut self) -> Vec<Partition> {
+        std::mem::take(&mut self.opened.partitions)
+    }
+
+    /// Adds what it counts, and what this start found, to `registry`.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        for (number, metrics) in (0u16..).zip(&self.metrics) {
+            metrics.register(registry.sub_registry_with_label(("partition".into(), number.to_string().into())));
+        }
+        register_recovery(&self.opened.recovery, registry);
+    }
+
+    /// What each partition counts, by number.
+    pub(super) fn metrics(&self) -> Vec<StorageMetrics> {
+        self.metrics.clone()
+    }
+
+    /// Does a partition's job. Blocks.
+    pub(super) fn run(&self, job: Job) -> JobDone {
+        partition::run_job(job, &*self.store, &self.disk)
+    }
+}
+
+/// What this start found; it does not change until the next.
+fn register_recovery(found: &RecoverySummary, registry: &mut Registry) {
+    let figures = [
+        ("recovery_records", "Journal records replayed at the start", found.records),
+        ("recovery_torn_tails", "Torn journal tails cut at the start", found.torn),
+        ("recovery_superseded_blocks", "Journal blocks that a later segment had superseded", found.superseded),
+    ];
+    for (name, help, value) in figures {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(value as i64);
+        registry.register(name, help, gauge);
+    }
+}

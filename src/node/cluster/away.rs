@@ -1,0 +1,375 @@
+//! One shard's links to the other nodes, and who is behind which of them.
+
+use std::sync::Arc;
+
+use fabric::core::{Action, ConnId};
+use fabric::hash::{Map, map};
+use fabric::link::{LinkConfig, LinkEvent, LinkMetrics, Links, Names, Peer, Roles, To, Undelivered};
+use fabric::time::Now;
+use router::Placement;
+use schema::envelope::{Body, Class, Envelope, GapScope};
+use schema::ids::UserId;
+
+use super::view::ClusterView;
+
+/// A gateway whose last link has been gone for so long is forgotten by routers, ns.
+const FORGET_NS: u64 = 2_000_000_000;
+
+/// What a shard's [`Away`] is made with.
+pub struct AwayConfig {
+    /// Of its links.
+    pub link: LinkConfig,
+    /// All other nodes, by their numbers.
+    pub peers: Vec<Peer>,
+    /// Shared by the process's shards.
+    pub view: ClusterView,
+    /// As above: whose links stand.
+    pub names: Arc<Names>,
+    /// Seed of its maps.
+    pub hash_seed: u64,
+}
+
+/// Something that other nodes did, for the parts of this shard.
+#[derive(Debug)]
+pub enum News {
+    /// An envelope came.
+    Arrived(To, Envelope),
+    /// The owners' node was lost, on the way there (`here`: only this shard's) or on the way back (every shard's).
+    OwnersLost {
+        /// Only this shard's way.
+        here: bool,
+    },
+    /// The way to the owners' node stands again.
+    OwnersBack,
+    /// Which router has whom changed: see [`Away::movement`].
+    RoutersChanged,
+    /// No link from this incarnation of a gateway is left, and none will come.
+    GatewayGone(u64),
+}
+
+/// One router, as a way to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// On this node.
+    Here,
+    /// Behind this peer's link.
+    Peer(u16),
+    /// None is up.
+    Nowhere,
+}
+
+/// The routers of a cluster, as one node numbers them.
+pub struct Routers {
+    /// Who has whom.
+    pub placement: Placement,
+    /// By place: the router's number among the other nodes, `None` for this node.
+    pub peers: Vec<Option<u16>>,
+}
+
+impl Routers {
+    /// Of the node `name` with `roles`, and the others.
+    pub fn of(name: &str, roles: Roles, others: &[Peer]) -> Self {
+        let here = roles.has(Roles::ROUTER).then_some((name, None));
+        let there = (0u16..).zip(others).filter(|(_, peer)| peer.roles.has(Roles::ROUTER));
+        let all = there.map(|(number, peer)| (peer.name.as_str(), Some(number))).chain(here);
+        let (names, peers): (Vec<&str>, Vec<Option<u16>>) = all.unzip();
+        let placement = Placement::new(&names);
+        let own = peers.iter().position(Option::is_none);
+        let placement = match own {
+            Some(own) => placement.seen_from(own as u16),
+            None => placement,
+        };
+        Self { placement, peers }
+    }
+}
+
+/// How users moved between routers when a link came or went.
+#[derive(Clone, Debug)]
+pub struct Movement {
+    placement: Placement,
+    /// By place: whether it was, or is, reached.
+    before: Vec<bool>,
+    after: Vec<bool>,
+    /// This one came back after a break, and may have forgotten whom it had.
+    returned: Option<u16>,
+}
+
+impl Movement {
+    /// Whether this user has another router than before, or the same one that may have forgotten them.
+    pub fn concerns(&self, user: UserId) -> bool {
+        let place = |reached: &[bool]| self.placement.first_of(user, |place| reached[usize::from(place)]);
+        let after = place(&self.after);
+        after != place(&self.before) || (after.is_some() && after == self.returned)
+    }
+}
+
+/// The other nodes. Belongs to its shard's thread.
+pub struct Away {
+    links: Links,
+    roles: Roles,
+    incarnation: u64,
+    /// The owners' node; `None`: this one.
+    owner: Option<u16>,
+    placement: Placement,
+    /// By place: the router's peer, `None` for this node.
+    routers: Vec<Option<u16>>,
+    /// What each peer is.
+    peers: Vec<Roles>,
+    /// Which links to routers stand, now and before the last change, by place.
+    up: Vec<bool>,
+    before: Vec<bool>,
+    /// The router that came back after a break, besides.
+    returned: Option<u16>,
+    /// Incarnations of gateways that can be reached.
+    gateways: Map<u64, u16>,
+    /// Something live was lost on the way to this peer: it has a gap to get.
+    owed: Vec<bool>,
+    /// When which incarnations of a peer are forgotten.
+    forget: Vec<(u64, u16, u64)>,
+    view: ClusterView,
+}
+
+impl Away {
+    /// No link stands yet.
+    pub fn new(config: AwayConfig, entropy: Box<dyn fabric::entropy::Entropy + Send>) -> Self {
+        let AwayConfig { link, peers, view, names, hash_seed } = config;
+        let (roles, incarnation, name) = (link.identity.roles, link.identity.incarnation, link.identity.name.clone());
+        let owner = peers.iter().position(|peer| peer.roles.has(Roles::STORAGE_WRITER)).map(|number| number as u16);
+        let Routers { placement, peers: routers } = Routers::of(&name, roles, &peers);
+        let up: Vec<bool> = routers.iter().map(Option::is_none).collect();
+        Self {
+            roles,
+            incarnation,
+            owner: owner.filter(|_| !roles.has(Roles::STORAGE_WRITER)),
+            placement,
+            before: up.clone(),
+            up,
+            returned: None,
+            routers,
+            gateways: map(hash_seed),
+            owed: vec![false; peers.len()],
+            peers: peers.iter().map(|peer| peer.roles).collect(),
+            forget: Vec::new(),
+            view,
+            links: Links::new(link, peers, entropy).with_names(names),
+        }
+    }
+
+    /// What its links count.
+    pub fn metrics(&self) -> LinkMetrics {
+        self.links.metrics()
+    }
+
+    /// The links' connections: the shard drives them.
+    pub fn links(&mut self) -> &mut Links {
+        &mut self.links
+    }
+
+    /// Connection numbers below this are links'.
+    pub fn places(&self) -> u32 {
+        self.links.places()
+    }
+
+    /// Whether `conn` is a link's.
+    pub fn is_link(&self, conn: ConnId) -> bool {
+        conn.index < self.places()
+    }
+
+    /// Whether nothing waits to leave.
+    pub fn is_quiet(&self) -> bool {
+        self.links.is_quiet()
+    }
+
+    /// Whether a gateway of another node has no way to this one.
+    pub fn misses_gateways(&self) -> bool {
+        self.view.misses_gateways()
+    }
+
+    /// See [`Links::next_action`].
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.links.next_action()
+    }
+
+    /// This gateway's incarnation, as in addresses.
+    pub(in crate::node) fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    pub(in crate::node) fn is_gateway(&self) -> bool {
+        self.roles.has(Roles::GATEWAY)
+    }
+
+    /// Whether the owners are on this node.
+    pub(in crate::node) fn has_owners(&self) -> bool {
+        self.owner.is_none()
+    }
+
+    /// The way to the router that has a user.
+    pub(in crate::node) fn router_of(&self, user: UserId) -> Way {
+        self.placement.first_of(user, |place| self.up[usize::from(place)]).map_or(Way::Nowhere, |place| self.way(place))
+    }
+
+    fn way(&self, place: u16) -> Way {
+        self.routers[usize::from(place)].map_or(Way::Here, Way::Peer)
+    }
+
+    /// Who is concerned by the last [`News::RoutersChanged`].
+    pub fn movement(&self) -> Movement {
+        let (before, after) = (self.before.clone(), self.up.clone());
+        Movement { placement: self.placement.clone(), before, after, returned: self.returned }
+    }
+
+    /// To the owners' node.
+    pub(in crate::node) fn to_owner(&mut self, envelope: Envelope) -> Result<(), Undelivered> {
+        let peer = self.owner.expect("owners of this node are not reached by a link");
+        self.push(peer, To::Owner, envelope)
+    }
+
+    /// To a router of another node.
+    pub(in crate::node) fn to_router(&mut self, peer: u16, envelope: Envelope) -> Result<(), Undelivered> {
+        self.push(peer, To::Router, envelope)
+    }
+
+    /// The way to the router at a place of the placement.
+    pub(in crate::node) fn router_at(&self, place: u16) -> Way {
+        if self.up.get(usize::from(place)) == Some(&true) { self.way(place) } else { Way::Nowhere }
+    }
+
+    /// Every router that can be reached, this node's too.
+    pub(in crate::node) fn all_routers(&self) -> Vec<Way> {
+        let places = 0..self.routers.len() as u16;
+        places.map(|place| self.router_at(place)).filter(|way| *way != Way::Nowhere).collect()
+    }
+
+    /// To a gateway of another node; dropped if there is no link to it: it hears of that, and asks again.
+    pub(in crate::node) fn to_gateway(&mut self, incarnation: u64, shard: u16, envelope: Envelope) {
+        if let Some(&peer) = self.gateways.get(&incarnation) {
+            let _ = self.push(peer, To::Gateway { incarnation, shard }, envelope);
+        }
+    }
+
+    /// To every gateway of other nodes.
+    pub(in crate::node) fn to_gateways(&mut self, envelope: &Envelope) {
+        for peer in 0..self.peers.len() {
+            if self.peers[peer].has(Roles::GATEWAY) {
+                let _ = self.push(peer as u16, To::Gateways, envelope.clone());
+            }
+        }
+    }
+
+    /// Whoever misses something live on the other side gets a gap for it, now or when the link stands again.
+    fn push(&mut self, peer: u16, to: To, envelope: Envelope) -> Result<(), Undelivered> {
+        let pushed = self.links.push(peer, to, envelope);
+        if let Err(refused) = &pushed
+            && matches!(refused.envelope.header.class, Class::Live | Class::Control)
+        {
+            self.owed[usize::from(peer)] = true;
+        }
+        pushed
+    }
+
+    /// Once a turn: timers, and the gaps that are owed.
+    pub fn tick(&mut self, now: Now) {
+        self.links.tick(now);
+        for peer in 0..self.owed.len() {
+            if self.owed[peer] && self.links.is_up(peer as u16) {
+                self.owed[peer] = false;
+                self.gap(peer as u16);
+            }
+        }
+    }
+
+    /// Tells whoever is behind a link that something live was lost.
+    fn gap(&mut self, peer: u16) {
+        let roles = self.peers[usize::from(peer)];
+        let gap = || Envelope::new(Class::Control, Body::Gap(GapScope::All));
+        if self.roles.has(Roles::ROUTER) && roles.has(Roles::GATEWAY) {
+            let _ = self.push(peer, To::Gateways, gap());
+        }
+        // A router passes it to every gateway.
+        if self.roles.has(Roles::STORAGE_WRITER) && roles.has(Roles::ROUTER) {
+            let _ = self.push(peer, To::Router, gap());
+        }
+    }
+
+    /// When [`Self::tick`] is due, ns of the monotonic clock.
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        let forget = self.forget.iter().map(|&(at, ..)| at).min();
+        [self.links.next_deadline_ns(), forget].into_iter().flatten().min()
+    }
+
+    /// What happened, in order; `None` when nothing is left.
+    pub fn next_news(&mut self, now: Now) -> Option<News> {
+        loop {
+            let Some(event) = self.links.next_event() else { return self.forgotten(now) };
+            if let Some(news) = self.news(now, event) {
+                return Some(news);
+            }
+        }
+    }
+
+    fn news(&mut self, now: Now, event: LinkEvent) -> Option<News> {
+        match event {
+            LinkEvent::Parcel { to, envelope, .. } => Some(News::Arrived(to, envelope)),
+            LinkEvent::Up { peer, incarnation, lost } => self.up(peer, incarnation, lost),
+            LinkEvent::Down { peer } => {
+                self.view.down(peer);
+                self.gateways.retain(|_, of| *of != peer);
+                if self.owner == Some(peer) {
+                    return Some(News::OwnersLost { here: true });
+                }
+                self.router_changed(peer, false, false)
+            }
+            LinkEvent::Heard { peer, incarnation, .. } => {
+                let gone = self.view.heard(peer, incarnation);
+                self.forget.extend(gone.into_iter().map(|of| (now.mono_ns, peer, of)));
+                None
+            }
+            LinkEvent::Silent { peer, incarnation } => {
+                let left = self.view.silent(peer, incarnation);
+                if left == 0 {
+                    self.forget.push((now.mono_ns + FORGET_NS, peer, incarnation));
+                }
+                (self.owner == Some(peer)).then_some(News::OwnersLost { here: false })
+            }
+            LinkEvent::Refused { peer, why } => {
+                tracing::error!(%why);
+                if let Some(peer) = peer {
+                    self.view.refused(peer, why);
+                }
+                None
+            }
+        }
+    }
+
+    fn up(&mut self, peer: u16, incarnation: u64, lost: bool) -> Option<News> {
+        self.view.up(peer);
+        if self.peers[usize::from(peer)].has(Roles::GATEWAY) {
+            self.gateways.insert(incarnation, peer);
+        }
+        self.owed[usize::from(peer)] |= lost;
+        if self.owner == Some(peer) {
+            return Some(News::OwnersBack);
+        }
+        self.router_changed(peer, true, lost)
+    }
+
+    fn router_changed(&mut self, peer: u16, up: bool, returned: bool) -> Option<News> {
+        let place = self.routers.iter().position(|&router| router == Some(peer))?;
+        self.before.clone_from(&self.up);
+        self.up[place] = up;
+        self.returned = returned.then_some(place as u16);
+        Some(News::RoutersChanged)
+    }
+
+    /// An incarnation whose time has come, if no link from it has come back.
+    fn forgotten(&mut self, now: Now) -> Option<News> {
+        while let Some(due) = self.forget.iter().position(|&(at, ..)| at <= now.mono_ns) {
+            let (_, peer, incarnation) = self.forget.swap_remove(due);
+            if self.view.links_from(peer, incarnation) == 0 {
+                return Some(News::GatewayGone(incarnation));
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,12 @@
+//! A node among others: which of them holds whom, the links to them, and what becomes of what cannot get there.
+//!
+//! What must stay true: nobody waits for a link; what one does not take is answered where an answer is owed, and becomes a gap
+//! where something live was lost.
+
+mod away;
+pub(super) mod undelivered;
+mod view;
+
+pub use away::{Away, AwayConfig, Routers};
+pub(super) use away::{News, Way};
+pub use view::{ClusterView, NodeLine};

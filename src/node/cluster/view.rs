@@ -1,0 +1,229 @@
+//! What a process knows of the other nodes, from all its shards' links together: for readiness, status, and for telling a link
+//! that broke from a node that is gone.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fabric::link::{LinkRefusal, Roles};
+use serde::{Deserialize, Serialize};
+
+/// Another node, as `shardwire status` shows it.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub struct NodeLine {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub roles: String,
+    /// Where its links come in.
+    pub address: String,
+    /// This process's shards that are linked to it.
+    pub links_out: u32,
+    /// Of its shards, those that are linked to this process.
+    pub links_in: u32,
+    /// Why it, or this node, refused the last link that was refused.
+    #[serde(default)]
+    pub refused: Option<String>,
+}
+
+#[derive(Debug)]
+struct Node {
+    name: String,
+    roles: Roles,
+    address: String,
+    dialled: bool,
+    out: u32,
+    /// Links from it, by its incarnation.
+    incoming: BTreeMap<u64, u32>,
+    refused: Option<LinkRefusal>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    nodes: Mutex<Vec<Node>>,
+    /// Some gateway has no link to this process.
+    misses_gateways: AtomicBool,
+}
+
+impl Inner {
+    fn look_for_gateways(&self, nodes: &[Node]) {
+        let silent = |node: &Node| node.roles.has(Roles::GATEWAY) && node.incoming.values().all(|&links| links == 0);
+        self.misses_gateways.store(nodes.iter().any(silent), Ordering::Relaxed);
+    }
+}
+
+/// Shared by the shards of a process; the lock is held for a few instructions, and only when a link comes or goes.
+#[derive(Clone, Debug)]
+pub struct ClusterView(Arc<Inner>);
+
+impl ClusterView {
+    /// Of these nodes (name, roles, address, whether this node keeps links to it), by their numbers as links' peers.
+    pub fn new(nodes: impl IntoIterator<Item = (String, Roles, String, bool)>) -> Self {
+        let node = |(name, roles, address, dialled)| Node {
+            name,
+            roles,
+            address,
+            dialled,
+            out: 0,
+            incoming: BTreeMap::new(),
+            refused: None,
+        };
+        let nodes: Vec<Node> = nodes.into_iter().map(node).collect();
+        let inner = Inner { nodes: Mutex::default(), misses_gateways: AtomicBool::default() };
+        inner.look_for_gateways(&nodes);
+        *inner.nodes.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
+        Self(Arc::new(inner))
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, Vec<Node>> {
+        self.0.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a gateway has no link to this process.
+    pub(super) fn misses_gateways(&self) -> bool {
+        self.0.misses_gateways.load(Ordering::Relaxed)
+    }
+
+    /// A shard's link to `peer` stands.
+    pub(super) fn up(&self, peer: u16) {
+        let node = &mut self.nodes()[usize::from(peer)];
+        node.out += 1;
+        node.refused = None;
+    }
+
+    /// A shard's link to `peer` is gone.
+    pub(super) fn down(&self, peer: u16) {
+        let node = &mut self.nodes()[usize::from(peer)];
+        node.out = node.out.saturating_sub(1);
+    }
+
+    /// A link from `peer` stands; the incarnations of it from which there are none any more.
+    pub(super) fn heard(&self, peer: u16, incarnation: u64) -> Vec<u64> {
+        let mut nodes = self.nodes();
+        let node = &mut nodes[usize::from(peer)];
+        *node.incoming.entry(incarnation).or_default() += 1;
+        let gone: Vec<u64> = node.incoming.iter().filter(|(_, links)| **links == 0).map(|(&of, _)| of).collect();
+        node.incoming.retain(|_, links| *links > 0);
+        self.0.look_for_gateways(&nodes);
+        gone
+    }
+
+    /// A link from `peer` is gone; how many there still are from this incarnation.
+    pub(super) fn silent(&self, peer: u16, incarnation: u64) -> u32 {
+        let mut nodes = self.nodes();
+        let links = nodes[usize::from(peer)].incoming.entry(incarnation).or_default();
+        *links = links.saturating_sub(1);
+        let left = *links;
+        self.0.look_for_gateways(&nodes);
+        left
+    }
+
+    /// Links from this incarnation of `peer`.
+    pub(super) fn links_from(&self, peer: u16, incarnation: u64) -> u32 {
+        self.nodes()[usize::from(peer)].incoming.get(&incarnation).copied().unwrap_or_default()
+    }
+
+    /// A link to or from `peer` was refused.
+    pub(super) fn refused(&self, peer: u16, why: LinkRefusal) {
+        self.nodes()[usize::from(peer)].refused = Some(why);
+    }
+
+    /// Why a link was refused, while there is none to any other node: then it is this node that is wrong, or alone.
+    pub fn refused_by_all(&self) -> Option<LinkRefusal> {
+        let nodes = self.nodes();
+        if nodes.iter().any(|node| node.out > 0) {
+            return None;
+        }
+        nodes.iter().find_map(|node| node.refused.clone())
+    }
+
+    /// `Ok` while this node reaches, and is reached by, somebody of each role it needs.
+    ///
+    /// # Errors
+    /// For people: whom it misses.
+    pub fn readiness(&self) -> Result<(), String> {
+        let nodes = self.nodes();
+        for (role, what) in [(Roles::STORAGE_WRITER, "storage-writer"), (Roles::ROUTER, "router")] {
+            let mut needed = nodes.iter().filter(|node| node.dialled && node.roles.has(role)).peekable();
+            if needed.peek().is_none() {
+                continue;
+            }
+            let whom: Vec<&Node> = needed.collect();
+            let needs_answers = role == Roles::STORAGE_WRITER;
+            let reached =
+                |node: &&Node| node.out > 0 && (!needs_answers || node.incoming.values().any(|&links| links > 0));
+            if !whom.iter().any(reached) {
+                let names: Vec<String> = whom.iter().map(|node| describe(node)).collect();
+                return Err(format!("no {what} is linked: {}", names.join("; ")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every other node.
+    pub fn lines(&self) -> Vec<NodeLine> {
+        let line = |node: &Node| NodeLine {
+            name: node.name.clone(),
+            roles: node.roles.to_string(),
+            address: node.address.clone(),
+            links_out: node.out,
+            links_in: node.incoming.values().sum(),
+            refused: node.refused.as_ref().map(ToString::to_string),
+        };
+        self.nodes().iter().map(line).collect()
+    }
+}
+
+fn describe(node: &Node) -> String {
+    let why = node.refused.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    format!("{} at {}{why}", node.name, node.address)
+}
+
+#[cfg(test)]
+mod tests {
+    use fabric::link::RefusalCode;
+
+    use super::*;
+
+    fn view() -> ClusterView {
+        ClusterView::new([
+            ("sw-1".to_owned(), Roles::STORAGE_WRITER, "a".to_owned(), true),
+            ("rt-1".to_owned(), Roles::ROUTER, "b".to_owned(), true),
+            ("rt-2".to_owned(), Roles::ROUTER, "c".to_owned(), true),
+            ("gw-2".to_owned(), Roles::GATEWAY, "d".to_owned(), false),
+        ])
+    }
+
+    fn refusal() -> LinkRefusal {
+        LinkRefusal { code: RefusalCode::WrongCluster, node: "sw-1".to_owned(), said: "not mine".to_owned() }
+    }
+
+    #[test]
+    fn a_gateway_is_ready_with_its_writer_both_ways_and_one_router() {
+        let view = view();
+        view.refused(0, refusal());
+        let why = view.readiness().unwrap_err();
+        assert!(why.starts_with("no storage-writer is linked: sw-1 at a (the link with sw-1 is refused"), "{why}");
+        assert_eq!(view.refused_by_all(), Some(refusal()));
+        view.up(0);
+        assert_eq!(view.refused_by_all(), None);
+        assert!(view.readiness().is_err(), "it cannot answer");
+        view.heard(0, 7);
+        assert_eq!(view.readiness().unwrap_err(), "no router is linked: rt-1 at b; rt-2 at c");
+        view.up(2);
+        assert!(view.readiness().is_ok());
+        view.down(2);
+        assert!(view.readiness().is_err());
+    }
+
+    #[test]
+    fn an_incarnation_is_gone_with_its_last_link() {
+        let view = view();
+        assert!(view.heard(3, 7).is_empty() && view.heard(3, 7).is_empty());
+        assert_eq!(view.silent(3, 7), 1);
+        assert_eq!(view.silent(3, 7), 0);
+        assert_eq!(view.links_from(3, 7), 0);
+        assert_eq!(view.heard(3, 8), [7]);
+        assert_eq!(view.lines()[3].links_in, 1);
+    }
+}
