@@ -25,7 +25,7 @@ pub(super) enum Stage {
     /// Dialed, and it stands; `count` of the next parcel to send.
     Dialed { peer: u16, incarnation: u64, count: u64 },
     /// Accepted, and it stands; `count` of the next parcel to come.
-    Accepted { peer: u16, incarnation: u64, count: u64 },
+    Accepted { peer: u16, incarnation: u64, shard: u16, count: u64 },
     /// Given up; what is left to say is said, nothing is heard.
     Closing,
 }
@@ -73,6 +73,10 @@ pub(super) struct Conn {
     pub(super) written: u64,
     pub(super) confirmed: u64,
     pub(super) received: u64,
+    /// Of an accepted one that stands: its number among the process's links, and how many there were when it was last found
+    /// to be its shard's newest.
+    pub(super) number: u64,
+    pub(super) newest_at: u64,
     /// Something pushed could not be sent.
     pub(super) faulty: bool,
     /// When it began.
@@ -99,6 +103,8 @@ impl Conn {
             written: 0,
             confirmed: 0,
             received: 0,
+            number: 0,
+            newest_at: 0,
             faulty: false,
             since_ns: now_ns,
             heard_ns: now_ns,

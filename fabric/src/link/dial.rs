@@ -6,6 +6,7 @@ use super::conn::Stage;
 use super::handshake::{Hello, Nonce, Prover, Welcome};
 use super::links::Links;
 use super::metrics::Ending;
+use super::names::End;
 use super::wire::{self, Kind, WireError};
 use super::{LinkEvent, LinkRefusal, RefusalCode};
 use crate::core::Action;
@@ -104,8 +105,7 @@ impl Links {
             let text = format!("{} is {}, the list of {} says {}", they.name, they.roles, we.name, expected.roles);
             return Err((RefusalCode::WrongRole, text));
         }
-        let heard_after_ns = now.mono_ns.saturating_sub(self.times.silent_ns);
-        if !self.names.may_link(&they.name, they.incarnation, heard_after_ns) {
+        if !self.names.may_link(&they.name, they.incarnation, self.heard_after_ns(now)) {
             return Err((RefusalCode::NameInUse, format!("another process named {} is alive", they.name)));
         }
         Ok(())
@@ -115,8 +115,9 @@ impl Links {
     pub(super) fn is_ready(&mut self, now: Now, index: usize) {
         let Some(conn) = &mut self.conns[index] else { return };
         let Stage::AwaitReady { peer, incarnation, count } = conn.stage else { return };
+        let times = (now.mono_ns, now.mono_ns.saturating_sub(self.times.silent_ns));
         let node = &mut self.nodes[usize::from(peer)];
-        if !self.names.link(&node.peer.name, incarnation, false, now.mono_ns, self.times.silent_ns) {
+        if self.names.link(&node.peer.name, incarnation, End::Acceptor, times).is_none() {
             let said = format!("another process named {} is alive", node.peer.name);
             return self.refuse(now, index, RefusalCode::NameInUse, &said);
         }
@@ -212,7 +213,7 @@ impl Links {
                 self.dial_later(now, usize::from(peer));
             }
             Stage::Dialed { peer, incarnation, .. } => {
-                self.names_unlink(peer, incarnation, false);
+                self.unlink(peer, incarnation, End::Acceptor);
                 let node = &mut self.nodes[usize::from(peer)];
                 let lost = node.queue.clear();
                 (node.up, node.lost) = (false, true);
@@ -225,8 +226,8 @@ impl Links {
                 self.events.push_back(LinkEvent::Down { peer });
                 self.dial_later(now, usize::from(peer));
             }
-            Stage::Accepted { peer, incarnation, .. } => {
-                self.names_unlink(peer, incarnation, true);
+            Stage::Accepted { peer, incarnation, shard, .. } => {
+                self.unlink(peer, incarnation, End::Dialer(shard));
                 let node = &self.nodes[usize::from(peer)].peer.name;
                 tracing::warn!(node, ?why, %detail, "a link from a node is gone");
                 self.metrics.heard.dec();
@@ -238,7 +239,12 @@ impl Links {
         true
     }
 
-    fn names_unlink(&self, peer: u16, incarnation: u64, dialed_by_it: bool) {
-        self.names.unlink(&self.nodes[usize::from(peer)].peer.name, incarnation, dialed_by_it);
+    fn unlink(&self, peer: u16, incarnation: u64, end: End) {
+        self.names.unlink(&self.nodes[usize::from(peer)].peer.name, incarnation, end);
+    }
+
+    /// Whoever was last heard before this is no longer alive, ns.
+    pub(super) const fn heard_after_ns(&self, now: Now) -> u64 {
+        now.mono_ns.saturating_sub(self.times.silent_ns)
     }
 }

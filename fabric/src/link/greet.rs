@@ -1,8 +1,10 @@
 //! The acceptor's side: who may link, WELCOME, the dialer's proof.
 
-use super::conn::{Greeted, Stage};
+use super::conn::{Conn, Greeted, Stage};
 use super::handshake::{Hello, Prover, Welcome, common_version};
 use super::links::Links;
+use super::metrics::Ending;
+use super::names::End;
 use super::wire::{self, Kind, WireError};
 use super::{LinkEvent, RefusalCode};
 use crate::time::Now;
@@ -56,8 +58,7 @@ impl Links {
             let said = format!("{} is {}, the list of {} says {listed}", they.name, they.roles, we.name);
             return Err((RefusalCode::WrongRole, said));
         }
-        let heard_after_ns = now.mono_ns.saturating_sub(self.times.silent_ns);
-        if !self.names.may_link(&they.name, they.incarnation, heard_after_ns) {
+        if !self.names.may_link(&they.name, they.incarnation, self.heard_after_ns(now)) {
             return Err((RefusalCode::NameInUse, self.in_use(&they.name)));
         }
         Ok((peer as u16, version))
@@ -69,7 +70,7 @@ impl Links {
 
     /// The dialer's proof came: the link stands, or it is refused.
     pub(super) fn proved(&mut self, now: Now, index: usize, proof: &[u8]) {
-        let Some(conn) = &mut self.conns[index] else { return };
+        let Some(conn) = &self.conns[index] else { return };
         let Stage::AwaitProof(greeted) = &conn.stage else { return };
         let Greeted { peer, hello, said } = &**greeted;
         let (peer, incarnation, lost) = (*peer, hello.identity.incarnation, hello.again);
@@ -77,24 +78,48 @@ impl Links {
             let said = format!("the secret of {} is not that of {}", hello.identity.name, self.config.identity.name);
             return self.refuse(now, index, RefusalCode::BadSecret, &said);
         }
+        let shard = hello.identity.shard;
+        let times = (now.mono_ns, self.heard_after_ns(now));
         let name = &self.nodes[usize::from(peer)].peer.name;
-        if !self.names.link(name, incarnation, true, now.mono_ns, self.times.silent_ns) {
+        let Some(number) = self.names.link(name, incarnation, End::Dialer(shard), times) else {
             let said = self.in_use(name);
             return self.refuse(now, index, RefusalCode::NameInUse, &said);
-        }
-        let count = wire::first_count(proof);
-        tracing::info!(
-            node = name,
-            incarnation,
-            shard = hello.identity.shard,
-            again = lost,
-            "a link from a node stands"
-        );
-        conn.stand(now.mono_ns, Stage::Accepted { peer, incarnation, count });
+        };
+        tracing::info!(node = name, incarnation, shard, again = lost, "a link from a node stands");
+        self.end_older(now, peer);
+        let Some(conn) = &mut self.conns[index] else { return };
+        conn.stand(now.mono_ns, Stage::Accepted { peer, incarnation, shard, count: wire::first_count(proof) });
+        (conn.number, conn.newest_at) = (number, number);
         self.metrics.heard.inc();
         self.events.push_back(LinkEvent::Heard { peer, incarnation, lost });
         // Its first heartbeat is due at once: it tells the dialer.
         self.due_ns = now.mono_ns;
+    }
+
+    /// Ends links of a peer that newer ones replace: what they still bring is older than what the newer one will.
+    fn end_older(&mut self, now: Now, peer: u16) {
+        for index in 0..self.conns.len() {
+            let of_it = |conn: &Conn| matches!(conn.stage, Stage::Accepted { peer: other, .. } if other == peer);
+            if self.conns[index].as_ref().is_some_and(of_it) {
+                self.end_if_older(now, index);
+            }
+        }
+    }
+
+    /// Ends an accepted link if its dialer has a newer one, here or at another shard of the process. `true`: it has ended.
+    pub(super) fn end_if_older(&mut self, now: Now, index: usize) -> bool {
+        let Some(conn) = &mut self.conns[index] else { return true };
+        let Stage::Accepted { peer, incarnation, shard, .. } = conn.stage else { return false };
+        let links = self.names.links();
+        if conn.newest_at == links {
+            return false;
+        }
+        conn.newest_at = links;
+        if self.names.is_newest(&self.nodes[usize::from(peer)].peer.name, incarnation, shard, conn.number) {
+            return false;
+        }
+        self.end(now, index, Ending::Peer, &"its shard has dialed anew");
+        true
     }
 
     /// A heartbeat came over a link that stands.

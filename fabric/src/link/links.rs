@@ -164,6 +164,9 @@ impl Links {
     /// Bytes came. All of them are taken; what they were is in the events.
     pub fn received(&mut self, now: Now, conn: ConnId, bytes: &[u8]) {
         let Some(index) = self.find(conn) else { return };
+        if self.end_if_older(now, index) {
+            return;
+        }
         let Some(conn) = &mut self.conns[index] else { return };
         if conn.is_closing() {
             return;
@@ -373,7 +376,10 @@ impl Links {
 
     /// How many links that this incarnation of a peer dialed to this shard stand.
     pub fn links_from(&self, peer: u16, incarnation: u64) -> usize {
-        let from = |conn: &&Conn| matches!(conn.stage, Stage::Accepted { peer: p, incarnation: i, .. } if (p, i) == (peer, incarnation));
+        let from = |conn: &&Conn| match conn.stage {
+            Stage::Accepted { peer: of, incarnation: which, .. } => (of, which) == (peer, incarnation),
+            _ => false,
+        };
         self.conns.iter().flatten().filter(from).count()
     }
 

@@ -105,6 +105,12 @@ impl LinkMetrics {
         &self.ends[why as usize]
     }
 
+    /// Links, and tries to link, that ended for this reason, by its label; 0 for another word.
+    pub fn ends(&self, why: &str) -> u64 {
+        let place = ENDS.iter().position(|known| *known == why);
+        place.map_or(0, |place| self.ends[place].get())
+    }
+
     /// Envelopes of `class` queued.
     pub fn pushed(&self, class: Class) -> u64 {
         self.class(class).pushed.get()

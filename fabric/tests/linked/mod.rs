@@ -55,6 +55,8 @@ pub struct Rig {
     pub listening: Vec<bool>,
     /// Nodes that neither read nor write.
     pub frozen: Vec<bool>,
+    /// Nodes that what is said to never reaches.
+    pub deaf: Vec<bool>,
 }
 
 impl Rig {
@@ -67,6 +69,7 @@ impl Rig {
             far: BTreeMap::new(),
             listening: vec![true; count],
             frozen: vec![false; count],
+            deaf: vec![false; count],
         }
     }
 
@@ -138,7 +141,9 @@ impl Rig {
                 return;
             }
             self.nodes[node].written(self.now, conn, out.len());
-            self.nodes[other].received(self.now, far, &out);
+            if !self.deaf[other] {
+                self.nodes[other].received(self.now, far, &out);
+            }
         }
     }
 
