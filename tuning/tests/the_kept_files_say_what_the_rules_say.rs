@@ -57,6 +57,21 @@ fn limits_of_the_unit_and_the_slice() {
 }
 
 #[test]
+fn limits_of_the_roles_units() {
+    let mut common = pairs(&text("../deploy/systemd/shardwire-.service.d/10-common.conf"));
+    assert_eq!(common["Slice"], "shardwire.slice");
+    common.retain(|name, _| ["Limit", "Tasks"].iter().any(|prefix| name.starts_with(prefix)));
+    assert_eq!(common, of_the_rules(KeptFile::Service));
+    for role in ["gateway", "router", "storage-writer"] {
+        let unit = pairs(&text(&format!("../deploy/systemd/shardwire-{role}@.service")));
+        let start = &unit["ExecStart"];
+        assert!(start.contains(&format!(" --role {role} ")), "{start}");
+        assert!(start.contains(" --data /var/lib/shardwire/%i"), "{start}");
+        assert!(common.keys().all(|name| !unit.contains_key(name)), "{role}: only {common:?} limits it");
+    }
+}
+
+#[test]
 fn a_host_with_the_kept_settings_finds_nothing_wrong_with_them() {
     let sysctl = of_the_rules(KeptFile::Sysctl);
     let host = Host { sysctl: sysctl.clone(), cores: 8, ..Host::default() };

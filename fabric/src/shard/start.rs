@@ -189,8 +189,12 @@ where
     if let Some(cpu) = spec.cpu {
         thread::pin(cpu).map_err(failed("pinning it to its core"))?;
     }
-    if options.own_descriptors {
-        thread::own_descriptors(keep).map_err(failed("giving it a descriptor table of its own"))?;
+    let own = match options.own_descriptors {
+        true => thread::own_descriptors(keep).map_err(failed("giving it a descriptor table of its own"))?,
+        false => true,
+    };
+    if !own {
+        tracing::warn!(shard, "unshare(2) is refused: the limit on open files holds for all shards together");
     }
     if let Err(error) = thread::long_slice() {
         tracing::info!(shard, %error, "no 20 ms time slice: journal writes may wait for a scheduler tick");

@@ -38,11 +38,16 @@ pub(super) fn pin(core: usize) -> io::Result<()> {
 /// rather than for the process, and closes in it everything but the standard three and `keep`. Call it first thing on a
 /// new thread: files opened elsewhere stay open there but are not to be used here, and the other way round.
 ///
+/// `false`: it may not have one, as in a container whose seccomp profile refuses `unshare(2)`; nothing has changed.
+///
 /// # Errors
-/// What `unshare(2)` and `close_range(2)` say.
-pub fn own_descriptors(mut keep: Vec<RawFd>) -> io::Result<()> {
+/// What else `unshare(2)` and `close_range(2)` say.
+pub fn own_descriptors(mut keep: Vec<RawFd>) -> io::Result<bool> {
     // SAFETY: no pointers. Only this thread's view changes; files stay open in the other tables.
-    check(unsafe { libc::unshare(libc::CLONE_FILES) })?;
+    match check(unsafe { libc::unshare(libc::CLONE_FILES) }) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
+        result => result?,
+    }
     keep.extend([0, 1, 2]);
     keep.sort_unstable();
     keep.dedup();
@@ -53,7 +58,8 @@ pub fn own_descriptors(mut keep: Vec<RawFd>) -> io::Result<()> {
         }
         first = fd + 1;
     }
-    close_range(first, u32::MAX)
+    close_range(first, u32::MAX)?;
+    Ok(true)
 }
 
 fn close_range(first: u32, last: u32) -> io::Result<()> {

@@ -5,7 +5,10 @@ use crate::fail::Failure;
 /// Gives this thread a descriptor table of its own: nothing opened elsewhere is used here, but the standard three.
 pub(super) fn own_descriptors() -> Result<(), Failure> {
     let failed = |error| Failure::Host(format!("a worker's own descriptor table (unshare): {error}"));
-    fabric::shard::own_descriptors(Vec::new()).map_err(failed)
+    match fabric::shard::own_descriptors(Vec::new()).map_err(failed)? {
+        true => Ok(()),
+        false => Err(failed(std::io::ErrorKind::PermissionDenied.into())),
+    }
 }
 
 /// So long this thread has been ready to run and waited for a core, ns; 0 where the kernel does not say.
