@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fabric::core::{Action, ConnId};
 use fabric::hash::{Map, map};
-use fabric::link::{LinkConfig, LinkEvent, LinkMetrics, Links, Names, Peer, Roles, To, Undelivered};
+use fabric::link::{LinkConfig, LinkEvent, LinkMetrics, Links, Names, Peer, Roles, To, Undelivered, Why};
 use fabric::time::Now;
 use router::Placement;
 use schema::envelope::{Body, Class, Envelope, GapScope};
@@ -115,7 +115,10 @@ pub struct Away {
     routers: Vec<Option<u16>>,
     /// What each peer is.
     peers: Vec<Roles>,
-    /// Which links to routers stand, now and before the last change, by place.
+    /// From which nodes there are links, and when that was looked at ([`ClusterView::changes`]).
+    heard: Vec<bool>,
+    heard_at: u64,
+    /// Which routers are linked both ways, now and before the last change, by place.
     up: Vec<bool>,
     before: Vec<bool>,
     /// The router that came back after a break, besides.
@@ -142,6 +145,8 @@ impl Away {
             incarnation,
             owner: owner.filter(|_| !roles.has(Roles::STORAGE_WRITER)),
             placement,
+            heard: vec![false; peers.len()],
+            heard_at: view.changes(),
             before: up.clone(),
             up,
             returned: None,
@@ -219,10 +224,13 @@ impl Away {
         Movement { placement: self.placement.clone(), before, after, returned: self.returned }
     }
 
-    /// To the owners' node.
+    /// To the owners' node; as good as no link where it could not answer.
     pub(in crate::node) fn to_owner(&mut self, envelope: Envelope) -> Result<(), Undelivered> {
         let peer = self.owner.expect("owners of this node are not reached by a link");
-        self.push(peer, To::Owner, envelope)
+        if self.heard[usize::from(peer)] {
+            return self.push(peer, To::Owner, envelope);
+        }
+        Err(Undelivered { to: To::Owner, envelope: Box::new(envelope), why: Why::Down })
     }
 
     /// To a router of another node.
@@ -241,10 +249,14 @@ impl Away {
         places.map(|place| self.router_at(place)).filter(|way| *way != Way::Nowhere).collect()
     }
 
-    /// To a gateway of another node; dropped if there is no link to it: it hears of that, and asks again.
+    /// To a gateway of another node. Without a link to it, what is lost is owed to it as a gap.
     pub(in crate::node) fn to_gateway(&mut self, incarnation: u64, shard: u16, envelope: Envelope) {
-        if let Some(&peer) = self.gateways.get(&incarnation) {
-            let _ = self.push(peer, To::Gateway { incarnation, shard }, envelope);
+        match self.gateways.get(&incarnation) {
+            Some(&peer) => drop(self.push(peer, To::Gateway { incarnation, shard }, envelope)),
+            // Whose incarnation it is will be known once its link stands.
+            None => (0..self.peers.len())
+                .filter(|&peer| self.peers[peer].has(Roles::GATEWAY) && !self.links.is_up(peer as u16))
+                .for_each(|peer| self.owed[peer] = true),
         }
     }
 
@@ -301,6 +313,9 @@ impl Away {
     /// What happened, in order; `None` when nothing is left.
     pub fn next_news(&mut self, now: Now) -> Option<News> {
         loop {
+            if let Some(news) = self.look_who_is_heard() {
+                return Some(news);
+            }
             let Some(event) = self.links.next_event() else { return self.forgotten(now) };
             if let Some(news) = self.news(now, event) {
                 return Some(news);
@@ -318,7 +333,7 @@ impl Away {
                 if self.owner == Some(peer) {
                     return Some(News::OwnersLost { here: true });
                 }
-                self.router_changed(peer, false, false)
+                self.look_for_routers(None)
             }
             LinkEvent::Heard { peer, incarnation, .. } => {
                 let gone = self.view.heard(peer, incarnation);
@@ -351,15 +366,32 @@ impl Away {
         if self.owner == Some(peer) {
             return Some(News::OwnersBack);
         }
-        self.router_changed(peer, true, lost)
+        self.look_for_routers(lost.then_some(peer))
     }
 
-    fn router_changed(&mut self, peer: u16, up: bool, returned: bool) -> Option<News> {
-        let place = self.routers.iter().position(|&router| router == Some(peer))?;
-        self.before.clone_from(&self.up);
-        self.up[place] = up;
-        self.returned = returned.then_some(place as u16);
+    /// Looks which routers are linked both ways: one that cannot answer, or cannot push, is as good as none. `returned`: this
+    /// one's link stands again after a break.
+    fn look_for_routers(&mut self, returned: Option<u16>) -> Option<News> {
+        let reached = |peer: u16| self.links.is_up(peer) && self.heard[usize::from(peer)];
+        let up: Vec<bool> = self.routers.iter().map(|router| router.is_none_or(reached)).collect();
+        let place = returned.and_then(|peer| self.routers.iter().position(|&router| router == Some(peer)));
+        if up == self.up && place.is_none() {
+            return None;
+        }
+        self.before = core::mem::replace(&mut self.up, up);
+        self.returned = place.map(|place| place as u16);
         Some(News::RoutersChanged)
+    }
+
+    /// Links from other nodes came or went, to this shard or to another one.
+    fn look_who_is_heard(&mut self) -> Option<News> {
+        let changes = self.view.changes();
+        if changes == self.heard_at {
+            return None;
+        }
+        self.heard_at = changes;
+        self.heard = self.view.heard_from();
+        self.look_for_routers(None)
     }
 
     /// An incarnation whose time has come, if no link from it has come back.

@@ -2,7 +2,7 @@
 //! that broke from a node that is gone.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fabric::link::{LinkRefusal, Roles};
@@ -38,17 +38,27 @@ struct Node {
     refused: Option<LinkRefusal>,
 }
 
+impl Node {
+    fn is_heard(&self) -> bool {
+        self.incoming.values().any(|&links| links > 0)
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     nodes: Mutex<Vec<Node>>,
     /// Some gateway has no link to this process.
     misses_gateways: AtomicBool,
+    /// Rises when a link from another node comes or goes.
+    changes: AtomicU64,
 }
 
 impl Inner {
-    fn look_for_gateways(&self, nodes: &[Node]) {
-        let silent = |node: &Node| node.roles.has(Roles::GATEWAY) && node.incoming.values().all(|&links| links == 0);
+    /// A link from another node came or went.
+    fn changed(&self, nodes: &[Node]) {
+        let silent = |node: &Node| node.roles.has(Roles::GATEWAY) && !node.is_heard();
         self.misses_gateways.store(nodes.iter().any(silent), Ordering::Relaxed);
+        self.changes.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -69,14 +79,25 @@ impl ClusterView {
             refused: None,
         };
         let nodes: Vec<Node> = nodes.into_iter().map(node).collect();
-        let inner = Inner { nodes: Mutex::default(), misses_gateways: AtomicBool::default() };
-        inner.look_for_gateways(&nodes);
+        let inner =
+            Inner { nodes: Mutex::default(), misses_gateways: AtomicBool::default(), changes: AtomicU64::default() };
+        inner.changed(&nodes);
         *inner.nodes.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
         Self(Arc::new(inner))
     }
 
     fn nodes(&self) -> MutexGuard<'_, Vec<Node>> {
         self.0.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another number after every link from another node that came or went: cheap to look at.
+    pub(super) fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Relaxed)
+    }
+
+    /// From which nodes there are links.
+    pub(super) fn heard_from(&self) -> Vec<bool> {
+        self.nodes().iter().map(Node::is_heard).collect()
     }
 
     /// Whether a gateway has no link to this process.
@@ -104,7 +125,7 @@ impl ClusterView {
         *node.incoming.entry(incarnation).or_default() += 1;
         let gone: Vec<u64> = node.incoming.iter().filter(|(_, links)| **links == 0).map(|(&of, _)| of).collect();
         node.incoming.retain(|_, links| *links > 0);
-        self.0.look_for_gateways(&nodes);
+        self.0.changed(&nodes);
         gone
     }
 
@@ -114,7 +135,7 @@ impl ClusterView {
         let links = nodes[usize::from(peer)].incoming.entry(incarnation).or_default();
         *links = links.saturating_sub(1);
         let left = *links;
-        self.0.look_for_gateways(&nodes);
+        self.0.changed(&nodes);
         left
     }
 
@@ -149,9 +170,7 @@ impl ClusterView {
                 continue;
             }
             let whom: Vec<&Node> = needed.collect();
-            let needs_answers = role == Roles::STORAGE_WRITER;
-            let reached =
-                |node: &&Node| node.out > 0 && (!needs_answers || node.incoming.values().any(|&links| links > 0));
+            let reached = |node: &&Node| node.out > 0 && node.is_heard();
             if !whom.iter().any(reached) {
                 let names: Vec<String> = whom.iter().map(|node| describe(node)).collect();
                 return Err(format!("no {what} is linked: {}", names.join("; ")));
@@ -199,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_is_ready_with_its_writer_both_ways_and_one_router() {
+    fn a_gateway_is_ready_with_its_writer_and_one_router_both_ways() {
         let view = view();
         view.refused(0, refusal());
         let why = view.readiness().unwrap_err();
@@ -211,6 +230,7 @@ mod tests {
         view.heard(0, 7);
         assert_eq!(view.readiness().unwrap_err(), "no router is linked: rt-1 at b; rt-2 at c");
         view.up(2);
+        view.heard(2, 9);
         assert!(view.readiness().is_ok());
         view.down(2);
         assert!(view.readiness().is_err());
