@@ -73,7 +73,7 @@ impl Incoming {
         let share = (budget / CLASS_COUNT).max(1);
         let mut left = budget;
         left -= self.drain_class(Class::Ack, left.saturating_sub((CLASS_COUNT - 1) * share), &mut take);
-        for class in DRAIN_ORDER {
+        for class in DRAIN_ORDER.into_iter().skip(1) {
             left -= self.drain_class(class, share.min(left), &mut take);
         }
         for class in DRAIN_ORDER {

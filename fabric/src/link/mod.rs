@@ -16,6 +16,7 @@ mod links;
 mod metrics;
 mod names;
 mod queue;
+mod receive;
 mod refusal;
 mod weight;
 mod wire;

@@ -69,32 +69,37 @@ impl Queue {
         }
     }
 
-    /// Hands over what waits, about `max_bytes` of it; `write` says how many bytes it has become.
+    /// Hands over what waits, about `max_bytes` of it; `write` says how many bytes it has become. Acks that wait go before
+    /// any push, whatever they are: no push overtakes the answer to what came before it.
     pub(super) fn take(&mut self, max_bytes: usize, mut write: impl FnMut(To, &Envelope) -> usize) {
         let share = (max_bytes / CLASS_COUNT).max(1);
-        let mut left = max_bytes;
-        let mut take = |class: Class, budget: usize, left: &mut usize| {
-            let mut taken = 0;
-            while taken < budget.min(*left)
-                && let Some(queued) = self.classes[class as usize].pop_front()
-            {
-                self.bytes -= queued.weight;
-                taken += write(queued.to, &queued.envelope);
-            }
-            *left = left.saturating_sub(taken);
-        };
-        take(Class::Ack, max_bytes.saturating_sub((CLASS_COUNT - 1) * share), &mut left);
-        for class in DRAIN_ORDER {
-            take(class, share, &mut left);
+        let acks = max_bytes.saturating_sub((CLASS_COUNT - 1) * share);
+        let mut left = max_bytes - self.take_class(Class::Ack, acks, &mut write).min(max_bytes);
+        for class in DRAIN_ORDER.into_iter().skip(1) {
+            left = left.saturating_sub(self.take_class(class, share.min(left), &mut write));
         }
         for class in DRAIN_ORDER {
-            take(class, usize::MAX, &mut left);
+            left = left.saturating_sub(self.take_class(class, left, &mut write));
         }
         for queue in &mut self.classes {
             if queue.is_empty() && queue.capacity() > KEEP {
                 queue.shrink_to(KEEP);
             }
         }
+    }
+
+    fn take_class(&mut self, class: Class, budget: usize, write: &mut impl FnMut(To, &Envelope) -> usize) -> usize {
+        if class == Class::Live && budget > 0 && !self.classes[Class::Live as usize].is_empty() {
+            self.take_class(Class::Ack, usize::MAX, write);
+        }
+        let mut taken = 0;
+        while taken < budget
+            && let Some(queued) = self.classes[class as usize].pop_front()
+        {
+            self.bytes -= queued.weight;
+            taken += write(queued.to, &queued.envelope);
+        }
+        taken
     }
 
     pub(super) fn is_empty(&self) -> bool {

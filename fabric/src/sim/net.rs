@@ -4,8 +4,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+mod hosts;
+
 use bytes::Bytes;
 
+use self::hosts::Hosts;
 use super::entropy::SeededEntropy;
 
 /// One stream. Numbers are not used again.
@@ -89,6 +92,11 @@ pub enum NetEvent {
         /// The stream.
         stream: StreamId,
     },
+    /// A stream asked for with [`SimNet::dial`] stands (told to the client's side). One that does not is `Closed`.
+    Connected {
+        /// The stream.
+        stream: StreamId,
+    },
     /// Bytes came.
     Received {
         /// The stream.
@@ -109,6 +117,7 @@ pub enum NetEvent {
 
 enum Item {
     Open,
+    Connected,
     Bytes(Bytes),
     End,
 }
@@ -130,6 +139,7 @@ pub struct SimNet {
     next: u64,
     /// By the side that receives.
     streams: BTreeMap<StreamId, [Direction; 2]>,
+    hosts: Hosts,
 }
 
 impl SimNet {
@@ -141,6 +151,7 @@ impl SimNet {
             counters: NetCounters::default(),
             next: 1,
             streams: BTreeMap::new(),
+            hosts: Hosts::default(),
         }
     }
 
@@ -250,13 +261,14 @@ impl SimNet {
 
     /// When something is to be told next, ns.
     pub fn next_event_ns(&self) -> Option<u64> {
-        self.streams.values().flatten().filter_map(|direction| direction.queue.front()).map(|(at, _)| *at).min()
+        let reached = self.streams.iter().filter(|(stream, _)| !self.hosts.is_cut(**stream));
+        reached.flat_map(|(_, directions)| directions).filter_map(|d| d.queue.front()).map(|(at, _)| *at).min()
     }
 
     /// The next thing to tell, if its time has come. Earliest first, then by stream.
     pub fn poll(&mut self, now_ns: u64) -> Option<NetEvent> {
         let mut first: Option<(u64, StreamId, Side)> = None;
-        for (&stream, directions) in &self.streams {
+        for (&stream, directions) in self.streams.iter().filter(|(stream, _)| !self.hosts.is_cut(**stream)) {
             for side in [Side::Client, Side::Server] {
                 let due = directions[side.index()].queue.front().map(|(at, _)| *at).filter(|at| *at <= now_ns);
                 if let Some(at) = due
@@ -271,6 +283,7 @@ impl SimNet {
         self.forget_if_done(stream);
         Some(match item {
             Item::Open => NetEvent::Opened { stream },
+            Item::Connected => NetEvent::Connected { stream },
             Item::Bytes(bytes) => NetEvent::Received { stream, side, bytes },
             Item::End => NetEvent::Closed { stream, side },
         })
@@ -280,6 +293,7 @@ impl SimNet {
         let done = |directions: &[Direction; 2]| directions.iter().all(|d| d.ended && d.queue.is_empty());
         if self.streams.get(&stream).is_some_and(done) {
             self.streams.remove(&stream);
+            self.hosts.forget(stream);
         }
     }
 

@@ -75,3 +75,59 @@ fn a_stall_tells_nobody() {
     assert_eq!(net.counters().lost_bytes, 4);
     assert_eq!(net.streams().count(), 1);
 }
+
+fn host(number: u8) -> std::net::IpAddr {
+    [10, 0, 0, number].into()
+}
+
+#[test]
+fn an_address_answers_while_somebody_listens_there() {
+    for seed in 0..20 {
+        let mut net = SimNet::new(seed);
+        let to = (host(2), 7).into();
+        let refused = net.dial(0, host(1), to);
+        assert_eq!(run(&mut net), [NetEvent::Closed { stream: refused, side: Side::Client }], "seed {seed}");
+        assert_eq!(net.address(refused), None);
+        net.listen(to);
+        let stream = net.dial(0, host(1), to);
+        assert_eq!(net.address(stream), Some(to));
+        let events = run(&mut net);
+        assert_eq!(events, [NetEvent::Opened { stream }, NetEvent::Connected { stream }], "seed {seed}");
+        net.send(1, stream, Side::Client, b"hello");
+        assert_eq!(received(&run(&mut net), Side::Server), b"hello");
+        net.unlisten(to);
+        let refused = net.dial(0, host(1), to);
+        assert_eq!(run(&mut net), [NetEvent::Closed { stream: refused, side: Side::Client }], "seed {seed}");
+    }
+}
+
+#[test]
+fn what_is_cut_waits_and_goes_on_when_it_is_mended() {
+    let mut net = SimNet::new(5);
+    let to = (host(2), 7).into();
+    net.listen(to);
+    let (cut, other) = (net.dial(0, host(1), to), net.dial(0, host(3), to));
+    run(&mut net);
+    net.cut(host(2), host(1));
+    net.send(1, cut, Side::Client, b"late");
+    net.send(1, other, Side::Client, b"early");
+    let waiting = net.dial(1, host(1), to);
+    assert_eq!(received(&run(&mut net), Side::Server), b"early");
+    net.mend(host(1), host(2));
+    let events = run(&mut net);
+    assert_eq!(received(&events, Side::Server), b"late");
+    assert!(events.contains(&NetEvent::Connected { stream: waiting }));
+}
+
+#[test]
+fn a_host_that_dies_ends_its_streams_and_hears_nothing() {
+    let mut net = SimNet::new(5);
+    let to = (host(2), 7).into();
+    net.listen(to);
+    let (its, others) = (net.dial(0, host(1), to), net.dial(0, host(3), to));
+    run(&mut net);
+    net.send(1, its, Side::Server, b"lost");
+    net.break_host(1, host(1));
+    assert_eq!(run(&mut net), [NetEvent::Closed { stream: its, side: Side::Server }]);
+    assert_eq!(net.streams().collect::<Vec<_>>(), [others]);
+}

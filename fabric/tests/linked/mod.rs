@@ -51,6 +51,8 @@ pub struct Rig {
     pub events: Vec<Vec<LinkEvent>>,
     /// Where each connection ends at the other side.
     pub far: BTreeMap<(usize, ConnId), (usize, ConnId)>,
+    /// Every connection dialed.
+    pub dialed: Vec<(usize, ConnId)>,
     /// Nodes whose address answers.
     pub listening: Vec<bool>,
     /// Nodes that neither read nor write.
@@ -67,6 +69,7 @@ impl Rig {
             nodes,
             events: (0..count).map(|_| Vec::new()).collect(),
             far: BTreeMap::new(),
+            dialed: Vec::new(),
             listening: vec![true; count],
             frozen: vec![false; count],
             deaf: vec![false; count],
@@ -94,9 +97,7 @@ impl Rig {
                     moved = true;
                     self.act(node, action);
                 }
-                while let Some(event) = self.nodes[node].next_event() {
-                    self.events[node].push(event);
-                }
+                self.take_events(node);
             }
             if !moved {
                 return;
@@ -107,6 +108,7 @@ impl Rig {
     fn act(&mut self, node: usize, action: Action) {
         match action {
             Action::Connect { conn, address: to } => {
+                self.dialed.push((node, conn));
                 let target = (0..self.nodes.len()).find(|&node| address(node) == to && self.listening[node]);
                 let far =
                     target.and_then(|target| Some((target, self.nodes[target].accepted(self.now, address(node))?)));
@@ -130,7 +132,7 @@ impl Rig {
 
     /// Carries all that a connection has to say, unless the other end is frozen.
     pub fn flush(&mut self, node: usize, conn: ConnId) {
-        let Some(&(other, far)) = self.far.get(&(node, conn)) else { return };
+        let Some(&(other, _)) = self.far.get(&(node, conn)) else { return };
         if self.frozen[other] {
             return;
         }
@@ -140,11 +142,29 @@ impl Rig {
             if out.is_empty() {
                 return;
             }
-            self.nodes[node].written(self.now, conn, out.len());
-            if !self.deaf[other] {
-                self.nodes[other].received(self.now, far, &out);
-            }
+            self.carry(node, conn, &out);
         }
+    }
+
+    /// Carries bytes of a connection's output.
+    pub fn carry(&mut self, node: usize, conn: ConnId, bytes: &[u8]) {
+        let Some(&(other, far)) = self.far.get(&(node, conn)) else { return };
+        self.nodes[node].written(self.now, conn, bytes.len());
+        if !self.deaf[other] {
+            self.nodes[other].received(self.now, far, bytes);
+        }
+    }
+
+    /// Keeps what a node has heard.
+    pub fn take_events(&mut self, node: usize) {
+        while let Some(event) = self.nodes[node].next_event() {
+            self.events[node].push(event);
+        }
+    }
+
+    /// The connection that a node dialed, of which there is one.
+    pub fn dialed(&self, node: usize) -> ConnId {
+        self.dialed.iter().rev().find(|(dialer, _)| *dialer == node).expect("it has dialed").1
     }
 
     /// Ends a connection at both sides.

@@ -278,6 +278,7 @@ impl World {
                 Some(server) if !server.is_stopping() => server.opened(&mut self.env, stream),
                 _ => self.env.net.close(now_ns, stream, Side::Server),
             },
+            NetEvent::Connected { .. } => unreachable!("nobody dials an address here"),
             NetEvent::Received { stream, side: Side::Server, bytes } => {
                 self.env.note("server gets", [stream.0, bytes.len() as u64, 0]);
                 if let Some(server) = &mut self.server {
