@@ -62,6 +62,7 @@ fn app(development: bool) -> App {
         partitions,
         board,
         certificates: None,
+        cluster: None,
     });
     state.set_phase(Phase::Serving);
     let dev = Dev::new((minter(), minter().for_admins(true)), &[addresses.http]);

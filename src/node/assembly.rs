@@ -217,8 +217,8 @@ pub fn assemble(
     // HTTP's is the last, as its port is.
     let inboxes: Arc<[Inbox]> = ports.iter().map(|port| Inbox::new(port.waker())).collect();
     let http_port = ports.pop().expect("HTTP has the last port");
-    let mut http = http_parts(config, incarnation, http_port, &rates, registry);
-    http.inbox = inboxes[usize::from(topology.http())].clone();
+    let http_inbox = inboxes[usize::from(topology.http())].clone();
+    let http = http_parts(config, incarnation, (http_port, http_inbox), &rates, registry);
     let open_gateways = OpenGateways::new(topology.shards);
     let mut by_shard: Vec<Vec<Partition>> = (0..topology.shards).map(|_| Vec::new()).collect();
     for partition in partitions {
@@ -254,13 +254,7 @@ pub fn assemble(
             auth: auth.clone(),
             rates: rates.clone(),
             gateway_metrics,
-            router: match &config.cluster {
-                Some(cluster) => {
-                    let placement = Routers::of(&cluster.name, cluster.roles, &cluster.peers).placement;
-                    Router::with_placement(directory.clone(), placement, router_metrics)
-                }
-                None => Router::new(directory.clone(), router_metrics),
-            },
+            router: router(config, directory.clone(), router_metrics),
             partitions,
             waker: port.waker(),
             inbox: inboxes[usize::from(shard)].clone(),
@@ -273,10 +267,18 @@ pub fn assemble(
     (shards.map(build).collect(), http)
 }
 
+/// One shard's router.
+fn router(config: &NodeConfig, directory: MemoryDirectory, metrics: RouterMetrics) -> Router<MemoryDirectory> {
+    let Some(ClusterConfig { name, roles, peers, .. }) = &config.cluster else {
+        return Router::new(directory, metrics);
+    };
+    Router::with_placement(directory, Routers::of(name, *roles, peers).placement, metrics)
+}
+
 fn http_parts(
     config: &NodeConfig,
     incarnation: u64,
-    port: Port,
+    (port, inbox): (Port, Inbox),
     rates: &Arc<UserRates>,
     registry: &mut Registry,
 ) -> HttpParts {
@@ -299,7 +301,7 @@ fn http_parts(
         },
         rates: Arc::clone(rates),
         metrics,
-        inbox: Inbox::new(port.waker()),
+        inbox,
         waker: port.waker(),
         hub: Hub::new(topology.http(), topology, port, hub_metrics),
     }

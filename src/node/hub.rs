@@ -152,13 +152,13 @@ impl Hub {
             {
                 self.hand_over(shard, envelope);
             }
-            To::Gateways => self.to_own_gateways(&envelope),
+            To::Gateways => self.push_to_own_gateways(&envelope),
             To::Owner | To::Gateway { .. } => return false,
         }
         true
     }
 
-    fn to_own_gateways(&mut self, envelope: &Envelope) {
+    fn push_to_own_gateways(&mut self, envelope: &Envelope) {
         // HTTP has no sessions that could miss something.
         for shard in 0..self.topology.shards {
             self.hand_over(shard, envelope.clone());
@@ -173,11 +173,11 @@ impl Hub {
         }
     }
 
-    fn to_router_by(&mut self, way: Way, envelope: Envelope) {
+    fn push_to_router(&mut self, way: Way, envelope: Envelope) {
         match (way, &mut self.away) {
             (Way::Here, _) | (_, None) => self.hand_over(self.shard, envelope),
             (Way::Peer(peer), Some(away)) => {
-                if let Err(undelivered) = away.to_router(peer, envelope) {
+                if let Err(undelivered) = away.push_to_router(peer, envelope) {
                     self.undelivered(&undelivered);
                 }
             }
@@ -285,7 +285,7 @@ impl Egress for Hub {
     fn to_owner(&mut self, slot: Slot, mut envelope: Envelope) {
         envelope.header.slot = slot;
         if let Some(away) = self.away.as_mut().filter(|away| !away.has_owners()) {
-            if let Err(undelivered) = away.to_owner(envelope) {
+            if let Err(undelivered) = away.push_to_owner(envelope) {
                 self.undelivered(&undelivered);
             }
             return;
@@ -300,12 +300,12 @@ impl Egress for Hub {
     /// On one node, every shard's router serves every user.
     fn to_router(&mut self, user: UserId, envelope: Envelope) {
         let way = self.away.as_ref().map_or(Way::Here, |away| away.router_of(user));
-        self.to_router_by(way, envelope);
+        self.push_to_router(way, envelope);
     }
 
     fn to_router_at(&mut self, place: u16, envelope: Envelope) {
         let way = self.away.as_ref().map_or(Way::Here, |away| away.router_at(place));
-        self.to_router_by(way, envelope);
+        self.push_to_router(way, envelope);
     }
 
     fn to_all_routers(&mut self, user: UserId, envelope: Envelope) {
@@ -317,7 +317,7 @@ impl Egress for Hub {
         let Some(away) = &self.away else { return };
         let theirs = away.router_of(user);
         for way in away.all_routers().into_iter().filter(|way| *way != theirs) {
-            self.to_router_by(way, envelope.clone());
+            self.push_to_router(way, envelope.clone());
         }
     }
 
@@ -330,7 +330,7 @@ impl Egress for Hub {
             return;
         }
         match self.away.as_mut().filter(|away| away.incarnation() != address.incarnation) {
-            Some(away) => away.to_gateway(address.incarnation, address.shard, envelope),
+            Some(away) => away.push_to_gateway(address.incarnation, address.shard, envelope),
             // Of a gateway that had more shards: there is no session to tell.
             None if address.shard >= self.topology.gateways() => (),
             None => self.hand_over(address.shard, envelope),
@@ -339,12 +339,12 @@ impl Egress for Hub {
 
     fn to_all_gateways(&mut self, envelope: Envelope) {
         if let Some(away) = &mut self.away {
-            away.to_gateways(&envelope);
+            away.push_to_gateways(&envelope);
             if !away.is_gateway() {
                 return;
             }
         }
-        self.to_own_gateways(&envelope);
+        self.push_to_own_gateways(&envelope);
     }
 }
 

@@ -225,7 +225,7 @@ impl Away {
     }
 
     /// To the owners' node; as good as no link where it could not answer.
-    pub(in crate::node) fn to_owner(&mut self, envelope: Envelope) -> Result<(), Undelivered> {
+    pub(in crate::node) fn push_to_owner(&mut self, envelope: Envelope) -> Result<(), Undelivered> {
         let peer = self.owner.expect("owners of this node are not reached by a link");
         if self.heard[usize::from(peer)] {
             return self.push(peer, To::Owner, envelope);
@@ -234,7 +234,7 @@ impl Away {
     }
 
     /// To a router of another node.
-    pub(in crate::node) fn to_router(&mut self, peer: u16, envelope: Envelope) -> Result<(), Undelivered> {
+    pub(in crate::node) fn push_to_router(&mut self, peer: u16, envelope: Envelope) -> Result<(), Undelivered> {
         self.push(peer, To::Router, envelope)
     }
 
@@ -250,7 +250,7 @@ impl Away {
     }
 
     /// To a gateway of another node. Without a link to it, what is lost is owed to it as a gap.
-    pub(in crate::node) fn to_gateway(&mut self, incarnation: u64, shard: u16, envelope: Envelope) {
+    pub(in crate::node) fn push_to_gateway(&mut self, incarnation: u64, shard: u16, envelope: Envelope) {
         match self.gateways.get(&incarnation) {
             Some(&peer) => drop(self.push(peer, To::Gateway { incarnation, shard }, envelope)),
             // Whose incarnation it is will be known once its link stands.
@@ -261,7 +261,7 @@ impl Away {
     }
 
     /// To every gateway of other nodes.
-    pub(in crate::node) fn to_gateways(&mut self, envelope: &Envelope) {
+    pub(in crate::node) fn push_to_gateways(&mut self, envelope: &Envelope) {
         for peer in 0..self.peers.len() {
             if self.peers[peer].has(Roles::GATEWAY) {
                 let _ = self.push(peer as u16, To::Gateways, envelope.clone());
