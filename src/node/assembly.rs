@@ -32,6 +32,10 @@ const HTTP_DEADLINE_MS: u32 = 5_000;
 const HTTP_RING: usize = 256;
 /// Control and sync envelopes that may wait for a lane: a few for every connection of a large host. Touched as used.
 const REQUESTS_WAITING: usize = 1 << 20;
+/// Shards of a gateway on another node, at most: owners and links hold room for the sends of so many.
+pub const REMOTE_SHARDS: usize = 64;
+/// Bytes that may wait for one link; beyond it, live traffic becomes a gap, and anything else breaks the link.
+const LINK_QUEUE_BYTES: usize = 64 << 20;
 /// Marks and other answers that may wait besides the acks of credits.
 const ANSWERS_WAITING: usize = 16_384;
 
@@ -78,8 +82,14 @@ impl ClusterConfig {
     fn away(&self, shard: u16, incarnation: u64, entropy: &mut dyn Entropy) -> Away {
         let identity =
             NodeIdentity { cluster: self.id.clone(), name: self.name.clone(), incarnation, roles: self.roles, shard };
+        // Credits reserve the room of acks in a gateway, and of sends at the owners: of all shards behind a link together.
+        let mut link = LinkConfig::new(identity, self.secret.clone());
+        let reserved = CREDITS_PER_PARTITION as usize * REMOTE_SHARDS;
+        link.capacities.overflow[Class::Send as usize] = reserved;
+        link.capacities.overflow[Class::Ack as usize] = reserved + ANSWERS_WAITING;
+        link.queue_bytes = LINK_QUEUE_BYTES;
         let config = AwayConfig {
-            link: LinkConfig::new(identity, self.secret.clone()),
+            link,
             peers: self.peers.clone(),
             view: self.view.clone(),
             names: self.names.clone(),

@@ -10,7 +10,9 @@ mod handoff;
 mod hub;
 mod topology;
 
-pub use assembly::{CREDITS_PER_PARTITION, ClusterConfig, HttpParts, NodeConfig, ShardParts, assemble, lanes};
+pub use assembly::{
+    CREDITS_PER_PARTITION, ClusterConfig, HttpParts, NodeConfig, REMOTE_SHARDS, ShardParts, assemble, lanes,
+};
 pub use board::Board;
 pub use changes::{Inbox, ShardChange};
 pub use cluster::{Away, AwayConfig, ClusterView, NodeLine};

@@ -16,6 +16,7 @@ use super::{LinkConfig, LinkEvent, Peer, To, Undelivered, Why};
 use crate::core::{Action, ConnId};
 use crate::count::Tally as _;
 use crate::entropy::Entropy;
+use crate::lane::FullPolicy;
 use crate::time::Now;
 
 /// Connections a peer may have to this shard: one a shard of its, and some that are on their way out.
@@ -267,7 +268,8 @@ impl Links {
     /// Queues an envelope for a peer, by the policy of its class.
     ///
     /// # Errors
-    /// [`Undelivered`] gives it back: no link stands, or its queue is full. An ephemeral one is dropped and counted instead.
+    /// [`Undelivered`] gives it back: no link stands, or its queue is full (then the link breaks, unless it is a live one that
+    /// becomes a gap). An ephemeral one is dropped and counted instead.
     ///
     /// # Panics
     /// If there is no such peer.
@@ -295,9 +297,21 @@ impl Links {
             }
             Pushed::Full(to, envelope) => {
                 metrics.full.one();
+                // Somebody waits for it: both ends must know that it is lost, as with all that a broken link loses.
+                if FullPolicy::of(class) != FullPolicy::Gap {
+                    self.break_off(index as usize, class);
+                }
                 Err(Undelivered { to, envelope, why: Why::Full })
             }
         }
+    }
+
+    /// Ends a link at the next tick.
+    fn break_off(&mut self, index: usize, class: Class) {
+        let Some(conn) = self.conns[index].as_mut().filter(|conn| !conn.faulty) else { return };
+        conn.faulty = true;
+        self.due_ns = 0;
+        tracing::error!(?class, "a link's queue is full of what others wait for: the link will break");
     }
 
     /// The link dialed to this peer stands.

@@ -12,11 +12,8 @@ use miette::Result;
 
 use crate::cluster::{Cluster, ClusterError, Node};
 use crate::config::Config;
-use crate::node::{ClusterConfig, ClusterView, Topology};
+use crate::node::{ClusterConfig, ClusterView, REMOTE_SHARDS, Topology};
 use crate::state::{Addresses, ServerState};
-
-/// Shards of a gateway on another node, at most; an owner holds room for the sends of so many.
-const REMOTE_SHARDS: usize = 64;
 
 /// When a node that nobody takes stops, at the earliest; and how often it looks.
 const REFUSED_AFTER: Duration = Duration::from_secs(5);
