@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fabric::time::{Clock as _, SystemClock};
 use gateway::GatewayMetrics;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use storage_writer::partition::{PartitionStatus, StorageMetrics};
 
+use crate::figures::ProcessFigures;
 use crate::node::{Board, ClusterView};
 use crate::status::{PartitionLine, Status};
 use crate::tls::Certificates;
@@ -40,6 +42,7 @@ struct Inner {
     driver: &'static str,
     addresses: Mutex<Addresses>,
     registry: Registry,
+    ready: Gauge,
     gateways: Vec<GatewayMetrics>,
     partitions: Vec<StorageMetrics>,
     board: Board,
@@ -76,13 +79,17 @@ pub struct Parts {
 
 impl ServerState {
     /// Serving does not begin until [`Self::set_phase`] says so.
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(mut parts: Parts) -> Self {
+        let ready = Gauge::default();
+        parts.registry.register("ready", "1 while new work is taken, as /readyz says", ready.clone());
+        parts.registry.register_collector(Box::new(ProcessFigures::new()));
         Self(Arc::new(Inner {
             started_ms: SystemClock.now().mono_ms(),
             shards: parts.shards,
             driver: parts.driver,
             addresses: Mutex::new(parts.addresses),
             registry: parts.registry,
+            ready,
             gateways: parts.gateways,
             partitions: parts.partitions,
             board: parts.board,
@@ -153,6 +160,7 @@ impl ServerState {
 
     /// Every metric as Prometheus text.
     pub fn metrics_text(&self) -> String {
+        self.0.ready.set(i64::from(self.readiness().is_ok()));
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.0.registry);

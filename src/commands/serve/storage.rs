@@ -1,5 +1,6 @@
 //! What is durable: the data folder's store and journals, opened and replayed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use fabric::disk::FileDisk;
@@ -15,6 +16,7 @@ use storage_writer::partition::{
 use storage_writer::store::fjall::{FjallConfig, FjallStore};
 
 use crate::config::Config;
+use crate::figures::{FolderFigures, StoreFigures};
 use crate::node::{CREDITS_PER_PARTITION, Topology};
 
 /// What is durable, opened.
@@ -23,6 +25,7 @@ pub(super) struct Storage {
     disk: FileDisk,
     opened: Opened,
     metrics: Vec<StorageMetrics>,
+    folder: PathBuf,
 }
 
 impl Storage {
@@ -55,7 +58,7 @@ impl Storage {
             .wrap_err("cannot recover")?;
         let took_ms = SystemClock.now().mono_ms() - now.mono_ms();
         tracing::info!(recovery = ?opened.recovery, took_ms, "storage is open");
-        Ok(Self { store: Arc::new(store), disk, opened, metrics })
+        Ok(Self { store: Arc::new(store), disk, opened, metrics, folder: folder.path().to_owned() })
     }
 
     /// Its partitions, each once.
@@ -68,6 +71,8 @@ impl Storage {
         for (number, metrics) in (0u16..).zip(&self.metrics) {
             metrics.register(registry.sub_registry_with_label(("partition".into(), number.to_string().into())));
         }
+        registry.register_collector(Box::new(StoreFigures(self.store.clone())));
+        registry.register_collector(Box::new(FolderFigures(self.folder.clone())));
         register_recovery(&self.opened.recovery, registry);
     }
 

@@ -113,6 +113,15 @@ pub struct StorageMetrics {
     pub refused: Family<RefusalLabels, Counter>,
 }
 
+/// Refusals that operators are told of begin at 0: a counter that first appears with its first event has not risen.
+fn refusals() -> Family<RefusalLabels, Counter> {
+    let refused = Family::default();
+    for code in [ErrorCode::ClockBehind, ErrorCode::Overloaded, ErrorCode::StorageUnavailable] {
+        drop(refused.get_or_create(&RefusalLabels { code: code.info().name }));
+    }
+    refused
+}
+
 impl Default for StorageMetrics {
     fn default() -> Self {
         Self::new()
@@ -171,7 +180,7 @@ impl StorageMetrics {
             block_records: Histogram::new([
                 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 4_096.0,
             ]),
-            refused: Family::default(),
+            refused: refusals(),
         }
     }
 

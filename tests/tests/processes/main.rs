@@ -27,3 +27,4 @@ mod the_command_line_keeps_its_promises;
 mod the_doctor_says_what_a_host_lacks;
 mod two_people_chat_in_terminals;
 mod two_users_chat_in_a_browser_over_a_restart;
+mod what_is_deployed_fits_the_server;
