@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::sections::{UNKNOWN, card, pairs};
-use crate::report::{Amount, Report};
+use crate::report::{Amount, Percentiles, Report};
 use crate::words;
 
 /// Parts of a whole: name, size, style.
@@ -63,6 +63,10 @@ pub fn stages(report: &Report) -> Markup {
                     @let lag = &report.generator.pacing_lag_us;
                     @if lag.count > 0 {
                         tr.part { th scope="row" { "of that, sent later than intended" } td.n { (words::us(lag.mean)) } td.n { (words::us(lag.p50 as f64)) } td.n { (words::us(lag.p99 as f64)) } td.n { (words::count(lag.count)) } }
+                    }
+                    @let read = &report.generator.reading_lag_us;
+                    @if read.count > 0 {
+                        tr.part { th scope="row" { "of that, read later than it was there" } td.n { (words::us(read.mean)) } td.n { (words::us(read.p50 as f64)) } td.n { (words::us(read.p99 as f64)) } td.n { (words::count(read.count)) } }
                     }
                     tr.sum { th scope="row" { "as the clients measured" } td.n { (words::us(outside + stages.inside_mean_us)) } td {} td {} td.n { (words::count(report.latency_us.count)) } }
                 }
@@ -140,20 +144,16 @@ pub fn threads(report: &Report) -> Markup {
 /// Whether the load generator was fit to judge.
 pub fn generator(report: &Report) -> Markup {
     let own = &report.generator;
-    let lag = &own.pacing_lag_us;
     let busy: Vec<String> = own.busy.iter().take(16).map(|busy| words::percent(*busy)).collect();
     let more = if own.busy.len() > 16 { " …" } else { "" };
     let waiting = own.waiting.iter().copied().reduce(f64::max);
     let known = |value: Option<f64>, says: fn(f64) -> String| value.map_or_else(|| UNKNOWN.to_owned(), says);
-    let late = if lag.count > 0 {
-        format!(
-            "p50 {}, p99 {}, max {}",
-            words::us(lag.p50 as f64),
-            words::us(lag.p99 as f64),
-            words::us(lag.max as f64)
-        )
-    } else {
-        "not paced".to_owned()
+    let late = |lag: &Percentiles, none: &str| match lag.count {
+        0 => none.to_owned(),
+        _ => {
+            let [p50, p99, max] = [lag.p50, lag.p99, lag.max].map(|us| words::us(us as f64));
+            format!("p50 {p50}, p99 {p99}, max {max}")
+        }
     };
     let rows = [
         ("worker threads", own.workers.to_string()),
@@ -161,7 +161,8 @@ pub fn generator(report: &Report) -> Markup {
         ("waiting for a core, at most", known(waiting, words::percent)),
         ("CPU of its process, cores", known(own.cores_used, words::number)),
         ("host busy", known(report.machine.busy, words::percent)),
-        ("sent later than intended", late),
+        ("sent later than intended", late(&own.pacing_lag_us, "not paced")),
+        ("read later than it was there, at least", late(&own.reading_lag_us, UNKNOWN)),
         ("sockets its host refused", words::count(own.socket_errors)),
         ("it or its host was at its limit", (if own.saturated { "yes" } else { "no" }).to_owned()),
         (

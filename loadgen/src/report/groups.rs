@@ -21,6 +21,10 @@ pub struct GroupFigures {
     pub deliveries_per_second: f64,
     /// To the acknowledgement at the sender.
     pub ack_us: Percentiles,
+    /// Of that, from when a worker learned that the sender's socket had something to the acknowledgement it read from there:
+    /// the generator's own.
+    #[serde(default)]
+    pub ack_reading_lag_us: Percentiles,
     /// To the first member's delivery.
     pub first_us: Percentiles,
     /// To the last member's delivery.
@@ -77,6 +81,7 @@ impl GroupFigures {
             deliveries: all.deliveries,
             deliveries_per_second: if steady_s > 0.0 { all.deliveries as f64 / steady_s } else { 0.0 },
             ack_us: Percentiles::from(&all.ack),
+            ack_reading_lag_us: Percentiles::default(),
             first_us: Percentiles::from(&all.first),
             last_us: Percentiles::from(&all.last),
             cpu_us_per_delivery: None,

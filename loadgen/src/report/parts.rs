@@ -161,6 +161,10 @@ pub struct Generator {
     pub cores_used: Option<f64>,
     /// Actual less intended send times (open loads).
     pub pacing_lag_us: Percentiles,
+    /// From when a worker learned that a socket had something to the delivery it read from there: at least so much of the
+    /// latency is the generator's own.
+    #[serde(default)]
+    pub reading_lag_us: Percentiles,
     /// Sockets that this host, not the server, refused: no address, port, descriptor or memory left. Whole run.
     pub socket_errors: u64,
     /// It was the limit.

@@ -149,6 +149,8 @@ impl Page<'_> {
         self.one("host_busy_ratio", "Share of the host's cores that was busy", report.machine.busy);
         let lag = &report.generator.pacing_lag_us;
         self.one("pacing_lag_p99_seconds", "Actual less intended send time", Some(lag.p99 as f64 / 1e6));
+        let reading = &report.generator.reading_lag_us;
+        self.one("reading_lag_p99_seconds", "How late deliveries were read, at least", Some(reading.p99 as f64 / 1e6));
         self.one(
             "saturated",
             "1 when the load generator was the limit",

@@ -18,9 +18,10 @@ impl Report {
         let busy: Vec<String> = self.generator.busy.iter().map(|b| format!("{:.0} %", b * 100.0)).collect();
         let host = self.machine.busy.map_or_else(String::new, |busy| format!(", host {:.0} % busy", busy * 100.0));
         lines.push(format!(
-            "generator   busy {}{host}, pacing lag p99 {} µs",
+            "generator   busy {}{host}, pacing lag p99 {} µs, reading lag p99 {} µs",
             if busy.is_empty() { "unknown".to_owned() } else { busy.join(" ") },
-            self.generator.pacing_lag_us.p99
+            self.generator.pacing_lag_us.p99,
+            self.generator.reading_lag_us.p99
         ));
         for behaviour in &self.behaviours {
             lines.push(format!("{:<15} {}", behaviour.name, behaviour.said));
@@ -77,7 +78,10 @@ impl Report {
         if let Some(stages) = &self.stages {
             let each = stages.stages.iter().map(|s| format!("{} {}", s.stage.replace('_', " "), words::us(s.mean_us)));
             let each: Vec<String> = each.collect();
-            let outside = stages.outside_mean_us.map_or_else(String::new, |us| format!(", outside {}", words::us(us)));
+            let own = &self.generator;
+            let (late, read) = (words::us(own.pacing_lag_us.mean), words::us(own.reading_lag_us.mean));
+            let outside = |us| format!(", outside {} (own: sent late {late}, read late {read})", words::us(us));
+            let outside = stages.outside_mean_us.map_or_else(String::new, outside);
             lines.push(format!("stages      {}{outside} (means)", each.join(", ")));
         }
     }

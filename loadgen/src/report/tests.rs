@@ -110,6 +110,12 @@ fn a_saturated_generator_excuses_speed_and_nothing_else() {
     errors.generator.busy = vec![0.97];
     errors.errors.insert("x".to_owned(), 1);
     assert_eq!(judged(errors).verdict, Verdict::Threshold);
+    // Half of a latency that is too long is what the generator itself took to read what was there.
+    for (own, verdict) in [(250, Verdict::Saturated), (150, Verdict::Threshold)] {
+        let mut burst = report(OPEN, "p50_us = 300");
+        burst.generator.reading_lag_us.p50 = own;
+        assert_eq!(judged(burst).verdict, verdict);
+    }
     // A closed load as fast as the generator can is a pass when all holds; a late open load is another load.
     let mut closed = report(CLOSED, "p50_us = 500");
     closed.generator.busy = vec![0.97];

@@ -93,8 +93,9 @@ impl Report {
                 ""
             };
             return Some(format!(
-                "the load generator was the limit: busiest worker at work or waiting for a core {:.0} % of the time, pacing lag p99 {lag_ms:.1} ms (at most {allowed_lag_ms} ms){own}",
-                busiest * 100.0
+                "the load generator was the limit: busiest worker at work or waiting for a core {:.0} % of the time, pacing lag p99 {lag_ms:.1} ms (at most {allowed_lag_ms} ms), reading lag p99 {:.1} ms{own}",
+                busiest * 100.0,
+                self.generator.reading_lag_us.p99 as f64 / 1e3
             ));
         }
         self.host_was_full()
@@ -133,17 +134,18 @@ impl Report {
         }
     }
 
-    /// Whether the generator's own lateness is more than half of a latency that is too long.
+    /// Whether the generator's own lateness, to send or to read, is more than half of a latency that is too long.
     fn lag_explains(&self, failed: &[&Judged]) -> bool {
-        let lag = &self.generator.pacing_lag_us;
+        let (lag, reading) = (&self.generator.pacing_lag_us, &self.generator.reading_lag_us);
+        let reading_acks = self.groups.as_ref().map_or(0, |groups| groups.ack_reading_lag_us.p99);
         failed.iter().any(|threshold| {
             let own = match threshold.key.as_str() {
-                "p50_us" => lag.p50,
-                "p99_us" | "group_ack_p99_us" | "group_first_p99_us" | "group_last_p99_us" | "meanwhile_p99_us" => {
-                    lag.p99
-                }
-                "p999_us" => lag.p999,
-                "max_us" => lag.max,
+                "p50_us" => lag.p50.max(reading.p50),
+                "p99_us" | "group_last_p99_us" | "meanwhile_p99_us" => lag.p99.max(reading.p99),
+                "group_ack_p99_us" => lag.p99.max(reading_acks),
+                "group_first_p99_us" => lag.p99,
+                "p999_us" => lag.p999.max(reading.p999),
+                "max_us" => lag.max.max(reading.max),
                 _ => return false,
             };
             threshold.measured.is_some_and(|measured| own as f64 * 2.0 > measured)

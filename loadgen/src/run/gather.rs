@@ -38,7 +38,7 @@ pub fn report(
     let (mut errors, mut tolerated) = (Errors::default(), Errors::default());
     let (mut away, mut meanwhile) = (Latencies::default(), Latencies::default());
     let (mut latencies, mut lag, mut connects) = (Latencies::default(), Latencies::default(), Latencies::default());
-    let mut clients = Clients::default();
+    let (mut reading, mut clients) = (Latencies::default(), Clients::default());
     let mut dropped = 0;
     for outcome in &outcomes {
         errors.merge(&outcome.errors);
@@ -47,6 +47,7 @@ pub fn report(
         meanwhile.add(&outcome.latencies_meanwhile);
         latencies.add(&outcome.latencies);
         lag.add(&outcome.lag);
+        reading.add(&outcome.reading);
         connects.add(&outcome.connects);
         add_clients(&mut clients, outcome);
         dropped += outcome.drops;
@@ -69,7 +70,7 @@ pub fn report(
     report.groups = groups(plan, &outcomes, report.throughput.steady_s, of_groups);
     report.phases.clone_from(&watched.phases);
     report.series.clone_from(&watched.series);
-    report.generator = generator(plan, watched, &lag, &errors);
+    report.generator = generator(plan, watched, (&lag, &reading), &errors);
     report.machine = machine(watched);
     report.errors = errors.by_name().clone();
     report.errors_tolerated = tolerated.by_name().clone();
@@ -117,7 +118,7 @@ fn connections(plan: &Plan, watched: &Watched, connects: u64, dropped: u64) -> C
     }
 }
 
-fn generator(plan: &Plan, watched: &Watched, lag: &Latencies, errors: &Errors) -> Generator {
+fn generator(plan: &Plan, watched: &Watched, (lag, reading): (&Latencies, &Latencies), errors: &Errors) -> Generator {
     let cores = |(start, end, seconds): (&Mark, &Mark, f64)| Some((end.own_cpu_s? - start.own_cpu_s?) / seconds);
     let own = |(name, count): (&String, &u64)| OWN_ERRORS.contains(&name.as_str()).then_some(*count);
     Generator {
@@ -126,6 +127,7 @@ fn generator(plan: &Plan, watched: &Watched, lag: &Latencies, errors: &Errors) -
         waiting: share(watched, |mark| &mark.workers_waited_ns),
         cores_used: between(watched).and_then(cores),
         pacing_lag_us: Percentiles::from(lag),
+        reading_lag_us: Percentiles::from(reading),
         socket_errors: errors.by_name().iter().filter_map(own).sum(),
         saturated: false,
         remote: Vec::new(),
@@ -224,6 +226,9 @@ fn groups(plan: &Plan, outcomes: &[Outcome], steady_s: f64, receipts: (u64, u64)
     let told = sides().map(|side| side.receipts).sum();
     let mut figures = GroupFigures::new(&plan.load, &kinds, (not_followed, told), steady_s);
     (figures.receipts_missing, figures.receipts_unjudged) = receipts;
+    let mut reading = Latencies::default();
+    outcomes.iter().for_each(|outcome| reading.add(&outcome.reading_acks));
+    figures.ack_reading_lag_us = Percentiles::from(&reading);
     Some(figures)
 }
 

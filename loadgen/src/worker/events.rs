@@ -152,6 +152,10 @@ impl Worker {
         if self.steady.contains(&intended) {
             let latencies = if apart { &mut self.outcome.latencies_away } else { &mut self.outcome.latencies };
             latencies.record_ns(latency);
+            if !apart {
+                let late = self.read_late_ns();
+                self.outcome.reading.record_ns(late);
+            }
             if !apart && self.absences.any_away() {
                 self.outcome.latencies_meanwhile.record_ns(latency);
             }

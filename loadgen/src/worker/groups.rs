@@ -113,6 +113,8 @@ impl Worker {
         if self.steady.contains(&intended) && !away && !self.was_away(user, intended) {
             let ns = self.now.mono_ns.saturating_sub(intended);
             self.follower.spread.kinds[group.kind].ack.record_ns(ns);
+            let late = self.read_late_ns();
+            self.outcome.reading_acks.record_ns(late);
         }
     }
 

@@ -18,6 +18,7 @@ pub mod socket;
 mod speak;
 mod threads;
 mod user;
+mod wait;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -31,7 +32,7 @@ use fabric::hash::Map;
 use fabric::time::{Clock, Now, SystemClock};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
-use rustix::event::{Timespec, epoll};
+use rustix::event::epoll;
 use schema::encode::Encoder;
 
 use crate::fail::Failure;
@@ -47,8 +48,8 @@ use message::Bodies;
 use read::Reading;
 use receipts::GroupReceipts;
 use route::Routes;
-use socket::Read;
 use user::{Link, User};
+use wait::EVENTS;
 
 pub use host::raise_open_files;
 pub use outcome::Outcome;
@@ -56,8 +57,6 @@ pub use threads::Threads;
 
 /// One receive takes at most so much.
 const RECEIVE_BYTES: usize = 256 << 10;
-/// Events of one wait.
-const EVENTS: usize = 1_024;
 /// A turn comes at least so often, ns: phases and signs of life are looked at then.
 const TURN_NS: u64 = 50_000_000;
 /// Members brought home of whom a sender knows too little, at most.
@@ -81,6 +80,9 @@ pub struct Worker {
     index: u16,
     config: Arc<Config>,
     epoll: OwnedFd,
+    events: Vec<epoll::Event>,
+    /// When the last wait ended, ns.
+    woken_ns: u64,
     /// Place of the first user in the scenario.
     first: u32,
     users: Vec<User>,
@@ -158,6 +160,8 @@ impl Worker {
             tokens,
             config,
             epoll,
+            events: Vec::with_capacity(EVENTS),
+            woken_ns: now.mono_ns,
             now,
             encoder: Encoder::new(),
             entropy: Seeded(SmallRng::seed_from_u64(seed)),
@@ -218,25 +222,6 @@ impl Worker {
         self.show(false);
     }
 
-    /// Waits for sockets or the next due time, and takes what came.
-    fn wait(&mut self) {
-        self.now = SystemClock.now();
-        let timeout_ns = self.next_due_ns().saturating_sub(self.now.mono_ns);
-        let timeout =
-            Timespec { tv_sec: (timeout_ns / 1_000_000_000) as i64, tv_nsec: (timeout_ns % 1_000_000_000) as i64 };
-        let mut events = Vec::with_capacity(EVENTS);
-        // An interrupted or failed wait is a turn without events.
-        let _ = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout));
-        self.now = SystemClock.now();
-        for event in events {
-            let key = event.data.u64();
-            let (generation, user) = ((key >> 32) as u32, key as u32);
-            if self.users[user as usize].generation == generation {
-                self.ready(user, event.flags);
-            }
-        }
-    }
-
     fn next_due_ns(&self) -> u64 {
         let mut due = self.now.mono_ns + TURN_NS;
         if let Some(Reverse((at, _))) = self.timers.peek() {
@@ -253,42 +238,6 @@ impl Worker {
             due = pacer.into_iter().chain(pause).fold(due, u64::min);
         }
         self.absences.next_due_ns().into_iter().chain(self.reading.next_due_ns()).fold(due, u64::min)
-    }
-
-    /// A socket of a user has something to say.
-    fn ready(&mut self, user: u32, flags: epoll::EventFlags) {
-        if self.users[user as usize].link == Link::Connecting {
-            self.connected(user);
-            return;
-        }
-        if flags.contains(epoll::EventFlags::OUT) {
-            self.mark_dirty(user);
-        }
-        let mut buffer = core::mem::take(&mut self.buffer);
-        if let Some(socket) = &mut self.users[user as usize].socket
-            && flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
-            // An event from before it stopped reading; its end is an event of its own.
-            && (flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR) || !self.absences.is_stalled(user))
-        {
-            let read = socket.receive(&mut buffer);
-            let failure = socket.failure();
-            if socket.waiting() > 0 {
-                self.mark_dirty(user);
-            }
-            if let Some(failure) = failure {
-                self.error(&failure.to_string());
-            }
-            match read {
-                Read::Bytes(bytes) => {
-                    self.now = SystemClock.now();
-                    self.received(user, &buffer[..bytes]);
-                }
-                Read::Nothing => {}
-                Read::End => self.ended(user),
-            }
-        }
-        self.buffer = buffer;
-        self.refill();
     }
 
     /// Tells a user's client something and does what it wants done.

@@ -36,6 +36,10 @@ pub struct Outcome {
     pub latencies_meanwhile: Latencies,
     /// Actual less intended send times of the steady phase.
     pub lag: Latencies,
+    /// From when a worker learned that a socket had something to the delivery read from it, of those in `latencies`.
+    pub reading: Latencies,
+    /// The same of acknowledgements in groups.
+    pub reading_acks: Latencies,
     /// From the begin of a connect to its Welcome.
     pub connects: Latencies,
     /// Errors by name.
@@ -66,6 +70,8 @@ impl Outcome {
             latencies_away: Latencies::default(),
             latencies_meanwhile: Latencies::default(),
             lag: Latencies::default(),
+            reading: Latencies::default(),
+            reading_acks: Latencies::default(),
             connects: Latencies::default(),
             errors: Errors::default(),
             tolerated: Errors::default(),
