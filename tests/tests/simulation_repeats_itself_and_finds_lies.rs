@@ -1,7 +1,9 @@
 //! A seed means one run, and the simulator is not blind: a disk or a store that lies is found out.
 
+use shardwire_tests::sim::case::Case;
 use shardwire_tests::sim::plan::Lie;
-use shardwire_tests::sim::{quiet_panics, run_seed};
+use shardwire_tests::sim::shrink::{TRIES, shrink};
+use shardwire_tests::sim::{quiet_panics, run_case, run_seed};
 
 #[test]
 fn a_seed_gives_the_same_events_again_and_another_seed_gives_others() {
@@ -46,4 +48,28 @@ fn a_store_that_forgets_who_left_a_group_is_found_out() {
     let found =
         |what: &str| ["membership", "spans", "answers"].iter().any(|name| what.contains(&format!("invariant {name}")));
     assert!(failures.iter().any(|failure| found(&failure.what)), "{} failed", failures.len());
+}
+
+#[test]
+fn a_store_that_forgets_what_accounts_say_is_found_out() {
+    quiet_panics();
+    let failures: Vec<_> = (1..=8).filter_map(|seed| run_seed(seed, Lie::Account, 1).failure).collect();
+    let found = failures.iter().filter(|failure| failure.what.contains("invariant account")).count();
+    assert!(found > 0, "{} failed", failures.len());
+}
+
+#[test]
+fn what_fails_is_made_smaller_and_still_fails() {
+    quiet_panics();
+    let whole = Case::whole(1, Lie::Sync);
+    let outcome = run_case(&whole, 1);
+    let (events, operations) = (outcome.events, outcome.operations);
+    assert!(outcome.failure.is_some(), "every world loses what was acknowledged");
+    let shrunk = shrink(&whole, outcome, 1);
+    let least = &shrunk.case;
+    assert!(shrunk.tries <= TRIES && !least.is_whole(), "{least} after {} tries", shrunk.tries);
+    assert!(least.operations.is_some_and(|fewer| fewer < operations) && !least.without.is_empty(), "{least}");
+    let again = run_case(least, 1);
+    assert!(again.failure.is_some() && again.events < events / 2, "{least}: {} of {events} events", again.events);
+    assert_eq!((again.hash, again.events), (shrunk.outcome.hash, shrunk.outcome.events), "{least} repeats itself");
 }

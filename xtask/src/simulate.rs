@@ -26,7 +26,7 @@ pub struct Args {
 /// Runs the task.
 ///
 /// # Errors
-/// When a seed breaks an invariant; the simulator has printed which seed and what.
+/// When a seed breaks an invariant; the simulator has printed which seed and what, and the least that shows it.
 pub fn run(args: &Args) -> Result<()> {
     let build = ["build", "--quiet", "--package", "shardwire-tests", "--bin", "simulate"];
     shell::run(&mut shell::cargo(&build))?;

@@ -1,16 +1,27 @@
 //! Runs seeds of the simulation: `simulate --seeds 500`, or one again: `simulate --seed 17`.
+//!
+//! The first world that fails is made smaller: what is printed last is the least that was found to fail in the same way.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use clap::Parser;
+use clap::builder::PossibleValuesParser;
+use shardwire_tests::sim::case::{Case, Part};
 use shardwire_tests::sim::counts::Counts;
 use shardwire_tests::sim::coverage::{FORBIDDEN, REQUIRED};
 use shardwire_tests::sim::plan::Lie;
-use shardwire_tests::sim::{Outcome, quiet_panics, run_seed};
+use shardwire_tests::sim::shrink::shrink;
+use shardwire_tests::sim::{Outcome, quiet_panics, run_case};
+
+/// How a world is run again.
+const AGAIN: &str = "again: cargo run -p shardwire-tests --bin simulate --";
 
 /// Simulates whole worlds of server and clients, one a seed.
+///
+/// After a failure it looks for less that fails in the same way (fewer operations, parts and users; at most 30 worlds), and
+/// prints the command that shows it.
 #[derive(Parser)]
 struct Args {
     /// How many seeds.
@@ -26,8 +37,20 @@ struct Args {
     #[arg(long)]
     require_coverage: bool,
     /// Lie to the system; the run should fail.
-    #[arg(long, value_parser = ["sync", "dedupe", "members", "amendments"])]
+    #[arg(long, value_parser = Lie::NAMED.map(|(name, _)| name))]
     lie: Option<String>,
+    /// Only so many operations before the world is healed.
+    #[arg(long)]
+    operations: Option<u64>,
+    /// Only the first so many users, at least 2.
+    #[arg(long)]
+    users: Option<u64>,
+    /// Leave out these kinds of operations and faults, separated by commas.
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(Part::ALL.iter().map(|part| part.name())))]
+    without: Vec<String>,
+    /// Do not look for less that still fails when a whole world has failed.
+    #[arg(long)]
+    no_shrink: bool,
     /// Events shown after a failure.
     #[arg(long, default_value_t = 50)]
     events: usize,
@@ -41,13 +64,13 @@ struct Args {
 
 impl Args {
     fn lie(&self) -> Lie {
-        match self.lie.as_deref() {
-            Some("sync") => Lie::Sync,
-            Some("members") => Lie::Members,
-            Some("amendments") => Lie::Amendments,
-            Some(_) => Lie::Dedupe,
-            None => Lie::None,
-        }
+        Lie::NAMED.iter().find(|(name, _)| Some(*name) == self.lie.as_deref()).map_or(Lie::None, |&(_, lie)| lie)
+    }
+
+    fn case(&self, seed: u64) -> Case {
+        let named = |part: &&Part| self.without.iter().any(|name| name == part.name());
+        let without = Part::ALL.iter().filter(named).copied().collect();
+        Case { seed, lie: self.lie(), operations: self.operations, users: self.users, without }
     }
 
     /// Runs all seeds on some threads.
@@ -61,7 +84,7 @@ impl Args {
                 if seed >= first + count {
                     return;
                 }
-                let outcome = run_seed(seed, self.lie(), self.events);
+                let outcome = run_case(&self.case(seed), self.events);
                 stop.fetch_or(outcome.failure.is_some() && !self.keep_going, Ordering::Relaxed);
                 report(outcome);
             }
@@ -72,6 +95,17 @@ impl Args {
         };
         std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
     }
+}
+
+/// Looks for less that fails in the same way as a whole world did, and says how to run it.
+fn tell_least(case: &Case, outcome: Outcome) {
+    if !case.is_whole() {
+        return;
+    }
+    let shrunk = shrink(case, outcome, 1);
+    let what = shrunk.outcome.failure.map(|failure| failure.what).unwrap_or_default();
+    println!("the least found to fail, of {} tries: {} events\n{what}", shrunk.tries, shrunk.outcome.events);
+    println!("{AGAIN} {}\n", shrunk.case);
 }
 
 fn main() -> ExitCode {
@@ -85,14 +119,17 @@ fn main() -> ExitCode {
         if let Some(failure) = &outcome.failure {
             println!("seed {} FAILED after {} events\n{}", outcome.seed, outcome.events, failure.what);
             println!("the last events:\n{}", failure.tail);
-            let lie = args.lie.as_ref().map_or_else(String::new, |lie| format!(" --lie {lie}"));
-            println!("again: cargo run -p shardwire-tests --bin simulate -- --seed {}{lie}\n", outcome.seed);
-            sum.1.push(outcome.seed);
+            println!("{AGAIN} {}\n", args.case(outcome.seed));
+            sum.1.push(outcome);
         } else if args.seed.is_some() {
             println!("seed {}: {} events, hash {:016x}", outcome.seed, outcome.events, outcome.hash);
         }
     });
-    let (counts, failed, run) = sum.into_inner().expect("reports do not panic");
+    let (counts, failures, run) = sum.into_inner().expect("reports do not panic");
+    let failed: Vec<u64> = failures.iter().map(|outcome| outcome.seed).collect();
+    if let Some(first) = failures.into_iter().next().filter(|_| !args.no_shrink) {
+        tell_least(&args.case(first.seed), first);
+    }
     println!("{}", counts.table());
     println!("{run} seeds, {} failed {failed:?}", failed.len());
     let missing = if args.require_coverage { counts.missing(REQUIRED) } else { Vec::new() };

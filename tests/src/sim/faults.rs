@@ -4,6 +4,7 @@ use fabric::disk::Disk;
 use fabric::sim::Side;
 use storage_writer::store::CrashPoint;
 
+use super::case::Part;
 use super::device::Device;
 use super::plan::pick;
 use super::world::World;
@@ -26,10 +27,32 @@ pub enum Window {
 /// Ids are at most this far ahead of a clock that was set back, ms.
 const AHEAD_MS: u64 = 10_000;
 
+/// The part of a world that a fault is of.
+const fn part_of(fault: u64) -> Part {
+    match fault {
+        0 | 1 => Part::Crashes,
+        2 => Part::Stops,
+        3 | 4 => Part::Flushes,
+        5 | 6 | 8 | 9 => Part::Disk,
+        7 | 23 => Part::Store,
+        10..=13 => Part::Drops,
+        14..=16 => Part::Clients,
+        17..=20 => Part::Readers,
+        21 | 22 => Part::Clock,
+        24 => Part::Shards,
+        25..=27 => Part::Strangers,
+        _ => Part::Copies,
+    }
+}
+
 impl World {
     /// Makes a fault.
     pub fn make_fault(&mut self) {
-        match self.env.rng.below(31) {
+        let fault = self.env.rng.below(31);
+        if self.plan.is_without(part_of(fault)) {
+            return;
+        }
+        match fault {
             0 | 1 => {
                 self.env.fault("fault_server_crash", self.lives);
                 self.crash_server();

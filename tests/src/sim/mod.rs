@@ -2,12 +2,14 @@
 //! disk and network, one thread, one seed a world.
 //!
 //! A world lives through operations and faults, is healed, comes to rest, and is audited. What must stay true: everything
-//! follows from the seed, so `simulate --seed S` shows a failure again; every fault and every guard has a counter, so a run
+//! follows from the seed, so `simulate --seed S` shows a failure again, and less of its world shows it too; every fault and every guard has a counter, so a run
 //! can show that it met them.
 
+pub mod case;
 pub mod counts;
 pub mod coverage;
 pub mod plan;
+pub mod shrink;
 pub mod trace;
 
 mod account;
@@ -31,9 +33,10 @@ mod tokens;
 mod told;
 mod world;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use self::case::Case;
 use self::counts::Counts;
 use self::plan::Lie;
 use self::trace::Trace;
@@ -47,6 +50,8 @@ pub struct Outcome {
     pub hash: u64,
     /// Events.
     pub events: u64,
+    /// Operations until it was healed, or failed.
+    pub operations: u64,
     /// What was counted; incomplete after a failure.
     pub counts: Counts,
     /// What broke, with the last events.
@@ -76,11 +81,17 @@ pub fn quiet_panics() {
 
 /// Lives through one seed. `keep`: events shown after a failure.
 pub fn run_seed(seed: u64, lie: Lie, keep: usize) -> Outcome {
+    run_case(&Case::whole(seed, lie), keep)
+}
+
+/// As [`run_seed`], with what the case leaves out.
+pub fn run_case(case: &Case, keep: usize) -> Outcome {
     let trace = Trace::new(keep);
     let shared = trace.clone();
-    let result = catch_unwind(AssertUnwindSafe(move || {
-        let mut world = World::new(seed, lie, shared);
-        world.live();
+    let operations = Cell::new(0);
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let mut world = World::new(case, shared);
+        world.live(&operations);
         world.finish();
         core::mem::take(&mut world.env.counts)
     }));
@@ -92,5 +103,12 @@ pub fn run_seed(seed: u64, lie: Lie, keep: usize) -> Outcome {
             (Counts::default(), Some(Failure { what, tail: trace.tail() }))
         }
     };
-    Outcome { seed, hash: trace.hash(), events: trace.events(), counts, failure }
+    Outcome {
+        seed: case.seed,
+        operations: operations.get(),
+        hash: trace.hash(),
+        events: trace.events(),
+        counts,
+        failure,
+    }
 }

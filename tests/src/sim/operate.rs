@@ -6,6 +6,7 @@ use schema::encode::SendTarget;
 use schema::ids::ChatId;
 use schema::wire::MarkStatus;
 
+use super::case::Part;
 use super::device::Sought;
 use super::plan::pick;
 use super::world::World;
@@ -16,6 +17,19 @@ impl World {
         let Some(at) = self.some_device() else { return };
         // Guests only look: who is shown the door shall leave nothing behind.
         let what = if self.devices[at].is_guest() { 58 + self.env.rng.below(38) } else { self.env.rng.below(100) };
+        let part = match what {
+            38..48 => Some(Part::Amendments),
+            48..50 => Some(Part::Accounts),
+            50..58 => Some(Part::Groups),
+            58..60 => Some(Part::Questions),
+            80..88 => Some(Part::Reads),
+            88..96 => Some(Part::History),
+            96.. => Some(Part::Resends),
+            _ => None,
+        };
+        if part.is_some_and(|part| self.plan.is_without(part)) {
+            return;
+        }
         match what {
             0..38 => self.send_some(at),
             38..48 => self.amend_some(at),

@@ -6,6 +6,7 @@ use schema::ids::{DeviceId, UserId};
 use shardwire::node::Topology;
 use storage_writer::partition::PartitionConfig;
 
+use super::case::{Case, Part};
 use super::device::GUEST;
 
 /// A lie told to the system, to show that the simulator finds out.
@@ -22,6 +23,24 @@ pub enum Lie {
     Members,
     /// The store keeps what edits and deletions should have written over.
     Amendments,
+    /// The store forgets what users have hidden, and which devices they have named and revoked.
+    Account,
+}
+
+impl Lie {
+    /// All, as a command line names them.
+    pub const NAMED: [(&str, Self); 5] = [
+        ("sync", Self::Sync),
+        ("dedupe", Self::Dedupe),
+        ("members", Self::Members),
+        ("amendments", Self::Amendments),
+        ("account", Self::Account),
+    ];
+
+    /// As a command line names it; `None`: it is none.
+    pub fn name(self) -> Option<&'static str> {
+        Self::NAMED.iter().find(|(_, lie)| *lie == self).map(|&(name, _)| name)
+    }
 }
 
 /// One world's settings.
@@ -50,13 +69,14 @@ pub struct Plan {
     pub operation_ns: u64,
     /// Mean time between faults, ns.
     pub fault_ns: u64,
-    /// What is lied about.
-    pub lie: Lie,
+    /// What is lied about, and left out.
+    pub case: Case,
 }
 
 impl Plan {
     /// Draws a plan.
-    pub fn draw(rng: &mut SeededEntropy, lie: Lie) -> Self {
+    pub fn draw(rng: &mut SeededEntropy, case: &Case) -> Self {
+        let lie = case.lie;
         // A few friends with several devices each, or many who all write to one: its session has more chats than cursors.
         let wide = rng.one_in(5);
         let users = if wide { rng.between(20, 24) } else { rng.between(2, 6) };
@@ -78,6 +98,9 @@ impl Plan {
                 }
             }
         }
+        let most = case.users.unwrap_or(u64::MAX).max(2);
+        devices.retain(|(user, _)| user.get() <= most);
+        pairs.retain(|(a, b)| a.get() <= most && b.get() <= most);
         let mut partition = partition(rng);
         if lie == Lie::Dedupe {
             partition.dedupe_memory_ms = 200;
@@ -106,8 +129,13 @@ impl Plan {
             operations: rng.between(1_000, 1_300),
             operation_ns: pick(rng, &[1_000_000, 4_000_000, 10_000_000]),
             fault_ns: pick(rng, &[60_000_000, 150_000_000, 300_000_000]),
-            lie,
+            case: case.clone(),
         }
+    }
+
+    /// Whether a part of the world is left out.
+    pub fn is_without(&self, part: Part) -> bool {
+        self.case.is_without(part)
     }
 
     /// How many users there are.

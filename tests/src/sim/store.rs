@@ -30,6 +30,8 @@ pub struct SimStore {
     forgets_leaving: bool,
     /// A lie: what was amended stays as it was.
     keeps_bodies: bool,
+    /// A lie: accounts forget.
+    forgets_accounts: bool,
     failing_reads: AtomicBool,
     reads: AtomicU64,
 }
@@ -38,8 +40,8 @@ impl SimStore {
     /// Empty. `lie`: what of it is not true.
     pub fn new(lie: Lie) -> Arc<Self> {
         let (forgets_answers, forgets_leaving) = (lie == Lie::Dedupe, lie == Lie::Members);
-        let keeps_bodies = lie == Lie::Amendments;
-        Arc::new(Self { forgets_answers, forgets_leaving, keeps_bodies, ..Self::default() })
+        let (keeps_bodies, forgets_accounts) = (lie == Lie::Amendments, lie == Lie::Account);
+        Arc::new(Self { forgets_accounts, forgets_answers, forgets_leaving, keeps_bodies, ..Self::default() })
     }
 
     /// The next flush that gets to `point` ends the process there.
@@ -129,6 +131,10 @@ impl Store for SimStore {
             let seats = chat.group.iter_mut().flat_map(|group| &mut group.seats);
             for last in seats.filter_map(|seat| seat.spans.last_mut()).filter(|_| self.forgets_leaving) {
                 last.1 = u64::MAX;
+            }
+            for account in chat.account.iter_mut().filter(|_| self.forgets_accounts) {
+                account.hidden.clear();
+                account.devices.clear();
             }
             each(chat);
         })

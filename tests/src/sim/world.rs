@@ -2,6 +2,7 @@
 //!
 //! What must stay true: everything follows from the seed. Of the events that are due at one moment any may come first.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -11,12 +12,13 @@ use fabric::sim::{NetEvent, NetFaults, SeededEntropy, Side, SimClock, SimDisk, S
 use schema::encode::Encoder;
 use schema::ids::{ChatId, UserId};
 
+use super::case::Case;
 use super::counts::Counts;
 use super::device::Device;
 use super::env::Env;
 use super::faults::Window;
 use super::model::Model;
-use super::plan::{Lie, Plan, topology};
+use super::plan::{Plan, topology};
 use super::server::{Due, Server};
 use super::store::SimStore;
 use super::strangers::Flood;
@@ -88,6 +90,8 @@ pub struct World {
     pub encoder: Encoder,
     /// The cores' randomness.
     pub client_entropy: SeededEntropy,
+    /// Operations' randomness, and faults'.
+    apart: (SeededEntropy, SeededEntropy),
     operation_ns: u64,
     fault_ns: u64,
     due: Vec<(u64, Next)>,
@@ -112,9 +116,10 @@ fn devices_users(plan: &Plan) -> BTreeSet<UserId> {
 
 impl World {
     /// A world at its beginning: nothing runs yet.
-    pub fn new(seed: u64, lie: Lie, trace: Trace) -> Self {
+    pub fn new(case: &Case, trace: Trace) -> Self {
+        let (seed, lie) = (case.seed, case.lie);
         let mut rng = SeededEntropy::new(seed);
-        let plan = Plan::draw(&mut rng, lie);
+        let plan = Plan::draw(&mut rng.fork(), case);
         let disk = SimDisk::new(seed ^ 1);
         disk.set_faults(plan.disk);
         let mut net = SimNet::new(seed ^ 2);
@@ -132,7 +137,7 @@ impl World {
             delete_ms: 1_000 * u64::from(plan.partition.delete_window_s),
             ahead_ms: 0,
         };
-        let client_entropy = rng.fork();
+        let (client_entropy, apart) = (rng.fork(), (rng.fork(), rng.fork()));
         let env = Env {
             rng,
             clock: SimClock::new(),
@@ -166,6 +171,7 @@ impl World {
             client_counters: Counters::default(),
             encoder: Encoder::new(),
             client_entropy,
+            apart,
             operation_ns: 10_000_000,
             fault_ns: 50_000_000,
             due: Vec::new(),
@@ -173,9 +179,12 @@ impl World {
     }
 
     /// Operations and faults until there were enough of both.
-    pub fn live(&mut self) {
-        while self.operations < self.plan.operations || self.env.counts.get("faults") < 12 {
+    pub fn live(&mut self, operations: &Cell<u64>) {
+        let few = |world: &Self| world.plan.case.is_whole() && world.env.counts.get("faults") < 12;
+        let enough = self.plan.case.operations.unwrap_or(u64::MAX).min(self.plan.operations);
+        while self.operations < enough || few(self) {
             self.step();
+            operations.set(self.operations);
         }
     }
 
@@ -257,13 +266,19 @@ impl World {
             Next::CopyEnds(at) => self.end_copy(at),
             Next::Restart => self.start_server(),
             Next::Operation => {
+                let own = self.apart.0.fork();
+                let common = core::mem::replace(&mut self.env.rng, own);
                 self.operation_ns = self.env.later(1, 2 * self.plan.operation_ns);
                 self.operate();
+                self.env.rng = common;
             }
             Next::Fault => {
+                let own = self.apart.1.fork();
+                let common = core::mem::replace(&mut self.env.rng, own);
                 let mean_ns = self.plan.fault_ns.min(self.plan.operation_ns * self.plan.operations / 20);
                 self.fault_ns = self.env.later(mean_ns / 2, mean_ns * 3 / 2);
                 self.make_fault();
+                self.env.rng = common;
             }
             Next::WindowEnds => self.end_windows(),
             Next::Flood => self.flood(),

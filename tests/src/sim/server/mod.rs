@@ -109,7 +109,7 @@ impl Server {
             told_to_stop: false,
             stalled_ns: 0,
         };
-        let slow = if plan.lie == Lie::None && env.rng.one_in(3) { 30_000_000 } else { 2_000_000 };
+        let slow = if plan.case.lie == Lie::None && env.rng.one_in(3) { 30_000_000 } else { 2_000_000 };
         Ok(Self {
             life,
             registry,
