@@ -299,7 +299,7 @@ fn an_envelope_too_large_for_a_link_breaks_it_rather_than_being_lost_quietly() {
     let mut rig = pair();
     let frame = vec![7; 17 << 20].into();
     rig.nodes[0].push(0, To::Owner, Envelope::new(Class::Sync, Body::Answer { frame })).unwrap();
-    rig.nodes[0].push(0, To::Owner, envelope(Class::Sync, 1)).unwrap_err();
+    rig.nodes[0].push(0, To::Owner, envelope(Class::Live, 1)).unwrap_err();
     rig.run();
     assert_eq!(rig.heard(0), ["down 0"]);
     assert_eq!(rig.nodes[0].metrics().oversize.get(), 1);
@@ -321,8 +321,26 @@ fn bytes_that_wait_are_bounded_and_acks_have_room_that_pushes_cannot_take() {
     assert_eq!(fill(&mut rig, Class::Control), 0);
     let back = rig.nodes[0].push(0, To::Router, large(Class::Control)).unwrap_err();
     assert_eq!((back.why, back.to), (Why::Full, To::Router));
-    rig.events[1].clear();
+    assert_eq!((rig.nodes[0].metrics().full(Class::Live), rig.nodes[0].metrics().full(Class::Control)), (1, 2));
+    // What others wait for had no room: both ends must know that it is lost.
+    rig.events.iter_mut().for_each(Vec::clear);
     rig.run();
-    assert_eq!(rig.parcels(1).len(), 17);
-    assert_eq!(rig.nodes[0].metrics().full(Class::Control), 2);
+    assert_eq!((rig.heard(0), rig.heard(1)), (vec!["down 0".to_owned()], vec!["silent 0 100".to_owned()]));
+    let metrics = rig.nodes[0].metrics();
+    assert_eq!((metrics.lost(Class::Live), metrics.lost(Class::Ack), rig.nodes[0].is_quiet()), (13, 4, true));
+}
+
+#[test]
+fn a_peer_that_comes_by_itself_is_dialed_back_without_waiting() {
+    let node = |name, incarnation, other| links(usual(name, incarnation), vec![peer(other, true)], incarnation);
+    let mut rig = Rig::new(vec![node("n0", 100, 1), node("n1", 200, 0)]);
+    rig.listening[1] = false;
+    rig.frozen[1] = true;
+    rig.pass(20_000); // tries are half a second apart and more by now
+    let dials = rig.nodes[0].metrics().dials.get();
+    rig.listening[1] = true;
+    rig.frozen[1] = false;
+    rig.run();
+    assert!(rig.nodes[0].is_up(0) && rig.nodes[1].is_up(0));
+    assert_eq!(rig.nodes[0].metrics().dials.get(), dials + 1);
 }

@@ -26,6 +26,15 @@ impl Links {
         self.actions.push_back(Action::Connect { conn, address: node.peer.address });
     }
 
+    /// A peer that is to be dialed has come by itself: it is there, so nothing is gained by waiting.
+    pub(super) fn dial_now(&mut self, now: Now, peer: u16) {
+        let node = &mut self.nodes[usize::from(peer)];
+        if node.peer.dial && node.conn.is_none() {
+            node.dial_at_ns = node.dial_at_ns.min(now.mono_ns);
+            self.due_ns = now.mono_ns;
+        }
+    }
+
     /// Sets the time of the next try: at most twice as long as before, half of it random.
     fn dial_later(&mut self, now: Now, peer: usize) {
         let random = self.entropy.next_u64();
@@ -159,7 +168,6 @@ impl Links {
                 node.backoff_ms = self.config.backoff_ms.1;
                 if node.refused.replace(code) != Some(code) {
                     let why = refusal(node.peer.name.clone());
-                    tracing::warn!("{why}");
                     self.events.push_back(LinkEvent::Refused { peer: Some(peer), why });
                 }
             }
@@ -175,13 +183,12 @@ impl Links {
         }
     }
 
-    /// At most one line a second: anyone who reaches the port may cause it.
-    pub(super) fn tell_stranger(&mut self, now: Now, why: LinkRefusal) {
-        if now.mono_ns >= self.log_at_ns {
-            self.log_at_ns = now.mono_ns + 1_000_000_000;
-            tracing::warn!("{why}");
+    /// At most once a second: anyone who reaches the port may cause it, and whoever hears of it will log it.
+    fn tell_stranger(&mut self, now: Now, why: LinkRefusal) {
+        if now.mono_ns >= self.tell_at_ns {
+            self.tell_at_ns = now.mono_ns + 1_000_000_000;
+            self.events.push_back(LinkEvent::Refused { peer: None, why });
         }
-        self.events.push_back(LinkEvent::Refused { peer: None, why });
     }
 
     // ---- the end ----------------------------------------------------------------------------------------------------

@@ -92,6 +92,7 @@ impl Links {
         (conn.number, conn.newest_at) = (number, number);
         self.metrics.heard.inc();
         self.events.push_back(LinkEvent::Heard { peer, incarnation, lost });
+        self.dial_now(now, peer);
         // Its first heartbeat is due at once: it tells the dialer.
         self.due_ns = now.mono_ns;
     }

@@ -63,8 +63,8 @@ pub struct Links {
     pub(super) metrics: LinkMetrics,
     /// When [`Self::tick`] has something to do.
     pub(super) due_ns: u64,
-    /// When a refusal of a stranger may be logged again.
-    pub(super) log_at_ns: u64,
+    /// When a refusal of a stranger may be told again.
+    pub(super) tell_at_ns: u64,
     pub(super) stopped: bool,
 }
 
@@ -117,7 +117,7 @@ impl Links {
             writer: EnvelopeWriter::default(),
             metrics: LinkMetrics::default(),
             due_ns: 0,
-            log_at_ns: 0,
+            tell_at_ns: 0,
             stopped: false,
         }
     }

@@ -176,9 +176,9 @@ pub enum LinkEvent {
         /// The process that was at the other end.
         incarnation: u64,
     },
-    /// A link was refused, by either end. Told again at most when the reason changes, for a link that was dialed.
+    /// A link was refused, by either end. Of a link that was dialed it is told again when the reason changes.
     Refused {
-        /// The peer dialed; `None`: it came from outside, and anyone who reaches the port may cause it.
+        /// The peer dialed; `None`: it came from outside, and anyone who reaches the port may cause it, once a second.
         peer: Option<u16>,
         /// Why, and what to do.
         why: LinkRefusal,

@@ -248,6 +248,17 @@ proptest! {
     }
 
     #[test]
+    fn a_writer_that_has_written_others_writes_the_same(bodies in prop::collection::vec(a_body(), 1..4)) {
+        let (mut writer, mut out, mut alone) = (EnvelopeWriter::default(), Vec::new(), Vec::new());
+        for body in bodies {
+            let envelope = Envelope::new(Class::Control, body);
+            writer.write(&envelope, &mut out);
+            alone.extend_from_slice(&encode(&envelope));
+        }
+        prop_assert_eq!(out, alone);
+    }
+
+    #[test]
     fn truncated_and_altered_envelopes_never_panic(body in a_body(), cut in any::<prop::sample::Index>(), bit in 0u8..8) {
         let whole = encode(&Envelope::new(Class::Send, body));
         let at = cut.index(whole.len());
