@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 
+use schema::limits::PAGE_MEMBERS;
 use serde::{Deserialize, Serialize};
 
 /// A mark is told to the senders of so many entries up to it.
@@ -134,6 +135,8 @@ pub struct Told {
     open: Vec<(u32, u32)>,
     /// Members of whom nothing was kept, for want of room.
     not_kept: u64,
+    /// The other members.
+    others: u64,
 }
 
 impl Told {
@@ -141,7 +144,7 @@ impl Told {
     pub fn new(members: u32, own: u32) -> Self {
         let mut cells = vec![0; members as usize];
         cells[own as usize] = u32::MAX;
-        Self { cells, ..Self::default() }
+        Self { cells, others: u64::from(members - 1), ..Self::default() }
     }
 
     /// For a sender there is no room for.
@@ -205,6 +208,23 @@ impl Told {
                 self.open.push((member, told));
             }
         }
+    }
+
+    /// Whether it is followed at all: reads are where the load reads.
+    pub const fn is_followed(&self) -> bool {
+        self.others > 0
+    }
+
+    /// Of so many members who are missing, how many the sender had to be told of: all; of more than [`PAGE_MEMBERS`] others
+    /// so many in all, as a sender that did not read for a moment is told of the furthest alone. `by_read`: who is furthest
+    /// goes by what was read, and so says nothing of this status.
+    pub fn owed(&self, missing: usize, by_read: bool) -> usize {
+        if self.others <= u64::from(PAGE_MEMBERS) {
+            return missing;
+        }
+        let unknown = self.open.iter().filter(|(_, told)| u64::from(*told) < self.target).count() as u64;
+        let known = self.others.saturating_sub(unknown);
+        if by_read { 0 } else { missing.min(u64::from(PAGE_MEMBERS).saturating_sub(known) as usize) }
     }
 
     /// What the sender should have been told of the others' marks and was not: seqs and members in `missing`. Returns how
@@ -316,6 +336,20 @@ mod tests {
         // What is sent from now on is owed live.
         told.expect(1, 8);
         assert_eq!(told.due(), 2);
+    }
+
+    #[test]
+    fn of_very_many_members_a_sender_is_owed_a_thousand() {
+        let owed = |members: u32, told_of: u32| {
+            let mut told = Told::new(members, 0);
+            told.expect(0, 2);
+            (1..=told_of).for_each(|member| told.receipt(member, 2));
+            told.close(&mut 10_000);
+            let missing = (members - 1 - told_of) as usize;
+            (told.owed(missing, false), told.owed(missing, true))
+        };
+        assert_eq!((owed(1_001, 990), owed(1_001, 0)), ((10, 10), (1_000, 1_000)));
+        assert_eq!((owed(5_000, 990), owed(5_000, 1_000), owed(5_000, 0)), ((10, 0), (0, 0), (1_000, 0)));
     }
 
     #[test]

@@ -238,17 +238,21 @@ impl Audit {
         };
         let user = |member: u32| groups.user(group.place(member)).get();
         for (sender, side) in sides {
+            let reads = side.told.as_deref().is_some_and(|[_, read]| read.is_followed());
             for (of, told) in side.told.iter().flat_map(|told| told.iter()).enumerate() {
-                let missing = |member: u32, seq: u64, told_seq: u64| {
-                    self.receipts_missing += 1;
+                let mut missing = Vec::new();
+                let judged =
+                    told.judge(|member| marked(member, of), |member, seq, told| missing.push((member, seq, told)));
+                let owed = told.owed(missing.len(), reads && of == 0);
+                self.receipts_unjudged += judged + (missing.len() - owed) as u64;
+                self.receipts_missing += owed as u64;
+                for (member, seq, told_seq) in missing.into_iter().take(owed) {
                     if self.receipt_examples.len() < NAMED_MAX {
                         let (chat, sender, member) = (group.chat.to_string(), user(*sender), user(member));
                         let read = of == 1;
                         self.receipt_examples.push(MissingReceipt { group: chat, sender, member, seq, told_seq, read });
                     }
-                };
-                let unjudged = told.judge(|member| marked(member, of), missing);
-                self.receipts_unjudged += unjudged;
+                }
             }
         }
     }
