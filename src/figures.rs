@@ -78,7 +78,8 @@ impl<S: Store + Send + Sync + 'static> Collector for StoreFigures<S> {
         let help = "Sorted runs not yet merged, the most of any part of the store";
         put(&mut to, "store_level0_runs", help, None, &gauge(level0_runs))?;
         put(&mut to, "store_tables", "Sorted runs of the whole store", None, &gauge(tables))?;
-        put(&mut to, "store_reopened", "Times the store was opened anew after a failure", None, &ConstCounter::new(reopened))
+        let help = "Times the store was opened anew after a failure";
+        put(&mut to, "store_reopened", help, None, &ConstCounter::new(reopened))
     }
 }
 
