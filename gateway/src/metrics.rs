@@ -124,6 +124,7 @@ counters! {
     refusals_forgotten: "Refusals that owners were told to forget",
     marks: "Watermarks passed to owners",
     marks_ahead: "Watermarks that made a sync shorter: of entries that an earlier session had pushed",
+    marks_behind: "Watermarks of devices that come back which are below what owners took for acknowledged",
     marks_clamped: "Watermarks above what was pushed, clamped",
     marks_unresolved: "Watermarks of messages that were not pushed recently, without a chat",
     entries_live: "Entries pushed as they happened",

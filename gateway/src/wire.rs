@@ -303,6 +303,8 @@ pub struct Remembered {
     pub synced_ms: u64,
     /// Who it believes to be; `None` = it does not say.
     pub me: Option<(UserId, DeviceId)>,
+    /// How many marks follow directly. Only with `me`.
+    pub marks: u32,
 }
 
 impl fmt::Debug for ClientEvent<'_> {

@@ -17,7 +17,7 @@ from generated import generated  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FIELDS = {
-    "Hello": "version_min version_max features token agent synced_ms user_id device_id",
+    "Hello": "version_min version_max features token agent synced_ms user_id device_id marks",
     "Welcome": "version features session_id server_incarnation user_id device_id server_time_ms frame_limit_bytes window "
     "sends_per_second burst ping_interval_ms idle_timeout_ms",
     "Send": "client_msg_id chat_id to kind content_type body refers_to after_seq retry users role ttl_s "

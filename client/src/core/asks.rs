@@ -77,9 +77,13 @@ impl Core {
 
     pub(super) fn ask_for_gap(&mut self, cx: &mut Cx<'_>, chat: ChatId) {
         let Some(after) = self.cursor(chat) else { return };
+        // No more than is missing: on a bad connection a long answer may never come through.
+        let held = self.extra.as_ref().and_then(|extra| extra.held.iter().find(|held| held.chat() == chat));
+        let missing = held.map_or(u64::from(PAGE_ENTRIES), |held| held.seq() - after - 1);
+        let limit = missing.clamp(1, u64::from(PAGE_ENTRIES)) as u32;
         cx.counters.gap_fills += 1;
         self.next_request += 1;
-        let question = Question::History { chat, after, limit: PAGE_ENTRIES };
+        let question = Question::History { chat, after, limit };
         let ask = Ask { request: self.next_request | FILL, question };
         self.extra.get_or_insert_default().asks.push_back(ask);
     }

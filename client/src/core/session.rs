@@ -49,13 +49,16 @@ impl Core {
         self.last_in_ns = cx.now.mono_ns;
         self.ping_ns = cx.now.mono_ns + u64::from(self.config.answer_timeout_ms) * NS_PER_MS;
         cx.counters.connects += 1;
-        let hello = cx.encoder.hello_again(token, self.config.agent.as_bytes(), 0, self.synced_ms, self.me);
-        cx.out.push(Output::Write(hello));
-        if self.may_mark() {
+        let at = cx.out.len();
+        if self.me.is_some() {
             // Behind Hello, so that the server does not first send what is here already.
             self.say_again(cx.now);
             self.flush(cx);
         }
+        let marks = cx.out[at..].iter().filter(|output| matches!(output, Output::Write(_))).count() as u32;
+        let me = self.me.map(|(user, device)| (user, device, marks));
+        let hello = cx.encoder.hello_again(token, self.config.agent.as_bytes(), 0, self.synced_ms, me);
+        cx.out.insert(at, Output::Write(hello));
     }
 
     /// Cuts what came into frames.
@@ -176,10 +179,11 @@ impl Core {
         self.resume_sends(cx);
     }
 
-    /// Positions marked lately may have been lost with the connection or the server: they are said again.
+    /// Positions marked lately may have been lost with the connection or the server: they are said again. So are those of
+    /// chats with sends under way: an answer may have been lost, and without it what follows cannot be told from a gap.
     fn say_again(&mut self, now: fabric::time::Now) {
         for at in 0..self.chats.len() {
-            if self.chats[at].age > 0 {
+            if self.chats[at].age > 0 || self.chats[at].lane.is_some() {
                 let chat = &mut self.chats[at];
                 (chat.mark, chat.mark_read) = (true, chat.read > 0);
                 self.remark(now, at);

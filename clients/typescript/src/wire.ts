@@ -305,13 +305,14 @@ export type Question =
 
 /** Client to server. */
 export type ClientFrame =
-  /** `syncedMs`: of the last `synced`; 0 = none. `me`: who this device believes to be, if it knows. */
+  /** `syncedMs`: of the last `synced`; 0 = none. `me`: who this device believes to be, if it knows; `marks`: how many follow directly. */
   | {
       readonly type: "hello";
       readonly token: string;
       readonly agent: string;
       readonly syncedMs: number;
       readonly me: { readonly user: string; readonly device: number } | null;
+      readonly marks: number;
     }
   | {
       readonly type: "send";
@@ -327,7 +328,8 @@ export type ClientFrame =
   | {
       readonly type: "mark";
       readonly chat: string;
-      readonly message: string;
+      /** null: `seq` alone says it. */
+      readonly message: string | null;
       readonly seq: number;
       readonly status: MarkStatus;
     }

@@ -35,6 +35,7 @@ pub(crate) fn decode(frame: FrameRef<'_>) -> Result<ClientEvent<'_>, EventError>
             remembered: Remembered {
                 synced_ms: hello.synced_ms(),
                 me: UserId::new(hello.user_id()).map(|user| (user, DeviceId(hello.device_id()))),
+                marks: hello.marks(),
             },
         }),
         Body::Ping => root.body_as_ping().map(|ping| ClientEvent::Ping { nonce: ping.nonce() }),

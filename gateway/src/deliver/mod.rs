@@ -79,7 +79,7 @@ impl Shard {
             let acked = target.acked_seq;
             let slow = place.has(FLAG_SLOW | FLAG_UNKNOWN);
             let active = place.active();
-            if slow {
+            if slow || active.sync.as_ref().is_some_and(|sync| sync.expected > 0) {
                 if seq <= active.base(chat, acked) {
                     self.metrics.entries_duplicate.inc();
                 } else {

@@ -103,7 +103,9 @@ fn auth<'a>(fields: &mut Fields<'a>) -> Result<ClientEvent<'a>, EventError> {
         Value::Text(time) => text::read_time(&time).ok_or_else(|| invalid(SYNCED))?,
         _ => return Err(invalid(SYNCED)),
     };
-    let remembered = Remembered { synced_ms, me: me(fields)? };
+    const MARKS: &str = "marks must be a number from 0 to 4294967295: how many acks follow directly";
+    let marks = u32::try_from(number(fields, Field::Marks, MARKS)?).map_err(|_| invalid(MARKS))?;
+    let remembered = Remembered { synced_ms, me: me(fields)?, marks };
     match fields.take(Field::Token) {
         Value::Text(token) => Ok(ClientEvent::Auth { token: into_bytes(token), remembered }),
         _ => Err(invalid("token must be a string")),

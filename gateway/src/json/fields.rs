@@ -40,9 +40,10 @@ pub(super) enum Field {
     Synced,
     UserId,
     Seq,
+    Marks,
 }
 
-const FIELDS: usize = 31;
+const FIELDS: usize = 32;
 
 impl Field {
     fn of(name: &str) -> Option<Self> {
@@ -78,6 +79,7 @@ impl Field {
             "synced" => Self::Synced,
             "user_id" => Self::UserId,
             "seq" => Self::Seq,
+            "marks" => Self::Marks,
             _ => return None,
         })
     }

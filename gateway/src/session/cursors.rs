@@ -18,11 +18,22 @@ pub(crate) struct Cursor {
     /// What this session's marks reached; own sends count.
     acked: u64,
     touched: u32,
+    /// The device has said itself where it is: what else its owner takes for acknowledged, own sends whose answer was lost, it
+    /// is still to be told.
+    said: bool,
     /// Own sends above `seq`, ascending.
     own: Vec<u64>,
 }
 
 impl Cursor {
+    /// The owner says that the device has acknowledged so much.
+    fn hear(&mut self, acked: u64) {
+        if acked > self.seq && !self.said {
+            self.seq = acked;
+        }
+        self.acked = self.acked.max(acked);
+    }
+
     /// Moves over own sends that follow directly.
     fn absorb(&mut self) {
         if self.own.is_empty() {
@@ -86,10 +97,7 @@ impl Cursors {
     /// What the device has: the cursor or what it has acknowledged, whichever is higher, and own sends that follow.
     pub(crate) fn base(&mut self, chat: ChatId, acked: u64) -> u64 {
         let Some(cursor) = self.by_chat.get_mut(&chat) else { return acked };
-        if acked > cursor.seq {
-            cursor.seq = acked;
-        }
-        cursor.acked = cursor.acked.max(acked);
+        cursor.hear(acked);
         cursor.absorb();
         cursor.seq
     }
@@ -97,10 +105,7 @@ impl Cursors {
     /// May the live entry `seq` be written now? Only as the next one after what the device has; then the cursor moves.
     pub(crate) fn offer(&mut self, chat: ChatId, seq: u64, acked: u64, tick: u32) -> Offer {
         let cursor = self.by_chat.entry(chat).or_default();
-        if acked > cursor.seq {
-            cursor.seq = acked;
-        }
-        cursor.acked = cursor.acked.max(acked);
+        cursor.hear(acked);
         cursor.touched = tick;
         cursor.absorb();
         if seq <= cursor.seq {
@@ -118,6 +123,17 @@ impl Cursors {
     pub(crate) fn advance(&mut self, chat: ChatId, seq: u64, tick: u32, limit: usize) -> usize {
         let cursor = self.by_chat.entry(chat).or_default();
         debug_assert!(seq >= cursor.seq, "a cursor never goes back");
+        cursor.seq = cursor.seq.max(seq);
+        cursor.touched = tick;
+        cursor.absorb();
+        self.evict(chat, limit)
+    }
+
+    /// The device says, before it was given anything of the chat, that it has everything up to `seq`: no less and, whatever its
+    /// owner thinks, no more. Returns how many cursors had to be forgotten.
+    pub(crate) fn say(&mut self, chat: ChatId, seq: u64, tick: u32, limit: usize) -> usize {
+        let cursor = self.by_chat.entry(chat).or_default();
+        cursor.said |= cursor.seq == 0;
         cursor.seq = cursor.seq.max(seq);
         cursor.touched = tick;
         cursor.absorb();
@@ -225,6 +241,20 @@ mod tests {
         }
         cursors.advance(A, 1, 0, 16);
         assert_eq!(cursors.base(A, 0), 1 + OWN_AHEAD as u64);
+    }
+
+    #[test]
+    fn a_device_that_says_where_it_is_is_given_what_its_owner_takes_for_acknowledged() {
+        let mut cursors = Cursors::new(1);
+        cursors.say(A, 5, 0, 16);
+        cursors.say(A, 4, 0, 16);
+        assert_eq!(cursors.base(A, 7), 5);
+        assert_eq!(cursors.offer(A, 8, 7, 0), Offer::Missed);
+        assert_eq!(cursors.offer(A, 6, 7, 0), Offer::Write);
+        let b = ChatId([2; 16]);
+        cursors.advance(b, 5, 0, 16);
+        cursors.say(b, 6, 0, 16);
+        assert_eq!(cursors.base(b, 9), 9, "it has been given something: what it says is no beginning");
     }
 
     #[test]

@@ -133,9 +133,10 @@ impl Shard {
         place.ends_s = identity.expires_ms.map_or(u32::MAX, |ms| u32::try_from(ms / 1_000).unwrap_or(u32::MAX));
         place.issued_s = identity.issued_s.map_or(0, |issued_s| u32::try_from(issued_s).unwrap_or(u32::MAX));
         place.since = tick_of(now);
-        place.synced(synced_ms);
-        if synced_ms > 0 {
-            place.active().sync(self.config.hash_seed).since_ms = synced_ms;
+        if remembered.me.is_some() || remembered.synced_ms > 0 {
+            let sync = place.active().sync(self.config.hash_seed);
+            sync.since_ms = remembered.synced_ms;
+            sync.expected = if remembered.me.is_some() { remembered.marks } else { 0 };
         }
         self.send_register(index, egress);
         self.schedule(index, tick_of(now) + ticks(self.config.limits.auth_timeout_ms));

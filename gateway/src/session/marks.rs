@@ -71,21 +71,48 @@ impl Shard {
         if beyond {
             self.error(now, index, ErrorCode::MarkBeyondHead, &[], 0);
         }
+        self.heard(now, index, egress);
     }
 
     /// What the device says it has of a chat that is being brought up to date it is not given again: its acknowledgement may
     /// have died with an earlier connection. It counts up to the head that the owner has told, so a lie cannot put the
-    /// cursor above that.
+    /// cursor above that. What it says directly behind Hello is where the session begins, also below what the owner thinks:
+    /// the answers of own sends may have been lost too.
     fn count_as_had(&mut self, now: Now, index: u32, chat: ChatId, seq: u64) {
         let (seed, limit) = (self.config.hash_seed, self.config.limits.cursors_per_session as usize);
         let active = self.conns[index].active();
-        let Some(want) = active.sync.as_mut().and_then(|sync| sync.want(chat)) else { return };
+        let Some(sync) = &mut active.sync else { return };
+        let says = sync.expected > 0 && seq > 0;
+        let Some(want) = sync.want(chat) else {
+            if says {
+                sync.say(chat, seq);
+            }
+            return;
+        };
         let (acked, has) = (want.acked, seq.min(want.missed));
         want.acked = acked.max(has);
-        if has > active.base(chat, acked) {
+        let evicted = if says {
+            self.metrics.marks_ahead.inc_by(u64::from(has > acked));
+            self.metrics.marks_behind.inc_by(u64::from(has < acked));
+            active.cursors(seed).say(chat, has, tick_of(now), limit)
+        } else if has > active.base(chat, acked) {
             self.metrics.marks_ahead.inc();
-            let evicted = active.cursors(seed).advance(chat, has, tick_of(now), limit);
-            self.metrics.cursors_evicted.inc_by(evicted as u64);
+            active.cursors(seed).advance(chat, has, tick_of(now), limit)
+        } else {
+            return;
+        };
+        self.metrics.cursors_evicted.inc_by(evicted as u64);
+    }
+
+    /// One of the marks that were to come before the sync has come; after the last it begins.
+    fn heard(&mut self, now: Now, index: u32, egress: &mut dyn Egress) {
+        let sync = self.conns[index].active.as_mut().and_then(|active| active.sync.as_mut());
+        if let Some(sync) = sync.filter(|sync| sync.expected > 0) {
+            sync.expected -= 1;
+            if sync.expected == 0 {
+                sync.hold_until = 0;
+                self.pump(now, index, egress);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use schema::errors::{ErrorCode, Retry};
 use schema::ids::ChatId;
 use schema::limits::PAGE_ENTRIES;
 
-use super::sync::{ANSWER_TICKS, Listing, PageAsk, RETRY_TICKS, Want};
+use super::sync::{ANSWER_TICKS, Listing, PageAsk, RETRY_TICKS, SAYS_TICKS, Want};
 use crate::conn::wheel::{tick_of, ticks};
 use crate::conn::{FLAG_PRIVATE, FLAG_SLOW, FLAG_UNKNOWN, PAUSE_REGISTER, Phase};
 use crate::deliver::Shared;
@@ -110,6 +110,9 @@ impl Shard {
         let Some(mut sync) = active.sync.take() else { return Next::Nothing };
         let mut next = Next::Nothing;
         if sync.page.is_none() && sync.hold_until <= tick_of(now) {
+            if known && sync.hold_until > 0 {
+                sync.expected = 0;
+            }
             sync.hold_until = 0;
             while known && let Some((chat, want)) = sync.first() {
                 let base = active.base(chat, want.acked);
@@ -209,9 +212,20 @@ impl Shard {
             return;
         }
         // What the device marks first need not be asked for.
+        self.await_marks(now, index);
         self.unpause(now, index, PAUSE_REGISTER);
         self.resume_input(now, index, egress);
         self.pump(now, index, egress);
+    }
+
+    /// Asks for nothing before the marks are here that the device said would follow its Hello, but not for long.
+    fn await_marks(&mut self, now: Now, index: u32) {
+        let until = tick_of(now) + SAYS_TICKS;
+        let sync = self.conns[index].active.as_mut().and_then(|active| active.sync.as_mut());
+        if let Some(sync) = sync.filter(|sync| sync.expected > 0) {
+            sync.hold_until = until;
+            self.schedule(index, until);
+        }
     }
 
     /// A page of a chat's log: a sync's, or one that the client asked for.

@@ -13,6 +13,8 @@ use crate::conn::Conn;
 pub(crate) const WANTS: usize = 512;
 /// An answer that has not come after so long is asked for again, ticks.
 pub(crate) const ANSWER_TICKS: u32 = 100;
+/// Marks that a device said would follow directly are waited for no longer, ticks.
+pub(crate) const SAYS_TICKS: u32 = 20;
 /// Wait after an answer that brought nothing, ticks.
 pub(crate) const RETRY_TICKS: u32 = 10;
 
@@ -72,6 +74,10 @@ pub(crate) struct Sync {
     pub(crate) since_ms: u64,
     /// When the listing that is under way, or the last one, began, wall time in ms since 1970: what ticks later may not be in it.
     pub(crate) began_ms: u64,
+    /// Marks that are to come before anything is asked for: how far the device itself says it is.
+    pub(crate) expected: u32,
+    /// What it has said of chats that are not in the set.
+    said: Vec<(ChatId, u64)>,
     /// Receipts that came before the session knew whether it may have them.
     pub(crate) held: Vec<Bytes>,
 }
@@ -95,6 +101,8 @@ impl Sync {
             hold_until: 0,
             since_ms: 0,
             began_ms: 0,
+            expected: 0,
+            said: Vec::new(),
             held: Vec::new(),
         }
     }
@@ -139,7 +147,16 @@ impl Sync {
         }
     }
 
-    fn insert(&mut self, chat: ChatId, want: Want) {
+    /// The device says what it has of a chat that may be listed later.
+    pub(crate) fn say(&mut self, chat: ChatId, seq: u64) {
+        if self.said.len() < WANTS {
+            self.said.push((chat, seq));
+        }
+    }
+
+    fn insert(&mut self, chat: ChatId, mut want: Want) {
+        let said = self.said.iter().filter(|&&(of, _)| of == chat).map(|&(_, seq)| seq.min(want.missed)).max();
+        want.acked = said.unwrap_or(want.acked);
         self.wants.insert(chat, want);
         self.order.push_back(chat);
     }

@@ -170,7 +170,7 @@ fn remembered(query: &str) -> Result<Remembered, &'static str> {
         (None, None) => None,
         (user, device) => Some(user.and_then(id).zip(device.and_then(id)).ok_or(ME)?),
     };
-    Ok(Remembered { synced_ms, me })
+    Ok(Remembered { synced_ms, me, marks: 0 })
 }
 
 fn id<T: FromStr>(digits: Cow<'_, [u8]>) -> Option<T> {

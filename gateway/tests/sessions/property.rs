@@ -30,6 +30,10 @@ struct Run {
     /// The client does not read.
     stalled: bool,
     /// Changes of routers.
+    /// Marks that are under way behind Hello.
+    marks: VecDeque<(ChatId, u64)>,
+    /// What the client has no answer for is to be sent again.
+    resends: bool,
     changes: u64,
     /// The session's new router has not answered it yet.
     moved: bool,
@@ -61,6 +65,8 @@ impl Run {
             listed: BTreeMap::new(),
             lossy: true,
             stalled: false,
+            marks: VecDeque::new(),
+            resends: false,
             changes: 0,
             moved: false,
         };
@@ -70,38 +76,48 @@ impl Run {
 
     fn connect(&mut self) {
         self.conn = self.rig.accept(fabric::core::Protocol::Native);
-        let me = self.random.one_in(2).then(|| (UserId::new(USER).unwrap(), DEVICE));
+        let marks = if self.random.one_in(2) { self.say_again() } else { VecDeque::new() };
+        let me = (!marks.is_empty()).then(|| (UserId::new(USER).unwrap(), DEVICE, marks.len() as u32));
         let token = format!("{USER}:{}", DEVICE.0);
         let hello = self.rig.encoder.hello_again(token.as_bytes(), b"test", 0, 0, me);
         self.rig.receive(self.conn, &hello);
-        if me.is_some() {
-            self.say_again();
-        }
+        (self.marks, self.resends) = (marks, true);
         let envelopes = self.rig.envelopes();
         let register = envelopes.iter().find_map(|envelope| match envelope.body {
             Body::Register { epoch, .. } => Some(epoch),
             _ => None,
         });
+        let at_once = self.random.below(16) as usize;
+        self.say(at_once);
         self.rig.answer(self.conn, 0, Body::Registered { epoch: register.expect("it registers") });
         self.owed = true;
         self.collect();
-        // A client resends what it has no answer for, in order.
-        for (chat, id) in self.client.outbox.clone() {
-            let frame = self.rig.send_frame(&id, SendTarget::Chat(chat), true);
-            self.rig.receive(self.conn, &frame);
-            self.collect();
-        }
     }
 
-    /// What the device has: some of it behind Hello, whether the owner has heard of it or not.
-    fn say_again(&mut self) {
-        for chat in self.chats.clone() {
-            let has = self.client.has.get(&chat).copied().filter(|&has| has > 0);
-            if let Some(has) = has.filter(|_| !self.random.one_in(4)) {
-                let mark = self.rig.encoder.mark(chat, has, None, MarkStatus::delivered);
-                self.rig.receive(self.conn, &mark);
+    /// What the device has, whether the owner has heard of it or not: marks of some chats.
+    fn say_again(&mut self) -> VecDeque<(ChatId, u64)> {
+        let mut marks = VecDeque::new();
+        for (&chat, &has) in self.client.has.iter().filter(|&(_, &has)| has > 0) {
+            if !self.random.one_in(4) {
+                marks.push_back((chat, has));
             }
         }
+        marks
+    }
+
+    /// So many of the marks that were to follow Hello come, and behind the last what the client has no answer for, in order.
+    fn say(&mut self, marks: usize) {
+        for (chat, has) in self.marks.drain(..marks.min(self.marks.len())) {
+            let mark = self.rig.encoder.mark(chat, has, None, MarkStatus::delivered);
+            self.rig.receive(self.conn, &mark);
+        }
+        if self.marks.is_empty() && core::mem::take(&mut self.resends) {
+            for (chat, id) in &self.client.outbox {
+                let frame = self.rig.send_frame(id, SendTarget::Chat(*chat), true);
+                self.rig.receive(self.conn, &frame);
+            }
+        }
+        self.collect();
     }
 
     fn reconnect(&mut self) {
@@ -222,6 +238,7 @@ impl Run {
     }
 
     fn mark(&mut self) {
+        self.say(usize::MAX);
         let chat = self.pick();
         let Some(&has) = self.client.has.get(&chat).filter(|&&has| has > 0) else { return };
         // One that is lost with its connection: the device has more than its owner hears of.
@@ -234,6 +251,7 @@ impl Run {
     }
 
     fn send(&mut self) {
+        self.say(usize::MAX);
         let chat = self.pick();
         self.next_id += 1;
         let id = self.next_id.to_be_bytes().to_vec();
@@ -341,6 +359,7 @@ impl Run {
                 self.owner_lost();
             }
             97 if self.random.one_in(4) => self.routers_changed(),
+            97 => self.say(2),
             _ => {
                 let ms = self.random.below(400);
                 self.rig.wait_ms(ms);
@@ -354,6 +373,7 @@ impl Run {
     /// No more losses: everything must arrive, and a nudge finds what nothing else told.
     fn settle(&mut self) {
         self.lossy = false;
+        self.say(usize::MAX);
         for round in 0..200 {
             for _ in 0..400 {
                 self.owner();
@@ -414,7 +434,7 @@ fn every_chat_arrives_in_order_without_holes_whatever_is_lost() {
 }
 
 /// What the runs above must have met, or they prove nothing.
-const GUARDS: [&str; 17] = [
+const GUARDS: [&str; 19] = [
     "entries_live",
     "entries_synced",
     "entries_own",
@@ -423,6 +443,7 @@ const GUARDS: [&str; 17] = [
     "entries_held_back",
     "entries_expired",
     "marks_ahead",
+    "marks_behind",
     "slow_readers",
     "cursors_evicted",
     "nudges",

@@ -18,14 +18,24 @@ fn changed(chat: ChatId, acked_seq: u64, head_seq: u64) -> ChangedChat {
 
 /// User 1's device 7 says hello and, in the same bytes, how far it is; returns its `SyncRequest`'s id.
 fn come_back(rig: &mut Rig, marks: &[(ChatId, u64)]) -> (ConnId, u64) {
+    come_back_to_say(rig, marks, marks.len() as u32)
+}
+
+/// As [`come_back`], saying that so many marks follow.
+fn come_back_to_say(rig: &mut Rig, marks: &[(ChatId, u64)], follow: u32) -> (ConnId, u64) {
     let conn = rig.accept(Protocol::Native);
-    let mut bytes = rig.encoder.hello_again(b"1:7", b"test", 0, 0, Some((user(1), DeviceId(7)))).to_vec();
+    let mut bytes = rig.encoder.hello_again(b"1:7", b"test", 0, 0, Some((user(1), DeviceId(7), follow))).to_vec();
     for &(chat, seq) in marks {
         bytes.extend_from_slice(&rig.encoder.mark(chat, seq, None, MarkStatus::delivered));
     }
     rig.receive(conn, &bytes);
     let request = rig.register(conn);
     (conn, request)
+}
+
+fn mark(rig: &mut Rig, conn: ConnId, chat: ChatId, seq: u64) {
+    let frame = rig.encoder.mark(chat, seq, None, MarkStatus::delivered);
+    rig.receive(conn, &frame);
 }
 
 fn listed(rig: &mut Rig, conn: ConnId, request: u64, chats: Vec<ChangedChat>) {
@@ -74,13 +84,69 @@ fn what_is_marked_behind_hello_is_not_sent_again() {
 }
 
 #[test]
+fn marks_that_are_to_follow_are_waited_for_but_not_for_long() {
+    let mut rig = Rig::new();
+    let (conn, request) = come_back_to_say(&mut rig, &[(A, 8)], 2);
+    listed(&mut rig, conn, request, vec![changed(A, 0, 9), changed(B, 0, 9)]);
+    // Of what is pushed meanwhile it is not known whether it is the next.
+    rig.deliver(A, 10, &[target(conn, 9)]);
+    assert_eq!((rig.read(conn), asked(&mut rig)), (vec![Got::Welcome], (vec![(A, 8)], None)));
+    mark(&mut rig, conn, B, 9);
+    let (marks, page) = asked(&mut rig);
+    assert_eq!(marks, [(B, 9)]);
+    let Some((page, A, 8)) = page else { panic!("{page:?}") };
+    rig.page(conn, page, A, (9, 10), 10, &[9, 10]);
+    assert_eq!(rig.read(conn), [Got::Entry { chat: A, seq: 9 }, Got::Entry { chat: A, seq: 10 }, Got::Synced]);
+
+    let mut rig = Rig::new();
+    let (conn, request) = come_back_to_say(&mut rig, &[], u32::MAX);
+    listed(&mut rig, conn, request, vec![changed(A, 3, 9)]);
+    assert_eq!(asked(&mut rig), (vec![], None));
+    rig.wait_ms(2_100);
+    assert!(matches!(asked(&mut rig), (_, Some((_, A, 3)))));
+}
+
+#[test]
+fn a_device_is_told_its_own_sends_whose_answers_were_lost_in_their_places() {
+    let mut rig = Rig::new();
+    // 57 is its own: the owner takes it for acknowledged, the device has not heard of it. 80 it has read, 90 it has.
+    let (conn, request) = come_back(&mut rig, &[(A, 56), (B, 90), (B, 80)]);
+    listed(&mut rig, conn, request, vec![changed(A, 57, 58), changed(B, 85, 91)]);
+    let (_, Some((page, A, 56))) = asked(&mut rig) else { panic!("from where the device is") };
+    rig.deliver(A, 59, &[target(conn, 57)]);
+    rig.page(conn, page, A, (57, 59), 59, &[57, 58, 59]);
+    let entry = |chat, seq| Got::Entry { chat, seq };
+    assert_eq!(rig.read(conn), [Got::Welcome, entry(A, 57), entry(A, 58), entry(A, 59)]);
+    let (_, Some((_, B, 90))) = asked(&mut rig) else { panic!("of two marks the higher") };
+    assert_eq!((rig.count("marks_behind"), rig.count("marks_ahead")), (2, 1));
+
+    // Later it says no more than that: a mark is no place to go back to.
+    let conn = Rig::synced(&mut rig, 1, 8);
+    rig.deliver(A, 60, &[target(conn, 59)]);
+    mark(&mut rig, conn, A, 20);
+    rig.deliver(A, 61, &[target(conn, 59)]);
+    assert_eq!(rig.read(conn), [entry(A, 60), entry(A, 61)]);
+}
+
+#[test]
+fn what_is_said_of_a_chat_counts_when_it_is_listed_later() {
+    let mut rig = Rig::new();
+    let (conn, request) = come_back(&mut rig, &[(B, 8), (B, 7)]);
+    let next = Some(schema::envelope::SyncCursor { last_ms: 5, chat: A });
+    rig.answer(conn, request, Body::SyncPage { account: Default::default(), chats: Vec::new(), next });
+    let left = rig.envelopes();
+    let Some(Envelope { header, body: Body::SyncRequest { .. } }) = left.last() else { panic!("{left:?}") };
+    listed(&mut rig, conn, header.request_id, vec![changed(B, 2, 9)]);
+    assert!(matches!(asked(&mut rig), (_, Some((_, B, 8)))));
+}
+
+#[test]
 fn a_page_under_way_skips_what_is_marked_meanwhile() {
     let mut rig = Rig::new();
     let (conn, request) = come_back(&mut rig, &[]);
     listed(&mut rig, conn, request, vec![changed(A, 0, 9)]);
     let (_, Some((page, A, 0))) = asked(&mut rig) else { panic!("a page of A") };
-    let mark = rig.encoder.mark(A, 6, None, MarkStatus::read);
-    rig.receive(conn, &mark);
+    mark(&mut rig, conn, A, 6);
     assert_eq!(asked(&mut rig), (vec![(A, 6)], None));
     rig.page(conn, page, A, (1, 4), 9, &[1, 2, 3, 4]);
     // It brought nothing, and the next one is asked for at once: it begins elsewhere.
@@ -119,7 +185,7 @@ fn a_mark_by_message_alone_shortens_nothing() {
 #[test]
 fn a_session_that_ends_in_what_it_said_first_asks_for_nothing() {
     let mut rig = Rig::new();
-    let (conn, request) = come_back(&mut rig, &[(A, 3)]);
+    let (conn, request) = come_back_to_say(&mut rig, &[(A, 3)], 2);
     rig.receive(conn, &[8, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
     listed(&mut rig, conn, request, vec![changed(A, 0, 9)]);
     assert_eq!(rig.read(conn), [Got::Welcome, Got::Goodbye(ErrorCode::MalformedFrame)]);
@@ -132,7 +198,7 @@ fn a_session_that_ends_in_what_it_said_first_asks_for_nothing() {
 
 #[test]
 fn a_token_of_another_ends_the_session_before_anything_else_counts() {
-    let wrong = |user_id: u64, device: u32| Some((user(user_id), DeviceId(device)));
+    let wrong = |user_id: u64, device: u32| Some((user(user_id), DeviceId(device), 1));
     for (me, refused) in
         [(wrong(2, 7), true), (wrong(1, 8), true), (wrong(1, 0), true), (wrong(1, 7), false), (None, false)]
     {

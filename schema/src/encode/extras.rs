@@ -221,14 +221,14 @@ impl Encoder {
     }
 
     /// A Hello frame of a device that was here before. `synced_ms`: its last Synced's server_time_ms, 0 = none. `me`: who it
-    /// believes to be; `None` = it does not say.
+    /// believes to be, and how many marks follow directly; `None` = it does not say.
     pub fn hello_again(
         &mut self,
         token: &[u8],
         agent: &[u8],
         features: u64,
         synced_ms: u64,
-        me: Option<(UserId, DeviceId)>,
+        me: Option<(UserId, DeviceId, u32)>,
     ) -> Bytes {
         let token = Some(self.fbb.create_vector(token));
         let agent = Some(self.fbb.create_vector(agent));
@@ -239,8 +239,9 @@ impl Encoder {
             token,
             agent,
             synced_ms,
-            user_id: me.map_or(0, |(user, _)| user.get()),
-            device_id: me.map_or(0, |(_, device)| device.0),
+            user_id: me.map_or(0, |(user, ..)| user.get()),
+            device_id: me.map_or(0, |(_, device, _)| device.0),
+            marks: me.map_or(0, |(.., marks)| marks),
         };
         let hello = wire::Hello::create(&mut self.fbb, &fields);
         self.finish(Body::Hello, hello.as_union_value())

@@ -988,6 +988,7 @@ impl<'a> Hello<'a> {
   pub const VT_SYNCED_MS: ::flatbuffers::VOffsetT = 14;
   pub const VT_USER_ID: ::flatbuffers::VOffsetT = 16;
   pub const VT_DEVICE_ID: ::flatbuffers::VOffsetT = 18;
+  pub const VT_MARKS: ::flatbuffers::VOffsetT = 20;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1002,6 +1003,7 @@ impl<'a> Hello<'a> {
     builder.add_user_id(args.user_id);
     builder.add_synced_ms(args.synced_ms);
     builder.add_features(args.features);
+    builder.add_marks(args.marks);
     builder.add_device_id(args.device_id);
     if let Some(x) = args.agent { builder.add_agent(x); }
     if let Some(x) = args.token { builder.add_token(x); }
@@ -1072,6 +1074,14 @@ impl<'a> Hello<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u32>(Hello::VT_DEVICE_ID, Some(0)).unwrap()}
   }
+  /// How many Mark frames follow directly: what the device has, said before the sync begins. Only with `user_id`.
+  #[inline]
+  pub fn marks(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Hello::VT_MARKS, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Hello<'_> {
@@ -1088,6 +1098,7 @@ impl ::flatbuffers::Verifiable for Hello<'_> {
      .visit_field::<u64>("synced_ms", Self::VT_SYNCED_MS, false)?
      .visit_field::<u64>("user_id", Self::VT_USER_ID, false)?
      .visit_field::<u32>("device_id", Self::VT_DEVICE_ID, false)?
+     .visit_field::<u32>("marks", Self::VT_MARKS, false)?
      .finish();
     Ok(())
   }
@@ -1101,6 +1112,7 @@ pub struct HelloArgs<'a> {
     pub synced_ms: u64,
     pub user_id: u64,
     pub device_id: u32,
+    pub marks: u32,
 }
 impl<'a> Default for HelloArgs<'a> {
   #[inline]
@@ -1114,6 +1126,7 @@ impl<'a> Default for HelloArgs<'a> {
       synced_ms: 0,
       user_id: 0,
       device_id: 0,
+      marks: 0,
     }
   }
 }
@@ -1156,6 +1169,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> HelloBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<u32>(Hello::VT_DEVICE_ID, device_id, 0);
   }
   #[inline]
+  pub fn add_marks(&mut self, marks: u32) {
+    self.fbb_.push_slot::<u32>(Hello::VT_MARKS, marks, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> HelloBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     HelloBuilder {
@@ -1181,6 +1198,7 @@ impl ::core::fmt::Debug for Hello<'_> {
       ds.field("synced_ms", &self.synced_ms());
       ds.field("user_id", &self.user_id());
       ds.field("device_id", &self.device_id());
+      ds.field("marks", &self.marks());
       ds.finish()
   }
 }

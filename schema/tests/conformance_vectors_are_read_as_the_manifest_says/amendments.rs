@@ -121,13 +121,14 @@ pub fn chats_with_settings() -> Vec<u8> {
     })
 }
 
-/// Of a device that was synced before; `user_id` and `device_id`: who it believes to be.
-fn hello_again(user_id: u64, device_id: u32) -> Vec<u8> {
+/// Of a device that was synced before; `user_id` and `device_id`: who it believes to be; `marks`: how many follow.
+fn hello_again(user_id: u64, device_id: u32, marks: u32) -> Vec<u8> {
     frame(Body::Hello, |fbb| {
         let (token, agent) = (fbb.create_vector(b"header.claims.signature"), fbb.create_vector(b"example/1.0"));
         let (token, agent) = (Some(token), Some(agent));
         let (version_min, version_max, features, synced_ms) = (1, 1, 0, AT_MS);
-        let args = wire::HelloArgs { version_min, version_max, features, token, agent, synced_ms, user_id, device_id };
+        let args =
+            wire::HelloArgs { version_min, version_max, features, token, agent, synced_ms, user_id, device_id, marks };
         wire::Hello::create(fbb, &args).as_union_value()
     })
 }
@@ -217,8 +218,8 @@ pub fn setting() -> Vec<u8> {
 /// Further ones: name, whether a server sends it, bytes.
 pub fn more() -> Vec<(&'static str, bool, Vec<u8>)> {
     let mut out = vec![
-        ("hello_again", false, hello_again(0, 0)),
-        ("hello_of_a_known_device", false, hello_again(u64::MAX, u32::MAX)),
+        ("hello_again", false, hello_again(0, 0, 0)),
+        ("hello_of_a_known_device", false, hello_again(u64::MAX, u32::MAX, u32::MAX)),
     ];
     out.extend(sends());
     out.extend(entries());

@@ -121,7 +121,7 @@ pub fn of(frame: Frame<'_>) -> (&'static str, Value) {
     let kind = frame.body_type();
     let fields = match kind {
         Body::Hello => show!(frame.body_as_hello(); version_min, version_max, features, token, agent,
-            synced_ms, user_id, device_id),
+            synced_ms, user_id, device_id, marks),
         Body::Welcome => show!(frame.body_as_welcome(); version, features, session_id, server_incarnation, user_id,
             device_id, server_time_ms, frame_limit_bytes, window, sends_per_second, burst, ping_interval_ms,
             idle_timeout_ms),

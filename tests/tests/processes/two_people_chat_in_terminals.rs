@@ -49,7 +49,7 @@ impl Chat {
 
     fn wait_for(&self, what: &str) {
         assert!(
-            Deadline::after_s(150).wait_until(|| self.printed().contains(what)),
+            Deadline::after_s(60).wait_until(|| self.printed().contains(what)),
             "no {what:?} in\n{}",
             self.printed()
         );
@@ -59,7 +59,7 @@ impl Chat {
     fn end(mut self) -> Option<i32> {
         drop(self.input.take());
         let mut code = None;
-        Deadline::after_s(150).wait_until(|| {
+        Deadline::after_s(30).wait_until(|| {
             code = self.child.try_wait().ok().flatten();
             code.is_some()
         });

@@ -54,7 +54,7 @@ fn whoever_comes_back_says_who_and_how_far_they_are_behind_hello_and_not_again()
     bench.tell(|core, cx| core.handle(cx, Input::Connected { token: b"t" }));
     let frames = bench.frames();
     let hello = frames[0].root().body_as_hello().expect("a hello comes first");
-    assert_eq!((hello.user_id(), hello.device_id()), (1, 1));
+    assert_eq!((hello.user_id(), hello.device_id(), hello.marks()), (1, 1, 3));
     let said = [(1, 3, MarkStatus::delivered), (2, 3, MarkStatus::delivered), (2, 2, MarkStatus::read)];
     assert_eq!(marks(&bench), said.map(|(n, seq, status)| (chat(n), seq, status)));
     assert!(!bench.out.iter().any(|output| matches!(output, Output::Persist(_))), "it is stored: {:?}", bench.out);

@@ -4,14 +4,18 @@ import type { StoredChat } from "../store/store.js";
 import type { ClientFrame, Entry, HistoryPage, MarkStatus, Member } from "../wire.js";
 import { type Place, Position } from "./position.js";
 
+const PAGE_ENTRIES = 100;
+
 /** What {@link Chats} asks of its core. */
 export interface Receiver {
   /** Whether this is an own send whose outcome is still to come: it needs no handing over. */
   isOwnPending(entry: Entry): boolean;
   /** Hands an entry to the application. */
   deliver(entry: Entry): void;
-  /** Asks for what is missing above `afterSeq`. */
-  fill(chat: string, afterSeq: number): void;
+  /** Asks for `limit` entries above `afterSeq`. */
+  fill(chat: string, afterSeq: number, limit: number): void;
+  /** Stores a position. */
+  persist(chat: StoredChat): void;
 }
 
 /** Positions, watermarks and gaps of all chats. */
@@ -76,7 +80,8 @@ export class Chats {
     if (from <= page.covers[1]) this.expire(page.chat, from, page.covers[1]);
     this.release(page.chat);
     const cursor = this.at(page.chat).cursor;
-    if (this.held.has(page.chat) && cursor > before) this.receiver.fill(page.chat, cursor);
+    const held = this.held.get(page.chat);
+    if (held && cursor > before) this.fill(page.chat, cursor, held);
   }
 
   /** Notes how far a user is; returns whether that is news. */
@@ -99,18 +104,18 @@ export class Chats {
   /**
    * Stores positions that rose, then marks them where that can be (`write`): a mark lets the server forget this device's need.
    */
-  flush(persist: (chat: StoredChat) => void, write: ((mark: ClientFrame) => void) | null): void {
+  flush(write: ((mark: ClientFrame) => void) | null): void {
     for (const position of this.dirty) {
-      if (position.save) persist(position.stored());
+      if (position.save) this.receiver.persist(position.stored());
       position.save = false;
     }
     for (const position of this.dirty) {
       const { delivered, read, handled, chat } = position;
       // A read mark of the same seq says delivered too.
-      const covers = position.markRead && read !== null && read.seq >= (delivered?.seq ?? 0);
+      const covers = position.markRead && read !== null && read.seq >= handled;
       position.age = write ? 2 : 1;
-      if (write && position.markDelivered && delivered && !covers) {
-        write({ type: "mark", chat, message: delivered.message, seq: handled, status: "delivered" });
+      if (write && position.markDelivered && handled > 0 && !covers) {
+        write({ type: "mark", chat, message: delivered?.message ?? null, seq: handled, status: "delivered" });
       }
       if (write && position.markRead && read) write({ type: "mark", chat, ...read, status: "read" });
       position.markDelivered = false;
@@ -135,13 +140,17 @@ export class Chats {
     this.dirty.add(position);
   }
 
-  /** Positions marked lately may have been lost with the connection or the server: they are said again. */
-  sayAgain(): void {
+  /**
+   * Positions marked lately may have been lost with the connection or the server: they are said again. So are those of chats
+   * with sends under way (`sending`): an answer may have been lost, and without it what follows cannot be told from a gap.
+   */
+  sayAgain(sending: ReadonlySet<string>, write: (mark: ClientFrame) => void): void {
     for (const position of this.positions.values()) {
-      if (position.age === 0) continue;
+      if (position.age === 0 && !sending.has(position.chat)) continue;
       position.markRead = position.read !== null;
       this.mark(position);
     }
+    this.flush(write);
   }
 
   /** A pong: marks written before the last one have surely been taken. */
@@ -184,10 +193,15 @@ export class Chats {
   private hold(entry: Entry, cursor: number): void {
     let held = this.held.get(entry.chat);
     if (!held) {
-      this.held.set(entry.chat, (held = new Map()));
-      this.receiver.fill(entry.chat, cursor);
+      this.held.set(entry.chat, (held = new Map([[entry.seq, entry]])));
+      this.fill(entry.chat, cursor, held);
     }
     if (held.size < this.heldMax) held.set(entry.seq, entry);
+  }
+
+  /** Asks for what is missing below what is held, and no more: on a bad connection a long answer may never come through. */
+  private fill(chat: string, cursor: number, held: ReadonlyMap<number, Entry>): void {
+    this.receiver.fill(chat, cursor, Math.min(Math.min(...held.keys()) - cursor - 1, PAGE_ENTRIES));
   }
 
   /** The cursor may have reached entries that were held. */

@@ -26,7 +26,6 @@ import {
   SendError,
 } from "./types.js";
 
-const PAGE_ENTRIES = 100;
 /** What a session is granted where the protocol does not say (JSON). */
 const GRANT: Grant = { window: 256, sendsPerSecond: 0, burst: 0, frameLimitBytes: 65_536, pingIntervalMs: 20_000 };
 
@@ -66,7 +65,8 @@ export class Core {
       {
         isOwnPending: (entry) => this.sends.isOwnPending(entry, this.me),
         deliver: (entry) => this.deliver(entry),
-        fill: (chat, afterSeq) => this.fill(chat, afterSeq),
+        fill: (chat, afterSeq, limit) => this.fill(chat, afterSeq, limit),
+        persist: (chat) => this.persist({ type: "chat", chat }),
       },
       config.heldEntries,
       image.chats,
@@ -127,9 +127,10 @@ export class Core {
     this.token = token;
     this.lastIn = this.env.mono();
     this.pingAt = this.lastIn + this.config.answerTimeoutMs;
-    this.write({ type: "hello", token, agent: this.config.agent, syncedMs: this.syncedMs, me: this.me });
-    if (this.me) this.chats.sayAgain();
-    this.settle();
+    const marks: ClientFrame[] = [];
+    if (this.me) this.chats.sayAgain(this.sends.chats(), (mark) => marks.push(mark));
+    this.write({ type: "hello", token, agent: this.config.agent, syncedMs: this.syncedMs, me: this.me, marks: marks.length });
+    for (const mark of marks) this.write(mark);
   }
 
   /** It could not be made, or is gone. `closeCode`: the WebSocket's, where there is one. */
@@ -273,7 +274,7 @@ export class Core {
     // The first ping comes at a random time, so that clients that came together do not ping together.
     this.pingAt = this.env.mono() + this.grant.pingIntervalMs * (0.5 + 0.5 * this.env.random());
     this.tell({ type: "connected", user, device });
-    if (!was) this.chats.sayAgain();
+    if (!was) this.chats.sayAgain(this.sends.chats(), (mark) => this.write(mark));
     this.sends.resume(this.grant);
   }
 
@@ -308,20 +309,19 @@ export class Core {
     if (!this.asks.refuse(refusal)) this.tell({ type: "complaint", refusal });
   }
 
-  private fill(chat: string, afterSeq: number): void {
+  private fill(chat: string, afterSeq: number, limit: number): void {
     // A refused or lost fill is asked for again by the next entry above the gap of the next session.
     const failed = (): void => this.abandon({ why: "lost" }, 0);
-    this.asks.add<"history">({ type: "history", chat, afterSeq, limit: PAGE_ENTRIES }, ({ page }) => this.chats.filled(page), failed);
+    this.asks.add<"history">({ type: "history", chat, afterSeq, limit }, ({ page }) => this.chats.filled(page), failed);
   }
 
   /** The end of every call: marks, sends and requests that are due go out. */
   private settle(): void {
     if (this.phase === "ended") return;
-    const ready = this.phase === "ready";
     // Behind a Hello that says who this is, marks may follow at once: what the server hears first it need not send.
-    const marks = ready || (this.phase === "greeting" && this.me !== null);
-    this.chats.flush((chat) => this.persist({ type: "chat", chat }), marks ? (mark) => this.write(mark) : null);
-    if (!ready) return;
+    const marks = this.phase === "ready" || (this.phase === "greeting" && this.me !== null);
+    this.chats.flush(marks ? (mark) => this.write(mark) : null);
+    if (this.phase !== "ready") return;
     this.sends.pump(this.grant);
     const question = this.asks.start(this.env.mono() + this.config.answerTimeoutMs);
     if (question) this.write(question);

@@ -49,6 +49,11 @@ export class Sends {
     return this.outbox.size;
   }
 
+  /** Chats with sends without outcome. */
+  chats(): Set<string> {
+    return new Set([...this.outbox.all()].map((pending) => pending.send.chat));
+  }
+
   /** Takes a send. Returns its chat; throws {@link SendError}. */
   take(send: NewSend, me: Identity | null, grant: Grant, cursor: (chat: string) => number): string {
     const chat = chatOf(send, me);

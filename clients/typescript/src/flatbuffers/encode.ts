@@ -45,7 +45,7 @@ function write(builder: Builder, event: ClientFrame): [Body, Offset] {
     case "mark":
       Mark.startMark(builder);
       Mark.addChatId(builder, uuid(builder, event.chat));
-      Mark.addMessageId(builder, uuid(builder, event.message));
+      if (event.message !== null) Mark.addMessageId(builder, uuid(builder, event.message));
       Mark.addSeq(builder, BigInt(event.seq));
       Mark.addStatus(builder, event.status === "read" ? MarkStatus.read : MarkStatus.delivered);
       return [Body.Mark, Mark.endMark(builder)];
@@ -98,9 +98,9 @@ function question(builder: Builder, asked: Question): [Body, Offset] {
   }
 }
 
-function hello(builder: Builder, { token, agent, syncedMs, me }: Extract<ClientFrame, { type: "hello" }>): Offset {
+function hello(builder: Builder, { token, agent, syncedMs, me, marks }: Extract<ClientFrame, { type: "hello" }>): Offset {
   const [tokenAt, agentAt] = [builder.createByteVector(utf8(token)), builder.createByteVector(utf8(agent))];
-  return Hello.createHello(builder, VERSION, VERSION, 0n, tokenAt, agentAt, BigInt(syncedMs), BigInt(me?.user ?? 0), me?.device ?? 0);
+  return Hello.createHello(builder, VERSION, VERSION, 0n, tokenAt, agentAt, BigInt(syncedMs), BigInt(me?.user ?? 0), me?.device ?? 0, marks);
 }
 
 type SendEvent = Extract<ClientFrame, { type: "send" }>;

@@ -5,7 +5,7 @@ import { WebSocket } from "ws";
 import { Client, type ClientEvent, type Codec, type Entry, MemoryStore, type Options, type Socket, type Store } from "../../src/index.js";
 
 /** How long anything may take, ms. */
-export const PATIENCE_MS = 90_000;
+export const PATIENCE_MS = 30_000;
 
 /** What the environment of a live test must have. */
 export function setting(name: string): string {

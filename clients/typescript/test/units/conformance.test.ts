@@ -140,7 +140,7 @@ test("what the codec writes passes the verifier and says what was meant", () => 
   const chat = "39126436-089d-82c4-b798-05541412696a";
   const change = { type: "send", clientMsgId: "g1", target: { chat }, body: new Uint8Array(), afterSeq: 0, retry: true } as const;
   const events: [Body, ClientFrame][] = [
-    [Body.Hello, { type: "hello", token: "a.b.c", agent: "test", syncedMs: 0, me: null }],
+    [Body.Hello, { type: "hello", token: "a.b.c", agent: "test", syncedMs: 0, me: null, marks: 0 }],
     [Body.Send, { type: "send", clientMsgId: "m1", target: { to: "18446744073709551615" }, body: utf8("grüße"), afterSeq: 5, retry: true }],
     [Body.Send, { type: "send", clientMsgId: "m2", target: { chat }, body: new Uint8Array(60_000), afterSeq: 0, retry: false }],
     [Body.Mark, { type: "mark", chat, message: chat, seq: 7, status: "read" }],
@@ -154,7 +154,8 @@ test("what the codec writes passes the verifier and says what was meant", () => 
     [Body.ChatRequest, { type: "chat", request: 1, chat, afterUser: "18446744073709551615", limit: 3 }],
     [Body.ChatsRequest, { type: "chats", request: 1, before: { lastMs: 5, chat }, limit: 3 }],
     [Body.StatusRequest, { type: "status", request: 1, chat, message: chat }],
-    [Body.Hello, { type: "hello", token: "a.b.c", agent: "test", syncedMs: 1_767_225_600_123, me: { user: "18446744073709551615", device: 4_294_967_295 } }],
+    [Body.Hello, { type: "hello", token: "a.b.c", agent: "test", syncedMs: 1_767_225_600_123, me: { user: "18446744073709551615", device: 4_294_967_295 }, marks: 4_294_967_295 }],
+    [Body.Mark, { type: "mark", chat, message: null, seq: 7, status: "delivered" }],
     [Body.Send, { ...change, extras: { replyTo: chat, mentions: ["9", "18446744073709551615"], forwarded: 255 } }],
     [Body.Send, { ...change, body: utf8("better"), change: { kind: "edited", refersTo: chat, mentions: ["9"] } }],
     [Body.Send, { ...change, change: { kind: "reacted", refersTo: chat, reaction: "👍" } }],

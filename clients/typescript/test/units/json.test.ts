@@ -91,7 +91,8 @@ test("acts of the client are written as the protocol says", () => {
   assert.deepEqual(act({ kind: "revoked", device: 3 }), { type: "revoked", device_id: 3, ...id });
   assert.deepEqual(encode({ type: "account", request: 4, chat: CHAT }), { type: "account", request_id: 4, chat_id: CHAT });
   assert.deepEqual(encode({ type: "account", request: 4, chat: null }), { type: "account", request_id: 4 });
-  assert.deepEqual(encode({ type: "hello", token: "t", agent: "a", syncedMs: 1_767_323_045_678, me: { user: "7", device: 0 } }), { type: "auth", token: "t", synced: "2026-01-02T03:04:05.678Z", user_id: "7", device_id: 0 });
+  assert.deepEqual(encode({ type: "hello", token: "t", agent: "a", syncedMs: 1_767_323_045_678, me: { user: "7", device: 0 }, marks: 2 }), { type: "auth", token: "t", synced: "2026-01-02T03:04:05.678Z", user_id: "7", device_id: 0, marks: 2 });
+  assert.deepEqual(encode({ type: "mark", chat: CHAT, message: null, seq: 3, status: "read" }), { type: "ack", chat_id: CHAT, seq: 3, status: "read" });
 });
 
 test("amendments, ticks and the account are read", () => {
@@ -129,7 +130,7 @@ test("amendments, ticks and the account are read", () => {
 });
 
 test("events of the client are written as the protocol says", () => {
-  assert.deepEqual(encode({ type: "hello", token: "t", agent: "a", syncedMs: 0, me: null }), { type: "auth", token: "t" });
+  assert.deepEqual(encode({ type: "hello", token: "t", agent: "a", syncedMs: 0, me: null, marks: 0 }), { type: "auth", token: "t" });
   const send = { type: "send", clientMsgId: "b1", afterSeq: 0, retry: false } as const;
   assert.deepEqual(encode({ ...send, target: { to: "9" }, body: utf8("hi") }), { type: "message", to: "9", content: "hi", client_msg_id: "b1" });
   assert.deepEqual(encode({ ...send, retry: true, target: { chat: CHAT }, body: new Uint8Array([0, 255]) }), {

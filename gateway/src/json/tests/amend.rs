@@ -191,9 +191,10 @@ fn wrong(text: &str, code: ErrorCode, starts: &str) {
 
 #[test]
 fn a_device_says_who_it_believes_to_be() {
-    let text = r#"{"type":"auth","token":"t","user_id":"18446744073709551615","device_id":0}"#;
+    let text = r#"{"type":"auth","token":"t","user_id":"18446744073709551615","device_id":0,"marks":3}"#;
     let Ok(ClientEvent::Auth { remembered, .. }) = decode(text) else { panic!("not auth") };
-    assert_eq!(remembered.me, Some((UserId::new(u64::MAX).unwrap(), DeviceId(0))));
+    assert_eq!((remembered.me, remembered.marks), (Some((UserId::new(u64::MAX).unwrap(), DeviceId(0))), 3));
+    assert!(refusal(r#"{"type":"auth","token":"t","marks":4294967296}"#).text.starts_with("marks must be"));
     for wrong in [
         r#""user_id":"7""#,
         r#""device_id":1"#,
@@ -211,7 +212,7 @@ fn a_device_says_who_it_believes_to_be() {
 fn a_device_says_when_it_was_synced_and_asks_for_its_account() {
     let text = format!(r#"{{"type":"auth","token":"t","synced":"{TIME}"}}"#);
     let Ok(ClientEvent::Auth { token, remembered }) = decode(&text) else { panic!("not auth") };
-    assert_eq!((&*token, remembered), (&b"t"[..], Remembered { synced_ms: TIME_MS, me: None }));
+    assert_eq!((&*token, remembered), (&b"t"[..], Remembered { synced_ms: TIME_MS, ..Remembered::default() }));
     for synced in ["\"2026\"", "5", "[]", "\"\""] {
         let error = refusal(&format!(r#"{{"type":"auth","token":"t","synced":{synced}}}"#));
         assert!(error.text.starts_with("synced must be a time"), "{synced}: {}", error.text);

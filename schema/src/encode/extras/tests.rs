@@ -274,10 +274,10 @@ fn ticks_and_accounts_say_what_they_were_given() {
     assert_eq!((told.named_ms(), told.revoked_ms(), account.request_id()), (5, 6, 4));
     assert_eq!(account.hidden().unwrap().iter().map(MessageId::from).collect::<Vec<_>>(), [MessageId([3; 16])]);
 
-    let me = (UserId::new(7).unwrap(), DeviceId(2));
-    for (me, said) in [(None, (0, 0)), (Some(me), (7, 2))] {
+    let me = (UserId::new(7).unwrap(), DeviceId(2), 3);
+    for (me, said) in [(None, (0, 0, 0)), (Some(me), (7, 2, 3))] {
         let frame = VerifiedFrame::verify(encoder.hello_again(b"t", b"a", 1, 8, me)).unwrap();
         let hello = frame.root().body_as_hello().unwrap();
-        assert_eq!((hello.synced_ms(), (hello.user_id(), hello.device_id())), (8, said));
+        assert_eq!((hello.synced_ms(), (hello.user_id(), hello.device_id(), hello.marks())), (8, said));
     }
 }

@@ -1,5 +1,6 @@
 /** What comes: entries in order and once, expired ranges, receipts, gaps. */
 import { Position } from "./position.js";
+const PAGE_ENTRIES = 100;
 /** Positions, watermarks and gaps of all chats. */
 export class Chats {
     receiver;
@@ -58,8 +59,9 @@ export class Chats {
             this.expire(page.chat, from, page.covers[1]);
         this.release(page.chat);
         const cursor = this.at(page.chat).cursor;
-        if (this.held.has(page.chat) && cursor > before)
-            this.receiver.fill(page.chat, cursor);
+        const held = this.held.get(page.chat);
+        if (held && cursor > before)
+            this.fill(page.chat, cursor, held);
     }
     /** Notes how far a user is; returns whether that is news. */
     receipt(chat, user, seq, status) {
@@ -81,19 +83,19 @@ export class Chats {
     /**
      * Stores positions that rose, then marks them where that can be (`write`): a mark lets the server forget this device's need.
      */
-    flush(persist, write) {
+    flush(write) {
         for (const position of this.dirty) {
             if (position.save)
-                persist(position.stored());
+                this.receiver.persist(position.stored());
             position.save = false;
         }
         for (const position of this.dirty) {
             const { delivered, read, handled, chat } = position;
             // A read mark of the same seq says delivered too.
-            const covers = position.markRead && read !== null && read.seq >= (delivered?.seq ?? 0);
+            const covers = position.markRead && read !== null && read.seq >= handled;
             position.age = write ? 2 : 1;
-            if (write && position.markDelivered && delivered && !covers) {
-                write({ type: "mark", chat, message: delivered.message, seq: handled, status: "delivered" });
+            if (write && position.markDelivered && handled > 0 && !covers) {
+                write({ type: "mark", chat, message: delivered?.message ?? null, seq: handled, status: "delivered" });
             }
             if (write && position.markRead && read)
                 write({ type: "mark", chat, ...read, status: "read" });
@@ -119,14 +121,18 @@ export class Chats {
         position.save = true;
         this.dirty.add(position);
     }
-    /** Positions marked lately may have been lost with the connection or the server: they are said again. */
-    sayAgain() {
+    /**
+     * Positions marked lately may have been lost with the connection or the server: they are said again. So are those of chats
+     * with sends under way (`sending`): an answer may have been lost, and without it what follows cannot be told from a gap.
+     */
+    sayAgain(sending, write) {
         for (const position of this.positions.values()) {
-            if (position.age === 0)
+            if (position.age === 0 && !sending.has(position.chat))
                 continue;
             position.markRead = position.read !== null;
             this.mark(position);
         }
+        this.flush(write);
     }
     /** A pong: marks written before the last one have surely been taken. */
     pong() {
@@ -168,11 +174,15 @@ export class Chats {
     hold(entry, cursor) {
         let held = this.held.get(entry.chat);
         if (!held) {
-            this.held.set(entry.chat, (held = new Map()));
-            this.receiver.fill(entry.chat, cursor);
+            this.held.set(entry.chat, (held = new Map([[entry.seq, entry]])));
+            this.fill(entry.chat, cursor, held);
         }
         if (held.size < this.heldMax)
             held.set(entry.seq, entry);
+    }
+    /** Asks for what is missing below what is held, and no more: on a bad connection a long answer may never come through. */
+    fill(chat, cursor, held) {
+        this.receiver.fill(chat, cursor, Math.min(Math.min(...held.keys()) - cursor - 1, PAGE_ENTRIES));
     }
     /** The cursor may have reached entries that were held. */
     release(chat) {

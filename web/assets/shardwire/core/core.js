@@ -12,7 +12,6 @@ import { Chats } from "./chats.js";
 import { expired, refusalOfClose } from "./closes.js";
 import { Sends } from "./sends.js";
 import { RequestError, SendError, } from "./types.js";
-const PAGE_ENTRIES = 100;
 /** What a session is granted where the protocol does not say (JSON). */
 const GRANT = { window: 256, sendsPerSecond: 0, burst: 0, frameLimitBytes: 65_536, pingIntervalMs: 20_000 };
 /** One device's client. One owner calls it; every call may leave outputs to {@link take}. */
@@ -47,7 +46,8 @@ export class Core {
         this.chats = new Chats({
             isOwnPending: (entry) => this.sends.isOwnPending(entry, this.me),
             deliver: (entry) => this.deliver(entry),
-            fill: (chat, afterSeq) => this.fill(chat, afterSeq),
+            fill: (chat, afterSeq, limit) => this.fill(chat, afterSeq, limit),
+            persist: (chat) => this.persist({ type: "chat", chat }),
         }, config.heldEntries, image.chats);
         const sender = {
             tell: (event) => this.tell(event),
@@ -101,10 +101,12 @@ export class Core {
         this.token = token;
         this.lastIn = this.env.mono();
         this.pingAt = this.lastIn + this.config.answerTimeoutMs;
-        this.write({ type: "hello", token, agent: this.config.agent, syncedMs: this.syncedMs, me: this.me });
+        const marks = [];
         if (this.me)
-            this.chats.sayAgain();
-        this.settle();
+            this.chats.sayAgain(this.sends.chats(), (mark) => marks.push(mark));
+        this.write({ type: "hello", token, agent: this.config.agent, syncedMs: this.syncedMs, me: this.me, marks: marks.length });
+        for (const mark of marks)
+            this.write(mark);
     }
     /** It could not be made, or is gone. `closeCode`: the WebSocket's, where there is one. */
     disconnected(connection, closeCode) {
@@ -258,7 +260,7 @@ export class Core {
         this.pingAt = this.env.mono() + this.grant.pingIntervalMs * (0.5 + 0.5 * this.env.random());
         this.tell({ type: "connected", user, device });
         if (!was)
-            this.chats.sayAgain();
+            this.chats.sayAgain(this.sends.chats(), (mark) => this.write(mark));
         this.sends.resume(this.grant);
     }
     deliver(entry) {
@@ -293,20 +295,19 @@ export class Core {
         if (!this.asks.refuse(refusal))
             this.tell({ type: "complaint", refusal });
     }
-    fill(chat, afterSeq) {
+    fill(chat, afterSeq, limit) {
         // A refused or lost fill is asked for again by the next entry above the gap of the next session.
         const failed = () => this.abandon({ why: "lost" }, 0);
-        this.asks.add({ type: "history", chat, afterSeq, limit: PAGE_ENTRIES }, ({ page }) => this.chats.filled(page), failed);
+        this.asks.add({ type: "history", chat, afterSeq, limit }, ({ page }) => this.chats.filled(page), failed);
     }
     /** The end of every call: marks, sends and requests that are due go out. */
     settle() {
         if (this.phase === "ended")
             return;
-        const ready = this.phase === "ready";
         // Behind a Hello that says who this is, marks may follow at once: what the server hears first it need not send.
-        const marks = ready || (this.phase === "greeting" && this.me !== null);
-        this.chats.flush((chat) => this.persist({ type: "chat", chat }), marks ? (mark) => this.write(mark) : null);
-        if (!ready)
+        const marks = this.phase === "ready" || (this.phase === "greeting" && this.me !== null);
+        this.chats.flush(marks ? (mark) => this.write(mark) : null);
+        if (this.phase !== "ready")
             return;
         this.sends.pump(this.grant);
         const question = this.asks.start(this.env.mono() + this.config.answerTimeoutMs);

@@ -33,6 +33,10 @@ export class Sends {
     get size() {
         return this.outbox.size;
     }
+    /** Chats with sends without outcome. */
+    chats() {
+        return new Set([...this.outbox.all()].map((pending) => pending.send.chat));
+    }
     /** Takes a send. Returns its chat; throws {@link SendError}. */
     take(send, me, grant, cursor) {
         const chat = chatOf(send, me);

@@ -11,14 +11,16 @@ export const json = { subprotocol: "json", encode, decode };
 function encode(event) {
     switch (event.type) {
         case "hello": {
-            const { token, syncedMs, me } = event;
-            const said = { ...(syncedMs > 0 && { synced: iso(syncedMs) }), ...(me && { user_id: me.user, device_id: me.device }) };
-            return JSON.stringify({ type: "auth", token, ...said });
+            const { token, syncedMs, me, marks } = event;
+            const who = me && { user_id: me.user, device_id: me.device, ...(marks > 0 && { marks }) };
+            return JSON.stringify({ type: "auth", token, ...(syncedMs > 0 && { synced: iso(syncedMs) }), ...who });
         }
         case "send":
             return JSON.stringify({ ...said(event), ...besides(event) });
-        case "mark":
-            return JSON.stringify({ type: "ack", chat_id: event.chat, message_id: event.message, seq: event.seq, status: event.status });
+        case "mark": {
+            const { chat, message, seq, status } = event;
+            return JSON.stringify({ type: "ack", chat_id: chat, ...(message !== null && { message_id: message }), seq, status });
+        }
         case "ping":
         case "pong":
             return JSON.stringify(event.nonce === 0 ? { type: event.type } : { type: event.type, nonce: event.nonce });

@@ -98,8 +98,16 @@ deviceId():number {
   return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
 }
 
+/**
+ * How many Mark frames follow directly: what the device has, said before the sync begins. Only with `user_id`.
+ */
+marks():number {
+  const offset = this.bb!.__offset(this.bb_pos, 20);
+  return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
+}
+
 static startHello(builder:flatbuffers.Builder) {
-  builder.startObject(8);
+  builder.startObject(9);
 }
 
 static addVersionMin(builder:flatbuffers.Builder, versionMin:number) {
@@ -158,12 +166,16 @@ static addDeviceId(builder:flatbuffers.Builder, deviceId:number) {
   builder.addFieldInt32(7, deviceId, 0);
 }
 
+static addMarks(builder:flatbuffers.Builder, marks:number) {
+  builder.addFieldInt32(8, marks, 0);
+}
+
 static endHello(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   return offset;
 }
 
-static createHello(builder:flatbuffers.Builder, versionMin:number, versionMax:number, features:bigint, tokenOffset:flatbuffers.Offset, agentOffset:flatbuffers.Offset, syncedMs:bigint, userId:bigint, deviceId:number):flatbuffers.Offset {
+static createHello(builder:flatbuffers.Builder, versionMin:number, versionMax:number, features:bigint, tokenOffset:flatbuffers.Offset, agentOffset:flatbuffers.Offset, syncedMs:bigint, userId:bigint, deviceId:number, marks:number):flatbuffers.Offset {
   Hello.startHello(builder);
   Hello.addVersionMin(builder, versionMin);
   Hello.addVersionMax(builder, versionMax);
@@ -173,6 +185,7 @@ static createHello(builder:flatbuffers.Builder, versionMin:number, versionMax:nu
   Hello.addSyncedMs(builder, syncedMs);
   Hello.addUserId(builder, userId);
   Hello.addDeviceId(builder, deviceId);
+  Hello.addMarks(builder, marks);
   return Hello.endHello(builder);
 }
 }
