@@ -19,8 +19,8 @@ use super::{Directory, Outcome, Registration};
 
 /// Parts of the map, each behind its own lock on a cache line of its own.
 const PARTS: usize = 256;
-/// Parts looked through in a step of [`Directory::sweep`]: 16,000 sessions of a million.
-const SWEPT_PARTS: usize = 4;
+/// Parts looked through in a step of [`Directory::sweep`]: 4,000 sessions of a million, an eighth of a millisecond.
+const SWEPT_PARTS: usize = 1;
 
 type Sessions = SmallVec<[Registration; 1]>;
 
