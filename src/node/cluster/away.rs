@@ -348,9 +348,13 @@ impl Away {
                 (self.owner == Some(peer)).then_some(News::OwnersLost { here: false })
             }
             LinkEvent::Refused { peer, why } => {
-                tracing::error!(%why);
-                if let Some(peer) = peer {
-                    self.view.refused(peer, why);
+                match peer {
+                    Some(peer) => {
+                        tracing::error!(%why);
+                        self.view.refused(peer, why);
+                    }
+                    // Whoever reaches the listener.
+                    None => tracing::warn!(%why),
                 }
                 None
             }
