@@ -69,10 +69,13 @@ impl Blocked {
         }
     }
 
-    /// Refused by the owner, which remembers it.
+    /// Refused by the owner, which remembers it, or on the way to it; blocks the chat unless an earlier one does: when the way
+    /// breaks, all that were on it are refused, one after the other.
     pub(crate) fn refused_by_owner(&mut self, chat: ChatId, client_msg_id: &[u8]) {
         let refused = self.chats.entry(chat).or_default();
-        refused.by_owner = Bytes::copy_from_slice(client_msg_id);
+        if refused.by_owner.is_empty() {
+            refused.by_owner = Bytes::copy_from_slice(client_msg_id);
+        }
         refused.owner_knows = true;
     }
 
@@ -96,6 +99,16 @@ mod tests {
     use super::*;
 
     const A: ChatId = ChatId([1; 16]);
+
+    #[test]
+    fn of_several_that_were_refused_at_once_the_first_comes_again_first() {
+        let mut blocked = Blocked::new(1);
+        blocked.refused_by_owner(A, b"x");
+        blocked.refused_by_owner(A, b"y");
+        assert!(blocked.passes(A, b"x") && !blocked.passes(A, b"y"));
+        blocked.passed(A, b"x");
+        assert!(blocked.passes(A, b"y"));
+    }
 
     #[test]
     fn a_chat_is_blocked_until_the_refused_send_comes_again() {

@@ -1,0 +1,16 @@
+//! Faults on a cluster under load: each single one and pairs of them, one run of the load generator each, so that its audit says
+//! what that fault cost. Probes between every pair of gateways say when everything goes through again.
+//!
+//! What must stay true: whatever a run shows is in the table, a run without an audit or a cluster that does not come back
+//! counts as a failure, and nothing that was to be run is left out in silence.
+
+mod fault;
+mod load;
+mod plan;
+mod probe;
+mod run;
+mod table;
+
+pub use fault::{Fault, singles};
+pub use plan::{Extent, Plan};
+pub use run::{FaultsError, Options, run};

@@ -1,0 +1,245 @@
+//! The experiments, one after the other on one cluster.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fabric::time::{Clock as _, SystemClock};
+
+use super::load::{Found, Load};
+use super::probe::Probes;
+use super::table::{self, Row};
+use super::{Extent, Fault, Plan, singles};
+use crate::process::cluster::{self, Cluster, ClusterError, Layout, Shape};
+use crate::process::{Deadline, Dice};
+
+/// A cluster that does not serve again within this is started anew, s.
+const RECOVERY_WITHIN_S: u64 = 40;
+/// The second fault of a pair begins within so long after the first, ms.
+const APART_MS: u64 = 1_500;
+/// Load before the fault and after the recovery, ms.
+const AROUND: Duration = Duration::from_millis(700);
+/// What an experiment takes at most when all goes well: none is begun that would end too late.
+const EXPERIMENT: Duration = Duration::from_secs(25);
+/// The programs' configuration besides keys: clients are told to look soon whether their server is there.
+const CONFIG: &str = "[limits]\nsends_per_second_per_user = 0\nping_interval_ms = 1000\nidle_timeout_ms = 15000\n";
+
+/// What is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The cluster's folder.
+    pub folder: PathBuf,
+    /// `shardwire` and `loadgen`.
+    pub programs: (PathBuf, PathBuf),
+    /// The program with `become-server`.
+    pub guard: PathBuf,
+    /// How many of what.
+    pub shape: Shape,
+    /// How much.
+    pub extent: Extent,
+    /// Chooses pairs.
+    pub seed: u64,
+    /// Only faults whose name contains this.
+    pub only: Option<String>,
+}
+
+/// Why there is no table, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum FaultsError {
+    /// The cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A file or a program.
+    #[error("{}: {source}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The load generator.
+    #[error("the load generator: {how}\n{said}")]
+    Load {
+        /// What happened.
+        how: String,
+        /// What it said.
+        said: String,
+    },
+    /// The probes cannot run.
+    #[error("the probes cannot run: {0}")]
+    Probes(std::io::Error),
+    /// No fault is of that name.
+    #[error("no fault's name contains {only:?}; the single ones are: {known}")]
+    Unknown {
+        /// What was asked for.
+        only: String,
+        /// What there is.
+        known: String,
+    },
+}
+
+/// Runs the plan: prints the table on stdout as it comes. Whether every row is clean and all was run.
+///
+/// # Errors
+/// The cluster does not start.
+pub fn run(options: &Options) -> Result<bool, FaultsError> {
+    let begun = SystemClock.now().mono_ns;
+    let left = || {
+        let gone = Duration::from_nanos(SystemClock.now().mono_ns - begun);
+        options.extent.within().map(|within| within.saturating_sub(gone))
+    };
+    println!("seed={}", options.seed);
+    let plan = plan(options)?;
+    let mut rig = Rig::new(options)?;
+    println!("{}", table::head());
+    let (mut rows, mut left_out) = (Vec::new(), 0);
+    let sample = plan.sample.iter().map(|faults| (faults, false));
+    for (faults, required) in plan.required.iter().map(|faults| (faults, true)).chain(sample) {
+        if left().is_some_and(|left| left < EXPERIMENT) {
+            left_out += usize::from(required);
+            continue;
+        }
+        let row = rig.experiment(faults)?;
+        println!("{}", row.line());
+        rows.push(row);
+    }
+    rig.cluster.stop()?;
+    let unclean: Vec<&Row> = rows.iter().filter(|row| !row.is_clean()).collect();
+    if !unclean.is_empty() {
+        let names: Vec<&str> = unclean.iter().map(|row| row.fault.as_str()).collect();
+        println!("not clean: {} (logs and reports: {})", names.join("; "), options.folder.display());
+    }
+    if left_out > 0 {
+        println!("NOT RUN for want of time: {left_out} experiments");
+    }
+    println!("{}", table::sum(&rows));
+    Ok(unclean.is_empty() && left_out == 0)
+}
+
+fn plan(options: &Options) -> Result<Plan, FaultsError> {
+    let singles = singles(&Layout::new(options.shape, None)?);
+    let Some(only) = &options.only else { return Ok(Plan::new(&singles, options.extent, options.seed)) };
+    let named = |faults: &Vec<Fault>| name(faults).contains(only.as_str());
+    let mut plan = Plan::new(&singles, Extent::All, options.seed);
+    plan.required.retain(|faults| named(faults) && (faults.len() == 1 || only.contains(" + ")));
+    if plan.required.is_empty() {
+        let known = singles.iter().map(Fault::to_string).collect::<Vec<_>>().join(", ");
+        return Err(FaultsError::Unknown { only: only.clone(), known });
+    }
+    Ok(plan)
+}
+
+fn name(faults: &[Fault]) -> String {
+    faults.iter().map(Fault::to_string).collect::<Vec<_>>().join(" + ")
+}
+
+/// The cluster, its probes, and what experiments take turns with.
+struct Rig<'a> {
+    options: &'a Options,
+    cluster: Cluster,
+    probes: Probes,
+    dice: Dice,
+    number: u64,
+}
+
+impl<'a> Rig<'a> {
+    fn new(options: &'a Options) -> Result<Self, FaultsError> {
+        let (cluster, probes) = start(options, 0)?;
+        Ok(Self { options, cluster, probes, dice: Dice::from_seed(options.seed), number: 0 })
+    }
+
+    /// One run of the load generator with these faults in it. When the cluster does not come back, the next one is a new one.
+    fn experiment(&mut self, faults: &[Fault]) -> Result<Row, FaultsError> {
+        self.number += 1;
+        let apart_ms = self.dice.below(APART_MS);
+        let (recovery_ms, found) = self.attempt(faults, apart_ms);
+        if let Some(relays) = self.cluster.relays() {
+            relays.heal();
+        }
+        let mut row = Row { fault: name(faults), recovery_ms, found: found.map_err(|error| one_line(&error)) };
+        let whole = self.cluster.wait_ready();
+        if let (Err(error), Ok(found)) = (&whole, &mut row.found) {
+            let before = found.else_wrong.take().map_or_else(String::new, |before| format!("{before}, "));
+            found.else_wrong = Some(before + &one_line(error));
+        }
+        if recovery_ms.is_none() || whole.is_err() {
+            let silent = self.probes.silent(0);
+            eprintln!("{}: the cluster is started anew; ways that did not go through: {silent:?}", row.fault);
+            (self.cluster, self.probes) = start(self.options, self.number)?;
+        }
+        Ok(row)
+    }
+
+    fn attempt(&mut self, faults: &[Fault], apart_ms: u64) -> (Option<u64>, Result<Found, FaultsError>) {
+        let (_, loadgen) = &self.options.programs;
+        let programs: (&Path, &Path) = (loadgen, &self.options.guard);
+        let load = match Load::start(programs, &self.cluster, &self.options.folder, self.number) {
+            Ok(load) => load,
+            Err(error) => return (None, Err(error)),
+        };
+        std::thread::sleep(AROUND);
+        let since = match make(&mut self.cluster, faults, apart_ms) {
+            Ok(since) => since,
+            Err(error) => return (None, Err(error.into())),
+        };
+        let mut serving = None;
+        Deadline::after_s(RECOVERY_WITHIN_S).wait_until(|| {
+            serving = self.probes.serve_since(since);
+            serving.is_some()
+        });
+        std::thread::sleep(AROUND);
+        (serving.map(|at| (at - since) / 1_000_000), load.end())
+    }
+}
+
+fn start(options: &Options, number: u64) -> Result<(Cluster, Probes), FaultsError> {
+    let mut cluster = Cluster::new(&cluster::Options {
+        shape: options.shape,
+        folder: options.folder.join(format!("cluster-{number}")),
+        program: options.programs.0.clone(),
+        guard: options.guard.clone(),
+        first_port: None,
+        relays: true,
+        config: CONFIG.to_owned(),
+    })?;
+    cluster.start()?;
+    let probes = Probes::start(&cluster)?;
+    let begun = SystemClock.now().mono_ns;
+    let serves = Deadline::after_s(RECOVERY_WITHIN_S).wait_until(|| probes.serve_since(begun).is_some());
+    if !serves {
+        eprintln!("a cluster without faults: ways that do not go through: {:?}", probes.silent(begun));
+    }
+    Ok((cluster, probes))
+}
+
+/// Begins and ends the faults, each `apart_ms` after the one before. From when a recovery counts, ns of the monotonic clock: the
+/// last end, or where all are kills the last kill.
+fn make(cluster: &mut Cluster, faults: &[Fault], apart_ms: u64) -> Result<u64, ClusterError> {
+    // What happens when: (ms, whose, whether it is the end).
+    let mut steps = Vec::new();
+    for (at, fault) in faults.iter().enumerate() {
+        let begin = at as u64 * apart_ms;
+        steps.push((begin, at, false));
+        steps.push((begin + fault.lasts_ms(), at, true));
+    }
+    steps.sort_unstable();
+    let begun = SystemClock.now().mono_ms();
+    let mut since = 0;
+    for (ms, at, end) in steps {
+        let now = SystemClock.now().mono_ms();
+        std::thread::sleep(Duration::from_millis((begun + ms).saturating_sub(now)));
+        let fault = &faults[at];
+        if end {
+            fault.end(cluster)?;
+        } else {
+            fault.begin(cluster);
+        }
+        if end != matches!(fault, Fault::Kill(_)) {
+            since = SystemClock.now().mono_ns;
+        }
+    }
+    Ok(since)
+}
+
+fn one_line(error: &impl std::error::Error) -> String {
+    error.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" / ")
+}

@@ -1,0 +1,133 @@
+//! `cargo xtask cluster` and `cargo xtask faults`: build the release binaries and become `cluster`, which does the rest: a
+//! signal to this process is then one to it.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use miette::{IntoDiagnostic, Result, WrapErr};
+
+use crate::shell;
+
+#[derive(clap::Args)]
+struct Nodes {
+    /// Where messages are kept.
+    #[arg(long, value_parser = ["embedded"])]
+    store: String,
+    /// Gateways.
+    #[arg(long, default_value_t = 3)]
+    gateways: u16,
+    /// Routers.
+    #[arg(long, default_value_t = 2)]
+    routers: u16,
+    /// Storage writers; the embedded store has one.
+    #[arg(long, default_value_t = 1)]
+    writers: u16,
+    /// Where secrets, data and logs are kept; a temporary folder by default.
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+/// Run a cluster on this host until SIGTERM or Ctrl-C.
+///
+/// Prints one line of JSON a process, then `cluster ready token_config=PATH`: `shardwire token --config PATH` makes tokens for it.
+/// Fails when a process ends by itself or a port is taken.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    nodes: Nodes,
+    /// Listen on ports from this one on; free ones by default.
+    #[arg(long, value_name = "PORT")]
+    first_port: Option<u16>,
+}
+
+/// Make faults in a cluster under load, and print what each cost.
+///
+/// Every single fault (kill -9, SIGSTOP, a link cut both ways or one way, or slow), then a seeded sample of pairs, within 25 minutes.
+/// Fails when a message was lost, doubled or reordered, or the cluster did not serve again.
+#[derive(clap::Args)]
+pub struct FaultsArgs {
+    #[command(flatten)]
+    nodes: Nodes,
+    /// Some faults of each kind, at most 4 minutes.
+    #[arg(long, conflicts_with = "all")]
+    smoke: bool,
+    /// Every single fault and every pair, however long that takes.
+    #[arg(long)]
+    all: bool,
+    /// Chooses the pairs; random by default, and printed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Only the faults whose name in the table contains this.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+}
+
+/// Runs the task.
+///
+/// # Errors
+/// A build fails, or the program cannot be started; else its exit code is this task's.
+pub fn run(args: &Args) -> Result<()> {
+    let mut cluster = cluster("run", &args.nodes)?;
+    if let Some(port) = args.first_port {
+        cluster.arg("--first-port").arg(port.to_string());
+    }
+    become_it(&mut cluster)
+}
+
+/// Runs the task.
+///
+/// # Errors
+/// As [`run`].
+pub fn faults(args: &FaultsArgs) -> Result<()> {
+    let mut cluster = cluster("faults", &args.nodes)?;
+    for (option, given) in [("--smoke", args.smoke), ("--all", args.all)] {
+        cluster.args(given.then_some(option));
+    }
+    if let Some(seed) = args.seed {
+        cluster.arg("--seed").arg(seed.to_string());
+    }
+    if let Some(only) = &args.only {
+        cluster.arg("--only").arg(only);
+    }
+    become_it(&mut cluster)
+}
+
+/// The few faults that CI makes.
+///
+/// # Errors
+/// As [`run`], or one was not clean.
+pub fn smoke() -> Result<()> {
+    let nodes = Nodes { store: "embedded".to_owned(), gateways: 3, routers: 2, writers: 1, folder: None };
+    shell::run(cluster("faults", &nodes)?.arg("--smoke"))
+}
+
+/// Builds what is needed, unless `SHARDWIRE_BIN_DIR` says where it is.
+fn cluster(task: &str, nodes: &Nodes) -> Result<Command> {
+    let programs = match std::env::var_os("SHARDWIRE_BIN_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => {
+            let packages = ["-p", "shardwire", "-p", "shardwire-loadgen", "-p", "shardwire-tests"];
+            let bins = ["--bin", "shardwire", "--bin", "loadgen", "--bin", "cluster"];
+            let build = [&["build", "--quiet", "--release"][..], &packages, &bins].concat();
+            eprintln!("building shardwire, loadgen and cluster");
+            shell::run(&mut shell::cargo(&build))?;
+            shell::target().join("release")
+        }
+    };
+    let mut command = Command::new(programs.join("cluster"));
+    command.arg(task);
+    for (option, count) in [("--gateways", nodes.gateways), ("--routers", nodes.routers), ("--writers", nodes.writers)]
+    {
+        command.arg(option).arg(count.to_string());
+    }
+    if let Some(folder) = &nodes.folder {
+        command.arg("--folder").arg(folder);
+    }
+    Ok(command)
+}
+
+fn become_it(command: &mut Command) -> Result<()> {
+    let error = command.exec();
+    Err(error).into_diagnostic().wrap_err_with(|| format!("cannot start {}", command.get_program().display()))
+}
