@@ -127,6 +127,7 @@ impl Place {
 fn dials(me: Roles, other: Roles) -> bool {
     let has = |roles: Roles, role| roles.has(role);
     (has(me, Roles::GATEWAY) && (has(other, Roles::ROUTER) || has(other, Roles::STORAGE_WRITER)))
-        || ((has(me, Roles::ROUTER) || has(me, Roles::STORAGE_WRITER))
-            && (has(other, Roles::GATEWAY) || has(other, Roles::ROUTER)))
+        || (has(me, Roles::STORAGE_WRITER) && (has(other, Roles::GATEWAY) || has(other, Roles::ROUTER)))
+        // A router says nothing to the writer, but who is not heard is taken for one that cannot be reached.
+        || has(me, Roles::ROUTER)
 }
