@@ -1,4 +1,5 @@
 //! What crosses tiers.
 
+pub mod faults;
 pub mod process;
 pub mod sim;

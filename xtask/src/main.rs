@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask schema|web|tidy|test|simulate|bench-record|
+//! The project's own tasks: `cargo xtask schema|web|tidy|test|simulate|cluster|faults|bench-record|
 //! bench-page|bench-runtimes|instructions`.
 //!
 //! Each prints what it does and how long it took, and fails with the command that failed. Tools that a fresh machine
@@ -7,6 +7,7 @@
 mod bench_page;
 mod bench_record;
 mod bench_runtimes;
+mod cluster;
 mod errors_gen;
 mod gate;
 mod instructions;
@@ -41,6 +42,10 @@ enum Task {
     Test(test::Args),
     /// Run the simulator.
     Simulate(simulate::Args),
+    /// Run a cluster on this host until SIGTERM or Ctrl-C.
+    Cluster(cluster::Args),
+    /// Make faults in a cluster under load, and print what each cost.
+    Faults(cluster::FaultsArgs),
     /// Run the benchmarks and add an entry to benches/history.
     BenchRecord(bench_record::Args),
     /// Draw benches/history/index.html from the history's entries.
@@ -58,6 +63,8 @@ fn main() -> miette::Result<()> {
         Task::Tidy(args) => tidy::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Simulate(args) => simulate::run(&args),
+        Task::Cluster(args) => cluster::run(&args),
+        Task::Faults(args) => cluster::faults(&args),
         Task::BenchRecord(args) => bench_record::run(&args),
         Task::BenchPage(args) => bench_page::run(&args),
         Task::BenchRuntimes(args) => bench_runtimes::run(&args),

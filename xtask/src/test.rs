@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use miette::{Result, miette};
 
-use crate::{gate, schema, shell, simulate, tidy, tools, web};
+use crate::{cluster, gate, schema, shell, simulate, tidy, tools, web};
 
 /// Seeds of the fixed simulation.
 const SIMULATION_SEEDS: u64 = 2_000;
@@ -19,7 +19,7 @@ pub struct Args {
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("schema", schema_is_current),
     ("web", web::test),
     ("tidy", tidy_whole),
@@ -27,6 +27,7 @@ const STEPS: [Step; 8] = [
     ("units", units),
     ("simulation", simulation),
     ("processes", processes),
+    ("faults", cluster::smoke),
     ("load gate", gate::run),
 ];
 

@@ -32,14 +32,15 @@ impl Row {
         let mut line = format!("{:<38} {recovery:>8}", self.fault);
         match &self.found {
             Ok(found) => {
-                let _ = write!(line, " {:>6} {:>7} {:>9}", found.lost, found.doubled, found.reordered);
+                let _ =
+                    write!(line, " {:>8} {:>6} {:>7} {:>9}", found.sent, found.lost, found.doubled, found.reordered);
                 let _ = write!(line, "  {}", errors(&found.errors));
                 if let Some(wrong) = &found.else_wrong {
                     let _ = write!(line, "; ALSO: {wrong}");
                 }
             }
             Err(why) => {
-                let _ = write!(line, " {:>6} {:>7} {:>9}  NO AUDIT: {why}", "?", "?", "?");
+                let _ = write!(line, " {:>8} {:>6} {:>7} {:>9}  NO AUDIT: {why}", "?", "?", "?", "?");
             }
         }
         line
@@ -49,8 +50,8 @@ impl Row {
 /// What stands above the rows.
 pub fn head() -> String {
     format!(
-        "{:<38} {:>8} {:>6} {:>7} {:>9}  errors seen by clients",
-        "fault", "recovery", "lost", "doubled", "reordered"
+        "{:<38} {:>8} {:>8} {:>6} {:>7} {:>9}  errors seen by clients",
+        "fault", "recovery", "messages", "lost", "doubled", "reordered"
     )
 }
 
@@ -101,7 +102,7 @@ mod tests {
         let errors =
             [("disconnected: lost", 12), ("connect: connection refused", 3)].map(|(n, c)| (n.to_owned(), c)).into();
         let rows = [
-            row(Ok(Found { lost: 1, errors, sent: 9, ..Found::default() }), Some(1_250)),
+            row(Ok(Found { lost: 444, errors, sent: 9, ..Found::default() }), Some(1_250)),
             row(Err("it sent nothing".to_owned()), None),
         ];
         let line = rows[0].line();
@@ -110,7 +111,8 @@ mod tests {
             "{line}"
         );
         assert!(rows[1].line().contains("none") && rows[1].line().ends_with("NO AUDIT: it sent nothing"));
-        assert_eq!(sum(&rows), "faults=2 lost=1 doubled=0 reordered=0");
-        assert_eq!(head().find("lost"), line.find(" 1 ").map(|at| at - 2), "{}\n{line}", head());
+        assert_eq!(sum(&rows), "faults=2 lost=444 doubled=0 reordered=0");
+        let ends = |text: &str, word: &str| text.find(word).map(|at| at + word.len());
+        assert_eq!(ends(&head(), " lost"), ends(&line, " 444"), "{}\n{line}", head());
     }
 }

@@ -1,8 +1,9 @@
-//! A real server as a child process, and what a test needs to talk to it: its command line, HTTP, a raw native client, Python
-//! programs, its journal files.
+//! A real server as a child process, or several as a [`cluster`], and what a test needs to talk to them: the command line, HTTP,
+//! a raw native client, Python programs, journal files.
 //!
 //! Everything waits with a bound and panics with what the server wrote on stderr; no process outlives its [`Server`].
 
+pub mod cluster;
 mod http;
 pub mod journal;
 mod native;

@@ -59,6 +59,11 @@ impl Dice {
         Self(seed)
     }
 
+    /// From a seed that is known.
+    pub const fn from_seed(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// Any number.
     pub fn any(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -93,7 +93,9 @@ impl Relays {
 
     /// From now on everything goes through.
     pub fn heal(&self) {
-        self.ways.values().for_each(|way| drop(way.send_replace(Way::default())));
+        for way in self.ways.values() {
+            way.send_replace(Way::default());
+        }
     }
 }
 
