@@ -12,6 +12,7 @@ use schema::limits::PROTOCOL_VERSIONS;
 use crate::auth::AuthError;
 use crate::conn::wheel::{tick_of, ticks};
 use crate::conn::{FLAG_UNKNOWN, Phase};
+use crate::session::timers::REGISTER_AGAIN_TICKS;
 use crate::shard::Shard;
 use crate::wire::{ClientEvent, Remembered, ServerEvent};
 
@@ -139,7 +140,7 @@ impl Shard {
             sync.expected = if remembered.me.is_some() { remembered.marks } else { 0 };
         }
         self.send_register(index, egress);
-        self.schedule(index, tick_of(now) + ticks(self.config.limits.auth_timeout_ms));
+        self.schedule(index, tick_of(now) + REGISTER_AGAIN_TICKS.min(ticks(self.config.limits.auth_timeout_ms)));
     }
 
     /// The directory has the session: it begins, and only now what it missed is asked for. Or it has it again.

@@ -11,6 +11,9 @@ use crate::conn::wheel::{tick_of, ticks};
 use crate::conn::{Conn, FLAG_UNKNOWN, Phase};
 use crate::shard::Shard;
 
+/// A session whose registration is not answered registers again, ticks.
+pub(crate) const REGISTER_AGAIN_TICKS: u32 = 10;
+
 impl Shard {
     /// The connection wants to be looked at by tick `at`.
     pub(crate) fn schedule(&mut self, index: u32, at: u32) {
@@ -41,6 +44,11 @@ impl Shard {
         match place.phase {
             Phase::Upgrade | Phase::Hello | Phase::Queued | Phase::Registering => {
                 let until = place.since + ticks(self.config.limits.auth_timeout_ms);
+                if tick < until && place.phase == Phase::Registering {
+                    // The router, or its answer, may have been lost on its way.
+                    self.send_register(index, egress);
+                    return self.schedule(index, until.min(tick + REGISTER_AGAIN_TICKS));
+                }
                 if tick < until {
                     return self.schedule(index, until);
                 }

@@ -1,5 +1,6 @@
 //! One shard's links to the other nodes, and who is behind which of them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fabric::core::{Action, ConnId};
@@ -10,10 +11,23 @@ use router::Placement;
 use schema::envelope::{Body, Class, Envelope, GapScope};
 use schema::ids::UserId;
 
+use super::routers::{Movement, Routers, Way};
 use super::view::ClusterView;
 
 /// A gateway whose last link has been gone for so long is forgotten by routers, ns.
 const FORGET_NS: u64 = 2_000_000_000;
+
+/// An answer waits for a link to its gateway for so long, ns, and so many do at most.
+const ANSWER_WAITS_NS: u64 = 2_000_000_000;
+const ANSWERS_WAITING_MAX: usize = 65_536;
+
+/// An answer for a gateway that has links to this node, but none of this shard's to it yet.
+struct Waiting {
+    until_ns: u64,
+    incarnation: u64,
+    shard: u16,
+    envelope: Envelope,
+}
 
 /// What a shard's [`Away`] is made with.
 pub struct AwayConfig {
@@ -47,62 +61,6 @@ pub enum News {
     GatewayGone(u64),
 }
 
-/// One router, as a way to it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
-    /// On this node.
-    Here,
-    /// Behind this peer's link.
-    Peer(u16),
-    /// None is up.
-    Nowhere,
-}
-
-/// The routers of a cluster, as one node numbers them.
-pub struct Routers {
-    /// Who has whom.
-    pub placement: Placement,
-    /// By place: the router's number among the other nodes, `None` for this node.
-    pub peers: Vec<Option<u16>>,
-}
-
-impl Routers {
-    /// Of the node `name` with `roles`, and the others.
-    pub fn of(name: &str, roles: Roles, others: &[Peer]) -> Self {
-        let here = roles.has(Roles::ROUTER).then_some((name, None));
-        let there = (0u16..).zip(others).filter(|(_, peer)| peer.roles.has(Roles::ROUTER));
-        let all = there.map(|(number, peer)| (peer.name.as_str(), Some(number))).chain(here);
-        let (names, peers): (Vec<&str>, Vec<Option<u16>>) = all.unzip();
-        let placement = Placement::new(&names);
-        let own = peers.iter().position(Option::is_none);
-        let placement = match own {
-            Some(own) => placement.seen_from(own as u16),
-            None => placement,
-        };
-        Self { placement, peers }
-    }
-}
-
-/// How users moved between routers when a link came or went.
-#[derive(Clone, Debug)]
-pub struct Movement {
-    placement: Placement,
-    /// By place: whether it was, or is, reached.
-    before: Vec<bool>,
-    after: Vec<bool>,
-    /// This one came back after a break, and may have forgotten whom it had.
-    returned: Option<u16>,
-}
-
-impl Movement {
-    /// Whether this user has another router than before, or the same one that may have forgotten them.
-    pub fn concerns(&self, user: UserId) -> bool {
-        let place = |reached: &[bool]| self.placement.first_of(user, |place| reached[usize::from(place)]);
-        let after = place(&self.after);
-        after != place(&self.before) || (after.is_some() && after == self.returned)
-    }
-}
-
 /// The other nodes. Belongs to its shard's thread.
 pub struct Away {
     links: Links,
@@ -125,6 +83,10 @@ pub struct Away {
     returned: Option<u16>,
     /// Incarnations of gateways that can be reached.
     gateways: Map<u64, u16>,
+    /// Answers for gateways whose link is on its way, in order.
+    waiting: VecDeque<Waiting>,
+    /// The last turn's time.
+    now_ns: u64,
     /// Something live was lost on the way to this peer: it has a gap to get.
     owed: Vec<bool>,
     /// When which incarnations of a peer are forgotten.
@@ -152,6 +114,8 @@ impl Away {
             returned: None,
             routers,
             gateways: map(hash_seed),
+            waiting: VecDeque::new(),
+            now_ns: 0,
             owed: vec![false; peers.len()],
             peers: peers.iter().map(|peer| peer.roles).collect(),
             forget: Vec::new(),
@@ -254,9 +218,32 @@ impl Away {
         match self.gateways.get(&incarnation) {
             Some(&peer) => drop(self.push(peer, To::Gateway { incarnation, shard }, envelope)),
             // Whose incarnation it is will be known once its link stands.
-            None => (0..self.peers.len())
+            None if envelope.header.class == Class::Live => (0..self.peers.len())
                 .filter(|&peer| self.peers[peer].has(Roles::GATEWAY) && !self.links.is_up(peer as u16))
                 .for_each(|peer| self.owed[peer] = true),
+            // It asked by a link of its own: that to it is not far. Whoever it asked would else wait for nothing.
+            None if self.waiting.len() < ANSWERS_WAITING_MAX => {
+                let until_ns = self.now_ns + ANSWER_WAITS_NS;
+                self.waiting.push_back(Waiting { until_ns, incarnation, shard, envelope });
+            }
+            None => {}
+        }
+    }
+
+    /// Answers go as soon as their gateway's link stands, and are forgotten when it does not come.
+    fn send_waiting(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+        if self.waiting.front().is_none_or(|first| {
+            first.until_ns > now_ns && !self.waiting.iter().any(|one| self.gateways.contains_key(&one.incarnation))
+        }) {
+            return;
+        }
+        for Waiting { until_ns, incarnation, shard, envelope } in core::mem::take(&mut self.waiting) {
+            if self.gateways.contains_key(&incarnation) {
+                self.push_to_gateway(incarnation, shard, envelope);
+            } else if until_ns > now_ns {
+                self.waiting.push_back(Waiting { until_ns, incarnation, shard, envelope });
+            }
         }
     }
 
@@ -283,6 +270,7 @@ impl Away {
     /// Once a turn: timers, and the gaps that are owed.
     pub fn tick(&mut self, now: Now) {
         self.links.tick(now);
+        self.send_waiting(now.mono_ns);
         for peer in 0..self.owed.len() {
             if self.owed[peer] && self.links.is_up(peer as u16) {
                 self.owed[peer] = false;
@@ -335,10 +323,11 @@ impl Away {
                 }
                 self.look_for_routers(None)
             }
-            LinkEvent::Heard { peer, incarnation, .. } => {
+            LinkEvent::Heard { peer, incarnation, lost } => {
                 let gone = self.view.heard(peer, incarnation);
                 self.forget.extend(gone.into_iter().map(|of| (now.mono_ns, peer, of)));
-                None
+                // What it answered while this link was broken is lost.
+                (lost && self.owner == Some(peer)).then_some(News::OwnersLost { here: false })
             }
             LinkEvent::Silent { peer, incarnation } => {
                 let left = self.view.silent(peer, incarnation);
@@ -365,6 +354,8 @@ impl Away {
         self.view.up(peer);
         if self.peers[usize::from(peer)].has(Roles::GATEWAY) {
             self.gateways.insert(incarnation, peer);
+            // Before anything that comes later.
+            self.send_waiting(self.now_ns);
         }
         self.owed[usize::from(peer)] |= lost;
         if self.owner == Some(peer) {

@@ -4,9 +4,12 @@
 //! where something live was lost.
 
 mod away;
+mod routers;
 pub(super) mod undelivered;
 mod view;
 
-pub use away::{Away, AwayConfig, Routers};
-pub(super) use away::{News, Way};
+pub(super) use away::News;
+pub use away::{Away, AwayConfig};
+pub use routers::Routers;
+pub(super) use routers::Way;
 pub use view::{ClusterView, NodeLine};
