@@ -214,7 +214,7 @@ pub struct Cluster {
     /// The cluster's name: nodes of another refuse each other. (restart)
     #[config(default = "shardwire")]
     pub id: String,
-    /// TOML file with every node: [[node]] with name, roles, address of its links. The same on all of them. (restart)
+    /// TOML file with every node: `[[node]]` with name, roles, address of its links. The same on all of them. (restart)
     pub nodes_file: Option<PathBuf>,
     /// File with a secret of at least 32 bytes that all nodes share. (restart)
     pub secret_file: Option<PathBuf>,
