@@ -81,6 +81,13 @@ pub fn body_of(client_msg_id: &[u8]) -> Vec<u8> {
 }
 
 impl Model {
+    /// The highest place at or below `seq` that is not of the user's own hand.
+    pub fn last_of_others(&self, chat: ChatId, user: UserId, seq: u64) -> u64 {
+        let log = self.log.get(&chat);
+        let mut below = log.into_iter().flat_map(|log| log.range(..=seq).rev());
+        below.find(|(_, place)| place.sender != user).map_or(0, |(&seq, _)| seq)
+    }
+
     /// A chat of two users.
     pub fn add_chat(&mut self, a: UserId, b: UserId) {
         self.pairs.insert(ChatId::direct(a, b), (a, b));
