@@ -134,6 +134,7 @@ impl Shard {
         place.ends_s = identity.expires_ms.map_or(u32::MAX, |ms| u32::try_from(ms / 1_000).unwrap_or(u32::MAX));
         place.issued_s = identity.issued_s.map_or(0, |issued_s| u32::try_from(issued_s).unwrap_or(u32::MAX));
         place.since = tick_of(now);
+        place.synced(remembered.synced_ms);
         if remembered.me.is_some() || remembered.synced_ms > 0 {
             let sync = place.active().sync(self.config.hash_seed);
             sync.since_ms = remembered.synced_ms;

@@ -79,7 +79,8 @@ impl EnvelopeWriter {
         let fbb = &mut self.fbb;
         let (body_type, body) = encode_body(fbb, &envelope.body);
         let header = encode_header(&envelope.header);
-        let args = link::EnvelopeArgs { header: Some(&header), body_type, body: Some(body) };
+        let passed_on = envelope.header.passed_on;
+        let args = link::EnvelopeArgs { header: Some(&header), body_type, body: Some(body), passed_on };
         let root = link::Envelope::create(fbb, &args);
         fbb.finish_size_prefixed(root, Some(FILE_IDENTIFIER));
         let bytes = fbb.finished_data();
