@@ -186,7 +186,9 @@ impl ShardCore {
                 News::OwnersLost { here: true } => {
                     self.owners_lost(now);
                     // HTTP's way is the first shard's.
-                    self.inboxes.last().iter().for_each(|http| http.put(ShardChange::OwnersLost));
+                    if let Some(http) = self.inboxes.last() {
+                        http.put(ShardChange::OwnersLost);
+                    }
                 }
                 News::OwnersLost { here: false } => self.tell_all(&ShardChange::OwnersLost),
                 // Live entries were lost with it, or answers to marks.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use fabric::core::{Action, ConnId};
+use fabric::core::Action;
 use fabric::hash::{Map, map};
 use fabric::link::{LinkConfig, LinkEvent, LinkMetrics, Links, Names, Peer, Roles, To, Undelivered, Why};
 use fabric::time::Now;
@@ -139,11 +139,6 @@ impl Away {
         self.links.places()
     }
 
-    /// Whether `conn` is a link's.
-    pub fn is_link(&self, conn: ConnId) -> bool {
-        conn.index < self.places()
-    }
-
     /// Whether nothing waits to leave.
     pub fn is_quiet(&self) -> bool {
         self.links.is_quiet()
@@ -233,9 +228,8 @@ impl Away {
     /// Answers go as soon as their gateway's link stands, and are forgotten when it does not come.
     fn send_waiting(&mut self, now_ns: u64) {
         self.now_ns = now_ns;
-        if self.waiting.front().is_none_or(|first| {
-            first.until_ns > now_ns && !self.waiting.iter().any(|one| self.gateways.contains_key(&one.incarnation))
-        }) {
+        let is_due = |one: &Waiting| one.until_ns <= now_ns || self.gateways.contains_key(&one.incarnation);
+        if !self.waiting.iter().any(is_due) {
             return;
         }
         for Waiting { until_ns, incarnation, shard, envelope } in core::mem::take(&mut self.waiting) {
