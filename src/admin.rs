@@ -1,7 +1,7 @@
 //! The admin socket in the data folder: a Unix socket, mode 0600, that answers one line of request with one line of JSON.
 //!
 //! Only the owner of the folder can reach it, so it needs no token. Requests: `status`, `reload`,
-//! `revoke USER [DEVICE]`; an answer that is no is `{"error": "why"}`.
+//! `revoke USER [DEVICE]`, `backup FOLDER` (begins one), `backup-status`; an answer that is no is `{"error": "why"}`.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::state::ServerState;
 /// The socket's name in the data folder.
 pub const SOCKET_FILE: &str = "admin.sock";
 /// Longest request line, bytes.
-const REQUEST_BYTES: u64 = 256;
+const REQUEST_BYTES: u64 = 8_192;
 /// A client that says nothing for so long is closed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -71,6 +71,10 @@ async fn answer(stream: UnixStream, state: ServerState, operator: Operator) -> s
 
 /// Does what a request asks for; its answer as JSON, or why there is none.
 fn done(request: &str, state: &ServerState, operator: &Operator) -> Result<String, String> {
+    if let Some(path) = request.strip_prefix("backup ") {
+        let status = operator.backup(Path::new(path.trim_end_matches('\n')))?;
+        return serde_json::to_string(&status).map_err(|error| error.to_string());
+    }
     let words: Vec<&str> = request.split_whitespace().collect();
     let json = match words[..] {
         ["status"] => {
@@ -79,6 +83,7 @@ fn done(request: &str, state: &ServerState, operator: &Operator) -> Result<Strin
             serde_json::to_string(&status)
         }
         ["reload"] => serde_json::to_string(&operator.reload().map_err(|error| error.to_string())?),
+        ["backup-status"] => serde_json::to_string(&operator.backup_status()?),
         ["revoke", user, ref device @ ..] if device.len() <= 1 => {
             let user: UserId = user.parse().map_err(|_| format!("{user:?} is no user id"))?;
             let device = match device {
@@ -87,7 +92,7 @@ fn done(request: &str, state: &ServerState, operator: &Operator) -> Result<Strin
             };
             serde_json::to_string(&operator.revoke(user, device).map_err(|error| error.to_string())?)
         }
-        _ => return Err("unknown request; known: status, reload, revoke USER [DEVICE]".to_owned()),
+        _ => return Err("unknown request; known: status, reload, revoke USER [DEVICE], backup FOLDER, backup-status".to_owned()),
     };
     json.map_err(|error| error.to_string())
 }

@@ -43,6 +43,11 @@ pub enum Command {
     /// Have a running server refuse a user's or a device's tokens issued until now, also after a restart, and end their
     /// sessions.
     Revoke(RevokeArgs),
+    /// Save the data folder, while its server serves or while there is none: a new folder in DIR, named by the time.
+    /// What is in it and what is not: docs/OPERATIONS.md.
+    Backup(BackupArgs),
+    /// Make a data folder of a backup, whole or up to a point in time. Damaged backups are refused.
+    Restore(RestoreArgs),
     /// Check this host for a number of connections: what is wrong, why, and the command that mends it. Exit code 0: fit, 1: not
     /// fit, 2: wrong use.
     Doctor(DoctorArgs),
@@ -182,6 +187,37 @@ pub struct RevokeArgs {
     pub device: Option<DeviceId>,
 }
 
+/// Options of `shardwire backup`.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// Folder of backups, made if it is not there. What has not changed since the last one in it is shared with that
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Whose settings hold.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `shardwire restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The backup, or a folder of backups: then the newest, or the newest that has the time asked for
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// Data folder to make: not there, or empty
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Leave out what is later: RFC 3339 (2026-11-22T18:30:00Z) or ms since 1970
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub until: Option<u64>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Options of `shardwire chat`.
 #[derive(Debug, Args)]
 pub struct ChatArgs {
@@ -288,6 +324,15 @@ fn parse_ttl(text: &str) -> Result<Duration, String> {
     if total == 0 || total > 3_650 * 86_400 { Err(wrong()) } else { Ok(Duration::from_secs(total)) }
 }
 
+/// ms since 1970.
+fn parse_time(text: &str) -> Result<u64, String> {
+    let time = text.parse::<u64>().ok().or_else(|| {
+        let time: jiff::Timestamp = text.parse().ok()?;
+        u64::try_from(time.as_millisecond()).ok()
+    });
+    time.ok_or_else(|| "expected a time with its zone, e.g. 2026-11-22T18:30:00Z, or ms since 1970".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -326,6 +371,16 @@ mod tests {
         assert_eq!(parse_ttl("2h"), Ok(Duration::from_secs(7_200)));
         for wrong in ["", "5", "h", "0s", "-1h", "1y", "9999999d", "99999999999999999999s"] {
             assert!(parse_ttl(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn points_in_time_have_a_zone_or_are_milliseconds() {
+        assert_eq!(parse_time("1790000000123"), Ok(1_790_000_000_123));
+        assert_eq!(parse_time("2026-11-22T18:30:00.250Z"), Ok(1_795_372_200_250));
+        assert_eq!(parse_time("2026-11-22T19:30:00.250+01:00"), Ok(1_795_372_200_250));
+        for wrong in ["", "now", "2026-11-22", "2026-11-22T18:30:00", "-5", "1960-01-01T00:00:00Z"] {
+            assert!(parse_time(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -1,5 +1,6 @@
-//! What an operator does to a running server: reload its configuration, revoke a user's or a device's tokens.
+//! What an operator does to a running server: reload its configuration, revoke a user's or a device's tokens, save its data.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use fabric::time::{Clock as _, SystemClock};
@@ -8,6 +9,7 @@ use gateway::auth::Trust;
 use gateway::auth::revoked::{Revocation, RevokedError};
 use schema::ids::{DeviceId, UserId};
 
+use crate::backup::job::{BackupStatus, Backups};
 use crate::node::{Inbox, ShardChange};
 use crate::reload::{ReloadError, Reloaded, Reloader};
 use crate::status::Status;
@@ -21,12 +23,33 @@ struct Inner {
     trust: Arc<Trust>,
     inboxes: Vec<Inbox>,
     reloader: Reloader,
+    backups: Option<Backups>,
 }
 
 impl Operator {
-    /// Of a server with this trust and these shards.
-    pub fn new(trust: Arc<Trust>, inboxes: Vec<Inbox>, reloader: Reloader) -> Self {
-        Self(Arc::new(Inner { trust, inboxes, reloader }))
+    /// Of a server with this trust and these shards; `backups`: where it has data of its own.
+    pub fn new(trust: Arc<Trust>, inboxes: Vec<Inbox>, reloader: Reloader, backups: Option<Backups>) -> Self {
+        Self(Arc::new(Inner { trust, inboxes, reloader, backups }))
+    }
+
+    /// Begins a backup into a new folder in `to`.
+    ///
+    /// # Errors
+    /// For people: another one is under way, or there is nothing to save.
+    pub fn backup(&self, to: &Path) -> Result<BackupStatus, String> {
+        self.backups()?.start(to).map_err(|error| error.to_string())
+    }
+
+    /// Where the backup has come to.
+    ///
+    /// # Errors
+    /// For people: there is nothing to save.
+    pub fn backup_status(&self) -> Result<BackupStatus, String> {
+        Ok(self.backups()?.status())
+    }
+
+    fn backups(&self) -> Result<&Backups, String> {
+        self.0.backups.as_ref().ok_or_else(|| "it has no data of its own; back up the storage writers".to_owned())
     }
 
     /// Reads the configuration and its files anew; logs what came of it.

@@ -1,10 +1,12 @@
 //! One file a subcommand.
 
+pub mod backup;
 pub mod chat;
 pub mod config;
 pub mod doctor;
 pub mod manual;
 pub mod reload;
+pub mod restore;
 pub mod revoke;
 pub mod serve;
 pub mod status;

@@ -7,6 +7,7 @@
 //! touched; `FORMAT` is replaced whole and durably; each opening has an incarnation that no other had.
 
 mod format;
+mod restored;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -17,6 +18,7 @@ use fabric::entropy::Entropy;
 use schema::dedupe::DedupeHasher;
 
 pub use format::{FOLDER_VERSION, FolderId, Format};
+pub use restored::{format_of, make_restored};
 
 /// The development key's file name: made by `token` or the server, whichever needs it first, mode 0600.
 pub const DEVELOPMENT_KEY_FILE: &str = "dev-key";
@@ -24,7 +26,8 @@ pub const DEVELOPMENT_KEY_FILE: &str = "dev-key";
 pub const JOURNAL_FOLDER: &str = "journal";
 /// The embedded store's folder.
 pub const STORE_FOLDER: &str = "store";
-const FORMAT_FILE: &str = "FORMAT";
+/// The file that says whose a folder is.
+pub const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_NEW_FILE: &str = "FORMAT.new";
 const LOCK_FILE: &str = "LOCK";
 

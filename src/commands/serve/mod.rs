@@ -28,6 +28,7 @@ use tokio::net::TcpListener;
 
 use self::place::Place;
 use self::storage::Storage;
+use crate::backup::job::Backups;
 use crate::cli::ServeArgs;
 use crate::cluster::ClusterError;
 use crate::config::{self, Config};
@@ -60,8 +61,9 @@ pub fn run(args: &ServeArgs) -> Result<()> {
         true => Some(Storage::open(&config, &folder, topology, place.remote_shards())?),
         false => None,
     };
+    let backups = storage.as_ref().map(|storage| storage.backups(&folder)).transpose()?;
     let node = start_node(&config, &folder, (topology, &cores), storage, &place)?;
-    let operator = node.operator(args, &config, log);
+    let operator = node.operator(args, &config, log, backups);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
     let Node { shards, state, trust, names, office, .. } = node;
     let served = runtime.block_on(async {
@@ -88,7 +90,7 @@ struct Node {
 }
 
 impl Node {
-    fn operator(&self, args: &ServeArgs, config: &Config, log: LogLevel) -> Operator {
+    fn operator(&self, args: &ServeArgs, config: &Config, log: LogLevel, backups: Option<Backups>) -> Operator {
         let (inboxes, rates) = (self.inboxes.clone(), self.rates.clone());
         let parts: Vec<Box<dyn Reloadable>> = vec![
             Box::new(AuthPart(self.trust.clone())),
@@ -98,7 +100,7 @@ impl Node {
             Box::new(TlsPart(self.state.certificates().cloned())),
         ];
         let reloader = Reloader::new(args.clone(), config.clone(), parts);
-        Operator::new(self.trust.clone(), self.inboxes.clone(), reloader)
+        Operator::new(self.trust.clone(), self.inboxes.clone(), reloader, backups)
     }
 }
 

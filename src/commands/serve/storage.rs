@@ -15,6 +15,8 @@ use storage_writer::partition::{
 };
 use storage_writer::store::fjall::{FjallConfig, FjallStore};
 
+use crate::backup::job::Backups;
+use crate::backup::take::Source;
 use crate::config::Config;
 use crate::figures::{FolderFigures, StoreFigures};
 use crate::node::{CREDITS_PER_PARTITION, Topology};
@@ -79,6 +81,17 @@ impl Storage {
     /// What each partition counts, by number.
     pub(super) fn metrics(&self) -> Vec<StorageMetrics> {
         self.metrics.clone()
+    }
+
+    /// What takes backups of it while it serves; to be made before its partitions are taken.
+    pub(super) fn backups(&self, folder: &DataFolder) -> Result<Backups> {
+        Ok(Backups::new(Source {
+            folder: std::path::absolute(folder.path()).into_diagnostic()?,
+            format: *folder.format(),
+            store: Arc::clone(&self.store),
+            disk: self.disk.clone(),
+            watches: self.opened.partitions.iter().map(Partition::journal_watch).collect(),
+        }))
     }
 
     /// Does a partition's job. Blocks.

@@ -38,20 +38,26 @@
 //! supersedes everything above L in segments of a lower ordinal.
 
 mod close;
+mod copy;
+mod cut;
 mod format;
 mod record;
 mod recover;
 mod scan;
 mod segment;
 mod space;
+mod watch;
 mod writer;
 
 pub use crate::lsn::{JournalId, Lsn};
+pub use copy::{CopyError, copy};
+pub use cut::{Cut, cut};
 pub use format::FORMAT_VERSION;
 pub use record::{AppendRecord, DecodeError, PositionRecord, Record};
 pub use recover::{Recovered, RecoveredJournal, Visitor, recover};
 pub use scan::RecoverError;
 pub use segment::{SegmentDone, SegmentJob};
+pub use watch::{Hold, Watch};
 pub use writer::{AppendError, Journal, JournalConfig, JournalStatus, WriteOutcome};
 
 #[cfg(test)]

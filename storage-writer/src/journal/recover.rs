@@ -135,7 +135,7 @@ fn recover_journal(
 }
 
 /// The header of a segment that was ready for use; `None` for one that never was.
-fn read_header(
+pub(super) fn read_header(
     disk: &dyn Disk,
     file: &str,
     journal: JournalId,
@@ -165,7 +165,7 @@ fn read_index(disk: &dyn Disk, file: &str, identity: &Identity, zeroed: bool) ->
     index_of(&read_whole(disk, file)?, file, identity, zeroed)
 }
 
-fn index_of(bytes: &[u8], file: &str, identity: &Identity, zeroed: bool) -> Result<Index, RecoverError> {
+pub(super) fn index_of(bytes: &[u8], file: &str, identity: &Identity, zeroed: bool) -> Result<Index, RecoverError> {
     index(bytes, identity, zeroed).map_err(|(offset, version)| RecoverError::NewerFormat {
         file: file.to_owned(),
         offset: offset as u64,
@@ -173,7 +173,7 @@ fn index_of(bytes: &[u8], file: &str, identity: &Identity, zeroed: bool) -> Resu
     })
 }
 
-fn read_whole(disk: &dyn Disk, file: &str) -> Result<Vec<u8>, RecoverError> {
+pub(super) fn read_whole(disk: &dyn Disk, file: &str) -> Result<Vec<u8>, RecoverError> {
     let len = disk.len(file).map_err(|error| io_error(file, error))?;
     let mut bytes = vec![0u8; len as usize];
     let n = disk.read_at(file, 0, &mut bytes).map_err(|error| io_error(file, error))?;

@@ -122,19 +122,21 @@ impl Space {
         self.closed.len() + usize::from(self.active.is_some()) + usize::from(self.prepared.is_some())
     }
 
-    /// `take_over`: the journal is poisoned, and this is the last LSN it committed.
-    pub fn take_job(&mut self, take_over: Option<Lsn>) -> Option<SegmentJob> {
+    /// `take_over`: the journal is poisoned, and this is the last LSN it committed. `held`: somebody reads free segments,
+    /// which wait for that while others can be made.
+    pub fn take_job(&mut self, take_over: Option<Lsn>, held: bool) -> Option<SegmentJob> {
         if self.job_in_flight || self.job_failed {
             return None;
         }
-        let work = self.next_work(take_over)?;
+        let work = self.next_work(take_over, held)?;
         self.job_in_flight = true;
         Some(SegmentJob(work))
     }
 
-    fn next_work(&mut self, take_over: Option<Lsn>) -> Option<Work> {
+    fn next_work(&mut self, take_over: Option<Lsn>, held: bool) -> Option<Work> {
         self.taking_over = take_over.is_some();
-        let free = self.closed.front().filter(|oldest| oldest.last <= self.freed);
+        let held = held && self.segments() < self.config.max_segments;
+        let free = self.closed.front().filter(|oldest| oldest.last <= self.freed && !held);
         if take_over.is_some()
             && let Some(prepared) = self.prepared.take()
         {

@@ -13,6 +13,7 @@ use super::format::{
 use super::record::Record;
 use super::segment::{SegmentDone, SegmentJob};
 use super::space::{Prepared, Space};
+use super::watch::Watch;
 use crate::lsn::{JournalId, Lsn};
 
 /// How a journal is laid out.
@@ -120,6 +121,7 @@ pub struct Journal {
     named: Lsn,
     seal: Seal,
     poisoned: bool,
+    watch: Watch,
 }
 
 struct InFlight {
@@ -159,6 +161,7 @@ impl Journal {
             named: Lsn::ZERO,
             seal: Seal::No,
             poisoned: false,
+            watch: Watch::new(id),
             config,
         }
     }
@@ -192,6 +195,11 @@ impl Journal {
     /// The last LSN durable.
     pub const fn committed(&self) -> Lsn {
         self.committed
+    }
+
+    /// For whoever copies it while it is written.
+    pub const fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// Whether a write failed and nothing has taken over yet.
@@ -276,6 +284,7 @@ impl Journal {
             Ok(()) => {
                 debug_assert!(write.last >= self.committed);
                 self.committed = write.last;
+                self.watch.commit(write.last);
                 self.named = write.names;
                 if write.stops {
                     self.seal = Seal::Stopped;
@@ -344,7 +353,7 @@ impl Journal {
         if matches!(self.seal, Seal::Stop | Seal::Stopped) && !self.needs_segment() {
             return None;
         }
-        self.space.take_job(self.poisoned.then_some(self.committed))
+        self.space.take_job(self.poisoned.then_some(self.committed), self.watch.is_held())
     }
 
     /// A job ended.

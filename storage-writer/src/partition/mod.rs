@@ -27,7 +27,7 @@ use schema::envelope::{Body, ChangedChat, Envelope, Header, ListedChat};
 use schema::errors::ErrorCode;
 use schema::timeuuid::Generator;
 
-use crate::journal::{Journal, Lsn, SegmentDone, WriteOutcome};
+use crate::journal::{Journal, Lsn, SegmentDone, Watch, WriteOutcome};
 use crate::owner::{
     Amending, Asker, Audience, Batch, Fanout, Found, MarkAnswer, Memory, Merges, Nudges, Parked, PendingChats,
     PendingMark, PendingPage, PendingStatus, Refusals, Synced, Wanted,
@@ -368,6 +368,11 @@ impl Partition {
     /// After [`Self::stop`]: the journal is sealed, or cannot be, being poisoned.
     pub fn stopped(&self) -> bool {
         self.journal.stopped()
+    }
+
+    /// For whoever copies its journal while it is written.
+    pub fn journal_watch(&self) -> Watch {
+        self.journal.watch().clone()
     }
 
     /// Where it stands.

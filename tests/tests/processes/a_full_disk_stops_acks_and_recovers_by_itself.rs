@@ -12,12 +12,15 @@ use tempfile::TempDir;
 const DISK: &str = "/mnt";
 
 /// A mount namespace with a small disk at [`DISK`], alive as long as its process.
-struct SmallDisk {
+pub(super) struct SmallDisk {
     holder: Child,
 }
 
 impl SmallDisk {
-    fn new(megabytes: u32) -> Self {
+    /// Where its programs see it.
+    pub(super) const PLACE: &str = DISK;
+
+    pub(super) fn new(megabytes: u32) -> Self {
         let script =
             format!("mount -t tmpfs -o size={megabytes}m,mode=0700 tmpfs {DISK} && echo mounted && exec sleep 100000");
         let own_user = if rustix::process::getuid().is_root() { "--mount" } else { "--map-root-user" };
@@ -42,7 +45,7 @@ impl SmallDisk {
     }
 
     /// The command that runs a program where the disk is.
-    fn through(&self) -> Vec<String> {
+    pub(super) fn through(&self) -> Vec<String> {
         let mut words = vec!["nsenter".to_owned(), format!("--mount=/proc/{}/ns/mnt", self.holder.id())];
         if !rustix::process::getuid().is_root() {
             words.extend([format!("--user=/proc/{}/ns/user", self.holder.id()), "--preserve-credentials".to_owned()]);
@@ -51,7 +54,7 @@ impl SmallDisk {
     }
 
     /// The disk, seen from here.
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{DISK}", self.holder.id()))
     }
 

@@ -1,5 +1,6 @@
 //! A journal on a simulated disk, driven the way an owner drives it, beside a model of what must be there.
 
+mod copy;
 mod crash;
 mod damage;
 mod space;

@@ -246,7 +246,7 @@ impl Engine {
         u64::try_from(self.database.time_compacting().as_micros()).unwrap_or(u64::MAX)
     }
 
-    fn keyspaces(&self) -> Vec<Keyspace> {
+    pub(super) fn keyspaces(&self) -> Vec<Keyspace> {
         let mut all = vec![self.entries.clone(), self.chats.clone(), self.meta.clone()];
         all.extend(self.buckets(0).into_iter().map(|(_, keyspace)| keyspace));
         all

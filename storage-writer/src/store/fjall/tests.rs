@@ -1,5 +1,6 @@
 //! What only this store can get wrong: merges, failures of its engine, damage, kills.
 
+mod checkpoints;
 mod processes;
 
 use std::fs;
