@@ -1,12 +1,14 @@
 //! The contract: what Shardwire's tiers and its clients say to each other.
 //!
 //! Frames of the client protocol ([`frame`], [`encode`], kept in an [`arena`]), the envelope between tiers ([`envelope`]), the error table
-//! ([`errors`]), ids and their order ([`ids`], [`timeuuid`]), limits ([`limits`]). Nothing here does I/O, reads a clock or
+//! ([`errors`]), ids and their order ([`ids`], [`timeuuid`]), limits ([`limits`]), the tables of
+//! the Scylla and Cassandra store ([`cql`]). Nothing here does I/O, reads a clock or
 //! knows a tier. What must stay true: fields are only ever appended, a frame is verified once, and a
 //! [`frame::VerifiedFrame`] can only be made by verification.
 extern crate alloc;
 
 pub mod arena;
+pub mod cql;
 pub mod dedupe;
 pub mod encode;
 pub mod envelope;

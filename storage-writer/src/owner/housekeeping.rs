@@ -19,6 +19,8 @@ use crate::store::{FlushReport, StoreError};
 const EXPIRE_EVERY: Duration = Duration::from_secs(300);
 /// Journal bytes a memory table may stand for, in multiples of its own size: positions fill journals, not tables.
 const JOURNAL_PER_TABLE: usize = 4;
+/// A flush that fails again waits twice as long each time, so often at most.
+const FLUSH_RETRY_DOUBLINGS: u32 = 3;
 
 impl Partition {
     /// The active table is full and cannot be frozen, or dedupe answers cannot leave memory.
@@ -149,7 +151,8 @@ impl Partition {
 
     /// A flush ended.
     pub(crate) fn flushed(&mut self, now: Now, result: Result<FlushReport, StoreError>) {
-        let retry_ns = now.plus(Duration::from_millis(self.config.retry_after_ms));
+        let wait_ms = self.config.retry_after_ms << self.flushes_failed.min(FLUSH_RETRY_DOUBLINGS);
+        let retry_ns = now.plus(Duration::from_millis(wait_ms));
         let Some(frozen) = self.memory.tables.frozen.iter_mut().find(|frozen| matches!(frozen.stage, Stage::Flushing))
         else {
             debug_assert!(false, "a flush ends once");
@@ -164,6 +167,7 @@ impl Partition {
                     self.journal.freed(frozen.through);
                 }
                 self.flush_failing = false;
+                self.flushes_failed = 0;
                 self.metrics.flushes.inc();
                 self.metrics.flushed_entries.inc_by(report.entries);
                 self.metrics.flushed_bytes.inc_by(report.bytes);
@@ -171,8 +175,14 @@ impl Partition {
             Err(error) => {
                 frozen.stage = Stage::Failed { retry_ns };
                 self.flush_failing = true;
+                self.flushes_failed += 1;
                 self.metrics.flush_failures.inc();
-                tracing::error!(partition = self.number, %error, "a memory table could not be flushed; trying again");
+                tracing::error!(
+                    partition = self.number,
+                    %error,
+                    wait_ms,
+                    "a memory table could not be flushed and stays in the journal; trying again"
+                );
             }
         }
     }

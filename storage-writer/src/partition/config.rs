@@ -62,7 +62,7 @@ pub struct PartitionConfig {
     pub max_segments: usize,
     /// An idle journal is sealed after so long, ms: from then on damage to its last records is told from a torn write.
     pub seal_after_ms: u64,
-    /// How long a failed segment or flush waits before it is tried again, ms.
+    /// How long a failed segment or flush waits before it is tried again, ms; a flush that goes on failing up to 8 times as long.
     pub retry_after_ms: u64,
 }
 

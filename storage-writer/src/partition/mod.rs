@@ -107,6 +107,8 @@ pub struct Partition {
     pub(crate) last_commit_ns: u64,
     pub(crate) applied: Lsn,
     pub(crate) flush_failing: bool,
+    /// Flushes that failed since the last that did not.
+    pub(crate) flushes_failed: u32,
     /// Journal bytes committed since the last freeze.
     pub(crate) unfrozen_journal_bytes: usize,
 }

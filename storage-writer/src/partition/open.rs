@@ -281,6 +281,7 @@ impl Partition {
             last_commit_ns: 0,
             applied: Lsn::ZERO,
             flush_failing: false,
+            flushes_failed: 0,
             unfrozen_journal_bytes: 0,
             config: config.partition.clone(),
         }

@@ -2,7 +2,8 @@
 //!
 //! [`Store`] blocks and is called on background threads and at start, never on a shard thread. It speaks of runs,
 //! histories and positions, not of tables. [`MemoryStore`] serves tests and simulation, [`fjall::FjallStore`] is the
-//! embedded engine; `contract` is the suite that each of them passes.
+//! embedded engine, the crate in `storage-writer/scylla` is the one on Scylla or Cassandra; `contract` is the suite that
+//! each of them passes.
 //!
 //! What must stay true: a run is applied whole or its applied positions do not move; applying the same entries again, in
 //! whatever grouping, changes nothing that a reader sees; a damaged store is an error, never a wrong answer or a panic.
@@ -118,6 +119,14 @@ pub enum StoreError {
         /// The disk's answer.
         source: std::io::Error,
     },
+    /// The engine is another process, and cannot be reached or refused; trying again later can help.
+    #[error("store: {doing}: {what}")]
+    Away {
+        /// What was being done.
+        doing: &'static str,
+        /// Its answer, or why there is none. Never content.
+        what: String,
+    },
     /// What is stored cannot be right. Trying again does not help.
     #[error(
         "store: damaged while {doing}: {what}; restore the data folder from a backup, and keep the damaged one for analysis"
@@ -160,7 +169,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same call can succeed later without a restart.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::Poisoned)
+        matches!(self, Self::Io { .. } | Self::Away { .. } | Self::Poisoned)
     }
 }
 

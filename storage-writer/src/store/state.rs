@@ -7,6 +7,8 @@ use schema::ids::{ChatId, ChatKind, DeviceId, MessageId, UserId};
 use schema::wire::Role;
 use smallvec::SmallVec;
 
+use super::{StoreError, codec};
+
 /// A chat's state as of a flush. The latest one of a chat replaces the ones before.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChatState {
@@ -50,6 +52,24 @@ impl ChatState {
             shown: Vec::new(),
             ticked_ms: 0,
         }
+    }
+
+    /// Everything but the chat's id, as bytes of a versioned encoding.
+    pub fn to_row(&self) -> Vec<u8> {
+        let mut row = Vec::new();
+        codec::put_state(&mut row, self);
+        row
+    }
+
+    /// The state of `chat` that [`Self::to_row`] made `row` of, in this version or one before.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when it made no such bytes.
+    pub fn from_row(chat: ChatId, row: &[u8]) -> Result<Self, StoreError> {
+        codec::state(chat, row).map_err(|codec::BadRow(what)| {
+            let what = format!("the state of chat {chat}: {what}");
+            StoreError::Damaged { doing: "reading chat states", what }
+        })
     }
 }
 
