@@ -7,6 +7,7 @@
 mod bench_page;
 mod bench_record;
 mod bench_runtimes;
+mod cassandra;
 mod cluster;
 mod errors_gen;
 mod gate;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use miette::{Result, miette};
 
-use crate::{cluster, gate, schema, shell, simulate, tidy, tools, web};
+use crate::{cassandra, cluster, gate, schema, shell, simulate, tidy, tools, web};
 
 /// Seeds of the fixed simulation.
 const SIMULATION_SEEDS: u64 = 2_000;
@@ -19,7 +19,7 @@ pub struct Args {
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("schema", schema_is_current),
     ("web", web::test),
     ("tidy", tidy_whole),
@@ -27,6 +27,7 @@ const STEPS: [Step; 9] = [
     ("units", units),
     ("simulation", simulation),
     ("processes", processes),
+    ("engines", engines),
     ("faults", cluster::smoke),
     ("load gate", gate::run),
 ];
@@ -91,9 +92,17 @@ fn simulation() -> Result<()> {
 
 /// What crosses processes: the release binaries, kill -9, the independent clients. The tests themselves need no optimising.
 fn processes() -> Result<()> {
-    let mut tests = shell::cargo(&["test", "--quiet", "--package", "shardwire-tests", "--no-fail-fast"]);
-    tests.args(["--", "--test-threads=2"]);
+    let mut tests = shell::cargo(&["test", "--quiet", "--package", "shardwire-tests", "--no-fail-fast", "--lib"]);
+    tests.args(["--test", "processes", "--test", "simulation_repeats_itself_and_finds_lies", "--", "--test-threads=2"]);
     tests.env("SHARDWIRE_BIN_DIR", shell::target().join("release"));
     tests.env("SHARDWIRE_NODE", web::compile_tests()?).env("SHARDWIRE_CHROMIUM", tools::chromium()?);
     shell::run(tests.env("SHARDWIRE_PYTHON", tools::program("python3")?))
+}
+
+/// What needs a real Cassandra: it is fetched, and started by the tests.
+fn engines() -> Result<()> {
+    let args = ["test", "--quiet", "--package", "shardwire-tests", "--no-fail-fast", "--test", "engines"];
+    let mut tests = shell::cargo(&args);
+    tests.args(["--", "--test-threads=2"]).env("SHARDWIRE_CASSANDRA", cassandra::jars()?);
+    shell::run(tests.env("SHARDWIRE_BIN_DIR", shell::target().join("release")))
 }

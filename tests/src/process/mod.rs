@@ -1,8 +1,9 @@
-//! A real server as a child process, or several as a [`cluster`], and what a test needs to talk to them: the command line, HTTP,
-//! a raw native client, Python programs, journal files.
+//! A real server as a child process, or several as a [`cluster`], real Cassandra nodes, and what a test needs to talk to
+//! them: the command line, HTTP, a raw native client, Python programs, journal files.
 //!
 //! Everything waits with a bound and panics with what the server wrote on stderr; no process outlives its [`Server`].
 
+pub mod cassandra;
 pub mod cluster;
 mod http;
 pub mod journal;
@@ -13,6 +14,7 @@ mod server;
 mod tls;
 mod wait;
 
+pub use cassandra::CassandraCluster;
 pub use http::Answer;
 pub use native::{Got, Native, Wire};
 pub use programs::{binary, chromium, example, node, output, python, python_with, run_node};

@@ -1,0 +1,142 @@
+//! Real Cassandra nodes as child processes, on 127.0.0.1, 127.0.0.2 and so on, one port for all of them.
+//!
+//! The jars come from `SHARDWIRE_CASSANDRA`, which `cargo xtask test --only engines` fetches and names. No node outlives the
+//! process that started it: each is tied to a thread that lives as long as its cluster. What a killed test leaves in the
+//! temporary folder is removed by the next start.
+
+mod node;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use tempfile::TempDir;
+
+use super::Deadline;
+use node::Node;
+
+pub use rustix::process::Signal;
+
+/// How long all nodes may take to start, s: a busy machine of two cores needs 35 for one.
+const PATIENCE_S: u64 = 180;
+const PREFIX: &str = "shardwire-cassandra-";
+
+/// One address and what all nodes share.
+struct Ports {
+    cql: u16,
+    storage: u16,
+    storage_tls: u16,
+}
+
+/// Some nodes of one datacenter, `datacenter1`. Dropping it ends them, and removes what they stored.
+pub struct CassandraCluster {
+    nodes: Vec<Node>,
+    cql: u16,
+    _folder: TempDir,
+}
+
+impl CassandraCluster {
+    /// Starts `nodes` nodes and waits until all of them take clients.
+    ///
+    /// # Panics
+    /// When they do not, with the end of the log of each that failed.
+    pub fn start(nodes: u8) -> Self {
+        sweep();
+        let prefix = format!("{PREFIX}{}-", std::process::id());
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir().expect("a temporary folder");
+        let ports = free_ports(nodes);
+        let make = |number| Node::new(folder.path(), (number, nodes), &ports);
+        let mut cluster = Self { nodes: (0..nodes).map(make).collect(), cql: ports.cql, _folder: folder };
+        cluster.nodes.iter_mut().for_each(Node::start);
+        cluster.nodes.iter_mut().for_each(|node| node.wait_until_ready(Deadline::after_s(PATIENCE_S)));
+        cluster
+    }
+
+    /// One node for all tests of a program, started by the first that asks.
+    pub fn shared() -> &'static Self {
+        static SHARED: LazyLock<CassandraCluster> = LazyLock::new(|| CassandraCluster::start(1));
+        &SHARED
+    }
+
+    /// Where clients connect.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        (0..self.nodes.len() as u8).map(|number| SocketAddr::from((address(number), self.cql))).collect()
+    }
+
+    /// The same as a TOML list of texts.
+    pub fn addresses_toml(&self) -> String {
+        format!("{:?}", self.addresses().iter().map(SocketAddr::to_string).collect::<Vec<_>>())
+    }
+
+    /// Sends a node a signal: STOP and CONT freeze it and let it go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn signal(&self, node: usize, signal: Signal) {
+        self.nodes[node].signal(signal);
+    }
+
+    /// Ends a node with SIGTERM, which drains it, and waits.
+    ///
+    /// # Panics
+    /// When it does not end within a minute.
+    pub fn stop(&mut self, node: usize) {
+        self.nodes[node].stop();
+    }
+
+    /// Ends a node at once.
+    pub fn kill(&mut self, node: usize) {
+        self.nodes[node].kill();
+    }
+
+    /// Starts a node that has ended on what it stored, and waits until it takes clients.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_again(&mut self, node: usize) {
+        self.nodes[node].start();
+        self.nodes[node].wait_until_ready(Deadline::after_s(PATIENCE_S));
+    }
+}
+
+/// A node's own address.
+const fn address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 0, number + 1)
+}
+
+/// Three ports that are free on all addresses. They are held while they are looked for, then left to the nodes.
+fn free_ports(nodes: u8) -> Ports {
+    let mut held = Vec::new();
+    let mut port = || {
+        for _ in 0..100 {
+            let first = TcpListener::bind((address(0), 0)).expect("loopback has a free port");
+            let port = first.local_addr().expect("a bound address").port();
+            let others = (1..nodes).map(|number| TcpListener::bind((address(number), port)));
+            let Ok(others) = others.collect::<Result<Vec<_>, _>>() else { continue };
+            held.push((first, others));
+            return port;
+        }
+        panic!("no port is free on 127.0.0.1 to {}", address(nodes - 1));
+    };
+    Ports { cql: port(), storage: port(), storage_tls: port() }
+}
+
+/// Removes what programs left that were killed.
+fn sweep() {
+    let Ok(found) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    for path in found.filter_map(|entry| Some(entry.ok()?.path())) {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some(pid) = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()) else { continue };
+        if !Path::new("/proc").join(pid).exists() {
+            let _ = std::fs::remove_dir_all(&path);
+        }
+    }
+}
+
+/// The folder of Cassandra's jars.
+fn jars() -> PathBuf {
+    let folder = std::env::var_os("SHARDWIRE_CASSANDRA");
+    folder
+        .expect("SHARDWIRE_CASSANDRA is not set; `cargo xtask test --only engines` fetches Cassandra and names it")
+        .into()
+}

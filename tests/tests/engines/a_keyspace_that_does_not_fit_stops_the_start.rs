@@ -1,0 +1,99 @@
+//! A keyspace that is missing, of another version, another cluster's or kept too thinly: refused with what to do, and left as
+//! it was.
+
+use scylla_store::{Migrated, ScyllaStore, SetupError, Writer, migrate};
+use storage_writer::folder::FolderId;
+use uuid::Uuid;
+
+use super::keyspace::{Keyspace, WRITER};
+
+const OTHER: FolderId = FolderId([9; 16]);
+
+fn refusal(keyspace: &Keyspace) -> SetupError {
+    ScyllaStore::open(&keyspace.config, WRITER).map(|_| ()).expect_err("it does not fit")
+}
+
+#[test]
+fn a_missing_keyspace_is_made_by_migrating_once() {
+    let keyspace = Keyspace::named();
+    let error = refusal(&keyspace);
+    assert!(
+        matches!(error, SetupError::NoKeyspace { .. }) && error.to_string().contains("shardwire migrate"),
+        "{error}"
+    );
+    let all = Migrated { made_keyspace: true, applied: vec!["1 store".to_owned()] };
+    assert_eq!(migrate(&keyspace.config, WRITER.cluster, true).expect("looks"), all);
+    assert!(matches!(refusal(&keyspace), SetupError::NoKeyspace { .. }), "a check makes nothing");
+    assert_eq!(migrate(&keyspace.config, WRITER.cluster, false).expect("migrates"), all);
+    drop(keyspace.store());
+    for check in [true, false] {
+        assert_eq!(migrate(&keyspace.config, WRITER.cluster, check).expect("again"), Migrated::default());
+    }
+}
+
+#[test]
+fn other_versions_are_named() {
+    let keyspace = Keyspace::new();
+    keyspace.run("INSERT INTO {}.migrations (number, name, checksum) VALUES (99, 'later', 1)", ());
+    let error = refusal(&keyspace);
+    assert!(matches!(error, SetupError::Newer { found: 99, .. }), "{error}");
+    assert!(matches!(migrate(&keyspace.config, WRITER.cluster, false), Err(SetupError::Newer { .. })));
+    keyspace.run("DELETE FROM {}.migrations WHERE number = 99", ());
+    keyspace.run("INSERT INTO {}.migrations (number, name, checksum) VALUES (1, 'store', 1)", ());
+    assert!(matches!(refusal(&keyspace), SetupError::Changed { number: 1, .. }));
+    keyspace.run("DELETE FROM {}.migrations WHERE number = 1", ());
+    let error = refusal(&keyspace);
+    assert!(matches!(error, SetupError::Older { found: 0, .. }) && error.to_string().contains("migrate"), "{error}");
+    // As after a migration that was cut off: it is applied again.
+    let once = migrate(&keyspace.config, WRITER.cluster, false).expect("migrates");
+    assert_eq!(once.applied, ["1 store"]);
+    drop(keyspace.store());
+}
+
+#[test]
+fn a_keyspace_of_somebody_else_is_left_alone() {
+    let keyspace = Keyspace::new();
+    let error =
+        ScyllaStore::open(&keyspace.config, Writer { cluster: OTHER, ..WRITER }).map(|_| ()).expect_err("not its own");
+    assert!(matches!(error, SetupError::OtherCluster { expected: OTHER, .. }), "{error}");
+    assert!(error.to_string().contains(&OTHER.to_string()) && error.to_string().contains(&WRITER.cluster.to_string()));
+    assert!(matches!(migrate(&keyspace.config, OTHER, false), Err(SetupError::OtherCluster { .. })));
+    let keyspace = Keyspace::named();
+    let make = "CREATE KEYSPACE {} WITH replication = {'class': 'NetworkTopologyStrategy', 'datacenter1': 1}";
+    keyspace.run(&make.replacen("{}", &keyspace.config.keyspace, 1), ());
+    keyspace.run("CREATE TABLE {}.theirs (id int PRIMARY KEY)", ());
+    assert!(matches!(migrate(&keyspace.config, WRITER.cluster, false), Err(SetupError::Foreign { .. })));
+    assert!(matches!(refusal(&keyspace), SetupError::Foreign { .. }));
+}
+
+#[test]
+fn one_process_migrates_at_a_time() {
+    let keyspace = Keyspace::new();
+    keyspace.run("DELETE FROM {}.migrations WHERE number = 1", ());
+    let holder = (Uuid::from_bytes([1; 16]),);
+    keyspace.run("INSERT INTO {}.locks (name, holder) VALUES ('migrate', ?) USING TTL 120", holder);
+    let error = migrate(&keyspace.config, WRITER.cluster, false).expect_err("locked");
+    assert!(matches!(error, SetupError::Locked { .. }) && error.to_string().contains("120 s"), "{error}");
+    keyspace.run("DELETE FROM {}.locks WHERE name = 'migrate'", ());
+    migrate(&keyspace.config, WRITER.cluster, false).expect("free again");
+}
+
+#[test]
+fn a_cluster_that_cannot_keep_what_is_asked_is_refused() {
+    let mut keyspace = Keyspace::new();
+    let config = keyspace.config.clone();
+    keyspace.config.replication = [("datacenter1".to_owned(), 3)].into();
+    let error = refusal(&keyspace);
+    assert!(matches!(error, SetupError::TooFewNodes { wanted: 3, found: 1, .. }), "{error}");
+    assert!(matches!(migrate(&keyspace.config, WRITER.cluster, false), Err(SetupError::TooFewNodes { .. })));
+    keyspace.config.replication = [("dc-west".to_owned(), 1)].into();
+    keyspace.config.datacenter = "dc-west".to_owned();
+    let error = refusal(&keyspace);
+    assert!(matches!(&error, SetupError::NoSuchDatacenter { found, .. } if found.contains("datacenter1")), "{error}");
+    keyspace.config = config;
+    // Port 1 of loopback is nobody's.
+    keyspace.config.nodes = vec!["127.0.0.1:1".to_owned()];
+    let error = refusal(&keyspace);
+    assert!(matches!(&error, SetupError::Unreachable { nodes, .. } if nodes == "127.0.0.1:1"), "{error}");
+    assert!(error.to_string().contains("store.nodes"), "{error}");
+}
