@@ -51,6 +51,9 @@ pub enum Command {
     /// Check this host for a number of connections: what is wrong, why, and the command that mends it. Exit code 0: fit, 1: not
     /// fit, 2: wrong use.
     Doctor(DoctorArgs),
+    /// Make the tables of a Scylla or Cassandra cluster, or bring them up to date (`store.engine = "scylla"`). The server that
+    /// uses the data folder must be stopped.
+    Migrate(MigrateArgs),
     /// Print the completions of a shell, to be kept where it looks for them.
     Completions(CompletionsArgs),
     /// Print the manual page, or write one for every subcommand into a folder.
@@ -254,6 +257,17 @@ pub struct ChatArgs {
     /// Plain lines, also on a terminal
     #[arg(long)]
     pub plain: bool,
+}
+
+/// Options of `shardwire migrate`.
+#[derive(Debug, Args)]
+pub struct MigrateArgs {
+    /// Whose settings hold.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// Change nothing, say what is missing. Exit code 0: nothing is
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// Options of `shardwire completions`.

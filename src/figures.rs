@@ -12,6 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 use rustix::time::{ClockId, clock_gettime};
+use scylla_store::{ScyllaCounts, ScyllaStore};
 use storage_writer::store::{Store, StoreStats};
 
 /// What this process uses of its host.
@@ -80,6 +81,26 @@ impl<S: Store + Send + Sync + 'static> Collector for StoreFigures<S> {
         put(&mut to, "store_tables", "Sorted runs of the whole store", None, &gauge(tables))?;
         let help = "Times the store was opened anew after a failure";
         put(&mut to, "store_reopened", help, None, &ConstCounter::new(reopened))
+    }
+}
+
+/// What the store on Scylla or Cassandra has asked of its cluster.
+pub struct ScyllaFigures(pub Arc<ScyllaStore>);
+
+impl std::fmt::Debug for ScyllaFigures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ScyllaFigures")
+    }
+}
+
+impl Collector for ScyllaFigures {
+    fn encode(&self, mut to: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let ScyllaCounts { requests, failures, is_away } = self.0.counts();
+        put(&mut to, "store_requests", "Requests to the store's cluster", None, &ConstCounter::new(requests))?;
+        let help = "Requests to the store's cluster that failed after all that was tried";
+        put(&mut to, "store_request_failures", help, None, &ConstCounter::new(failures))?;
+        let help = "1 while the store's cluster does not answer or refuses";
+        put(&mut to, "store_away", help, None, &gauge(u64::from(is_away)))
     }
 }
 

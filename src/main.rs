@@ -24,6 +24,7 @@ fn main() -> miette::Result<ExitCode> {
         Some(Command::Restore(args)) => commands::restore::run(&args),
         Some(Command::Completions(args)) => commands::manual::completions(&args),
         Some(Command::Man(args)) => commands::manual::man(&args),
+        Some(Command::Migrate(args)) => return commands::migrate::run(&args),
         Some(Command::Doctor(args)) => return commands::doctor::run(&args),
     }
     .map(|()| ExitCode::SUCCESS)

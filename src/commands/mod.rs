@@ -5,6 +5,7 @@ pub mod chat;
 pub mod config;
 pub mod doctor;
 pub mod manual;
+pub mod migrate;
 pub mod reload;
 pub mod restore;
 pub mod revoke;

@@ -4,6 +4,7 @@
 //! error that names key, file and what is allowed. Every key's documentation says whether it can be reloaded.
 
 mod load;
+mod store;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use schema::limits;
 use serde::Serialize;
 
 pub use load::{ConfigError, Layer, load, template};
+pub use store::{Store, StoreConfigError};
 
 /// Everything `shardwire serve` can be told.
 #[derive(Debug, Clone, Confique, Serialize)]
@@ -36,6 +38,9 @@ pub struct Config {
     /// How messages are kept.
     #[config(nested)]
     pub storage: Storage,
+    /// The engine behind the journal (docs/OPERATIONS.md).
+    #[config(nested)]
+    pub store: Store,
     /// Several processes that are one server.
     #[config(nested)]
     pub cluster: Cluster,
@@ -267,6 +272,7 @@ impl Config {
             let allowed = "a multiple of 4096".to_owned();
             return Err(load::OutOfBounds { key: "storage.journal_segment_bytes", value, allowed });
         }
+        self.store.check()?;
         if self.tls.cert_file.is_some() != self.tls.key_file.is_some() {
             let (key, value) = match &self.tls.cert_file {
                 Some(file) => ("tls.cert_file", file),

@@ -21,6 +21,7 @@ const REFUSED_POLL: Duration = Duration::from_millis(200);
 
 /// A process's place among others.
 pub(super) struct Place {
+    store: String,
     cluster: Option<(Cluster, ClusterView)>,
 }
 
@@ -35,7 +36,7 @@ impl Place {
             let view = ClusterView::new(cluster.others.iter().map(node));
             (cluster, view)
         };
-        Ok(Self { cluster: cluster.map(with_view) })
+        Ok(Self { store: config.store.engine.clone(), cluster: cluster.map(with_view) })
     }
 
     /// Whether it does this.
@@ -112,12 +113,12 @@ impl Place {
     /// What it says of itself once it serves.
     pub(super) fn ready(&self, state: &ServerState) -> String {
         let Addresses { native, ws, http } = state.addresses();
-        let shards = state.shards();
+        let (shards, store) = (state.shards(), &self.store);
         let Some((Cluster { me, .. }, _)) = &self.cluster else {
-            return format!("native={native} ws={ws} http={http} shards={shards} store=embedded");
+            return format!("native={native} ws={ws} http={http} shards={shards} store={store}");
         };
         let clients = if self.has(Roles::GATEWAY) { format!(" native={native} ws={ws}") } else { String::new() };
-        let store = if self.has(Roles::STORAGE_WRITER) { " store=embedded" } else { "" };
+        let store = if self.has(Roles::STORAGE_WRITER) { format!(" store={store}") } else { String::new() };
         let Node { name, roles, address } = me;
         format!("name={name} roles={roles}{clients} http={http} link={address} shards={shards}{store}")
     }

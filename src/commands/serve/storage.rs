@@ -1,4 +1,6 @@
-//! What is durable: the data folder's store and journals, opened and replayed.
+//! What is durable: the journals of the data folder and the store behind them, opened and replayed.
+//!
+//! What must stay true: a folder whose messages are in one engine is never opened with another, or with another keyspace.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,24 +8,84 @@ use std::sync::Arc;
 use fabric::disk::FileDisk;
 use fabric::entropy::OsEntropy;
 use fabric::time::{Clock as _, SystemClock};
-use miette::{IntoDiagnostic as _, Result, WrapErr as _};
+use miette::{IntoDiagnostic as _, Result, WrapErr as _, miette};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use storage_writer::folder::DataFolder;
+use scylla_store::{ScyllaStore, Writer};
+use storage_writer::folder::{self, DataFolder};
 use storage_writer::partition::{
     self, Job, JobDone, OpenConfig, Opened, Partition, PartitionConfig, RecoverySummary, StorageMetrics,
 };
+use storage_writer::store::Store;
 use storage_writer::store::fjall::{FjallConfig, FjallStore};
 
 use crate::backup::job::Backups;
 use crate::backup::take::Source;
 use crate::config::Config;
-use crate::figures::{FolderFigures, StoreFigures};
+use crate::figures::{FolderFigures, ScyllaFigures, StoreFigures};
 use crate::node::{CREDITS_PER_PARTITION, Topology};
+
+/// In the store's folder: which engine has the messages, where it is not that folder itself.
+const ENGINE_FILE: &str = "engine";
+
+/// Who keeps messages behind the journal.
+enum Engine {
+    Embedded(Arc<FjallStore>),
+    Scylla(Arc<ScyllaStore>),
+}
+
+impl Engine {
+    /// Opens the configured one, unless the folder's messages are elsewhere.
+    fn open(config: &Config, folder: &DataFolder) -> Result<Self> {
+        check_engine(config, folder)?;
+        if !config.store.is_scylla() {
+            let store_config = FjallConfig { cache_bytes: config.storage.cache_bytes, ..FjallConfig::default() };
+            let store = FjallStore::open(&folder.store_path(), store_config).into_diagnostic()?;
+            return Ok(Self::Embedded(Arc::new(store)));
+        }
+        let scylla = config.store.scylla()?;
+        let writer = Writer { cluster: folder.format().cluster, node: folder.format().node };
+        let store = ScyllaStore::open(&scylla, writer).into_diagnostic()?;
+        let marker = engine_marker(config);
+        let draft = format!("{ENGINE_FILE}.new");
+        folder::write_file(&folder.store_path(), ENGINE_FILE, &draft, marker.as_bytes()).into_diagnostic()?;
+        Ok(Self::Scylla(Arc::new(store)))
+    }
+
+    fn store(&self) -> &dyn Store {
+        match self {
+            Self::Embedded(store) => &**store,
+            Self::Scylla(store) => &**store,
+        }
+    }
+}
+
+fn engine_marker(config: &Config) -> String {
+    format!("scylla {}\n", config.store.keyspace)
+}
+
+/// The configured engine is the one that has the folder's messages, if there are any.
+fn check_engine(config: &Config, folder: &DataFolder) -> Result<()> {
+    let path = folder.path().display();
+    let marker = std::fs::read_to_string(folder.store_path().join(ENGINE_FILE)).ok();
+    let refusal = match (config.store.is_scylla(), marker) {
+        (false, Some(marker)) => format!("keeps its messages in `{}`, and store.engine is embedded", marker.trim()),
+        (true, Some(marker)) if marker != engine_marker(config) => {
+            format!("keeps its messages in `{}`, and store.keyspace is {}", marker.trim(), config.store.keyspace)
+        }
+        (true, None) if std::fs::read_dir(folder.store_path()).into_diagnostic()?.next().is_some() => {
+            "has an embedded store, and store.engine is scylla".to_owned()
+        }
+        _ => return Ok(()),
+    };
+    Err(miette!(
+        "data folder {path} {refusal}: configure what it was started with, or name an empty folder with --data"
+    ))
+}
 
 /// What is durable, opened.
 pub(super) struct Storage {
-    store: Arc<FjallStore>,
+    engine: Engine,
     disk: FileDisk,
     opened: Opened,
     metrics: Vec<StorageMetrics>,
@@ -33,34 +95,21 @@ pub(super) struct Storage {
 impl Storage {
     /// Opens store and journals and replays what they hold. `remote_shards`: gateway shards of other nodes that may send.
     pub(super) fn open(config: &Config, folder: &DataFolder, topology: Topology, remote_shards: usize) -> Result<Self> {
-        let store_config = FjallConfig { cache_bytes: config.storage.cache_bytes, ..FjallConfig::default() };
-        let store = FjallStore::open(&folder.store_path(), store_config).into_diagnostic()?;
+        let engine = Engine::open(config, folder)?;
         let disk =
             FileDisk::open(folder.journal_path()).into_diagnostic().wrap_err("the journal folder cannot be used")?;
         let metrics: Vec<StorageMetrics> = (0..topology.partitions).map(|_| StorageMetrics::new()).collect();
         let credits = CREDITS_PER_PARTITION as usize * (usize::from(topology.gateways()) + remote_shards);
-        let partition = PartitionConfig {
-            freeze_bytes: config.storage.memory_table_bytes as usize,
-            waiting_sends: credits,
-            refusals: 4 * credits,
-            group_members: config.limits.group_members as usize,
-            deliveries_per_second_per_group: config.limits.deliveries_per_second_per_group,
-            deliveries_per_second_per_sender: config.limits.deliveries_per_second_per_sender,
-            edit_window_s: config.limits.edit_window_s,
-            delete_window_s: config.limits.delete_window_s,
-            segment_bytes: config.storage.journal_segment_bytes,
-            ..PartitionConfig::default()
-        };
-        let open =
-            OpenConfig { partitions: topology.partitions, partition, dedupe_secret: folder.format().dedupe_secret };
+        let (partitions, dedupe_secret) = (topology.partitions, folder.format().dedupe_secret);
+        let open = OpenConfig { partitions, partition: partition_config(config, credits), dedupe_secret };
         let now = SystemClock.now();
         let mut metrics_of = |partition: u16| metrics[usize::from(partition)].clone();
-        let opened = partition::open(&open, &store, &disk, &mut OsEntropy, now, &mut metrics_of)
+        let opened = partition::open(&open, engine.store(), &disk, &mut OsEntropy, now, &mut metrics_of)
             .into_diagnostic()
             .wrap_err("cannot recover")?;
         let took_ms = SystemClock.now().mono_ms() - now.mono_ms();
         tracing::info!(recovery = ?opened.recovery, took_ms, "storage is open");
-        Ok(Self { store: Arc::new(store), disk, opened, metrics, folder: folder.path().to_owned() })
+        Ok(Self { engine, disk, opened, metrics, folder: folder.path().to_owned() })
     }
 
     /// Its partitions, each once.
@@ -73,7 +122,10 @@ impl Storage {
         for (number, metrics) in (0u16..).zip(&self.metrics) {
             metrics.register(registry.sub_registry_with_label(("partition".into(), number.to_string().into())));
         }
-        registry.register_collector(Box::new(StoreFigures(self.store.clone())));
+        match &self.engine {
+            Engine::Embedded(store) => registry.register_collector(Box::new(StoreFigures(store.clone()))),
+            Engine::Scylla(store) => registry.register_collector(Box::new(ScyllaFigures(store.clone()))),
+        }
         registry.register_collector(Box::new(FolderFigures(self.folder.clone())));
         register_recovery(&self.opened.recovery, registry);
     }
@@ -96,7 +148,22 @@ impl Storage {
 
     /// Does a partition's job. Blocks.
     pub(super) fn run(&self, job: Job) -> JobDone {
-        partition::run_job(job, &*self.store, &self.disk)
+        partition::run_job(job, self.engine.store(), &self.disk)
+    }
+}
+
+fn partition_config(config: &Config, credits: usize) -> PartitionConfig {
+    PartitionConfig {
+        freeze_bytes: config.storage.memory_table_bytes as usize,
+        waiting_sends: credits,
+        refusals: 4 * credits,
+        group_members: config.limits.group_members as usize,
+        deliveries_per_second_per_group: config.limits.deliveries_per_second_per_group,
+        deliveries_per_second_per_sender: config.limits.deliveries_per_second_per_sender,
+        edit_window_s: config.limits.edit_window_s,
+        delete_window_s: config.limits.delete_window_s,
+        segment_bytes: config.storage.journal_segment_bytes,
+        ..PartitionConfig::default()
     }
 }
 
