@@ -295,6 +295,45 @@ fn a_link_that_is_stopped_says_goodbye_and_dials_no_more() {
 }
 
 #[test]
+fn a_node_that_leaves_is_let_go_once_all_that_was_said_to_it_has_come() {
+    let node = |name, incarnation, other| links(usual(name, incarnation), vec![peer(other, true)], incarnation);
+    let mut rig = Rig::new(vec![node("n0", 100, 1), node("n1", 200, 0)]);
+    rig.run();
+    rig.events.iter_mut().for_each(Vec::clear);
+    rig.nodes[1].leave();
+    assert!(!rig.nodes[1].may_go(|_| true) && rig.nodes[1].may_go(|_| false), "only those that are waited for");
+    rig.pass(10);
+    assert_eq!(rig.heard(0), ["leaving 0", "leaving 0"], "over the link in each direction");
+    assert!(!rig.nodes[1].may_go(|_| true), "it was told, and has not answered");
+    // A link carries as before.
+    rig.nodes[0].push(0, To::Owner, envelope(Class::Ack, 1)).unwrap();
+    rig.nodes[0].let_go(0);
+    rig.pass(10);
+    assert_eq!(rig.heard(1), ["Ack 1 from 0"]);
+    assert!(!rig.nodes[1].may_go(|_| true), "something was queued when the heartbeat was made");
+    rig.pass(200);
+    assert!(rig.nodes[1].may_go(|_| true));
+    let now = rig.now;
+    rig.nodes[1].stop(now);
+    rig.run();
+    assert!(rig.nodes[1].is_closed());
+    let mut heard = rig.heard(0);
+    heard.sort_unstable();
+    assert_eq!(heard, ["down 0", "silent 0 200"]);
+    // What comes in its place has to be let go anew.
+    rig.nodes[1] = node("n1", 201, 0);
+    rig.pass(2_000);
+    let mut heard = rig.heard(0);
+    heard.sort_unstable();
+    assert_eq!(heard, ["heard 0 201 lost=false", "up 0 201 lost=true"]);
+    rig.nodes[1].leave();
+    rig.pass(400);
+    assert!(!rig.nodes[1].may_go(|_| true));
+    rig.cut_all();
+    assert!(rig.nodes[1].may_go(|_| true), "nobody is there to be waited for");
+}
+
+#[test]
 fn an_envelope_too_large_for_a_link_breaks_it_rather_than_being_lost_quietly() {
     let mut rig = pair();
     let frame = vec![7; 17 << 20].into();

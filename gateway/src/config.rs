@@ -29,8 +29,14 @@ pub struct Limits {
     pub cursors_per_session: u32,
     /// Connections of this shard.
     pub max_connections: u32,
-    /// When the server stops, clients are told to come back within so long of each other, ms.
+    /// When the server stops, clients come back within so long of each other, ms: later, or at another gateway.
     pub drain_spread_ms: u32,
+    /// Sessions of this shard that are told in a second to go to another gateway, on average; 0 = as the spread says.
+    pub drain_per_second: u32,
+    /// A session that is to go waits so long for answers to its sends, ms.
+    pub drain_patience_ms: u32,
+    /// Sessions are held for so long at most while the owners' node is started anew on purpose, ms; 0 = not at all.
+    pub hold_ms: u32,
 }
 
 impl Default for Limits {
@@ -48,6 +54,9 @@ impl Default for Limits {
             cursors_per_session: 1_024,
             max_connections: 1 << 20,
             drain_spread_ms: 5_000,
+            drain_per_second: 0,
+            drain_patience_ms: 2_000,
+            hold_ms: 8_000,
         }
     }
 }

@@ -21,7 +21,7 @@ pub mod wire;
 
 pub use change::{Change, Settings};
 pub use config::{Epochs, Limits, ShardConfig};
-pub use drain::DRAIN_ANSWERS_MS;
+pub use drain::Next;
 pub use metrics::GatewayMetrics;
 pub use rates::{UserRate, UserRates};
 pub use shard::Shard;

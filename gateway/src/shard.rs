@@ -66,6 +66,8 @@ pub struct Shard {
     pub(crate) logins: Logins,
     pub(crate) rejoins: Rejoins,
     pub(crate) sampled: u32,
+    /// Sessions are held until then, ns; 0 = they are not.
+    pub(crate) held_until_ns: u64,
     /// Set once the shard has been told to stop.
     pub(crate) drain: Option<Drain>,
     last_request: u64,
@@ -105,6 +107,7 @@ impl Shard {
             logins: Logins::default(),
             rejoins: Rejoins::default(),
             sampled: 0,
+            held_until_ns: 0,
             drain: None,
             last_request: 0,
             config,
@@ -277,9 +280,10 @@ impl Shard {
         self.log_in_waiting(now, egress);
         self.rejoin(now, egress);
         self.wake_due(now, egress);
+        self.end_hold(now, egress);
         self.expire_waiters(now, egress);
         self.resync_gaps(now, egress);
-        self.drain_answered(now, egress);
+        self.drain_due(now, egress);
         self.metrics.output_bytes.set(self.output_bytes as i64);
     }
 
@@ -287,8 +291,9 @@ impl Shard {
     pub fn next_deadline_ns(&self) -> Option<u64> {
         let waiter = self.waiters.iter().filter_map(|waiters| waiters.front()).map(|waiter| waiter.1).min();
         let logins = self.logins.is_due().then_some(1);
-        let others = [waiter, self.gaps.next_ns(), self.rejoins.next_ns(), self.drain_deadline_ns(), logins];
-        others.into_iter().chain([self.wheel.next_ns()]).flatten().min()
+        let stops = [self.drain_deadline_ns(), self.hold_deadline_ns()];
+        let others = [waiter, self.gaps.next_ns(), self.rejoins.next_ns(), logins];
+        others.into_iter().chain(stops).chain([self.wheel.next_ns()]).flatten().min()
     }
 
     /// `Flush`, `Pause`, `Resume` or `Close`, in the order in which they were decided.

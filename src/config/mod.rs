@@ -123,9 +123,22 @@ pub struct Limits {
     /// A connection must authenticate within so long, ms. 1000 to 60000. (restart)
     #[config(default = 10000)]
     pub auth_timeout_ms: u32,
-    /// A server that stops tells its clients to come back within so long of each other, ms. 0 to 600000. (reloadable)
+    /// A server that stops tells its clients to come back within so long of each other, ms; a gateway with others beside it
+    /// sends them there one by one, over so long. 0 to 600000. (reloadable)
     #[config(default = 5000)]
     pub drain_spread_ms: u32,
+    /// Sessions that such a gateway sends to the others in a second: with more of them it takes longer than the spread. 0 = no
+    /// bound. 0 to 1000000. (restart)
+    #[config(default = 5000)]
+    pub drain_per_second: u32,
+    /// A stop waits so long for what is under way: for answers to a session's sends, for HTTP's requests, and in a cluster for
+    /// the others to do without a router or the storage-writer, ms. 0 to 60000. (restart)
+    #[config(default = 2000)]
+    pub drain_patience_ms: u32,
+    /// A gateway holds what clients ask for so long while the storage-writer is started anew, ms; after that it refuses with a
+    /// retry. 0 to 30000. (restart)
+    #[config(default = 8000)]
+    pub hold_ms: u32,
 }
 
 /// Who may come in. With no key set, the data folder's development key (HS256, made at the first start, mode 0600) is
@@ -239,7 +252,7 @@ const YEAR_S: u64 = 365 * 24 * 60 * 60;
 impl Config {
     /// Checks bounds that types cannot say. The error names key, value and what is allowed.
     fn check(&self) -> Result<(), load::OutOfBounds> {
-        let bounds: [(&'static str, u64, u64, u64); 15] = [
+        let bounds: [(&'static str, u64, u64, u64); 18] = [
             ("server.shards", self.server.shards.into(), 0, 1_024),
             ("server.partitions", self.server.partitions.into(), 0, 256),
             ("limits.in_flight_per_session", self.limits.in_flight_per_session.into(), 0, 65_536),
@@ -257,6 +270,9 @@ impl Config {
             ),
             ("limits.auth_timeout_ms", self.limits.auth_timeout_ms.into(), 1_000, 60_000),
             ("limits.drain_spread_ms", self.limits.drain_spread_ms.into(), 0, 600_000),
+            ("limits.drain_per_second", self.limits.drain_per_second.into(), 0, 1_000_000),
+            ("limits.drain_patience_ms", self.limits.drain_patience_ms.into(), 0, 60_000),
+            ("limits.hold_ms", self.limits.hold_ms.into(), 0, 30_000),
             ("storage.memory_table_bytes", self.storage.memory_table_bytes, 1 << 20, 1 << 30),
             ("storage.journal_segment_bytes", self.storage.journal_segment_bytes, 4 << 20, 1 << 30),
             ("storage.cache_bytes", self.storage.cache_bytes, 1 << 20, u64::MAX),

@@ -18,7 +18,7 @@ use storage_writer::partition::Partition;
 use super::board::Board;
 use super::changes::Inbox;
 use super::cluster::{Away, AwayConfig, ClusterView, Routers};
-use super::core::{OpenGateways, ShardCore};
+use super::core::{ShardCore, Stops};
 use super::hub::{Hub, HubMetrics};
 use super::topology::Topology;
 
@@ -112,7 +112,7 @@ pub struct ShardParts {
     board: Board,
     inbox: Inbox,
     inboxes: Arc<[Inbox]>,
-    open_gateways: OpenGateways,
+    stops: Stops,
 }
 
 impl ShardParts {
@@ -150,7 +150,7 @@ impl ShardParts {
     pub fn into_core(self) -> ShardCore {
         let gateway = gateway::Shard::new(self.config, self.auth, self.rates, self.gateway_metrics);
         let told = (self.board, self.inbox, self.inboxes);
-        ShardCore::new(gateway, self.partitions, self.router, self.hub, told, self.open_gateways)
+        ShardCore::new(gateway, self.partitions, self.router, self.hub, told, self.stops)
     }
 }
 
@@ -229,7 +229,7 @@ pub fn assemble(
     let http_port = ports.pop().expect("HTTP has the last port");
     let http_inbox = inboxes[usize::from(topology.http())].clone();
     let http = http_parts(config, incarnation, (http_port, http_inbox), &rates, registry);
-    let open_gateways = OpenGateways::new(topology.shards);
+    let stops = Stops::new(topology.shards, limits.drain_patience_ms);
     let mut by_shard: Vec<Vec<Partition>> = (0..topology.shards).map(|_| Vec::new()).collect();
     for partition in partitions {
         by_shard[usize::from(topology.partition_shard(partition.number()))].push(partition);
@@ -271,7 +271,7 @@ pub fn assemble(
             inboxes: inboxes.clone(),
             hub: Hub::new(shard, topology, port, hub_metrics).with_away(away),
             board: board.clone(),
-            open_gateways: open_gateways.clone(),
+            stops: stops.clone(),
         }
     };
     (shards.map(build).collect(), http)

@@ -7,7 +7,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fabric::core::{Action, ConnId, Core, JobQueue, Protocol};
 use fabric::tier::Egress as _;
@@ -22,33 +21,15 @@ use super::cluster::{Away, News};
 use super::handoff::{FromGateway, FromOwner, FromRouter, LocalRouter};
 use super::hub::Hub;
 use super::topology::Part;
+use stop::{STOP_POLL_NS, Stopping};
+
+pub use stop::Stops;
 
 /// Envelopes taken from lanes in one go, so that a busy neighbour cannot keep a shard from its own sockets.
 const DRAIN_BUDGET: usize = 4_096;
 /// How often a shard says where its partitions stand.
 const BOARD_INTERVAL_NS: u64 = 1_000_000_000;
-/// How often a stopping shard looks whether the others' gateways have stopped too.
-const STOP_POLL_NS: u64 = 5_000_000;
-
-/// Gateways that have not stopped yet: partitions stop after the last, since any gateway may still send to them.
-#[derive(Clone, Debug)]
-pub struct OpenGateways(Arc<AtomicUsize>);
-
-impl OpenGateways {
-    /// All `shards` are open.
-    pub fn new(shards: u16) -> Self {
-        Self(Arc::new(AtomicUsize::new(usize::from(shards))))
-    }
-}
-
-/// How far a stop has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stopping {
-    No,
-    Gateway,
-    WaitingForOthers,
-    Partitions,
-}
+mod stop;
 
 /// One shard's parts.
 pub struct ShardCore {
@@ -65,7 +46,7 @@ pub struct ShardCore {
     /// Lanes held more than one drain's budget.
     more: bool,
     now: Now,
-    open_gateways: OpenGateways,
+    stops: Stops,
     stopping: Stopping,
 }
 
@@ -77,7 +58,7 @@ impl ShardCore {
         router: LocalRouter,
         hub: Hub,
         (board, inbox, inboxes): (Board, Inbox, Arc<[Inbox]>),
-        open_gateways: OpenGateways,
+        stops: Stops,
     ) -> Self {
         debug_assert!(partitions.is_sorted_by_key(Partition::number));
         Self {
@@ -91,7 +72,7 @@ impl ShardCore {
             inboxes,
             more: false,
             now: Now::default(),
-            open_gateways,
+            stops,
             stopping: Stopping::No,
         }
     }
@@ -183,6 +164,7 @@ impl ShardCore {
                         self.hub.count_misrouted();
                     }
                 }
+                News::OwnersLeaving => self.gateway.hold(now),
                 News::OwnersLost { here: true } => {
                     self.owners_lost(now);
                     // HTTP's way is the first shard's.
@@ -204,6 +186,7 @@ impl ShardCore {
             }
             self.settle(now);
         }
+        self.work_on_leaving(now);
     }
 
     fn tell_all(&self, change: &ShardChange) {
@@ -223,18 +206,6 @@ impl ShardCore {
 
     fn outside(&self, conn: ConnId) -> ConnId {
         ConnId { index: conn.index + self.hub.link_places(), ..conn }
-    }
-
-    fn work_on_stop(&mut self, now: Now) {
-        if self.stopping == Stopping::Gateway && self.gateway.stopped() {
-            self.open_gateways.0.fetch_sub(1, Ordering::SeqCst);
-            self.stopping = Stopping::WaitingForOthers;
-        }
-        if self.stopping == Stopping::WaitingForOthers && self.open_gateways.0.load(Ordering::SeqCst) == 0 && !self.more
-        {
-            self.partitions.iter_mut().for_each(|partition| partition.stop(now));
-            self.stopping = Stopping::Partitions;
-        }
     }
 }
 
@@ -376,16 +347,10 @@ impl Core for ShardCore {
     }
 
     fn stop(&mut self, now: Now) {
-        if self.stopping == Stopping::No {
-            self.stopping = Stopping::Gateway;
-            self.with_gateway(now, |gateway, way| gateway.stop(now, way));
-            self.settle(now);
-        }
+        self.begin_stop(now);
     }
 
     fn stopped(&self) -> bool {
-        let sealed = self.stopping == Stopping::Partitions && self.partitions.iter().all(Partition::stopped);
-        // A peer that takes nothing is given up by its link before long.
-        sealed && self.hub.links_are_quiet()
+        self.has_stopped()
     }
 }

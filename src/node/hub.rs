@@ -99,6 +99,16 @@ impl Hub {
         self.away.as_ref().is_none_or(|away| away.is_quiet())
     }
 
+    /// Whether there are other nodes.
+    pub fn has_links(&self) -> bool {
+        self.away.is_some()
+    }
+
+    /// Whether every link has ended, after they were told to.
+    pub fn links_are_closed(&self) -> bool {
+        self.away.as_ref().is_none_or(|away| away.is_closed())
+    }
+
     /// Counts an envelope of another node that nobody here takes.
     pub fn count_misrouted(&self) {
         self.metrics.misrouted.inc();

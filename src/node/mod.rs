@@ -16,6 +16,6 @@ pub use assembly::{
 pub use board::Board;
 pub use changes::{Inbox, ShardChange};
 pub use cluster::{Away, AwayConfig, ClusterView, NodeLine};
-pub use core::{OpenGateways, ShardCore};
+pub use core::{ShardCore, Stops};
 pub use hub::{Hub, HubMetrics};
 pub use topology::{Part, Topology};

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use super::handshake::Hello;
 use super::metrics::Ending;
-use super::wire::{self, PARCEL_BYTES_MAX, SMALL_BYTES_MAX};
+use super::wire::{self, PARCEL_BYTES_MAX, SMALL_BYTES_MAX, Word};
 use crate::core::ConnId;
 
 /// How far a connection is.
@@ -79,6 +79,8 @@ pub(super) struct Conn {
     pub(super) newest_at: u64,
     /// Something pushed could not be sent.
     pub(super) faulty: bool,
+    /// What the peer's last heartbeat said.
+    pub(super) word: Word,
     /// When it began.
     pub(super) since_ns: u64,
     pub(super) heard_ns: u64,
@@ -106,6 +108,7 @@ impl Conn {
             number: 0,
             newest_at: 0,
             faulty: false,
+            word: Word::default(),
             since_ns: now_ns,
             heard_ns: now_ns,
             progress_ns: now_ns,
@@ -156,8 +159,13 @@ impl Conn {
         }
     }
 
-    /// Looks at the clock; beats if it is time to (`true`: there is something to flush).
-    pub(super) fn look(&mut self, now_ns: u64, times: Times) -> (Due, bool) {
+    /// The next heartbeat is due: there is something new to say with it.
+    pub(super) const fn beat_now(&mut self) {
+        self.beat_ns = 0;
+    }
+
+    /// Looks at the clock; beats, with `word`, if it is time to (`true`: there is something to flush).
+    pub(super) fn look(&mut self, now_ns: u64, times: Times, word: Word) -> (Due, bool) {
         if self.is_closing() {
             return (Due::At(u64::MAX), false);
         }
@@ -184,7 +192,7 @@ impl Conn {
             self.beat_ns = now_ns + times.heartbeat_ns;
             if !self.beating {
                 self.beating = true;
-                wire::put_heartbeat(&mut self.control, self.received);
+                wire::put_heartbeat(&mut self.control, self.received, word);
             }
         }
         (Due::At(silent.min(stuck).min(self.beat_ns)), beats)

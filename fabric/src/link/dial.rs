@@ -223,7 +223,7 @@ impl Links {
                 self.unlink(peer, incarnation, End::Acceptor);
                 let node = &mut self.nodes[usize::from(peer)];
                 let lost = node.queue.clear();
-                (node.up, node.lost) = (false, true);
+                (node.up, node.lost, node.let_go) = (false, true, false);
                 let all: usize = lost.iter().sum();
                 tracing::warn!(node = node.peer.name, ?why, %detail, lost = all, "the link to a node is gone");
                 for (lost, class) in lost.into_iter().zip(super::BY_NUMBER) {

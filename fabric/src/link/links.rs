@@ -11,7 +11,7 @@ use super::handshake::{Key, VERSIONS};
 use super::metrics::{Ending, LinkMetrics};
 use super::names::Names;
 use super::queue::{Pushed, Queue};
-use super::wire::{self, Kind};
+use super::wire::{self, Word};
 use super::{LinkConfig, LinkEvent, Peer, To, Undelivered, Why};
 use crate::core::{Action, ConnId};
 use crate::count::Tally as _;
@@ -40,6 +40,8 @@ pub(super) struct Node {
     pub(super) backoff_ms: u32,
     /// What was told as refused last.
     pub(super) refused: Option<super::RefusalCode>,
+    /// It is told that it may go ([`Links::let_go`]).
+    pub(super) let_go: bool,
     pub(super) queue: Queue,
 }
 
@@ -66,6 +68,8 @@ pub struct Links {
     /// When a refusal of a stranger may be told again.
     pub(super) tell_at_ns: u64,
     pub(super) stopped: bool,
+    /// This node stops soon, and says so.
+    pub(super) leaving: bool,
 }
 
 impl std::fmt::Debug for Links {
@@ -93,6 +97,7 @@ impl Links {
             dial_at_ns: 0,
             backoff_ms: config.backoff_ms.0,
             refused: None,
+            let_go: false,
             queue: Queue::new(&config.capacities, config.queue_bytes),
         };
         Self {
@@ -119,6 +124,7 @@ impl Links {
             due_ns: 0,
             tell_at_ns: 0,
             stopped: false,
+            leaving: false,
         }
     }
 
@@ -226,7 +232,15 @@ impl Links {
         let mut next = u64::MAX;
         for index in 0..self.conns.len() {
             let Some(conn) = &mut self.conns[index] else { continue };
-            let (due, flush) = conn.look(now.mono_ns, self.times);
+            let lets_go = match conn.stage {
+                // All that was pushed before has left before this heartbeat.
+                Stage::Dialed { peer, .. } => {
+                    let node = &self.nodes[usize::from(peer)];
+                    node.let_go && node.queue.is_empty()
+                }
+                _ => false,
+            };
+            let (due, flush) = conn.look(now.mono_ns, self.times, Word::new(self.leaving, lets_go));
             match due {
                 Due::At(at_ns) => next = next.min(at_ns),
                 Due::End(why) => self.end(now, index, why, &"its time is over"),
@@ -337,18 +351,6 @@ impl Links {
     pub fn is_quiet(&self) -> bool {
         self.nodes.iter().all(|node| node.queue.is_empty())
             && self.conns.iter().flatten().all(|conn| !conn.dialed || conn.written >= conn.taken)
-    }
-
-    /// Ends every link, telling the peers; what is queued is lost ([`Self::is_quiet`]). Nobody is dialed or let in any more.
-    pub fn stop(&mut self, now: Now) {
-        self.stopped = true;
-        for index in 0..self.conns.len() {
-            let Some(conn) = self.conns[index].as_mut().filter(|conn| !conn.is_closing()) else { continue };
-            if conn.stands() {
-                wire::put_frame(&mut conn.control, Kind::Bye, |_| ());
-            }
-            self.end(now, index, Ending::Peer, &"this node stops");
-        }
     }
 
     // ---- connections ------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ mod dial;
 mod greet;
 mod handshake;
 mod identity;
+mod leave;
 mod links;
 mod metrics;
 mod names;
@@ -175,6 +176,12 @@ pub enum LinkEvent {
         peer: u16,
         /// The process that was at the other end.
         incarnation: u64,
+    },
+    /// A peer stops soon: whoever can do without it should, and then let it go ([`Links::let_go`]). Told once for each link
+    /// with it, in either direction.
+    Leaving {
+        /// Which.
+        peer: u16,
     },
     /// A link was refused, by either end. Of a link that was dialed it is told again when the reason changes.
     Refused {

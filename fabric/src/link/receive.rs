@@ -57,8 +57,13 @@ impl Links {
                 self.events.push_back(LinkEvent::Parcel { from, to, envelope });
             }
             (Kind::Heartbeat, Stage::Dialed { .. } | Stage::Accepted { .. }) => {
-                conn.confirm(now.mono_ns, wire::heartbeat(&payload)?);
+                let (received, word) = wire::heartbeat(&payload)?;
+                conn.confirm(now.mono_ns, received);
+                let before = std::mem::replace(&mut conn.word, word);
                 self.heard(now, index);
+                if word.leaves() && !before.leaves() {
+                    self.leaves(index);
+                }
             }
             (Kind::Heartbeat, Stage::AwaitReady { .. }) => {
                 wire::heartbeat(&payload)?;

@@ -30,12 +30,36 @@ pub(super) enum Kind {
     Proof = 3,
     /// No link, and why.
     Refusal = 4,
-    /// A sign of life: u64, bytes received so far. The acceptor's first one says that the link stands.
+    /// A sign of life: u64, bytes received so far; u8, a [`Word`], absent from who knows none. The acceptor's first one says
+    /// that the link stands.
     Heartbeat = 5,
     /// u64 count, destination, envelope.
     Parcel = 6,
     /// The sender ends the link on purpose.
     Bye = 7,
+}
+
+/// What an end says with every heartbeat besides that it lives.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Word(u8);
+
+impl Word {
+    /// This node stops soon.
+    const LEAVES: u8 = 1;
+    /// The peer, which stops soon, is not waited for any more.
+    const LETS_GO: u8 = 2;
+
+    pub(super) const fn new(leaves: bool, lets_go: bool) -> Self {
+        Self(if leaves { Self::LEAVES } else { 0 } | if lets_go { Self::LETS_GO } else { 0 })
+    }
+
+    pub(super) const fn leaves(self) -> bool {
+        self.0 & Self::LEAVES != 0
+    }
+
+    pub(super) const fn lets_go(self) -> bool {
+        self.0 & Self::LETS_GO != 0
+    }
 }
 
 /// Why a peer's bytes are no frames of a link.
@@ -146,12 +170,17 @@ pub(super) fn parcel(mut payload: Bytes, expected: u64) -> Result<(To, Envelope)
     Ok((to, schema::envelope::decode(&payload)?))
 }
 
-pub(super) fn put_heartbeat(out: &mut Vec<u8>, received: u64) {
-    put_frame(out, Kind::Heartbeat, |out| out.put_u64_le(received));
+pub(super) fn put_heartbeat(out: &mut Vec<u8>, received: u64, word: Word) {
+    put_frame(out, Kind::Heartbeat, |out| {
+        out.put_u64_le(received);
+        out.put_u8(word.0);
+    });
 }
 
-pub(super) fn heartbeat(payload: &[u8]) -> Result<u64, WireError> {
-    payload.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)).ok_or(WireError::Short)
+/// What the sender of a heartbeat has received, and what else it says; what a later version appends is ignored.
+pub(super) fn heartbeat(payload: &[u8]) -> Result<(u64, Word), WireError> {
+    let received = payload.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)).ok_or(WireError::Short)?;
+    Ok((received, Word(payload.get(8).copied().unwrap_or_default())))
 }
 
 pub(super) fn put_refusal(out: &mut Vec<u8>, code: RefusalCode, said: &str) {

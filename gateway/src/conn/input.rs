@@ -108,6 +108,9 @@ impl Shard {
                     break;
                 }
             };
+            if self.is_holding() && !native::is_ping(frame) && self.holds(index) {
+                break;
+            }
             used += frame.len();
             self.frame(now, index, frame, egress);
         }
@@ -183,6 +186,9 @@ impl Shard {
         let mut used = 0;
         let mut scratch = core::mem::take(&mut self.scratch);
         while self.conns[index].reads() {
+            if self.holds(index) {
+                break;
+            }
             let Some(mut decoder) = self.conns[index].websocket.take() else { break };
             let decoded = decoder.decode(&bytes[used..], &mut scratch);
             self.conns[index].websocket = Some(decoder);

@@ -59,6 +59,8 @@ pub(crate) const PAUSE_READER: u8 = 2;
 pub(crate) const PAUSE_REGISTER: u8 = 4;
 /// Reads are paused for good: the shard stops and the session waits for its last answers.
 pub(crate) const PAUSE_DRAIN: u8 = 8;
+/// Reads are paused: the owners' node is being started anew.
+pub(crate) const PAUSE_OWNERS: u8 = 16;
 
 /// One connection. Everything that an idle one does not need is boxed and freed.
 pub(crate) struct Conn {

@@ -72,6 +72,11 @@ pub(crate) fn decode(frame: FrameRef<'_>) -> Result<ClientEvent<'_>, EventError>
     event.ok_or(EventError::new(ErrorCode::InvalidField))
 }
 
+/// Whether a frame is a sign of life and nothing else.
+pub(crate) fn is_ping(frame: &[u8]) -> bool {
+    FrameRef::verify(frame).is_ok_and(|frame| matches!(frame.root().body_type(), Body::Ping | Body::Pong))
+}
+
 /// Writes an event's frame.
 pub(crate) fn encode(encoder: &mut Encoder, event: &ServerEvent<'_>) -> Bytes {
     match *event {

@@ -199,7 +199,7 @@ impl Shard {
 
     /// Passes on what waits, as far as there are credits.
     pub(crate) fn serve_waiters(&mut self, now: Now, partition: usize, egress: &mut dyn Egress) {
-        while self.credits[partition] > 0 {
+        while self.credits[partition] > 0 && !self.is_holding() {
             let Some(waiter) = self.waiters[partition].pop_front() else { return };
             if let Some((index, kept)) = self.take_kept(waiter) {
                 self.forward_kept(index, &kept, egress);
@@ -210,6 +210,9 @@ impl Shard {
 
     /// Refuses sends that have waited too long for a credit.
     pub(crate) fn expire_waiters(&mut self, now: Now, egress: &mut dyn Egress) {
+        if self.is_holding() {
+            return;
+        }
         for partition in 0..self.waiters.len() {
             while let Some(&waiter) = self.waiters[partition].front()
                 && waiter.1 <= now.mono_ns

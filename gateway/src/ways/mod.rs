@@ -4,6 +4,7 @@
 //! clients come back and send again, listings and pages are asked for again, sessions register again. What must stay true:
 //! a credit of before never comes back, and a session lists what it missed only after its registration stands.
 
+mod hold;
 mod owners;
 mod routers;
 

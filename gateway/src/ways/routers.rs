@@ -68,6 +68,15 @@ impl Shard {
         }
     }
 
+    /// Whether a session waits for its new router to answer. Looks at every connection.
+    pub fn is_moving(&self) -> bool {
+        let moves = |index: u32| {
+            let place = &self.conns[index];
+            place.has(FLAG_MOVED) && matches!(place.phase, Phase::Registering | Phase::Ready)
+        };
+        (0..self.conns.places()).any(moves)
+    }
+
     /// Once a turn: registers some of the sessions that are marked.
     pub(crate) fn rejoin(&mut self, now: Now, egress: &mut dyn Egress) {
         if self.rejoins.left == 0 {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fabric::core::{Action, ConnId, Protocol};
-use gateway::{Change, Limits, Settings};
+use gateway::{Change, Limits, Next, Settings};
 use schema::encode::SendTarget;
 use schema::envelope::Body;
 use schema::errors::ErrorCode;
@@ -38,7 +38,7 @@ fn goodbye(rig: &mut Rig, conn: ConnId) -> (ErrorCode, u16, u32) {
 }
 
 fn stop(rig: &mut Rig) {
-    rig.shard.stop(rig.now, &mut rig.out);
+    rig.shard.stop(rig.now, Next::Here, &mut rig.out);
 }
 
 #[test]
@@ -72,6 +72,65 @@ fn without_a_spread_all_come_back_after_the_same_wait() {
     let conns: Vec<ConnId> = (1..=5).map(|id| rig.synced(id, 1)).collect();
     stop(&mut rig);
     assert!(conns.into_iter().all(|conn| goodbye(&mut rig, conn).2 == 1_000));
+}
+
+/// Stops a rig with these limits and 200 sessions, looks every 10 ms for so long, and returns when each was told to go, ms.
+fn turns(limits: Limits, for_ms: u64) -> Vec<u64> {
+    let mut rig = Rig::with(config(limits));
+    let mut conns: Vec<ConnId> = (1..=200).map(|id| rig.synced(id, 1)).collect();
+    rig.shard.stop(rig.now, Next::Elsewhere, &mut rig.out);
+    let mut told = Vec::new();
+    for step in 0..for_ms / 10 {
+        conns.retain(|&conn| {
+            let gone = closes(&mut rig, conn);
+            if gone {
+                let (code, _, wait_ms) = goodbye(&mut rig, conn);
+                assert_eq!((code, wait_ms), (ErrorCode::GoingAway, 100), "others serve at once");
+                told.push(step * 10);
+            }
+            !gone
+        });
+        rig.wait_ms(10);
+    }
+    assert!(conns.is_empty(), "{} have not been told within {for_ms} ms", conns.len());
+    told
+}
+
+#[test]
+fn where_others_serve_sessions_go_one_by_one_over_the_spread() {
+    let told = turns(Limits { drain_spread_ms: 2_000, ..Limits::default() }, 2_020);
+    let mut quarters = [0; 4];
+    told.iter().for_each(|&at_ms| quarters[(at_ms as usize / 500).min(3)] += 1);
+    assert!(quarters.iter().all(|&sessions| sessions > 20), "{quarters:?}");
+}
+
+#[test]
+fn no_more_sessions_than_the_rate_go_in_a_second() {
+    let told = turns(Limits { drain_spread_ms: 0, drain_per_second: 50, ..Limits::default() }, 4_020);
+    let mut seconds = [0; 4];
+    told.iter().for_each(|&at_ms| seconds[(at_ms as usize / 1_000).min(3)] += 1);
+    assert!(seconds.iter().all(|&sessions| (25..80).contains(&sessions)), "{seconds:?}");
+}
+
+#[test]
+fn a_session_is_served_until_its_turn_to_go_and_connections_that_are_none_go_at_once() {
+    let mut rig = Rig::with(config(Limits { drain_spread_ms: 60_000, ..Limits::default() }));
+    let (stays, silent) = (rig.synced(1, 1), rig.accept(Protocol::Native));
+    rig.shard.stop(rig.now, Next::Elsewhere, &mut rig.out);
+    assert!(closes(&mut rig, silent) && !closes(&mut rig, stays));
+    rig.send(stays, b"m1", CHAT);
+    assert!(matches!(rig.envelopes()[..], [schema::envelope::Envelope { body: Body::Send { .. }, .. }]));
+    rig.sent(stays, b"m1", CHAT, 1);
+    assert_eq!(rig.read(stays), [Got::Sent { id: b"m1".to_vec(), chat: CHAT, seq: 1 }]);
+    rig.send(stays, b"m2", CHAT);
+    let due_ns = rig.shard.next_deadline_ns().expect("its turn");
+    assert!(due_ns < rig.now.mono_ns + 60_000_000_000);
+    rig.wait_ms(60_000);
+    assert!(!closes(&mut rig, stays), "it waits for its answer");
+    rig.sent(stays, b"m2", CHAT, 2);
+    rig.wait_ms(1);
+    assert!(closes(&mut rig, stays));
+    assert_eq!((rig.count("drain_waits"), rig.count("drained_unanswered")), (1, 0));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod account;
 mod ends;
 mod harness;
+mod holds;
 mod model;
 mod property;
 mod resume;

@@ -1,7 +1,7 @@
 //! Ways to owners and routers that break: who comes back and sends again, what is asked again, who registers again.
 
 use fabric::core::{ConnId, Protocol};
-use gateway::{Limits, ShardConfig};
+use gateway::{Limits, Next, ShardConfig};
 use schema::encode::SendTarget;
 use schema::envelope::{Body, ChangedChat, Class, Envelope, GapScope};
 use schema::errors::ErrorCode;
@@ -145,7 +145,7 @@ fn a_stopping_shard_sends_them_away_for_good() {
     let mut rig = Rig::new();
     let conn = rig.synced(1, 1);
     rig.send(conn, b"a", chat_of(0, 0));
-    rig.shard.stop(rig.now, &mut rig.out);
+    rig.shard.stop(rig.now, Next::Here, &mut rig.out);
     assert_eq!(rig.read(conn), []);
     lose(&mut rig, 0);
     assert_eq!(rig.read(conn), [Got::Goodbye(ErrorCode::GoingAway)]);

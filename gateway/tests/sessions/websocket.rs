@@ -149,3 +149,16 @@ fn a_session_whose_send_is_lost_on_its_way_is_told_to_try_again_later() {
     assert!(texts[0].contains("retry_after_ms"), "{texts:?}");
     assert_eq!(close, Some(1013));
 }
+
+#[test]
+fn a_websocket_is_not_read_while_the_owners_node_is_started_anew() {
+    let mut rig = Rig::new();
+    let conn = open(&mut rig, "");
+    read(&mut rig, conn);
+    rig.shard.hold(rig.now);
+    say(&mut rig, conn, r#"{"type":"message","to":"7","content":"hi","client_msg_id":"m1"}"#);
+    rig.wait_ms(2_000);
+    assert_eq!((read(&mut rig, conn), rig.envelopes().len()), ((vec![], None), 0));
+    rig.shard.release(rig.now, &mut rig.out);
+    assert!(matches!(rig.envelopes()[..], [Envelope { body: Body::Send { .. }, .. }]));
+}

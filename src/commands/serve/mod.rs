@@ -70,7 +70,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
         let parts = http::Parts { state: state.clone(), office: office.clone(), trust, names };
         let served = attend(&config, &place, parts, operator).await;
         state.set_phase(Phase::Stopping);
-        drain(shards, &office).await;
+        drain(shards, &office, config.limits.drain_patience_ms).await;
         served
     });
     admin::remove(&config.server.data);
@@ -186,6 +186,9 @@ fn node_config(config: &Config, topology: Topology, place: &Place) -> NodeConfig
             auth_timeout_ms: limits.auth_timeout_ms,
             out_buffer_bytes: limits.out_buffer_bytes,
             drain_spread_ms: limits.drain_spread_ms,
+            drain_per_second: limits.drain_per_second.div_ceil(u32::from(topology.shards)),
+            drain_patience_ms: limits.drain_patience_ms,
+            hold_ms: limits.hold_ms,
             max_connections: unlimited(limits.connections.div_ceil(u32::from(topology.shards))),
             ..gateway::Limits::default()
         },
@@ -270,14 +273,14 @@ fn development_tokens(config: &Config, parts: &http::Parts) -> Result<Option<htt
 
 /// Stops the shards and waits for their end; HTTP goes on saying so meanwhile. What came by HTTP is answered first, while
 /// there are owners to answer it.
-async fn drain(shards: Shards, office: &Office) {
+async fn drain(shards: Shards, office: &Office, patience_ms: u32) {
     let answered = async {
         while office.in_flight() > 0 {
             tokio::time::sleep(ANSWERS_POLL).await;
         }
     };
     // Who has no answer by then has none; its request ends with the process, and may come again under its id.
-    let _ = tokio::time::timeout(Duration::from_millis(gateway::DRAIN_ANSWERS_MS), answered).await;
+    let _ = tokio::time::timeout(Duration::from_millis(patience_ms.into()), answered).await;
     shards.stopper().stop();
     // A panic on a shard has ended the process already.
     let _ = tokio::task::spawn_blocking(move || shards.join()).await;

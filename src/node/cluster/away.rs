@@ -53,6 +53,8 @@ pub enum News {
         /// Only this shard's way.
         here: bool,
     },
+    /// The owners' node stops soon.
+    OwnersLeaving,
     /// The way to the owners' node stands again.
     OwnersBack,
     /// Which router has whom changed: see [`Away::movement`].
@@ -63,16 +65,16 @@ pub enum News {
 
 /// The other nodes. Belongs to its shard's thread.
 pub struct Away {
-    links: Links,
-    roles: Roles,
+    pub(super) links: Links,
+    pub(super) roles: Roles,
     incarnation: u64,
     /// The owners' node; `None`: this one.
-    owner: Option<u16>,
+    pub(super) owner: Option<u16>,
     placement: Placement,
     /// By place: the router's peer, `None` for this node.
     routers: Vec<Option<u16>>,
     /// What each peer is.
-    peers: Vec<Roles>,
+    pub(super) peers: Vec<Roles>,
     /// From which nodes there are links, and when that was looked at ([`ClusterView::changes`]).
     heard: Vec<bool>,
     heard_at: u64,
@@ -87,6 +89,10 @@ pub struct Away {
     waiting: VecDeque<Waiting>,
     /// The last turn's time.
     now_ns: u64,
+    /// Which peers have said that they stop soon, since their links stand.
+    pub(super) leaving: Vec<bool>,
+    /// This node does.
+    pub(super) leaves: bool,
     /// Something live was lost on the way to this peer: it has a gap to get.
     owed: Vec<bool>,
     /// When which incarnations of a peer are forgotten.
@@ -116,6 +122,8 @@ impl Away {
             gateways: map(hash_seed),
             waiting: VecDeque::new(),
             now_ns: 0,
+            leaving: vec![false; peers.len()],
+            leaves: false,
             owed: vec![false; peers.len()],
             peers: peers.iter().map(|peer| peer.roles).collect(),
             forget: Vec::new(),
@@ -144,9 +152,9 @@ impl Away {
         self.links.is_quiet()
     }
 
-    /// Whether a gateway of another node has no way to this one.
+    /// Whether a gateway of another node has no way to this one, or will soon have none.
     pub fn misses_gateways(&self) -> bool {
-        self.view.misses_gateways()
+        self.leaves || self.view.misses_gateways()
     }
 
     /// See [`Links::next_action`].
@@ -197,15 +205,22 @@ impl Away {
         self.push(peer, To::Router, envelope)
     }
 
-    /// The way to the router at a place of the placement.
+    /// The way to the router at a place of the placement, also while it leaves: it may have sessions that others do not.
     pub(in crate::node) fn router_at(&self, place: u16) -> Way {
-        if self.up.get(usize::from(place)) == Some(&true) { self.way(place) } else { Way::Nowhere }
+        let stands = |router: Option<u16>| router.is_none_or(|peer| self.reaches(peer));
+        let router = self.routers.get(usize::from(place)).copied();
+        if router.is_some_and(stands) { self.way(place) } else { Way::Nowhere }
     }
 
-    /// Every router that can be reached, this node's too.
+    /// Linked both ways.
+    pub(super) fn reaches(&self, peer: u16) -> bool {
+        self.links.is_up(peer) && self.heard[usize::from(peer)]
+    }
+
+    /// Every router that can be reached and stays, this node's too.
     pub(in crate::node) fn all_routers(&self) -> Vec<Way> {
-        let places = 0..self.routers.len() as u16;
-        places.map(|place| self.router_at(place)).filter(|way| *way != Way::Nowhere).collect()
+        let places = (0..self.routers.len() as u16).filter(|&place| self.up[usize::from(place)]);
+        places.map(|place| self.way(place)).collect()
     }
 
     /// To a gateway of another node. Without a link to it, what is lost is owed to it as a gap.
@@ -286,6 +301,19 @@ impl Away {
         }
     }
 
+    /// The way from the owners to a router broke: who was to be pushed to by it is told by another one, for it may never come
+    /// back. One that left in an orderly way had nothing on the way.
+    fn gap_past(&mut self, peer: u16) {
+        let routes = |peer: u16| self.peers[usize::from(peer)].has(Roles::ROUTER);
+        if !self.roles.has(Roles::STORAGE_WRITER) || !routes(peer) || self.leaving[usize::from(peer)] {
+            return;
+        }
+        let other = (0..self.peers.len() as u16).find(|&other| other != peer && routes(other) && self.reaches(other));
+        if let Some(other) = other {
+            self.gap(other);
+        }
+    }
+
     /// When [`Self::tick`] is due, ns of the monotonic clock.
     pub fn next_deadline_ns(&self) -> Option<u64> {
         let forget = self.forget.iter().map(|&(at, ..)| at).min();
@@ -312,6 +340,7 @@ impl Away {
             LinkEvent::Down { peer } => {
                 self.view.down(peer);
                 self.gateways.retain(|_, of| *of != peer);
+                self.gap_past(peer);
                 if self.owner == Some(peer) {
                     return Some(News::OwnersLost { here: true });
                 }
@@ -330,6 +359,13 @@ impl Away {
                 }
                 (self.owner == Some(peer)).then_some(News::OwnersLost { here: false })
             }
+            LinkEvent::Leaving { peer } => {
+                let known = core::mem::replace(&mut self.leaving[usize::from(peer)], true);
+                match self.owner == Some(peer) {
+                    true => (!known).then_some(News::OwnersLeaving),
+                    false => self.look_for_routers(None),
+                }
+            }
             LinkEvent::Refused { peer, why } => {
                 match peer {
                     Some(peer) => {
@@ -346,6 +382,7 @@ impl Away {
 
     fn up(&mut self, peer: u16, incarnation: u64, lost: bool) -> Option<News> {
         self.view.up(peer);
+        self.leaving[usize::from(peer)] = false;
         if self.peers[usize::from(peer)].has(Roles::GATEWAY) {
             self.gateways.insert(incarnation, peer);
             // Before anything that comes later.
@@ -361,8 +398,14 @@ impl Away {
     /// Looks which routers are linked both ways: one that cannot answer, or cannot push, is as good as none. `returned`: this
     /// one's link stands again after a break.
     fn look_for_routers(&mut self, returned: Option<u16>) -> Option<News> {
-        let reached = |peer: u16| self.links.is_up(peer) && self.heard[usize::from(peer)];
-        let up: Vec<bool> = self.routers.iter().map(|router| router.is_none_or(reached)).collect();
+        let all = |is_up: &dyn Fn(u16) -> bool| -> Vec<bool> {
+            self.routers.iter().map(|router| router.is_none_or(is_up)).collect()
+        };
+        let mut up = all(&|peer| self.reaches(peer) && !self.leaving[usize::from(peer)]);
+        // One that leaves is better than none.
+        if !up.contains(&true) {
+            up = all(&|peer| self.reaches(peer));
+        }
         let place = returned.and_then(|peer| self.routers.iter().position(|&router| router == Some(peer)));
         if up == self.up && place.is_none() {
             return None;

@@ -4,6 +4,7 @@
 //! where something live was lost.
 
 mod away;
+mod leave;
 mod routers;
 pub(super) mod undelivered;
 mod view;

@@ -11,6 +11,6 @@ mod probe;
 mod run;
 mod table;
 
-pub use fault::{Fault, singles};
+pub use fault::{Ended, Fault, singles};
 pub use plan::{Extent, Plan};
 pub use run::{FaultsError, Options, run};

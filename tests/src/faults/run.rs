@@ -21,7 +21,7 @@ const AROUND: Duration = Duration::from_millis(700);
 /// What an experiment takes at most when all goes well: none is begun that would end too late.
 const EXPERIMENT: Duration = Duration::from_secs(25);
 /// The programs' configuration besides keys: clients are told to look soon whether their server is there.
-const CONFIG: &str = "[limits]\nsends_per_second_per_user = 0\nping_interval_ms = 1000\nidle_timeout_ms = 15000\n";
+const CONFIG: &str = "[limits]\nsends_per_second_per_user = 0\nping_interval_ms = 1000\nidle_timeout_ms = 15000\ndrain_spread_ms = 1000\n";
 
 /// What is run.
 #[derive(Clone, Debug)]
@@ -151,11 +151,13 @@ impl<'a> Rig<'a> {
     fn experiment(&mut self, faults: &[Fault]) -> Result<Row, FaultsError> {
         self.number += 1;
         let apart_ms = self.dice.below(APART_MS);
-        let (recovery_ms, found) = self.attempt(faults, apart_ms);
+        let Attempt { recovery_ms, drained_ms, found } = self.attempt(faults, apart_ms);
         if let Some(relays) = self.cluster.relays() {
             relays.heal();
         }
-        let mut row = Row { fault: name(faults), recovery_ms, found: found.map_err(|error| one_line(&error)) };
+        let planned = faults.iter().all(Fault::is_planned);
+        let found = found.map_err(|error| one_line(&error));
+        let mut row = Row { fault: name(faults), planned, recovery_ms, drained_ms, found };
         let whole = self.cluster.wait_ready();
         if let (Err(error), Ok(found)) = (&whole, &mut row.found) {
             let before = found.else_wrong.take().map_or_else(String::new, |before| format!("{before}, "));
@@ -169,17 +171,17 @@ impl<'a> Rig<'a> {
         Ok(row)
     }
 
-    fn attempt(&mut self, faults: &[Fault], apart_ms: u64) -> (Option<u64>, Result<Found, FaultsError>) {
+    fn attempt(&mut self, faults: &[Fault], apart_ms: u64) -> Attempt {
         let (_, loadgen) = &self.options.programs;
         let programs: (&Path, &Path) = (loadgen, &self.options.guard);
         let load = match Load::start(programs, &self.cluster, &self.options.folder, self.number) {
             Ok(load) => load,
-            Err(error) => return (None, Err(error)),
+            Err(error) => return Attempt::failed(error),
         };
         std::thread::sleep(AROUND);
-        let since = match make(&mut self.cluster, faults, apart_ms) {
-            Ok(since) => since,
-            Err(error) => return (None, Err(error.into())),
+        let (since, drained_ms) = match make(&mut self.cluster, faults, apart_ms) {
+            Ok(made) => made,
+            Err(error) => return Attempt::failed(error.into()),
         };
         let mut serving = None;
         Deadline::after_s(RECOVERY_WITHIN_S).wait_until(|| {
@@ -187,7 +189,21 @@ impl<'a> Rig<'a> {
             serving.is_some()
         });
         std::thread::sleep(AROUND);
-        (serving.map(|at| (at - since) / 1_000_000), load.end())
+        let recovery_ms = serving.map(|at| (at - since) / 1_000_000);
+        Attempt { recovery_ms, drained_ms, found: load.end() }
+    }
+}
+
+/// What came of one experiment.
+struct Attempt {
+    recovery_ms: Option<u64>,
+    drained_ms: Option<u64>,
+    found: Result<Found, FaultsError>,
+}
+
+impl Attempt {
+    const fn failed(error: FaultsError) -> Self {
+        Self { recovery_ms: None, drained_ms: None, found: Err(error) }
     }
 }
 
@@ -212,8 +228,8 @@ fn start(options: &Options, number: u64) -> Result<(Cluster, Probes), FaultsErro
 }
 
 /// Begins and ends the faults, each `apart_ms` after the one before. From when a recovery counts, ns of the monotonic clock: the
-/// last end, or where all are kills the last kill.
-fn make(cluster: &mut Cluster, faults: &[Fault], apart_ms: u64) -> Result<u64, ClusterError> {
+/// last end, or where all are kills the last kill. And the longest drain, ms.
+fn make(cluster: &mut Cluster, faults: &[Fault], apart_ms: u64) -> Result<(u64, Option<u64>), ClusterError> {
     // What happens when: (ms, whose, whether it is the end).
     let mut steps = Vec::new();
     for (at, fault) in faults.iter().enumerate() {
@@ -223,21 +239,25 @@ fn make(cluster: &mut Cluster, faults: &[Fault], apart_ms: u64) -> Result<u64, C
     }
     steps.sort_unstable();
     let begun = SystemClock.now().mono_ms();
-    let mut since = 0;
+    let (mut since, mut drained_ms) = (0, None);
     for (ms, at, end) in steps {
         let now = SystemClock.now().mono_ms();
         std::thread::sleep(Duration::from_millis((begun + ms).saturating_sub(now)));
         let fault = &faults[at];
+        let mut at_ns = None;
         if end {
-            fault.end(cluster)?;
+            let ended = fault.end(cluster)?;
+            drained_ms = drained_ms.max(ended.drained_ms);
+            at_ns = (!matches!(fault, Fault::Kill(_))).then_some(ended.at_ns);
         } else {
             fault.begin(cluster);
+            if matches!(fault, Fault::Kill(_)) {
+                at_ns = Some(SystemClock.now().mono_ns);
+            }
         }
-        if end != matches!(fault, Fault::Kill(_)) {
-            since = SystemClock.now().mono_ns;
-        }
+        since = at_ns.map_or(since, |at_ns| at_ns.max(since));
     }
-    Ok(since)
+    Ok((since, drained_ms))
 }
 
 fn one_line(error: &impl std::error::Error) -> String {

@@ -7,22 +7,32 @@ use super::load::Found;
 
 /// Errors that a row names; the others are counted together.
 const NAMED: usize = 4;
+/// What a server that stops says to its clients: no error, where that was meant.
+const MOVED: &str = "disconnected: going_away";
 
 /// One experiment.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// What was done.
     pub fault: String,
+    /// It was in order, and clients must not have seen an error.
+    pub planned: bool,
     /// From the fault's end, or from a kill, until everything went through again, ms; `None`: it was given up.
     pub recovery_ms: Option<u64>,
+    /// How long a process took to end after SIGTERM, ms.
+    pub drained_ms: Option<u64>,
     /// What the audit found, or why there is none.
     pub found: Result<Found, String>,
 }
 
 impl Row {
-    /// Whether nothing was lost, doubled or reordered, and everything went through again.
+    /// Whether nothing was lost, doubled or reordered, everything went through again, and clients saw no error of what was
+    /// planned.
     pub fn is_clean(&self) -> bool {
-        let clean = |found: &Found| found.lost + found.doubled + found.reordered == 0 && found.else_wrong.is_none();
+        let clean = |found: &Found| {
+            let whole = found.lost + found.doubled + found.reordered == 0 && found.else_wrong.is_none();
+            whole && (!self.planned || found.errors.keys().all(|error| error == MOVED))
+        };
         self.recovery_ms.is_some() && self.found.as_ref().is_ok_and(clean)
     }
 
@@ -35,6 +45,15 @@ impl Row {
                 let _ =
                     write!(line, " {:>8} {:>6} {:>7} {:>9}", found.sent, found.lost, found.doubled, found.reordered);
                 let _ = write!(line, "  {}", errors(&found.errors));
+                if let Some(moved) = found.errors.get(MOVED) {
+                    let _ = write!(line, "; {moved} told to go elsewhere");
+                }
+                if let Some(ms) = self.drained_ms {
+                    let _ = write!(line, "; drained in {:.1} s", ms as f64 / 1e3);
+                }
+                if self.planned && found.errors.keys().any(|error| error != MOVED) {
+                    line.push_str("; NONE WERE ALLOWED");
+                }
                 if let Some(wrong) = &found.else_wrong {
                     let _ = write!(line, "; ALSO: {wrong}");
                 }
@@ -64,7 +83,7 @@ pub fn sum(rows: &[Row]) -> String {
 
 /// The most frequent first.
 fn errors(errors: &BTreeMap<String, u64>) -> String {
-    let mut all: Vec<(&String, &u64)> = errors.iter().collect();
+    let mut all: Vec<(&String, &u64)> = errors.iter().filter(|(name, _)| *name != MOVED).collect();
     all.sort_by_key(|(_, count)| core::cmp::Reverse(**count));
     let mut said: Vec<String> = all.iter().take(NAMED).map(|(name, count)| format!("{count} {name}")).collect();
     let others: u64 = all.iter().skip(NAMED).map(|(_, count)| **count).sum();
@@ -79,7 +98,7 @@ mod tests {
     use super::*;
 
     fn row(found: Result<Found, String>, recovery_ms: Option<u64>) -> Row {
-        Row { fault: "kill -9 gw-1".to_owned(), recovery_ms, found }
+        Row { fault: "kill -9 gw-1".to_owned(), planned: false, recovery_ms, drained_ms: None, found }
     }
 
     #[test]
@@ -95,6 +114,18 @@ mod tests {
         ] {
             assert!(!row(Ok(wrong), Some(3)).is_clean());
         }
+    }
+
+    #[test]
+    fn what_was_planned_is_clean_only_without_an_error_at_any_client() {
+        let of = |name: &str| Found { sent: 9, errors: [(name.to_owned(), 3)].into(), ..Found::default() };
+        let planned = |found| Row { planned: true, drained_ms: Some(1_250), ..row(Ok(found), Some(3)) };
+        let moved = planned(of("disconnected: going_away"));
+        assert!(moved.is_clean());
+        assert!(moved.line().ends_with("  none; 3 told to go elsewhere; drained in 1.2 s"), "{}", moved.line());
+        let lost = planned(of("disconnected: lost"));
+        assert!(!lost.is_clean() && lost.line().ends_with("NONE WERE ALLOWED"), "{}", lost.line());
+        assert!(row(Ok(of("disconnected: lost")), Some(3)).is_clean());
     }
 
     #[test]

@@ -172,6 +172,7 @@ fn limits(rng: &mut SeededEntropy) -> gateway::Limits {
         cursors_per_session: pick(rng, &[16, 64]),
         max_connections: pick(rng, &[4, 64, 64, 64]),
         drain_spread_ms: 300,
+        ..gateway::Limits::default()
     }
 }
 
