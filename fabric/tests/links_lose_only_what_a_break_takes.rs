@@ -241,6 +241,7 @@ impl World {
                 assert_eq!(way.heard, way.silent, "seed {seed}");
             }
             LinkEvent::Parcel { from, envelope, .. } => self.got(node_at(node, from), node, &envelope),
+            LinkEvent::Leaving { peer } => panic!("seed {seed}: nobody leaves, {peer} neither"),
             LinkEvent::Refused { why, .. } => panic!("seed {seed}: {why}"),
         }
     }
