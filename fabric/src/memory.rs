@@ -1,6 +1,7 @@
-//! Memory from the kernel in one go.
+//! Memory from the kernel in one go, and memory that will be looked at soon.
 //!
 //! Fresh memory comes a page at a time, each with a fault of its own. Whoever is going to fill a large piece of it says so.
+//! A look into a large table waits for the memory: whoever knows the place before says so, and does something else meanwhile.
 
 use core::mem::MaybeUninit;
 
@@ -15,6 +16,18 @@ pub fn populate(room: &mut [MaybeUninit<u8>]) {
         // one without memory says no: then they come one by one as ever.
         unsafe { libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_POPULATE_WRITE) };
     }
+}
+
+/// Asks the processor for the line of memory that holds `item`; nothing where it cannot be asked.
+#[inline]
+pub fn prefetch<T>(item: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch changes nothing that a program can see, and the reference is valid.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(core::ptr::from_ref(item).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = item;
 }
 
 fn page_bytes() -> usize {

@@ -101,6 +101,11 @@ impl DedupeMemory {
         self.answer(self.number(place)).is_some_and(|answer| answer.key == *key)
     }
 
+    /// Says that [`Self::get`] will be asked soon.
+    pub(crate) fn prefetch(&self, key: &DedupeKey) {
+        self.places.prefetch(hash(key));
+    }
+
     pub(crate) fn get(&self, key: &DedupeKey) -> Option<Known> {
         let place = self.places.find(hash(key), |place| self.is_at(key, place))?;
         let &Answer { seq, message, chat, .. } = self.answer(self.number(place))?;

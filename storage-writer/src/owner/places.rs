@@ -50,6 +50,14 @@ impl Places {
         part.slot(tag_of(hash), same).map(|at| part.slots[at] as u32)
     }
 
+    /// Says that an item with this hash will be looked for soon.
+    pub(crate) fn prefetch(&self, hash: u64) {
+        let part = &self.parts[Self::part(hash)];
+        if !part.slots.is_empty() {
+            fabric::memory::prefetch(&part.slots[part.home(tag_of(hash))]);
+        }
+    }
+
     /// Adds an item that is not there yet.
     pub(crate) fn insert(&mut self, hash: u64, place: u32) {
         let part = &mut self.parts[Self::part(hash)];

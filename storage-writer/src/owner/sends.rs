@@ -73,6 +73,7 @@ impl Partition {
             self.metrics.misrouted.inc();
             return;
         };
+        self.memory.dedupe.prefetch(&ask.key);
         let &Sending { to, retry, .. } = sending;
         if !self.refusals.admits(ask.reply, ask.chat, &ask.key) {
             return self.refuse_send(&ask, ErrorCode::AfterRefused, egress);
