@@ -1,12 +1,13 @@
 //! The command line: `shardwire` is `shardwire serve`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use schema::ids::{DeviceId, UserId};
 
+use crate::backup::s3::{Access, Place, S3Error, SCHEME};
 use crate::config::{self, Config, ConfigError, Layer};
 
 /// A sharded, durable messaging backend.
@@ -193,9 +194,13 @@ pub struct RevokeArgs {
 /// Options of `shardwire backup`.
 #[derive(Debug, Args)]
 pub struct BackupArgs {
-    /// Folder of backups, made if it is not there. What has not changed since the last one in it is shared with that
-    #[arg(long, value_name = "DIR")]
+    /// Folder of backups, made if it is not there, or s3://BUCKET/PREFIX. In a folder, what has not changed since the last one
+    /// in it is shared with that
+    #[arg(long, value_name = "DIR|S3")]
     pub to: PathBuf,
+    /// How a bucket is reached.
+    #[command(flatten)]
+    pub s3: S3Args,
     /// Whose settings hold.
     #[command(flatten)]
     pub server: ServerArgs,
@@ -204,12 +209,44 @@ pub struct BackupArgs {
     pub json: bool,
 }
 
+/// How a bucket of S3 is reached, by `backup` and `restore`. Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
+/// AWS_SESSION_TOKEN.
+#[derive(Debug, Args)]
+pub struct S3Args {
+    /// URL of the S3 service, path style [default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else Amazon's]
+    #[arg(long, value_name = "URL")]
+    pub s3_endpoint: Option<String>,
+    /// The bucket's region [default: AWS_REGION, AWS_DEFAULT_REGION, else us-east-1]
+    #[arg(long, value_name = "NAME")]
+    pub s3_region: Option<String>,
+    /// Folder for what is on its way to or from a bucket, new or empty [default: beside the data folder]. A backup shares the
+    /// store's files on the data folder's file system; a restore needs room for the backup
+    #[arg(long, value_name = "DIR")]
+    pub staging: Option<PathBuf>,
+}
+
+impl S3Args {
+    /// The place meant, if it is one in a bucket.
+    ///
+    /// # Errors
+    /// [`S3Error`].
+    pub fn place(&self, given: &Path) -> Result<Option<Place>, S3Error> {
+        let Some(place) = given.to_str().filter(|text| text.starts_with(SCHEME)) else { return Ok(None) };
+        let access = Access { endpoint: self.s3_endpoint.clone(), region: self.s3_region.clone() };
+        Place::new(place, &access).map(Some)
+    }
+}
+
 /// Options of `shardwire restore`.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// The backup, or a folder of backups: then the newest, or the newest that has the time asked for
-    #[arg(long, value_name = "DIR")]
+    /// The backup, or a folder of backups, or either as s3://BUCKET/PREFIX. Of several the newest, or the newest that has the
+    /// time asked for
+    #[arg(long, value_name = "DIR|S3")]
     pub from: PathBuf,
+    /// How a bucket is reached.
+    #[command(flatten)]
+    pub s3: S3Args,
     /// Data folder to make: not there, or empty
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,

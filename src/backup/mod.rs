@@ -2,15 +2,17 @@
 //!
 //! A backup is a folder: `MANIFEST`, the store's files, the journals behind them, and the small files of the data folder.
 //! [`take`] makes one, beside a serving process or without one; [`restore`] makes a data folder of one; [`job`] is the
-//! backup that a running server takes.
+//! backup that a running server takes; [`bucket`] keeps them in S3.
 //!
 //! What must stay true: everything acknowledged before a backup began is in it, and it is one state, not a mixture; a
 //! backup has its name only once it is whole and durable; a damaged one is refused before anything is made of it.
 
+pub mod bucket;
 pub mod files;
 pub mod job;
 pub mod manifest;
 pub mod restore;
+pub mod s3;
 pub mod take;
 
 use std::io;

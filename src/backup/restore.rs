@@ -155,7 +155,7 @@ pub fn restore(
 }
 
 /// The backup meant by a folder.
-fn choose(from: &Path, until_ms: Option<u64>) -> Result<(PathBuf, Manifest), RestoreError> {
+pub(super) fn choose(from: &Path, until_ms: Option<u64>) -> Result<(PathBuf, Manifest), RestoreError> {
     let until = until_ms.unwrap_or(u64::MAX);
     let (path, manifest) = match Manifest::read(from) {
         Err(ManifestError::Missing { path }) => {
@@ -174,7 +174,11 @@ fn choose(from: &Path, until_ms: Option<u64>) -> Result<(PathBuf, Manifest), Res
     }
 }
 
-fn check_empty(data: &Path) -> Result<(), RestoreError> {
+/// Whether a backup may be restored into `data`.
+///
+/// # Errors
+/// It holds something, or cannot be read.
+pub fn check_empty(data: &Path) -> Result<(), RestoreError> {
     match fs::read_dir(data) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(io_error(data)(source)),

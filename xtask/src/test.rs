@@ -96,6 +96,7 @@ fn processes() -> Result<()> {
     tests.args(["--test", "processes", "--test", "simulation_repeats_itself_and_finds_lies", "--", "--test-threads=2"]);
     tests.env("SHARDWIRE_BIN_DIR", shell::target().join("release"));
     tests.env("SHARDWIRE_NODE", web::compile_tests()?).env("SHARDWIRE_CHROMIUM", tools::chromium()?);
+    tests.env("SHARDWIRE_VERSITYGW", tools::versitygw()?);
     shell::run(tests.env("SHARDWIRE_PYTHON", tools::program("python3")?))
 }
 

@@ -1,5 +1,5 @@
 //! Tools that tests and generators need, in folders below `target/tools`: Python's pinned by hash in `requirements.txt`,
-//! Node's in the TypeScript client's `package-lock.json`. A browser comes from the system.
+//! Node's in the TypeScript client's `package-lock.json`, an S3 service for backups by its version. A browser comes from the system.
 
 use std::path::{Path, PathBuf};
 
@@ -67,6 +67,29 @@ pub fn node_packages(package: &Path) -> Result<PathBuf> {
     shell::run(npm.current_dir(&folder))?;
     std::fs::write(&stamp, lock).into_diagnostic().wrap_err("cannot note which packages are installed")?;
     Ok(folder)
+}
+
+/// Go's name of the S3 service that backups are tested with, and its version.
+const VERSITYGW: &str = "github.com/versity/versitygw/cmd/versitygw@v1.8.0";
+
+/// An S3 service over a folder, built at first use and again whenever its version changes.
+///
+/// # Errors
+/// When Go is missing or the service cannot be built.
+pub fn versitygw() -> Result<PathBuf> {
+    let folder = shell::target().join("tools").join("go");
+    let (program, stamp) = (folder.join("versitygw"), folder.join("versitygw.version"));
+    if program.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == VERSITYGW) {
+        return Ok(program);
+    }
+    shell::output(&mut shell::command("go", &["version"]))
+        .wrap_err("Go 1.24 or later is needed for the tests of backups in S3 (https://go.dev/dl)")?;
+    eprintln!("installing {VERSITYGW}");
+    std::fs::create_dir_all(&folder).into_diagnostic()?;
+    let mut install = shell::command("go", &["install", VERSITYGW]);
+    shell::run(install.env("GOBIN", &folder).env("CGO_ENABLED", "0"))?;
+    std::fs::write(&stamp, VERSITYGW).into_diagnostic().wrap_err("cannot note which tools are installed")?;
+    Ok(program)
 }
 
 /// A Chromium for the browser tests: `SHARDWIRE_CHROMIUM`, else the system's; installed by apt where that is possible.

@@ -74,6 +74,21 @@ pub fn python_with(script: &str, args: &[&str], environment: &[(&str, &Path)]) -
     output(command, 90)
 }
 
+/// A program that `cargo xtask test` installs: the one that `variable` names, else `place` below the target folder's `tools`.
+///
+/// # Panics
+/// When it is missing.
+pub(super) fn tool(variable: &str, place: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
+        return path.into();
+    }
+    let folder = build_folder();
+    let path = folder.parent().unwrap_or(&folder).join("tools").join(place);
+    let why = "run the tests by `cargo xtask test --only processes`, which installs it, or set";
+    assert!(path.is_file(), "{} is missing; {why} {variable}", path.display());
+    path
+}
+
 fn node_folder() -> PathBuf {
     let folder = std::env::var_os("SHARDWIRE_NODE").map_or_else(
         || {
