@@ -10,6 +10,7 @@ pub mod cli;
 pub mod cluster;
 pub mod commands;
 pub mod config;
+pub mod edge;
 pub mod figures;
 pub mod http;
 pub mod logging;

@@ -87,6 +87,11 @@ pub trait Core {
         let _ = (now, conn);
     }
 
+    /// A load balancer said who a connection's client is, before the first bytes of it.
+    fn proxied(&mut self, now: Now, conn: ConnId, client: SocketAddr) {
+        let _ = (now, conn, client);
+    }
+
     /// Bytes came. The core takes all of them; what is not a whole frame it keeps.
     fn received(&mut self, now: Now, conn: ConnId, bytes: &[u8]);
 

@@ -15,6 +15,7 @@ pub mod memory;
 pub mod net;
 pub mod shard;
 pub mod sim;
+pub mod throttle;
 pub mod tier;
 pub mod time;
 pub mod timer;

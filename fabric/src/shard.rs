@@ -32,6 +32,7 @@ pub use start::spawn_shards;
 pub use thread::{available_cores, own_descriptors};
 
 use crate::core::Protocol;
+use crate::net::proxy::Proxies;
 use crate::net::tls;
 use crate::wake::Waker;
 
@@ -43,6 +44,8 @@ pub struct Options {
     pub listeners: Vec<(Protocol, SocketAddr)>,
     /// Speaks TLS, and nothing else, on every listener but those of [`Protocol::Link`].
     pub tls: Option<tls::Server>,
+    /// Load balancers before the listeners, but for those of [`Protocol::Link`].
+    pub proxies: Option<Proxies>,
     /// Which driver.
     pub driver: DriverChoice,
     /// Gives each shard thread a descriptor table of its own (`unshare(CLONE_FILES)`), so that the descriptor limit holds
@@ -63,6 +66,7 @@ impl Default for Options {
         Self {
             listeners: Vec::new(),
             tls: None,
+            proxies: None,
             driver: DriverChoice::Auto,
             own_descriptors: false,
             keep: Vec::new(),

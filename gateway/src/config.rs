@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use fabric::net::proxy::Trusted;
 use fabric::time::Now;
+
+use crate::strangers::Strangers;
 
 /// Bounds of connections and sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +109,10 @@ pub struct ShardConfig {
     pub listeners: Vec<SocketAddr>,
     /// Told to clients in Welcome: changes with every start of the server.
     pub server_incarnation: u64,
+    /// Whose word about a client's address counts.
+    pub trusted: Trusted,
+    /// How often one address may bring tokens that are refused; shared by all shards of the host.
+    pub strangers: Arc<Strangers>,
     /// Shared by all shards of the host.
     pub epochs: Arc<Epochs>,
 }
@@ -123,6 +130,8 @@ impl Default for ShardConfig {
             allowed_hosts: Vec::new(),
             listeners: Vec::new(),
             server_incarnation: 1,
+            trusted: Trusted::default(),
+            strangers: Arc::new(Strangers::new(0, 0)),
             epochs: Arc::default(),
         }
     }

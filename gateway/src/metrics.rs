@@ -86,6 +86,7 @@ counters! {
     sessions_expired: "Sessions closed because their token ended",
     sessions_revoked: "Sessions closed because their user or device was revoked",
     auth_failures: "Tokens refused",
+    strangers_refused: "Connections closed because their address had brought too many tokens that were refused",
     wrong_identities: "Connections closed because their token was another user's or device's than they said",
     logins_queued: "Tokens that waited for a later turn, because many came at once",
     logins_refused: "Connections closed because too many tokens waited",

@@ -5,10 +5,11 @@
 //! true: nothing here waits, every queue is bounded, and what one connection does touches no other.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use fabric::core::{Action, ConnId, Protocol};
+use fabric::hash::{Map, map};
 use fabric::tier::{Egress, Sent};
 use fabric::time::Now;
 use schema::arena::Arena;
@@ -42,6 +43,8 @@ pub struct Shard {
     pub(crate) metrics: GatewayMetrics,
     pub(crate) hosts: Hosts,
     pub(crate) conns: Table,
+    /// Whose each connection is that has not authenticated.
+    pub(crate) clients: Map<u32, IpAddr>,
     pub(crate) wheel: Wheel,
     pub(crate) actions: VecDeque<Action>,
     pub(crate) encoder: Encoder,
@@ -92,6 +95,7 @@ impl Shard {
             metrics,
             hosts: Hosts::new(&config.listeners, &config.allowed_hosts),
             conns: Table::default(),
+            clients: map(config.hash_seed),
             wheel: Wheel::new(),
             actions: VecDeque::new(),
             encoder: Encoder::in_arena(),
@@ -121,7 +125,7 @@ impl Shard {
     }
 
     /// See [`fabric::core::Core::accepted`].
-    pub fn accepted(&mut self, now: Now, protocol: Protocol, _peer: SocketAddr) -> Option<ConnId> {
+    pub fn accepted(&mut self, now: Now, protocol: Protocol, peer: SocketAddr) -> Option<ConnId> {
         if self.drain.is_some() || self.conns.len() >= self.config.limits.max_connections as usize {
             self.metrics.connections_refused.inc();
             return None;
@@ -133,16 +137,30 @@ impl Shard {
             Protocol::Link => return None,
         };
         let id = self.conns.insert(conn);
+        self.clients.insert(id.index, peer.ip());
         self.metrics.connections_accepted.inc();
         self.metrics.connections.inc();
         self.schedule(id.index, tick_of(now) + ticks(self.config.limits.auth_timeout_ms));
         Some(id)
     }
 
+    /// See [`fabric::core::Core::proxied`].
+    pub fn proxied(&mut self, conn: ConnId, client: SocketAddr) {
+        if let Some(index) = self.conns.find(conn.index, conn.generation) {
+            self.clients.insert(index, client.ip());
+        }
+    }
+
+    /// Who a connection's client is, while it has not authenticated.
+    pub(crate) fn client(&self, index: u32) -> IpAddr {
+        self.clients.get(&index).copied().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
     /// See [`fabric::core::Core::closed`].
     pub fn closed(&mut self, _now: Now, conn: ConnId, egress: &mut dyn Egress) {
         let Some(index) = self.conns.find(conn.index, conn.generation) else { return };
         self.end_session(index, false, egress);
+        self.clients.remove(&index);
         let gone = self.conns.remove(index);
         self.output_bytes -= gone.pending();
         self.metrics.connections_closed.inc();

@@ -140,6 +140,12 @@ mod tests {
         assert!(error.contains("shardwire.toml"), "{error}");
         let error = load_text("[server]\nnative = \"nowhere\"\n").unwrap_err();
         assert!(error.contains("native") && error.contains("socket address"), "{error}");
+        let error = load_text("[edge]\ntrusted_proxies = [\"10.0.0.0/8\", \"lb-1\"]\n").unwrap_err();
+        assert!(error.contains("edge.trusted_proxies = \"lb-1\"") && error.contains("networks (10.0.0.0/8"), "{error}");
+        let error = load_text("[edge]\nproxy_protocol = \"on\"\n").unwrap_err();
+        assert!(error.contains("off, optional, required"), "{error}");
+        let error = load_text("[edge]\nproxy_protocol = \"required\"\n").unwrap_err();
+        assert!(error.contains("edge.trusted_proxies names nobody"), "{error}");
         let error = load_text("[log]\nlevel = \"loud\"\n").unwrap_err();
         assert!(error.contains("error, warn, info, debug, trace"), "{error}");
     }

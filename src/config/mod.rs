@@ -10,8 +10,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use confique::Config as Confique;
+use fabric::net::proxy::{HeaderMode, NotANetwork, Trusted};
 use schema::limits;
 use serde::Serialize;
+
+use crate::edge::MODES;
 
 pub use load::{ConfigError, Layer, load, template};
 pub use store::{Store, StoreConfigError};
@@ -32,6 +35,9 @@ pub struct Config {
     /// HTTP and WebSocket.
     #[config(nested)]
     pub http: Http,
+    /// Load balancers before the server.
+    #[config(nested)]
+    pub edge: Edge,
     /// TLS, on every listener or on none.
     #[config(nested)]
     pub tls: Tls,
@@ -120,6 +126,10 @@ pub struct Limits {
     /// How often clients are asked to ping, ms. Less than half the idle timeout. (restart)
     #[config(default = 20000)]
     pub ping_interval_ms: u32,
+    /// Tokens not signed for this server that one address may bring in a second, by the native protocol and WebSocket;
+    /// bursts are twice that. 0 = unlimited. (restart)
+    #[config(default = 20)]
+    pub refused_tokens_per_second_per_address: u32,
     /// A connection must authenticate within so long, ms. 1000 to 60000. (restart)
     #[config(default = 10000)]
     pub auth_timeout_ms: u32,
@@ -194,6 +204,20 @@ pub struct Http {
     pub refused_tokens_per_second_per_address: u32,
 }
 
+/// Load balancers before the server: who may say who a client is.
+#[derive(Debug, Clone, Confique, Serialize)]
+#[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
+pub struct Edge {
+    /// Addresses and networks (10.0.0.0/8, 2001:db8::1) of load balancers whose word about a client's address counts:
+    /// X-Forwarded-For on HTTP and on a WebSocket's upgrade, and PROXY headers. (restart)
+    #[config(default = [])]
+    pub trusted_proxies: Vec<String>,
+    /// PROXY protocol (versions 1 and 2, before TLS) on the listeners for clients, from these addresses: off, optional, or
+    /// required, which closes whatever comes without it or from elsewhere. (restart)
+    #[config(default = "off")]
+    pub proxy_protocol: String,
+}
+
 /// TLS, on every listener or on none.
 #[derive(Debug, Clone, Confique, Serialize)]
 #[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
@@ -247,6 +271,30 @@ pub struct Log {
     pub level: String,
 }
 
+impl Edge {
+    /// Whether connections may begin with a PROXY header.
+    pub fn has_headers(&self) -> bool {
+        self.proxy_protocol != "off"
+    }
+
+    fn check(&self) -> Result<(), load::OutOfBounds> {
+        let key = "edge.trusted_proxies";
+        if let Err(NotANetwork(value)) = Trusted::new(self.trusted_proxies.iter().map(String::as_str)) {
+            let allowed = "addresses (10.1.2.3, 2001:db8::1) and networks (10.0.0.0/8, 2001:db8::/32)".to_owned();
+            return Err(load::OutOfBounds { key, value: format!("{value:?}"), allowed });
+        }
+        let (key, value) = ("edge.proxy_protocol", self.proxy_protocol.clone());
+        let Some((_, mode)) = MODES.iter().find(|(name, _)| *name == value) else {
+            return Err(load::OutOfBounds { key, value, allowed: MODES.map(|(name, _)| name).join(", ") });
+        };
+        if *mode != HeaderMode::Off && self.trusted_proxies.is_empty() {
+            let allowed = "edge.trusted_proxies names nobody whose header would be believed".to_owned();
+            return Err(load::OutOfBounds { key, value, allowed });
+        }
+        Ok(())
+    }
+}
+
 const YEAR_S: u64 = 365 * 24 * 60 * 60;
 
 impl Config {
@@ -297,6 +345,7 @@ impl Config {
             let allowed = "tls.cert_file and tls.key_file are set together, or neither".to_owned();
             return Err(load::OutOfBounds { key, value: value.display().to_string(), allowed });
         }
+        self.edge.check()?;
         let levels = ["error", "warn", "info", "debug", "trace"];
         if !levels.contains(&self.log.level.as_str()) {
             let value = self.log.level.clone();

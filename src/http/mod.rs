@@ -30,6 +30,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, post, put};
+use fabric::net::proxy::Proxies;
 use gateway::auth::Trust;
 use tokio::net::TcpListener;
 
@@ -122,7 +123,7 @@ fn routes(app: &App, frame_limit_bytes: u32) -> Router {
         .with_state(app.clone())
 }
 
-/// Serves until the task is dropped. With `metrics`, `/metrics` is there and not on `http`. `clients`: there are REST and pages,
+/// Serves until the task is dropped. With `metrics`, `/metrics` is there, not on `http`, and behind none of `proxies`. `clients`: there are REST and pages,
 /// for frames of so many bytes; a process that is no gateway has only what operators ask.
 ///
 /// # Errors
@@ -130,6 +131,7 @@ fn routes(app: &App, frame_limit_bytes: u32) -> Router {
 pub async fn serve(
     http: TcpListener,
     metrics: Option<TcpListener>,
+    proxies: &Proxies,
     app: App,
     clients: Option<u32>,
 ) -> std::io::Result<()> {
@@ -145,9 +147,9 @@ pub async fn serve(
     let certificates = state.certificates();
     let apart = async {
         match apart {
-            Some((listener, router)) => accept::serve(listener, certificates, router).await,
+            Some((listener, router)) => accept::serve(listener, certificates, &Proxies::default(), router).await,
             None => Ok(()),
         }
     };
-    tokio::try_join!(accept::serve(http, certificates, own), apart, office).map(|_| ())
+    tokio::try_join!(accept::serve(http, certificates, proxies, own), apart, office).map(|_| ())
 }

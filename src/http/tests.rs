@@ -18,7 +18,7 @@ use tower::ServiceExt as _;
 use super::accept::Peer;
 use super::*;
 use crate::config::{Layer, load};
-use crate::node::{Board, NodeConfig, Topology, assemble, lanes};
+use crate::node::{Board, EdgeConfig, NodeConfig, Topology, assemble, lanes};
 use crate::state::{Addresses, Parts, Phase};
 
 mod amend;
@@ -39,6 +39,7 @@ fn app(development: bool) -> App {
         allowed_hosts: Vec::new(),
         capacities: Capacities::default(),
         credits_per_partition: 4,
+        edge: EdgeConfig::default(),
         cluster: None,
     };
     let mut keys = Keys::new();

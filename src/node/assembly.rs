@@ -5,10 +5,11 @@ use std::sync::Arc;
 use fabric::entropy::Entropy;
 use fabric::lane::{Capacities, Mesh, Port};
 use fabric::link::{LinkConfig, Names, NodeIdentity, Peer, Roles};
+use fabric::net::proxy::Trusted;
 use fabric::wake::Waker;
 use gateway::auth::TokenVerifier;
 use gateway::http::{Desk, DeskConfig, DeskMetrics};
-use gateway::{Epochs, GatewayMetrics, Limits, ShardConfig, UserRates};
+use gateway::{Epochs, GatewayMetrics, Limits, ShardConfig, Strangers, UserRates};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use router::{MemoryDirectory, Router, RouterMetrics};
@@ -52,8 +53,19 @@ pub struct NodeConfig {
     pub capacities: Capacities,
     /// Sends a gateway shard may have unanswered at one owner partition.
     pub credits_per_partition: u32,
+    /// What clients' addresses are taken for.
+    pub edge: EdgeConfig,
     /// The other nodes; `None`: there are none.
     pub cluster: Option<ClusterConfig>,
+}
+
+/// Who says who a client is, and what an address may do. By default nobody, and anything.
+#[derive(Clone, Debug, Default)]
+pub struct EdgeConfig {
+    /// Whose word about a client's address counts.
+    pub trusted: Trusted,
+    /// Refused tokens that one address may bring in a second; 0 = unlimited.
+    pub refused_tokens_per_second_per_address: u32,
 }
 
 /// How the shards of a node are linked to other nodes.
@@ -220,6 +232,7 @@ pub fn assemble(
     let incarnation = entropy.next_u64() | 1;
     let hash_seed = entropy.next_u64();
     let rates = UserRates::new(limits.sends_per_second_per_user, limits.burst_per_user, hash_seed);
+    let strangers = Arc::new(Strangers::new(config.edge.refused_tokens_per_second_per_address, hash_seed));
     let (rates, epochs) = (Arc::new(rates), Arc::new(Epochs::default()));
     let directory = MemoryDirectory::new(hash_seed);
     let sessions = Gauge::default();
@@ -250,16 +263,9 @@ pub fn assemble(
         }
         ShardParts {
             config: ShardConfig {
-                shard,
-                incarnation,
-                hash_seed: entropy.next_u64(),
-                partitions: topology.partitions,
-                limits: limits.clone(),
-                credits_per_partition: config.credits_per_partition,
-                allowed_hosts: config.allowed_hosts.clone(),
-                listeners: Vec::new(),
-                server_incarnation: incarnation,
+                strangers: strangers.clone(),
                 epochs: epochs.clone(),
+                ..shard_config(config, shard, incarnation, entropy.next_u64())
             },
             auth: auth.clone(),
             rates: rates.clone(),
@@ -275,6 +281,22 @@ pub fn assemble(
         }
     };
     (shards.map(build).collect(), http)
+}
+
+/// One shard's gateway.
+fn shard_config(config: &NodeConfig, shard: u16, incarnation: u64, hash_seed: u64) -> ShardConfig {
+    ShardConfig {
+        shard,
+        incarnation,
+        hash_seed,
+        partitions: config.topology.partitions,
+        limits: config.limits.clone(),
+        credits_per_partition: config.credits_per_partition,
+        allowed_hosts: config.allowed_hosts.clone(),
+        server_incarnation: incarnation,
+        trusted: config.edge.trusted.clone(),
+        ..ShardConfig::default()
+    }
 }
 
 /// One shard's router.

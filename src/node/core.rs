@@ -231,6 +231,12 @@ impl Core for ShardCore {
         }
     }
 
+    fn proxied(&mut self, _now: Now, conn: ConnId, client: SocketAddr) {
+        if let Some(conn) = self.gateways_own(conn) {
+            self.gateway.proxied(conn, client);
+        }
+    }
+
     fn received(&mut self, now: Now, conn: ConnId, bytes: &[u8]) {
         match (self.gateways_own(conn), self.hub.away()) {
             (Some(conn), _) => {

@@ -11,7 +11,7 @@ mod hub;
 mod topology;
 
 pub use assembly::{
-    CREDITS_PER_PARTITION, ClusterConfig, HttpParts, NodeConfig, REMOTE_SHARDS, ShardParts, assemble, lanes,
+    CREDITS_PER_PARTITION, ClusterConfig, EdgeConfig, HttpParts, NodeConfig, REMOTE_SHARDS, ShardParts, assemble, lanes,
 };
 pub use board::Board;
 pub use changes::{Inbox, ShardChange};

@@ -1,5 +1,6 @@
 //! The network: what is spoken on a socket, and the sockets themselves.
 
+pub mod proxy;
 pub mod readiness;
 pub mod tcp;
 pub mod tls;

@@ -17,26 +17,28 @@ use crate::core::{ConnId, Core};
 use crate::net::tcp;
 
 /// The core wants it not read.
-pub(super) const PAUSED: u8 = 1;
+pub(super) const PAUSED: u16 = 1;
 /// A write is in flight.
-pub(super) const WRITING: u8 = 2;
+pub(super) const WRITING: u16 = 2;
 /// More output is known of; look again when the write ends.
-pub(super) const MORE: u8 = 4;
+pub(super) const MORE: u16 = 4;
 /// The core wants it flushed and closed.
-pub(super) const CLOSING: u8 = 8;
+pub(super) const CLOSING: u16 = 8;
 /// The core has been told that it is gone.
-pub(super) const REPORTED: u8 = 16;
+pub(super) const REPORTED: u16 = 16;
 /// It is in the list of connections to flush this turn.
-pub(super) const LISTED: u8 = 32;
+pub(super) const LISTED: u16 = 32;
 
 /// Nothing more will be read from it.
-pub(super) const ENDED: u8 = 64;
+pub(super) const ENDED: u16 = 64;
 /// It speaks TLS; the skin has its session.
-pub(super) const TLS: u8 = 128;
+pub(super) const TLS: u16 = 128;
+/// What comes first is a PROXY header, or may be one.
+pub(super) const HEADER: u16 = 256;
 
 pub(super) struct Conn {
     pub(super) id: ConnId,
-    flags: Cell<u8>,
+    flags: Cell<u16>,
     socket: OwnedFd,
 }
 
@@ -45,15 +47,15 @@ impl Conn {
         Self { id, flags: Cell::new(0), socket }
     }
 
-    pub(super) fn has(&self, flag: u8) -> bool {
+    pub(super) fn has(&self, flag: u16) -> bool {
         self.flags.get() & flag != 0
     }
 
-    pub(super) fn set(&self, flag: u8) {
+    pub(super) fn set(&self, flag: u16) {
         self.flags.set(self.flags.get() | flag);
     }
 
-    pub(super) fn clear(&self, flag: u8) {
+    pub(super) fn clear(&self, flag: u16) {
         self.flags.set(self.flags.get() & !flag);
     }
 

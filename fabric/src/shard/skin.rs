@@ -6,6 +6,7 @@
 
 mod connect;
 mod dirty;
+mod header;
 mod tls;
 mod turn;
 
@@ -21,12 +22,13 @@ use std::time::Duration;
 use monoio::net::TcpStream;
 
 use super::Stopper;
-use super::conn::{CLOSING, Conn, ENDED, LISTED, MORE, PAUSED, REPORTED, TLS, WRITING};
+use super::conn::{CLOSING, Conn, ENDED, HEADER, LISTED, MORE, PAUSED, REPORTED, TLS, WRITING};
 use super::jobs::Jobs;
 use super::journal::Journals;
 use super::metrics::{ShardMetrics, Tally, count};
 use super::pool::Pool;
 use crate::core::{ConnId, Core, Protocol};
+use crate::net::proxy::Proxies;
 use crate::net::readiness::{Readiness, Ready};
 use crate::net::tcp;
 use crate::net::tls::Server;
@@ -34,6 +36,7 @@ use crate::time::{Clock, Now, SystemClock};
 use crate::timer::Wheel;
 use crate::wake::Waker;
 use dirty::Dirty;
+use header::Headers;
 use tls::Tls;
 
 /// How often a turn looks for output that its own sends made room for. What is left then waits for the next turn.
@@ -57,6 +60,7 @@ pub(super) struct Parts<C: Core> {
     pub(super) waker: Waker,
     pub(super) readiness: Readiness,
     pub(super) tls: Option<Server>,
+    pub(super) proxies: Option<Proxies>,
     pub(super) jobs: Jobs<C::Job, C::JobDone>,
     pub(super) journals: Journals,
     pub(super) ring: Option<RawFd>,
@@ -76,6 +80,8 @@ pub(super) struct Skin<C: Core> {
     sockets: RefCell<Vec<Option<Rc<Conn>>>>,
     /// What connections that speak TLS need; with it, all but links do.
     tls: Option<RefCell<Tls>>,
+    /// Which connections' PROXY headers have not come whole; with it, load balancers may be before the listeners.
+    headers: Option<RefCell<Headers>>,
     /// The sockets of the core's connections, by index; [`NONE`] where there is none.
     conns: RefCell<Vec<RawFd>>,
     /// Connections that are being made.
@@ -122,6 +128,7 @@ impl<C: Core + 'static> Skin<C> {
             ready: RefCell::new(Vec::new()),
             sockets: RefCell::new(Vec::new()),
             tls: parts.tls.map(Tls::new).map(RefCell::new),
+            headers: parts.proxies.map(Headers::new).map(RefCell::new),
             conns: RefCell::new(Vec::new()),
             connecting: RefCell::new(Vec::new()),
             buffer: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
@@ -173,19 +180,24 @@ impl<C: Core + 'static> Skin<C> {
     pub(super) fn accepted(&self, protocol: Protocol, socket: OwnedFd, peer: SocketAddr) {
         count(&self.tally.accepted, 1);
         let now = self.now();
+        let Ok(first_a_header) = self.expects_header(now, protocol, peer) else { return };
         let accepted = self.core.borrow_mut().accepted(now, protocol, peer);
         self.dirty.mark();
         let Some(id) = accepted else {
             count(&self.tally.refused, 1);
             return;
         };
-        self.adopt(id, protocol, socket);
+        self.adopt(id, protocol, socket, first_a_header.then_some(peer));
     }
 
-    /// Takes a connected socket as the connection `id`.
-    fn adopt(&self, id: ConnId, protocol: Protocol, socket: OwnedFd) {
+    /// Takes a connected socket as the connection `id`. `proxy`: whoever is expected to say first who the client is.
+    fn adopt(&self, id: ConnId, protocol: Protocol, socket: OwnedFd, proxy: Option<SocketAddr>) {
         let fd = socket.as_raw_fd();
         let conn = Rc::new(Conn::new(id, socket));
+        if let Some((proxy, headers)) = proxy.zip(self.headers.as_ref()) {
+            conn.set(HEADER);
+            headers.borrow_mut().expect(fd, proxy);
+        }
         if let Some(tls) = self.tls.as_ref().filter(|_| protocol != Protocol::Link) {
             conn.set(TLS);
             tls.borrow_mut().expect(fd, protocol);
@@ -227,17 +239,28 @@ impl<C: Core + 'static> Skin<C> {
             return; // a paused one is asked again when it is resumed
         }
         let mut buffer = self.buffer.borrow_mut();
-        let kept = if conn.has(TLS) { self.restore_tls(conn, &mut buffer) } else { 0 };
+        let kept = match conn.has(HEADER) {
+            true => self.restore_header(conn, &mut buffer),
+            false if conn.has(TLS) => self.restore_tls(conn, &mut buffer),
+            false => 0,
+        };
         match tcp::recv_now(conn.fd(), &mut buffer[kept..]) {
             Ok(0) => self.read_ended(conn),
             Ok(bytes) => {
                 count(&self.tally.reads, 1);
                 count(&self.tally.bytes_in, bytes as u64);
-                if conn.has(TLS) && !conn.has(CLOSING) {
-                    self.receive_tls(conn, &mut buffer[..kept + bytes]);
-                } else if !conn.has(CLOSING) {
+                let mut input = &mut buffer[..kept + bytes];
+                if conn.has(HEADER) && !conn.has(CLOSING) {
+                    let header = self.receive_header(conn, input);
+                    input = &mut input[header..];
+                }
+                if conn.has(CLOSING | ENDED) || input.is_empty() {
+                    // Nothing of it is for anybody.
+                } else if conn.has(TLS) {
+                    self.receive_tls(conn, input);
+                } else {
                     let now = self.now();
-                    self.core.borrow_mut().received(now, conn.id, &buffer[..bytes]);
+                    self.core.borrow_mut().received(now, conn.id, input);
                     self.dirty.mark();
                 }
                 if ends || kept + bytes == buffer.len() {
@@ -262,7 +285,9 @@ impl<C: Core + 'static> Skin<C> {
     fn read_ended(&self, conn: &Conn) {
         conn.set(ENDED);
         if !conn.has(CLOSING) {
-            if conn.has(TLS) {
+            if conn.has(HEADER) {
+                self.header_ended(conn);
+            } else if conn.has(TLS) {
                 self.count_truncated(conn);
             }
             self.report_closed(conn);
@@ -332,6 +357,9 @@ impl<C: Core + 'static> Skin<C> {
         self.lingering.set(self.lingering.get() + 1);
         if let Some(tls) = &self.tls {
             tls.borrow_mut().forget(conn.fd().as_raw_fd());
+        }
+        if let Some(headers) = self.headers.as_ref().filter(|_| conn.has(HEADER)) {
+            headers.borrow_mut().forget(conn.fd().as_raw_fd());
         }
         self.conns.borrow_mut()[conn.id.index as usize] = NONE;
         self.metrics.sockets.dec();

@@ -224,8 +224,20 @@ where
     let jobs = Jobs::new(pool, spec.waker.clone());
     let waker = spec.waker;
     runtime.block_on(async move {
-        let tls = options.tls;
-        let parts = Parts { core, waker: waker.clone(), readiness, tls, jobs, journals, ring, rings, stopper, metrics };
+        let (tls, proxies) = (options.tls, options.proxies);
+        let parts = Parts {
+            core,
+            waker: waker.clone(),
+            readiness,
+            tls,
+            proxies,
+            jobs,
+            journals,
+            ring,
+            rings,
+            stopper,
+            metrics,
+        };
         let skin: Rc<Skin<C>> = Skin::new(parts);
         tasks::run(skin, waker, listeners).await;
     });

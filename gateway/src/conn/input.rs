@@ -161,7 +161,7 @@ impl Shard {
     }
 
     fn open_websocket(&mut self, now: Now, index: u32, bytes: &[u8], egress: &mut dyn Egress) -> usize {
-        match upgrade(bytes, &self.hosts) {
+        match upgrade(bytes, &self.hosts, (self.client(index), &self.config.trusted)) {
             Upgrade::Incomplete => 0,
             Upgrade::Refused(refused) => {
                 self.metrics.upgrade_failures.inc();
@@ -173,6 +173,7 @@ impl Shard {
                 place.phase = Phase::Hello;
                 place.dialect = accepted.dialect;
                 place.websocket = Some(Decoder::new(Role::Server, self.config.limits.frame_limit_bytes));
+                self.clients.insert(index, accepted.client);
                 self.push(now, index, &accepted.response);
                 if let Some(token) = &accepted.token {
                     self.authenticate(now, index, &token.0, accepted.remembered, egress);

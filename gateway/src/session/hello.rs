@@ -78,6 +78,10 @@ impl Shard {
         remembered: Remembered,
         egress: &mut dyn Egress,
     ) {
+        if let Err(wait_ms) = self.config.strangers.check(self.client(index), now) {
+            self.metrics.strangers_refused.inc();
+            return self.close_until(now, index, ErrorCode::RateLimited, wait_ms, egress);
+        }
         if self.logins.left > 0 && self.logins.waiting.is_empty() {
             self.logins.left -= 1;
             return self.log_in(now, index, token, remembered, egress);
@@ -114,6 +118,7 @@ impl Shard {
             Ok(identity) => identity,
             Err(error) => {
                 self.metrics.auth_failures.inc();
+                self.config.strangers.refused(self.client(index), error, now);
                 // A user id in a token is the issuer's doing: for the client the token is what is wrong.
                 let code = if error == AuthError::InvalidUser { ErrorCode::BadToken } else { error.code() };
                 self.close(now, index, code, egress);
@@ -125,6 +130,7 @@ impl Shard {
             self.metrics.wrong_identities.inc();
             return self.close(now, index, ErrorCode::WrongIdentity, egress);
         }
+        self.clients.remove(&index);
         let epoch = self.config.epochs.next(now);
         let place = &mut self.conns[index];
         place.phase = Phase::Registering;

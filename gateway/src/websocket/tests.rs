@@ -1,5 +1,8 @@
 //! Upgrades, right and wrong, cut anywhere.
 
+use std::net::IpAddr;
+
+use fabric::net::proxy::Trusted;
 use proptest::prelude::*;
 use schema::errors::ErrorCode;
 
@@ -22,6 +25,10 @@ fn hosts() -> Hosts {
     Hosts::new(&["127.0.0.1:7401".parse().expect("address")], &allowed)
 }
 
+fn peer(trusted: &Trusted) -> (IpAddr, &Trusted) {
+    (IpAddr::from([10, 0, 0, 1]), trusted)
+}
+
 fn request(line: &str, headers: &[&str], more: &[&str]) -> String {
     let mut text = format!("{line}\r\n");
     for header in headers.iter().chain(more) {
@@ -37,14 +44,14 @@ fn usual(path: &str, more: &[&str]) -> String {
 }
 
 fn accepted(text: &str) -> Accepted {
-    match upgrade(text.as_bytes(), &hosts()) {
+    match upgrade(text.as_bytes(), &hosts(), peer(&Trusted::default())) {
         Upgrade::Accepted(accepted) => accepted,
         other => panic!("{other:?}"),
     }
 }
 
 fn refused(text: &str) -> (u16, ErrorCode, String) {
-    match upgrade(text.as_bytes(), &hosts()) {
+    match upgrade(text.as_bytes(), &hosts(), peer(&Trusted::default())) {
         Upgrade::Refused(refused) => {
             let response = String::from_utf8(refused.response.to_vec()).expect("text");
             assert!(response.starts_with(&format!("HTTP/1.1 {} ", refused.status)));
@@ -103,7 +110,8 @@ fn a_token_comes_by_header_or_query_and_is_never_shown() {
     assert_eq!(token(&usual("/ws?token=q", &["Authorization: Bearer h"])), Some(b"h".to_vec()));
     assert_eq!(token(&usual("/ws?token=q", &["Authorization: Basic eA=="])), Some(b"q".to_vec()));
     assert_eq!(token(&usual("/ws?tokens=q&atoken=r", &[])), None);
-    let shown = format!("{:?}", upgrade(usual("/ws?token=secret", &[]).as_bytes(), &hosts()));
+    let shown =
+        format!("{:?}", upgrade(usual("/ws?token=secret", &[]).as_bytes(), &hosts(), peer(&Trusted::default())));
     assert!(!shown.contains("secret"));
 }
 
@@ -139,7 +147,10 @@ fn what_follows_the_head_is_left() {
     let with_frames = format!("{head}frames");
     assert_eq!(accepted(&with_frames).taken, head.len());
     for cut in 0..head.len() {
-        assert!(matches!(upgrade(&head.as_bytes()[..cut], &hosts()), Upgrade::Incomplete), "{cut}");
+        assert!(
+            matches!(upgrade(&head.as_bytes()[..cut], &hosts(), peer(&Trusted::default())), Upgrade::Incomplete),
+            "{cut}"
+        );
     }
 }
 
@@ -178,7 +189,10 @@ fn wrong_upgrades_are_told_what_is_wrong() {
 fn a_head_is_bounded_whether_or_not_it_ends() {
     let endless = format!("GET /ws?token={} HTTP/1.1\r\n", "x".repeat(HEAD_BYTES));
     assert_eq!(refused(&endless).0, 431);
-    assert!(matches!(upgrade(&endless.as_bytes()[..HEAD_BYTES], &hosts()), Upgrade::Incomplete));
+    assert!(matches!(
+        upgrade(&endless.as_bytes()[..HEAD_BYTES], &hosts(), peer(&Trusted::default())),
+        Upgrade::Incomplete
+    ));
     let padding = |bytes: usize| usual("/ws", &[&format!("X: {}", "x".repeat(bytes))]);
     let fits = padding(HEAD_BYTES - padding(0).len());
     assert_eq!(accepted(&fits).taken, HEAD_BYTES);
@@ -274,7 +288,7 @@ fn frame_errors_have_a_row_in_the_table() {
 proptest! {
     #[test]
     fn any_bytes_are_incomplete_or_answered(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let accepted = matches!(upgrade(&bytes, &hosts()), Upgrade::Accepted(_));
+        let accepted = matches!(upgrade(&bytes, &hosts(), peer(&Trusted::default())), Upgrade::Accepted(_));
         prop_assert!(!accepted);
     }
 
@@ -283,9 +297,23 @@ proptest! {
         let mut bytes = usual("/ws?token=t", &["Origin: http://evil.example"]).into_bytes();
         let at = at.index(bytes.len());
         bytes[at] = byte;
-        if let Upgrade::Accepted(accepted) = upgrade(&bytes, &hosts()) {
+        if let Upgrade::Accepted(accepted) = upgrade(&bytes, &hosts(), peer(&Trusted::default())) {
             // Only a header that is not Origin any more can get past.
             prop_assert!(!String::from_utf8_lossy(&bytes[..accepted.taken]).contains("\r\nOrigin: http://evil.example\r\n"));
         }
     }
+}
+
+#[test]
+fn the_client_is_who_a_trusted_proxy_forwards_for() {
+    let trusted = Trusted::new(["10.0.0.0/8"]).expect("a network");
+    let client =
+        |trusted: &Trusted, more: &[&str]| match upgrade(usual("/ws", more).as_bytes(), &hosts(), peer(trusted)) {
+            Upgrade::Accepted(accepted) => accepted.client.to_string(),
+            other => panic!("{other:?}"),
+        };
+    let forwarded = ["X-Forwarded-For: 6.6.6.6, 198.51.100.1", "x-forwarded-for: 10.0.0.9"];
+    assert_eq!(client(&trusted, &forwarded), "198.51.100.1");
+    assert_eq!(client(&trusted, &[]), "10.0.0.1");
+    assert_eq!(client(&Trusted::default(), &forwarded), "10.0.0.1", "nobody is trusted");
 }

@@ -3,10 +3,12 @@
 use core::fmt;
 use core::str::FromStr;
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use fabric::net::proxy::Trusted;
 use fabric::net::websocket::accept_key;
 use schema::errors::ErrorCode;
 
@@ -20,6 +22,7 @@ pub const HEAD_BYTES: usize = 8 * 1024;
 /// Where WebSockets are opened.
 pub const PATH: &str = "/ws";
 const MAX_HEADERS: usize = 64;
+const FORWARDED: &str = "x-forwarded-for";
 const ME: &str = "user_id, a number from 1 to 18446744073709551615, goes with device_id, a number from 0 to 4294967295";
 
 /// A token as it came with the request.
@@ -49,6 +52,8 @@ pub enum Upgrade {
 pub struct Accepted {
     /// Bytes of the head; what follows them is the first frames.
     pub taken: usize,
+    /// Who is connected, as far as those between are trusted.
+    pub client: IpAddr,
     /// What the messages are: `Json` in text, `WebSocketNative` in binary messages.
     pub dialect: Dialect,
     /// The token, unless it follows as an event. `Authorization` goes before `?token=`.
@@ -70,8 +75,9 @@ pub struct Refused {
     pub response: Bytes,
 }
 
-/// Looks at the start of a connection. `input`: everything that came so far.
-pub fn upgrade(input: &[u8], hosts: &Hosts) -> Upgrade {
+/// Looks at the start of a connection of `peer`. `input`: everything that came so far; `trusted`: whose `X-Forwarded-For`
+/// counts.
+pub fn upgrade(input: &[u8], hosts: &Hosts, (peer, trusted): (IpAddr, &Trusted)) -> Upgrade {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     let (result, too_long) = match input.get(..HEAD_BYTES + 1) {
@@ -85,7 +91,9 @@ pub fn upgrade(input: &[u8], hosts: &Hosts) -> Upgrade {
         Err(httparse::Error::TooManyHeaders) => return refuse(431, "the request has more than 64 headers"),
         Err(_) => return refuse(400, "this is not HTTP/1.1"),
     };
-    accept(&request, taken, hosts).unwrap_or_else(|refusal| refusal.answer())
+    let forwarded = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(FORWARDED));
+    let client = trusted.client(peer, forwarded.map(|header| header.value));
+    accept(&request, (taken, client), hosts).unwrap_or_else(|refusal| refusal.answer())
 }
 
 struct Refusal {
@@ -101,7 +109,11 @@ fn refuse(status: u16, detail: &'static str) -> Upgrade {
     Refusal { status, detail }.answer()
 }
 
-fn accept(request: &httparse::Request<'_, '_>, taken: usize, hosts: &Hosts) -> Result<Upgrade, Refusal> {
+fn accept(
+    request: &httparse::Request<'_, '_>,
+    (taken, client): (usize, IpAddr),
+    hosts: &Hosts,
+) -> Result<Upgrade, Refusal> {
     let (path, query) = match request.path.unwrap_or_default().split_once('?') {
         Some((path, query)) => (path, query),
         None => (request.path.unwrap_or_default(), ""),
@@ -156,7 +168,7 @@ fn accept(request: &httparse::Request<'_, '_>, taken: usize, hosts: &Hosts) -> R
         FLATBUFFERS => Dialect::WebSocketNative,
         _ => Dialect::Json,
     };
-    Ok(Upgrade::Accepted(Accepted { taken, dialect, token, remembered, response: response.into() }))
+    Ok(Upgrade::Accepted(Accepted { taken, client, dialect, token, remembered, response: response.into() }))
 }
 
 /// What a query says of its device; an error names what is wrong.

@@ -17,6 +17,7 @@ use fabric::core::Protocol;
 use fabric::entropy::{Entropy as _, OsEntropy};
 use fabric::lane::Capacities;
 use fabric::link::Roles;
+use fabric::net::proxy::Proxies;
 use fabric::shard::{Options, ShardContext, ShardSpec, Shards, available_cores, spawn_shards};
 use gateway::UserRates;
 use gateway::auth::Trust;
@@ -34,12 +35,14 @@ use crate::cluster::ClusterError;
 use crate::config::{self, Config};
 use crate::http::Office;
 use crate::logging::LogLevel;
-use crate::node::{Board, CREDITS_PER_PARTITION, HttpParts, Inbox, NodeConfig, ShardParts, Topology, assemble, lanes};
+use crate::node::{
+    Board, CREDITS_PER_PARTITION, EdgeConfig, HttpParts, Inbox, NodeConfig, ShardParts, Topology, assemble, lanes,
+};
 use crate::operator::Operator;
 use crate::reload::{AuthPart, HttpPart, LogPart, Reloadable, Reloader, SettingsPart, TlsPart};
 use crate::state::{Addresses, Parts, Phase, ServerState};
 use crate::tls::Certificates;
-use crate::{admin, auth, http, logging};
+use crate::{admin, auth, edge, http, logging};
 
 /// How often a stop looks whether HTTP's requests have been answered.
 const ANSWERS_POLL: Duration = Duration::from_millis(5);
@@ -65,10 +68,10 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     let node = start_node(&config, &folder, (topology, &cores), storage, &place)?;
     let operator = node.operator(args, &config, log, backups);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
-    let Node { shards, state, trust, names, office, .. } = node;
+    let Node { shards, state, trust, names, office, proxies, .. } = node;
     let served = runtime.block_on(async {
         let parts = http::Parts { state: state.clone(), office: office.clone(), trust, names };
-        let served = attend(&config, &place, parts, operator).await;
+        let served = attend(&config, (&place, proxies), parts, operator).await;
         state.set_phase(Phase::Stopping);
         drain(shards, &office, config.limits.drain_patience_ms).await;
         served
@@ -87,6 +90,7 @@ struct Node {
     rates: Arc<UserRates>,
     names: Arc<http::Names>,
     office: Office,
+    proxies: Proxies,
 }
 
 impl Node {
@@ -120,7 +124,8 @@ fn start_node(
         );
     }
     let certificates = Certificates::open(config)?;
-    let node_config = node_config(config, topology, place);
+    let proxies = edge::proxies(&config.edge).into_diagnostic()?;
+    let node_config = node_config(config, topology, (place, &proxies));
     let ports = lanes(&node_config, OsEntropy.next_u64() | 1).into_diagnostic()?;
     let mut registry = Registry::with_prefix("shardwire");
     if let Some(storage) = &storage {
@@ -129,6 +134,7 @@ fn start_node(
     if let Some(certificates) = &certificates {
         certificates.register(&mut registry);
     }
+    proxies.register(&mut registry);
     let keys: Arc<dyn gateway::auth::TokenVerifier> = trust.clone();
     let board = Board::default();
     let partitions = storage.as_mut().map(Storage::take_partitions).unwrap_or_default();
@@ -142,7 +148,7 @@ fn start_node(
         None => unreachable!("only partitions have jobs"),
     };
     let shards = spawn_shards(
-        &options(config, place, certificates.as_ref(), &http),
+        &options(config, place, (certificates.as_ref(), &proxies), &http),
         specs(parts, topology, cores, &folder.journal_path()),
         runner,
     );
@@ -168,10 +174,10 @@ fn start_node(
         certificates,
         cluster: place.view(),
     });
-    Ok(Node { shards, state, trust, inboxes, rates, names: Arc::default(), office: Office::new(http) })
+    Ok(Node { shards, state, trust, inboxes, rates, names: Arc::default(), office: Office::new(http), proxies })
 }
 
-fn node_config(config: &Config, topology: Topology, place: &Place) -> NodeConfig {
+fn node_config(config: &Config, topology: Topology, (place, proxies): (&Place, &Proxies)) -> NodeConfig {
     let unlimited = |limit: u32| if limit == 0 { u32::MAX } else { limit };
     let limits = &config.limits;
     NodeConfig {
@@ -195,14 +201,24 @@ fn node_config(config: &Config, topology: Topology, place: &Place) -> NodeConfig
         allowed_hosts: config.http.allowed_hosts.clone(),
         capacities: Capacities::default(),
         credits_per_partition: CREDITS_PER_PARTITION,
+        edge: EdgeConfig {
+            trusted: proxies.trusted().clone(),
+            refused_tokens_per_second_per_address: limits.refused_tokens_per_second_per_address,
+        },
         cluster: place.links(),
     }
 }
 
-fn options(config: &Config, place: &Place, certificates: Option<&Certificates>, http: &HttpParts) -> Options {
+fn options(
+    config: &Config,
+    place: &Place,
+    (certificates, proxies): (Option<&Certificates>, &Proxies),
+    http: &HttpParts,
+) -> Options {
     Options {
         listeners: place.listeners(config),
         tls: certificates.map(|certificates| certificates.server().clone()),
+        proxies: config.edge.has_headers().then(|| proxies.clone()),
         own_descriptors: true,
         // Shards wake HTTP, which is no shard of theirs.
         keep: vec![http.waker().raw_fd()],
@@ -225,7 +241,12 @@ fn specs(parts: Vec<ShardParts>, topology: Topology, cores: &[usize], journal: &
 }
 
 /// Serves HTTP and the admin socket, says `ready`, and returns when the process is told to stop.
-async fn attend(config: &Config, place: &Place, parts: http::Parts, operator: Operator) -> Result<()> {
+async fn attend(
+    config: &Config,
+    (place, proxies): (&Place, Proxies),
+    parts: http::Parts,
+    operator: Operator,
+) -> Result<()> {
     let http = bind(config.server.http).await?;
     let metrics = match config.server.metrics {
         Some(address) => Some(bind(address).await?),
@@ -237,7 +258,7 @@ async fn attend(config: &Config, place: &Place, parts: http::Parts, operator: Op
     let dev = development_tokens(config, &parts)?;
     let app = http::App::new(config, parts, dev);
     let clients = place.has(Roles::GATEWAY).then_some(config.limits.frame_bytes);
-    let served = tokio::spawn(http::serve(http, metrics, app, clients));
+    let served = tokio::spawn(async move { http::serve(http, metrics, &proxies, app, clients).await });
     let data = config.server.data.clone();
     let (admin_state, admin_operator) = (state.clone(), operator.clone());
     let admin = tokio::spawn(async move { admin::serve(&data, admin_state, admin_operator).await });
@@ -255,7 +276,8 @@ async fn attend(config: &Config, place: &Place, parts: http::Parts, operator: Op
 
 /// What hands out development tokens, where they may be had; said loudly.
 fn development_tokens(config: &Config, parts: &http::Parts) -> Result<Option<http::Dev>> {
-    if !parts.trust.trusted().development {
+    // Behind a load balancer everybody may come from this machine.
+    if !parts.trust.trusted().development || !config.edge.trusted_proxies.is_empty() {
         return Ok(None);
     }
     let Addresses { native, ws, http } = parts.state.addresses();

@@ -80,7 +80,11 @@ impl Answer {
         Self::over(Tls::connect(address, authority, Protocol::WebSocket)?, request.as_bytes())
     }
 
-    fn over(mut stream: impl Wire, request: &[u8]) -> std::io::Result<Self> {
+    /// As [`Self::ask`], over a connection that stands.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn over(mut stream: impl Wire, request: &[u8]) -> std::io::Result<Self> {
         stream.socket().set_read_timeout(Some(Duration::from_secs(10)))?;
         stream.write_all(request)?;
         let mut bytes = Vec::new();

@@ -71,10 +71,17 @@ impl Tls {
     /// # Errors
     /// When the server is not there or not trusted.
     pub fn connect(address: SocketAddr, authority: &Path, protocol: Protocol) -> io::Result<Self> {
+        Self::over(TcpStream::connect(address)?, authority, protocol)
+    }
+
+    /// As [`Self::connect`], over a connection that stands.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub fn over(mut socket: TcpStream, authority: &Path, protocol: Protocol) -> io::Result<Self> {
         let client = Client::new(&Trust::File(authority.to_owned()), protocol, false).map_err(io::Error::other)?;
         let name = Client::name("localhost").map_err(io::Error::other)?;
         let mut session = ClientConnection::new(client.config(), name).map_err(io::Error::other)?;
-        let mut socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         while session.is_handshaking() {
             session.complete_io(&mut socket)?;

@@ -17,7 +17,7 @@ use gateway::auth::{AuthError, Identity, TokenVerifier};
 use prometheus_client::registry::Registry;
 use schema::encode::Encoder;
 use schema::ids::{DeviceId, UserId};
-use shardwire::node::{Board, NodeConfig, ShardCore, Topology, assemble, lanes};
+use shardwire::node::{Board, EdgeConfig, NodeConfig, ShardCore, Topology, assemble, lanes};
 use storage_writer::partition::{OpenConfig, PartitionConfig, StorageMetrics, open, run_job};
 
 #[global_allocator]
@@ -146,6 +146,7 @@ fn core(now: Now) -> ShardCore {
         allowed_hosts: Vec::new(),
         capacities: Capacities::default(),
         credits_per_partition: 8_192,
+        edge: EdgeConfig::default(),
         cluster: None,
     };
     let ports = lanes(&node, entropy.next_u64() | 1).expect("eventfds");

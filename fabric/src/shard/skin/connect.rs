@@ -49,7 +49,7 @@ impl<C: Core + 'static> Skin<C> {
             Ok(socket) => {
                 count(&self.tally.connects, 1);
                 self.core.borrow_mut().connected(now, id);
-                self.adopt(id, Protocol::Link, socket);
+                self.adopt(id, Protocol::Link, socket, None);
             }
             Err(error) => {
                 count(&self.tally.connect_errors, 1);

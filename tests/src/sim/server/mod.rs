@@ -16,7 +16,7 @@ use fabric::sim::{DiskCompletion, StreamId};
 use fabric::wake::Waker;
 use gateway::auth::TokenVerifier;
 use prometheus_client::registry::Registry;
-use shardwire::node::{Board, NodeConfig, ShardCore, ShardParts, Topology, assemble, lanes};
+use shardwire::node::{Board, EdgeConfig, NodeConfig, ShardCore, ShardParts, Topology, assemble, lanes};
 use storage_writer::partition::{OpenConfig, OpenError, PartitionStatus, StorageMetrics, open};
 
 use self::background::Background;
@@ -93,6 +93,7 @@ impl Server {
             allowed_hosts: Vec::new(),
             capacities: plan.capacities(),
             credits_per_partition: plan.credits,
+            edge: EdgeConfig::default(),
             cluster: None,
         };
         let ports = lanes(&node, entropy.next_u64() | 1).expect("eventfds");
