@@ -92,7 +92,11 @@ fn done(request: &str, state: &ServerState, operator: &Operator) -> Result<Strin
             };
             serde_json::to_string(&operator.revoke(user, device).map_err(|error| error.to_string())?)
         }
-        _ => return Err("unknown request; known: status, reload, revoke USER [DEVICE], backup FOLDER, backup-status".to_owned()),
+        _ => {
+            return Err(
+                "unknown request; known: status, reload, revoke USER [DEVICE], backup FOLDER, backup-status".to_owned()
+            );
+        }
     };
     json.map_err(|error| error.to_string())
 }

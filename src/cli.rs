@@ -40,7 +40,7 @@ pub enum Command {
     Status(StatusArgs),
     /// Have a running server read its configuration anew, whole or not at all (as SIGHUP does): keys, audiences, issuers,
     /// allowed hosts, rates, log level. Says what changed and what needs a restart.
-    Reload(StatusArgs),
+    Reload(ReloadArgs),
     /// Have a running server refuse a user's or a device's tokens issued until now, also after a restart, and end their
     /// sessions.
     Revoke(RevokeArgs),
@@ -323,9 +323,26 @@ pub struct ManArgs {
     pub out: Option<PathBuf>,
 }
 
-/// Options of `shardwire status` and `shardwire reload`.
+/// Options of `shardwire status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
+    /// Ask every node of the cluster's list instead, over HTTP. Exit code 1 unless all are ready
+    #[arg(long)]
+    pub cluster: bool,
+    /// The list of nodes [default: cluster.nodes_file of --config]
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    pub nodes: Option<PathBuf>,
+    /// Whose settings hold.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `shardwire reload`.
+#[derive(Debug, Args)]
+pub struct ReloadArgs {
     /// Whose settings hold.
     #[command(flatten)]
     pub server: ServerArgs,

@@ -16,6 +16,7 @@ pub mod http;
 pub mod logging;
 pub mod node;
 pub mod operator;
+pub mod outbound;
 pub mod reload;
 pub mod state;
 pub mod status;

@@ -125,7 +125,12 @@ pub fn send(folder: &Path, place: &Place, name: &str, progress: &Progress) -> Re
 ///
 /// # Errors
 /// [`BucketError`].
-pub fn bring(place: &Place, staging: &Staging, until_ms: Option<u64>, progress: &Progress) -> Result<PathBuf, BucketError> {
+pub fn bring(
+    place: &Place,
+    staging: &Staging,
+    until_ms: Option<u64>,
+    progress: &Progress,
+) -> Result<PathBuf, BucketError> {
     let listing = place.list()?;
     let is_one = listing.objects.iter().any(|object| object == MANIFEST_FILE);
     let names = if is_one { vec![String::new()] } else { listing.folders };
@@ -139,7 +144,8 @@ pub fn bring(place: &Place, staging: &Staging, until_ms: Option<u64>, progress: 
         chosen => chosen?,
     };
     let (folder, manifest) = chosen;
-    let name = folder.strip_prefix(staging.folder()).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name =
+        folder.strip_prefix(staging.folder()).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     progress.expect(manifest.files.iter().map(|file| file.bytes).sum());
     for file in &manifest.files {
         // What is missing is named with everything else that is wrong, when the files are checked.

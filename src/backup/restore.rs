@@ -198,11 +198,8 @@ fn copy_files(backup: &Path, manifest: &Manifest, data: &Path, progress: &Progre
         if let Some(folder) = to.parent() {
             files::make_folder(folder).map_err(io_error(folder))?;
         }
-        let copied = if file.path == FORMAT_FILE {
-            files::content(&from, progress)
-        } else {
-            files::copy(&from, &to, progress)
-        };
+        let copied =
+            if file.path == FORMAT_FILE { files::content(&from, progress) } else { files::copy(&from, &to, progress) };
         match copied {
             Ok(content) if content.bytes != file.bytes => {
                 damaged.push(format!("{} has {} bytes of {}", file.path, content.bytes, file.bytes));

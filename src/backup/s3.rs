@@ -6,17 +6,16 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
 use rusty_s3::actions::{ListObjectsV2, ListObjectsV2Response};
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
-use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, SendBody};
 use url::Url;
 
 use super::files::Progress;
+use crate::outbound::{self, NoRoots};
 
 /// How a place in a bucket begins.
 pub const SCHEME: &str = "s3://";
@@ -54,16 +53,20 @@ pub enum S3Error {
         why: String,
     },
     /// There are no credentials.
-    #[error("no credentials for {place}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN where they are temporary)")]
+    #[error(
+        "no credentials for {place}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN where they are temporary)"
+    )]
     Credentials {
         /// The place.
         place: String,
     },
     /// This host trusts nobody.
-    #[error("{endpoint} speaks TLS and this host has no certificates to trust; install ca-certificates or set SSL_CERT_FILE")]
+    #[error("{endpoint} speaks TLS: {source}")]
     Roots {
         /// The service.
         endpoint: String,
+        /// What is missing.
+        source: NoRoots,
     },
     /// The service said no.
     #[error("{object}: {doing}: the service at {endpoint} answered {status}{code}{hint}")]
@@ -112,7 +115,9 @@ pub enum S3Error {
         source: io::Error,
     },
     /// A file that one request cannot hold.
-    #[error("{path} has {bytes} bytes, more than the {OBJECT_BYTES_MAX} that S3 takes at once; back up to a folder, or set storage.journal_segment_bytes lower")]
+    #[error(
+        "{path} has {bytes} bytes, more than the {OBJECT_BYTES_MAX} that S3 takes at once; back up to a folder, or set storage.journal_segment_bytes lower"
+    )]
     TooLarge {
         /// The file.
         path: String,
@@ -168,14 +173,16 @@ impl Place {
             return Err(bad("its prefix is no plain path"));
         }
         let credentials = Credentials::from_env().ok_or_else(|| S3Error::Credentials { place: place.to_owned() })?;
-        let env = |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+        let env =
+            |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
         let region = access.region.clone().or_else(|| env(&["AWS_REGION", "AWS_DEFAULT_REGION"]));
         let region = region.unwrap_or_else(|| REGION.to_owned());
         let given = access.endpoint.clone().or_else(|| env(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]));
         let style = if given.is_some() { UrlStyle::Path } else { UrlStyle::VirtualHost };
         let endpoint = given.unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
         let url = Url::parse(&endpoint).map_err(|error| bad(&format!("the endpoint {endpoint:?}: {error}")))?;
-        let agent = agent(&url)?;
+        let agent = outbound::agent(url.as_str(), SILENCE)
+            .map_err(|source| S3Error::Roots { endpoint: endpoint.clone(), source })?;
         let bucket = Bucket::new(url, style, name.to_owned(), region)
             .map_err(|error| bad(&format!("with the endpoint {endpoint:?}: {error}")))?;
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
@@ -223,7 +230,8 @@ impl Place {
         let bytes = self.attempts(|| {
             let url = self.bucket.get_object(Some(&self.credentials), &key).sign(SIGNED_FOR);
             let mut answer = self.judged(name, "reading it", self.agent.get(url.as_str()).call())?;
-            let mut file = File::create(to).map_err(|source| S3Error::File { path: to.display().to_string(), source })?;
+            let mut file =
+                File::create(to).map_err(|source| S3Error::File { path: to.display().to_string(), source })?;
             let mut body = answer.body_mut().with_config().limit(OBJECT_BYTES_MAX).reader();
             io::copy(&mut body, &mut file).map_err(|error| self.unreachable(name, "reading it", error.into()))
         })?;
@@ -282,7 +290,12 @@ impl Place {
     }
 
     fn unreachable(&self, name: &str, doing: &'static str, source: ureq::Error) -> S3Error {
-        S3Error::Unreachable { object: self.show(name), doing, endpoint: self.endpoint.clone(), source: Box::new(source) }
+        S3Error::Unreachable {
+            object: self.show(name),
+            doing,
+            endpoint: self.endpoint.clone(),
+            source: Box::new(source),
+        }
     }
 
     fn judged(
@@ -314,30 +327,6 @@ fn error_code(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("<Code>")?;
     let (code, _) = rest.split_once("</Code>")?;
     (code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(code)
-}
-
-fn agent(endpoint: &Url) -> Result<Agent, S3Error> {
-    let certificates = rustls_native_certs::load_native_certs().certs;
-    if endpoint.scheme() == "https" && certificates.is_empty() {
-        return Err(S3Error::Roots { endpoint: endpoint.to_string() });
-    }
-    let roots: Vec<_> = certificates.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
-    let tls = TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .root_certs(RootCerts::Specific(Arc::new(roots)))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .build();
-    let config = Agent::config_builder()
-        .tls_config(tls)
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .user_agent(concat!("shardwire/", env!("CARGO_PKG_VERSION")))
-        .timeout_connect(Some(SILENCE))
-        .timeout_recv_response(Some(SILENCE))
-        .timeout_per_read(Some(SILENCE))
-        .timeout_per_write(Some(SILENCE))
-        .build();
-    Ok(config.into())
 }
 
 #[cfg(test)]

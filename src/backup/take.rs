@@ -72,7 +72,9 @@ impl Source {
     /// [`BackupError`]; nothing is left of it.
     pub fn take(&self, to: &Path, progress: &Progress) -> Result<Taken, BackupError> {
         let inside = |path: &Path| path.starts_with(&self.folder);
-        if inside(to) || fs::canonicalize(to).is_ok_and(|to| fs::canonicalize(&self.folder).is_ok_and(|f| to.starts_with(f))) {
+        if inside(to)
+            || fs::canonicalize(to).is_ok_and(|to| fs::canonicalize(&self.folder).is_ok_and(|f| to.starts_with(f)))
+        {
             return Err(BackupError::Inside { path: to.to_owned() });
         }
         files::make_folder(to).map_err(io_error(to, "creating it"))?;
@@ -82,7 +84,15 @@ impl Source {
         let partial = to.join(format!("{}{}", partial_prefix(&self.format), self.format.incarnation));
         let staging = self.folder.join(STAGING_FOLDER);
         let (guard, _staged) = (Scratch::new(partial.clone()), Scratch::new(staging.clone()));
-        let mut taking = Taking { source: self, partial: &partial, staging: &staging, progress, previous, files: Vec::new(), shared_bytes: 0 };
+        let mut taking = Taking {
+            source: self,
+            partial: &partial,
+            staging: &staging,
+            progress,
+            previous,
+            files: Vec::new(),
+            shared_bytes: 0,
+        };
         let (checkpoint, live) = taking.journals()?;
         let (journals, newest_ms) = taking.check_journals(&checkpoint, &live)?;
         taking.store()?;
@@ -133,7 +143,8 @@ fn remove_partial(to: &Path, format: &Format) -> Result<(), BackupError> {
     for entry in fs::read_dir(to).map_err(io_error(to, "listing it"))? {
         let entry = entry.map_err(io_error(to, "listing it"))?;
         if entry.file_name().to_string_lossy().starts_with(&prefix) {
-            fs::remove_dir_all(entry.path()).map_err(io_error(&entry.path(), "removing what an earlier backup left"))?;
+            fs::remove_dir_all(entry.path())
+                .map_err(io_error(&entry.path(), "removing what an earlier backup left"))?;
         }
     }
     Ok(())

@@ -22,6 +22,8 @@ pub struct Node {
     pub roles: Roles,
     /// Where its links come in.
     pub address: SocketAddr,
+    /// URL of its HTTP, for whoever asks how it stands.
+    pub http: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +39,17 @@ struct Line {
     name: String,
     roles: Vec<String>,
     address: SocketAddr,
+    http: Option<String>,
+}
+
+/// Reads the list, whoever asks.
+pub(super) fn read_all(path: &Path) -> Result<Vec<Node>, ClusterError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ClusterError::Unreadable {
+        key: "cluster.nodes_file",
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&text).map_err(|detail| ClusterError::InvalidList { path: path.to_owned(), detail })
 }
 
 /// Reads the list: the node called `name`, and the others in the list's order.
@@ -63,7 +76,7 @@ fn parse(text: &str) -> Result<Vec<Node>, String> {
         return Err(format!("{} nodes are too many; {NODES_MAX} is the limit", file.node.len()));
     }
     let mut nodes: Vec<Node> = Vec::with_capacity(file.node.len());
-    for Line { name, roles, address } in file.node {
+    for Line { name, roles, address, http } in file.node {
         if name.is_empty() || name.len() > NAME_BYTES_MAX {
             return Err(format!("a node's name has 1 to {NAME_BYTES_MAX} bytes, and {name:?} has {}", name.len()));
         }
@@ -71,7 +84,12 @@ fn parse(text: &str) -> Result<Vec<Node>, String> {
         if let Some(twin) = nodes.iter().find(|node| node.name == name || node.address == address) {
             return Err(format!("{name} at {address} and {} at {} are not two nodes", twin.name, twin.address));
         }
-        nodes.push(Node { name, roles, address });
+        if let Some(http) = &http
+            && !is_url(http)
+        {
+            return Err(format!("http of {name}: {http:?} is no URL of a node; write http://ADDRESS:PORT"));
+        }
+        nodes.push(Node { name, roles, address, http });
     }
     for (role, what, bounds) in [
         (Roles::GATEWAY, "gateway", 1..=NODES_MAX),
@@ -85,6 +103,13 @@ fn parse(text: &str) -> Result<Vec<Node>, String> {
         }
     }
     Ok(nodes)
+}
+
+/// Whether this is http:// or https:// with a host and no path.
+fn is_url(text: &str) -> bool {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or_default();
+    let host = host.strip_suffix('/').unwrap_or(host);
+    !host.is_empty() && !host.contains(['/', '?', '#', '@', ' '])
 }
 
 #[cfg(test)]
@@ -130,6 +155,8 @@ mod tests {
             (LIST.replace("[\"router\"]", "[]"), "rt-1: no role is given"),
             (LIST.replace("127.0.0.1:7501", "somewhere"), "address"),
             (LIST.replace("name = \"gw-1\"", "name = \"gw-1\"\nport = 1"), "port"),
+            (LIST.replace("name = \"gw-1\"", "name = \"gw-1\"\nhttp = \"10.0.0.1:7480\""), "http of gw-1"),
+            (LIST.replace("name = \"gw-1\"", "name = \"gw-1\"\nhttp = \"http://a/b\""), "http of gw-1"),
         ] {
             let error = parse(&text).unwrap_err();
             assert!(error.contains(expected), "{expected}: {error}");

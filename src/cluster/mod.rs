@@ -118,6 +118,14 @@ impl std::fmt::Debug for Cluster {
     }
 }
 
+/// All nodes of a list, for who is none of them.
+///
+/// # Errors
+/// [`ClusterError`]: the file.
+pub fn nodes_of(path: &Path) -> Result<Vec<Node>, ClusterError> {
+    list::read_all(path)
+}
+
 impl Cluster {
     /// Reads what the configuration says; `None` when it is about one process. Blocks.
     ///

@@ -92,7 +92,9 @@ fn follow(data: &Path, mut status: BackupStatus) -> Result<Taken> {
             BackupStatus::Running { done_bytes, total_bytes, .. } => shown.show(done_bytes, total_bytes),
             BackupStatus::Done { taken } => return Ok(taken),
             BackupStatus::Failed { why } => return Err(miette!("no backup was taken: {why}")),
-            BackupStatus::Idle => return Err(miette!("no backup was taken: the server has been started anew meanwhile")),
+            BackupStatus::Idle => {
+                return Err(miette!("no backup was taken: the server has been started anew meanwhile"));
+            }
         }
         std::thread::sleep(POLL);
         status = admin::ask(data, "backup-status").wrap_err("the server does not say what became of the backup")?;
@@ -146,7 +148,11 @@ impl Drop for Shown {
 
 fn text(taken: &Taken) -> String {
     let Taken { path, files, bytes, shared_bytes, started_ms, from_ms, until_ms } = taken;
-    let shared = if *shared_bytes > 0 { format!(", {} shared with the backup before", size(*shared_bytes)) } else { String::new() };
+    let shared = if *shared_bytes > 0 {
+        format!(", {} shared with the backup before", size(*shared_bytes))
+    } else {
+        String::new()
+    };
     format!(
         "backup {}\n  {files} files, {}{shared}\n  has everything acknowledged before {}\n  can be restored to times from {} to {}\n",
         path.display(),

@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 use miette::Result;
 
 use crate::admin;
-use crate::cli::StatusArgs;
+use crate::cli::ReloadArgs;
 use crate::reload::{Changed, Reloaded};
 
 /// Prints on stdout what changed and what waits for a restart.
 ///
 /// # Errors
 /// When no server answers, or when it could not take the configuration: then it goes on as it was.
-pub fn run(args: &StatusArgs) -> Result<()> {
+pub fn run(args: &ReloadArgs) -> Result<()> {
     let config = args.server.load()?;
     let reloaded: Reloaded = admin::ask(&config.server.data, "reload")?;
     super::print_answer(&reloaded, args.json, text)

@@ -29,7 +29,8 @@ fn from_bucket(place: &Place, args: &RestoreArgs) -> Result<Restored> {
     restore::check_empty(&args.data).into_diagnostic()?;
     let staging = Staging::new(args.s3.staging.as_deref(), &args.data).into_diagnostic()?;
     let progress = Progress::default();
-    let backup = shown("brought", &progress, || bucket::bring(place, &staging, args.until, &progress)).into_diagnostic()?;
+    let backup =
+        shown("brought", &progress, || bucket::bring(place, &staging, args.until, &progress)).into_diagnostic()?;
     let restored = restore(&backup, &args.data, args.until, &mut OsEntropy, &Progress::default()).into_diagnostic()?;
     let name = backup.strip_prefix(staging.folder()).unwrap_or(&backup);
     Ok(Restored { backup: place.show(&name.to_string_lossy()).into(), ..restored })

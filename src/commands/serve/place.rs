@@ -91,7 +91,7 @@ impl Place {
     pub(super) fn links(&self) -> Option<ClusterConfig> {
         self.cluster.as_ref().map(|(cluster, view)| {
             let me = cluster.me.roles;
-            let peer = |Node { name, roles, address }: &Node| Peer {
+            let peer = |Node { name, roles, address, .. }: &Node| Peer {
                 name: name.clone(),
                 address: *address,
                 roles: *roles,
@@ -118,8 +118,8 @@ impl Place {
             return format!("native={native} ws={ws} http={http} shards={shards} store={store}");
         };
         let clients = if self.has(Roles::GATEWAY) { format!(" native={native} ws={ws}") } else { String::new() };
-        let store = if self.has(Roles::STORAGE_WRITER) { format!(" store={store}") } else { String::new() };
-        let Node { name, roles, address } = me;
+        let store = if self.has(Roles::STORAGE_WRITER) { " store=embedded" } else { "" };
+        let Node { name, roles, address, .. } = me;
         format!("name={name} roles={roles}{clients} http={http} link={address} shards={shards}{store}")
     }
 }

@@ -55,7 +55,8 @@ fn messages(data: &Path) -> usize {
 
 #[test]
 fn a_backup_in_a_bucket_is_restored_whole_by_name_or_to_a_point_in_time() {
-    let (s3, server, room) = (S3::start(&[BUCKET]), Server::start(Options::default()), TempDir::new().expect("a folder"));
+    let (s3, server, room) =
+        (S3::start(&[BUCKET]), Server::start(Options::default()), TempDir::new().expect("a folder"));
     let place = format!("s3://{BUCKET}/prod/node-1");
     let last = unix_ms(send(&server, 0..30));
     let first = json(&backup(&s3, &server, &place));
@@ -74,13 +75,15 @@ fn a_backup_in_a_bucket_is_restored_whole_by_name_or_to_a_point_in_time() {
     let report = json(&restore(&s3, &place, &then, &["--until", &last.to_string()]));
     assert_eq!(report["entries"].as_u64(), Some(30), "{report}");
     assert_eq!(messages(&then), 30);
-    let left: Vec<_> = std::fs::read_dir(room.path()).expect("readable").flatten().map(|entry| entry.file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(room.path()).expect("readable").flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left.len(), 3, "no staging folder stays: {left:?}");
 }
 
 #[test]
 fn what_goes_wrong_with_a_bucket_is_named_and_leaves_nothing() {
-    let (s3, server, room) = (S3::start(&[BUCKET]), Server::start(Options::default()), TempDir::new().expect("a folder"));
+    let (s3, server, room) =
+        (S3::start(&[BUCKET]), Server::start(Options::default()), TempDir::new().expect("a folder"));
     send(&server, 0..5);
     let place = format!("s3://{BUCKET}/node");
     let refused = |output: Output, why: &[&str]| {
@@ -98,12 +101,14 @@ fn what_goes_wrong_with_a_bucket_is_named_and_leaves_nothing() {
     refused(restore(&s3, &place, &target, &[]), &["there is no backup below", &place]);
     let taken = json(&backup(&s3, &server, &place));
     // Without its manifest it is none; with a changed or missing object it is a damaged one.
-    let folder = s3.bucket(BUCKET).join(taken["path"].as_str().expect("a path").split_once("backups/").expect("ours").1);
+    let folder =
+        s3.bucket(BUCKET).join(taken["path"].as_str().expect("a path").split_once("backups/").expect("ours").1);
     let manifest = std::fs::read(folder.join("MANIFEST")).expect("there");
     std::fs::remove_file(folder.join("MANIFEST")).expect("removed");
     refused(restore(&s3, &place, &target, &[]), &["there is no backup below"]);
     std::fs::write(folder.join("MANIFEST"), manifest).expect("written");
-    let segment = std::fs::read_dir(folder.join("journal")).expect("a folder").next().expect("one").expect("one").path();
+    let segment =
+        std::fs::read_dir(folder.join("journal")).expect("a folder").next().expect("one").expect("one").path();
     let whole = std::fs::read(&segment).expect("readable");
     std::fs::write(&segment, &whole[1..]).expect("written");
     refused(restore(&s3, &place, &target, &[]), &["damaged"]);

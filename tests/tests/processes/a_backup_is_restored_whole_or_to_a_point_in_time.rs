@@ -18,8 +18,7 @@ const RECEIVER: u64 = 100;
 
 /// Memory tables are small, so that there is a store as well as journals.
 fn options() -> Options {
-    let config =
-        "[limits]\nsends_per_second_per_user = 0\n[storage]\njournal_segment_bytes = 4194304\nmemory_table_bytes = 1048576\n";
+    let config = "[limits]\nsends_per_second_per_user = 0\n[storage]\njournal_segment_bytes = 4194304\nmemory_table_bytes = 1048576\n";
     Options { config: config.to_owned(), ..Options::default() }
 }
 

@@ -2,8 +2,8 @@
 
 use std::net::TcpListener;
 
-use shardwire_tests::process::binary;
 use shardwire_tests::process::cluster::{Cluster, Options, Shape};
+use shardwire_tests::process::{binary, output};
 
 /// The words of an error report without its frame.
 fn words(output: &std::process::Output) -> String {
@@ -64,8 +64,23 @@ fn a_node_that_does_not_belong_stops_and_says_what_to_do() {
         // gw-1 lives: this is a second one of that name, on another host.
         ("--nodes", elsewhere("gw-1"), ["name_in_use", "stop the other process of this name"]),
     ];
+    let status = || {
+        let mut command = std::process::Command::new(binary("shardwire"));
+        command.args(["status", "--cluster", "--json", "--nodes"]).arg(folder.path().join("nodes.toml"));
+        let answer = output(command, 30);
+        let said: serde_json::Value =
+            serde_json::from_slice(&answer.stdout).unwrap_or_else(|_| panic!("{}", words(&answer)));
+        let ready = |name: &str| {
+            let node = said["nodes"].as_array().unwrap().iter().find(|node| node["name"] == name).unwrap();
+            assert_eq!(node["ready"] == true, node["state"] == "ready", "{node}");
+            node["ready"] == true
+        };
+        (answer.status.code(), ["gw-1", "gw-2", "rt-1", "sw-1"].map(ready))
+    };
+    assert_eq!(status(), (Some(0), [true; 4]));
     // The place of gw-2 is free for those that come as it; gw-1 goes on.
     cluster.node("gw-2").kill9();
+    assert_eq!(status(), (Some(1), [true, false, true, true]), "a node that is gone is told from the others");
     for (option, value, expected) in cases {
         let node = if option == "--nodes" { "gw-1" } else { "gw-2" };
         let others: Vec<(&str, String)> = aside.iter().cloned().chain([(option, value.clone())]).collect();

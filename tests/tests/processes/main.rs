@@ -4,8 +4,8 @@
 //! and installs all that is needed.
 #![allow(missing_docs)]
 
-mod a_backup_is_restored_whole_or_to_a_point_in_time;
 mod a_backup_goes_to_a_bucket_and_comes_back;
+mod a_backup_is_restored_whole_or_to_a_point_in_time;
 mod a_configuration_is_reloaded_whole_or_not_at_all;
 mod a_conversation_is_amended_over_rest_and_websocket;
 mod a_damaged_journal_is_cut_or_refused;

@@ -118,7 +118,8 @@ impl Layout {
         let mut text = String::new();
         for place in &self.places {
             let (name, role, address) = (&place.name, place.role.word(), address(place));
-            let _ = writeln!(text, "[[node]]\nname = \"{name}\"\nroles = [\"{role}\"]\naddress = \"{address}\"\n");
+            let _ = writeln!(text, "[[node]]\nname = \"{name}\"\nroles = [\"{role}\"]\naddress = \"{address}\"");
+            let _ = writeln!(text, "http = \"http://{}\"\n", place.http);
         }
         text
     }

@@ -1,10 +1,13 @@
-//! `shardwire status`: asks a running server how it stands.
+//! `shardwire status`: asks a running server how it stands, or all nodes of a cluster.
+
+mod cluster;
 
 use std::fmt::Write as _;
 
 use gateway::auth::revoked::Revocation;
-use miette::Result;
+use miette::{Result, miette};
 
+use self::cluster::ClusterStatus;
 use crate::admin;
 use crate::cli::StatusArgs;
 use crate::node::NodeLine;
@@ -13,9 +16,15 @@ use crate::status::Status;
 /// Prints the status on stdout.
 ///
 /// # Errors
-/// When no server answers.
+/// When no server answers; of a cluster, when a node is not ready.
 pub fn run(args: &StatusArgs) -> Result<()> {
-    let config = args.server.load()?;
+    let mut config = args.server.load()?;
+    if args.cluster {
+        config.cluster.nodes_file = args.nodes.clone().or(config.cluster.nodes_file);
+        let status = cluster::ask(&config)?;
+        super::print_answer(&status, args.json, ClusterStatus::text)?;
+        return if status.all_ready() { Ok(()) } else { Err(miette!("not every node is ready")) };
+    }
     let status: Status = admin::ask(&config.server.data, "status")?;
     super::print_answer(&status, args.json, text)
 }
