@@ -155,7 +155,11 @@ impl Hub {
             To::Owner if self.away.as_ref().is_none_or(|away| away.has_owners()) => {
                 self.to_owner(envelope.header.slot, envelope);
             }
-            To::Router => self.hand_over(self.shard, envelope),
+            // Not by its body: a gap for all is the router's, which passes it to every gateway.
+            To::Router => {
+                self.metrics.local.one();
+                self.local.push_back((Part::Router, envelope));
+            }
             To::Gateway { incarnation, shard }
                 if self.away.as_ref().is_some_and(|away| away.incarnation() == incarnation)
                     && shard < self.topology.gateways() =>
@@ -423,6 +427,15 @@ mod tests {
         };
         assert_eq!(sessions, &[(3, 1), (3, 1)]);
         assert_eq!(got.len(), 5, "four deliveries and one gap");
+    }
+
+    #[test]
+    fn a_gap_for_all_that_comes_to_a_router_is_the_routers() {
+        let gap = || Envelope::new(Class::Control, Body::Gap(GapScope::All));
+        let mut hubs = hubs(Topology::new(1, 1, 1), 4);
+        assert!(hubs[0].arrived(To::Router, gap()) && hubs[0].arrived(To::Gateways, gap()));
+        let parts: Vec<Part> = std::iter::from_fn(|| hubs[0].next_local()).map(|(part, _)| part).collect();
+        assert_eq!(parts, [Part::Router, Part::Gateway]);
     }
 
     #[test]
