@@ -2,6 +2,7 @@
 //! nobody says anything more.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use client::{Client, Config, Event};
@@ -29,12 +30,11 @@ async fn message(client: &mut Client) -> String {
     }
 }
 
-#[test]
-fn what_was_on_its_way_to_a_router_that_is_cut_off_still_comes() {
-    let folder = tempfile::tempdir().unwrap();
+/// One gateway, two routers.
+fn started(folder: &Path) -> Cluster {
     let mut cluster = Cluster::new(&Options {
         shape: Shape { gateways: 1, routers: 2, writers: 1 },
-        folder: folder.path().to_owned(),
+        folder: folder.to_owned(),
         program: binary("shardwire"),
         guard: binary("loadgen"),
         first_port: None,
@@ -43,6 +43,13 @@ fn what_was_on_its_way_to_a_router_that_is_cut_off_still_comes() {
     })
     .unwrap();
     cluster.start().unwrap_or_else(|error| panic!("{error}"));
+    cluster
+}
+
+#[test]
+fn what_was_on_its_way_to_a_router_that_is_cut_off_still_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut cluster = started(folder.path());
     let address = cluster.natives()[0].to_string();
     let tokens: Vec<String> = RECEIVERS.map(|user| cluster.token(user, 1).unwrap()).collect();
     let from = cluster.token(SENDER, 1).unwrap();
