@@ -43,7 +43,7 @@ pub struct Args {
 
 /// Make faults in a cluster under load, and print what each cost.
 ///
-/// Every single fault (kill -9, SIGSTOP, a restart in order, a link cut both ways or one way, or slow), then a seeded sample of pairs,
+/// Every single fault (kill -9, SIGSTOP, a restart in order, a link cut both ways or one way, slow or lossy), then a seeded sample of pairs,
 /// within 25 minutes. Fails when a message was lost, doubled or reordered, a client saw an error of a restart in order, or the cluster
 /// did not serve again.
 #[derive(clap::Args)]

@@ -29,6 +29,8 @@ pub enum Fault {
     OneWay(String, String),
     /// Everything between two nodes is slow.
     Slow(String, String),
+    /// Between two nodes much is lost and sent again.
+    Lossy(String, String),
     /// These are stopped with SIGTERM and started again, each after the one before is ready. Clients must see no error of it.
     Restart(Vec<String>),
 }
@@ -45,13 +47,14 @@ impl Fault {
 
     /// Begins it.
     pub fn begin(&self, cluster: &mut Cluster) {
-        let hold = |held, slow_ms| Way { held, slow_ms };
+        let held = Way { held: true, ..Way::default() };
         match self {
             Self::Kill(name) => cluster.node(name).kill9(),
             Self::Freeze(name) => cluster.node(name).signal(Signal::STOP),
-            Self::Partition(a, b) => set(cluster, &[(a, b), (b, a)], hold(true, 0)),
-            Self::OneWay(a, b) => set(cluster, &[(a, b)], hold(true, 0)),
-            Self::Slow(a, b) => set(cluster, &[(a, b), (b, a)], hold(false, SLOW_MS)),
+            Self::Partition(a, b) => set(cluster, &[(a, b), (b, a)], held),
+            Self::OneWay(a, b) => set(cluster, &[(a, b)], held),
+            Self::Slow(a, b) => set(cluster, &[(a, b), (b, a)], Way { slow_ms: SLOW_MS, ..Way::default() }),
+            Self::Lossy(a, b) => set(cluster, &[(a, b), (b, a)], Way { lossy: true, ..Way::default() }),
             Self::Restart(names) => cluster.node(&names[0]).terminate(),
         }
     }
@@ -81,7 +84,7 @@ impl Fault {
             }
             Self::Kill(name) => cluster.node(name).start()?,
             Self::Freeze(name) => cluster.node(name).signal(Signal::CONT),
-            Self::Partition(a, b) | Self::OneWay(a, b) | Self::Slow(a, b) => {
+            Self::Partition(a, b) | Self::OneWay(a, b) | Self::Slow(a, b) | Self::Lossy(a, b) => {
                 set(cluster, &[(a, b), (b, a)], Way::default());
             }
         }
@@ -104,8 +107,13 @@ impl Fault {
         match self {
             Self::Kill(name) | Self::Freeze(name) => (name, ""),
             Self::Restart(names) => (&names[0], ""),
-            Self::Partition(a, b) | Self::OneWay(a, b) | Self::Slow(a, b) if a < b => (a, b),
-            Self::Partition(a, b) | Self::OneWay(a, b) | Self::Slow(a, b) => (b, a),
+            Self::Partition(a, b) | Self::OneWay(a, b) | Self::Slow(a, b) | Self::Lossy(a, b) => {
+                if a < b {
+                    (a, b)
+                } else {
+                    (b, a)
+                }
+            }
         }
     }
 }
@@ -118,6 +126,7 @@ impl fmt::Display for Fault {
             Self::Partition(a, b) => write!(f, "{a} | {b}"),
             Self::OneWay(a, b) => write!(f, "{a} -| {b}"),
             Self::Slow(a, b) => write!(f, "{a} ~ {b}"),
+            Self::Lossy(a, b) => write!(f, "{a} ~ {b} lossy"),
             Self::Restart(names) if names.len() > 1 => write!(f, "restart each in turn"),
             Self::Restart(names) => write!(f, "restart {}", names[0]),
         }
@@ -157,6 +166,7 @@ pub fn singles(layout: &Layout) -> Vec<Fault> {
             all.push(Fault::OneWay(a(), b()));
             all.push(Fault::OneWay(b(), a()));
             all.push(Fault::Slow(a(), b()));
+            all.push(Fault::Lossy(a(), b()));
         }
     }
     all
@@ -172,7 +182,7 @@ mod tests {
         let layout = Layout::new(Shape { gateways: 3, routers: 2, writers: 1 }, None).unwrap();
         let all = singles(&layout);
         // 6 processes; gateways with routers 6, gateways with the writer 3, routers with the writer 2 and with each other 1.
-        assert_eq!(all.len(), 3 * 6 + 1 + 4 * 12);
+        assert_eq!(all.len(), 3 * 6 + 1 + 5 * 12);
         let shown: Vec<String> = all.iter().map(Fault::to_string).collect();
         for fault in [
             "kill -9 gw-3",
@@ -181,6 +191,7 @@ mod tests {
             "sw-1 -| gw-2",
             "rt-1 -| sw-1",
             "rt-1 ~ rt-2",
+            "rt-1 ~ rt-2 lossy",
             "restart sw-1",
         ] {
             assert!(shown.iter().any(|one| one == fault), "{fault} is not in {shown:?}");

@@ -82,6 +82,7 @@ fn few(singles: &[Fault], dice: &mut Dice) -> Vec<Fault> {
             Fault::Partition(..) => "partition".to_owned(),
             Fault::OneWay(..) => "one way".to_owned(),
             Fault::Slow(..) => "slow".to_owned(),
+            Fault::Lossy(..) => "lossy".to_owned(),
             // Each is stopped alone there, once a role.
             Fault::Restart(names) if names.len() > 1 => continue,
             Fault::Restart(names) => format!("restart {}", role(&names[0])),
@@ -118,17 +119,17 @@ mod tests {
     #[test]
     fn a_seed_says_which_pairs_and_every_single_fault_is_in() {
         let one = Plan::new(&all(), Extent::Usual, 7);
-        assert_eq!((one.required.len(), &one), (67, &Plan::new(&all(), Extent::Usual, 7)));
+        assert_eq!((one.required.len(), &one), (79, &Plan::new(&all(), Extent::Usual, 7)));
         assert_ne!(one.sample[..5], Plan::new(&all(), Extent::Usual, 8).sample[..5]);
         let whole = Plan::new(&all(), Extent::All, 7);
-        assert_eq!((whole.required.len(), whole.sample.len()), (67 + one.sample.len(), 0));
+        assert_eq!((whole.required.len(), whole.sample.len()), (79 + one.sample.len(), 0));
     }
 
     #[test]
     fn a_few_are_of_every_kind_and_of_every_role() {
         let plan = Plan::new(&all(), Extent::Smoke, 3);
         let shown: Vec<String> = plan.required.iter().map(|faults| faults[0].to_string()).collect();
-        assert_eq!(plan.required.len(), 3 + 3 + 3 + 3 + 2, "{shown:?}");
+        assert_eq!(plan.required.len(), 3 + 3 + 3 + 4 + 2, "{shown:?}");
         for kind in [
             "kill -9 gw",
             "kill -9 rt",
@@ -139,6 +140,7 @@ mod tests {
             " | ",
             " -| ",
             " ~ ",
+            " lossy",
             "restart gw",
             "restart rt",
             "restart sw",

@@ -68,7 +68,7 @@ fn what_was_on_its_way_to_a_router_that_is_cut_off_still_comes() {
             assert_eq!(message(receiver).await, "before");
         }
         for (from, to) in [("sw-1", "rt-1"), ("rt-1", "sw-1")] {
-            cluster.relays().unwrap().set(from, to, Way { held: true, slow_ms: 0 });
+            cluster.relays().unwrap().set(from, to, Way { held: true, ..Way::default() });
         }
         for user in all() {
             sender.send(user, "the last").await.unwrap();

@@ -16,6 +16,11 @@ use tokio::sync::{oneshot, watch};
 /// Bytes that a slow way lets through at a time.
 const CHUNK: usize = 16 << 10;
 
+/// A lossy way loses one in so many of what is read at once, and what comes after it waits until that has been sent again.
+const LOST_ONE_IN: u32 = 8;
+/// As TCP does: at its shortest timeout, and a way there and back.
+const SENT_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
 /// How what one node says to another goes through.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Way {
@@ -23,6 +28,8 @@ pub struct Way {
     pub held: bool,
     /// Every 16 KiB take so long, ms.
     pub slow_ms: u32,
+    /// Some of it is lost and sent again, which whatever follows waits for.
+    pub lossy: bool,
 }
 
 type Pair = (String, String);
@@ -146,12 +153,17 @@ async fn open(way: &mut Look) {
 
 async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut way: Look) {
     let mut chunk = vec![0; CHUNK];
+    let mut reads = 0_u32;
     loop {
         open(&mut way).await;
         let read = from.read(&mut chunk).await;
-        let slow_ms = way.borrow().slow_ms;
+        let Way { slow_ms, lossy, .. } = *way.borrow();
         if slow_ms > 0 {
             tokio::time::sleep(Duration::from_millis(slow_ms.into())).await;
+        }
+        reads = reads.wrapping_add(1);
+        if lossy && reads.is_multiple_of(LOST_ONE_IN) {
+            tokio::time::sleep(SENT_AGAIN_AFTER).await;
         }
         // Held since: an end is not heard through a held way either.
         open(&mut way).await;
@@ -191,7 +203,7 @@ mod tests {
         let (mut acceptor, _) = there.accept().unwrap();
         dialer.write_all(&[1]).unwrap();
         assert_eq!(says(&mut acceptor, 10_000), Some(1));
-        relays.set("a", "b", Way { held: true, slow_ms: 0 });
+        relays.set("a", "b", Way { held: true, ..Way::default() });
         dialer.write_all(&[2]).unwrap();
         acceptor.write_all(&[3]).unwrap();
         assert_eq!((says(&mut dialer, 10_000), says(&mut acceptor, 300)), (Some(3), None));
@@ -202,12 +214,27 @@ mod tests {
     }
 
     #[test]
+    fn a_lossy_way_loses_nothing_for_good_and_keeps_the_order() {
+        let there = TcpListener::bind("127.0.0.1:0").unwrap();
+        let nodes = [("a".to_owned(), ([127, 0, 0, 1], 9).into()), ("b".to_owned(), there.local_addr().unwrap())];
+        let relays = Relays::start(&nodes).unwrap();
+        relays.set("a", "b", Way { lossy: true, ..Way::default() });
+        let mut dialer = TcpStream::connect(relays.address("a", "b")).unwrap();
+        let (mut acceptor, _) = there.accept().unwrap();
+        for byte in 1..=20 {
+            dialer.write_all(&[byte]).unwrap();
+            // One read each: the next one is written when this one has come.
+            assert_eq!(says(&mut acceptor, 10_000), Some(byte));
+        }
+    }
+
+    #[test]
     fn a_connection_made_over_a_held_way_stands_when_it_is_let_through() {
         let there = TcpListener::bind("127.0.0.1:0").unwrap();
         there.set_nonblocking(true).unwrap();
         let nodes = [("a".to_owned(), ([127, 0, 0, 1], 9).into()), ("b".to_owned(), there.local_addr().unwrap())];
         let relays = Relays::start(&nodes).unwrap();
-        relays.set("b", "a", Way { held: true, slow_ms: 0 });
+        relays.set("b", "a", Way { held: true, ..Way::default() });
         let mut dialer = TcpStream::connect(relays.address("a", "b")).unwrap();
         dialer.write_all(&[1]).unwrap();
         std::thread::sleep(Duration::from_millis(200));
