@@ -95,6 +95,17 @@ impl Load {
         }
     }
 
+    /// Ends the senders when this is dropped, also by a panic: else they would be waited for in vain.
+    fn until_dropped(&self) -> impl Drop {
+        struct Enough<'a>(&'a AtomicBool);
+        impl Drop for Enough<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        Enough(&self.enough)
+    }
+
     fn now(&self) -> Vec<BTreeMap<String, (MessageId, u64)>> {
         self.acked.iter().map(|acked| acked.lock().unwrap().clone()).collect()
     }
@@ -115,6 +126,7 @@ fn what_was_acknowledged_before_a_backup_under_load_began_is_in_what_is_restored
             let (load, server) = (&load, &server);
             scope.spawn(move || load.send(server, user));
         }
+        let _until = load.until_dropped();
         load.wait_for(&server, 4_000);
         let flushed = || server.metric("flushes_total") > 0;
         assert!(Deadline::after_s(60).wait_until(flushed), "there is something in the store\n{}", server.log());
@@ -125,7 +137,6 @@ fn what_was_acknowledged_before_a_backup_under_load_began_is_in_what_is_restored
         }];
         load.wait_for(&server, 200);
         let second = load.now();
-        load.enough.store(true, Ordering::SeqCst);
         (first, second, taken)
     });
     server.kill9();
