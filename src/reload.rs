@@ -14,7 +14,7 @@ use crate::cli::ServeArgs;
 use crate::config::{self, Config, ConfigError};
 
 pub use keys::Changed;
-pub use parts::{AuthPart, HttpPart, LogPart, SettingsPart, TlsPart};
+pub use parts::{AuthPart, HttpPart, LogPart, NodesPart, SettingsPart, TlsPart};
 
 /// A part of the server that takes a new configuration without a restart.
 pub trait Reloadable: Send + Sync {

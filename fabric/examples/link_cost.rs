@@ -199,7 +199,12 @@ fn measure(over_link: bool, envelope: &Envelope, burst: u64, total: u64) -> [f64
     let total = total.next_multiple_of(burst);
     let stands = AtomicBool::new(!over_link);
     let meter = Arc::new(Meter { burst, total, arrived: AtomicU64::new(0), stands, sender: wakers[0].clone() });
-    let peer = |name: &str, address, dial| Peer { name: name.to_owned(), address, roles: Roles::ALL, dial };
+    let peer = |name: &str, address: SocketAddr, dial| Peer {
+        name: name.to_owned(),
+        address: address.into(),
+        roles: Roles::ALL,
+        dial,
+    };
     let [first, second] = wakers;
     let before = cpu();
     let processes = if over_link {

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::disk::BlockWrite;
+use crate::net::resolve::Target;
 use crate::time::Now;
 
 /// A connection's place in its shard's table. Generations tell a reused place from the one before.
@@ -46,8 +47,8 @@ pub enum Action {
     Connect {
         /// The connection's place, free until now.
         conn: ConnId,
-        /// Where to.
-        address: SocketAddr,
+        /// Where to; a name is looked up first.
+        target: Target,
     },
     /// Write a journal block, durable, then call [`Core::write_done`]. `journal` says which of the shard's journals.
     Write {

@@ -19,4 +19,5 @@ pub mod throttle;
 pub mod tier;
 pub mod time;
 pub mod timer;
+pub mod trace;
 pub mod wake;

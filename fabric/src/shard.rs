@@ -33,6 +33,7 @@ pub use thread::{available_cores, own_descriptors};
 
 use crate::core::Protocol;
 use crate::net::proxy::Proxies;
+use crate::net::resolve::Resolver;
 use crate::net::tls;
 use crate::wake::Waker;
 
@@ -46,6 +47,8 @@ pub struct Options {
     pub tls: Option<tls::Server>,
     /// Load balancers before the listeners, but for those of [`Protocol::Link`].
     pub proxies: Option<Proxies>,
+    /// Looks up the names of whom cores connect to; without it they are not reached.
+    pub resolver: Option<Resolver>,
     /// Which driver.
     pub driver: DriverChoice,
     /// Gives each shard thread a descriptor table of its own (`unshare(CLONE_FILES)`), so that the descriptor limit holds
@@ -67,6 +70,7 @@ impl Default for Options {
             listeners: Vec::new(),
             tls: None,
             proxies: None,
+            resolver: None,
             driver: DriverChoice::Auto,
             own_descriptors: false,
             keep: Vec::new(),

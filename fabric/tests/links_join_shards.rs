@@ -162,7 +162,7 @@ fn anywhere() -> SocketAddr {
 }
 
 fn named(name: &str, address: SocketAddr, dial: bool) -> Peer {
-    Peer { name: name.to_owned(), address, roles: Roles::ALL, dial }
+    Peer { name: name.to_owned(), address: address.into(), roles: Roles::ALL, dial }
 }
 
 /// An address where nobody listens now.

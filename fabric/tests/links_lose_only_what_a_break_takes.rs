@@ -188,7 +188,8 @@ impl World {
     fn act(&mut self, node: usize, action: Action) {
         let now_ns = self.now.mono_ns;
         match action {
-            Action::Connect { conn, address: to } => {
+            Action::Connect { conn, target } => {
+                let to = target.address().expect("an address");
                 let stream = self.net.dial(now_ns, address(node).ip(), to);
                 self.join(node, conn, stream, Side::Client);
             }

@@ -246,7 +246,7 @@ fn shards_of_one_process_know_together_which_node_is_alive() {
     // Nodes 1 and 2 are two shards of one process; twins of one name dial one each.
     let shard = |seed| links(usual("n9", 300), vec![peer(0, false)], seed).with_names(names.clone());
     let twin = |incarnation, at: usize| {
-        let place = Peer { name: "n9".to_owned(), address: address(at), roles: Roles::ALL, dial: true };
+        let place = Peer { name: "n9".to_owned(), address: address(at).into(), roles: Roles::ALL, dial: true };
         links(usual("n0", incarnation), vec![place], incarnation)
     };
     let mut rig = Rig::new(vec![twin(100, 1), shard(1), shard(2), twin(101, 2)]);
@@ -263,7 +263,7 @@ fn a_shard_that_dials_anew_is_heard_no_more_by_its_old_link_even_at_another_shar
     let names = Arc::new(Names::default());
     let shard = |seed| links(usual("n9", 300), vec![peer(0, false)], seed).with_names(names.clone());
     let dialer = |at: usize| {
-        let place = Peer { name: "n9".to_owned(), address: address(at), roles: Roles::ALL, dial: true };
+        let place = Peer { name: "n9".to_owned(), address: address(at).into(), roles: Roles::ALL, dial: true };
         links(usual("n0", 100), vec![place], 5)
     };
     // The same process and shard, first with a link to one acceptor, then with one to the other.
@@ -382,4 +382,36 @@ fn a_peer_that_comes_by_itself_is_dialed_back_without_waiting() {
     rig.run();
     assert!(rig.nodes[0].is_up(0) && rig.nodes[1].is_up(0));
     assert_eq!(rig.nodes[0].metrics().dials.get(), dials + 1);
+}
+
+#[test]
+fn a_list_that_changes_ends_links_with_who_went_and_makes_links_with_who_came() {
+    let mut rig = Rig::new(vec![
+        links(usual("n0", 100), vec![peer(1, true)], 1).with_room(2),
+        links(usual("n1", 200), vec![peer(0, true)], 2),
+        links(usual("n2", 300), vec![peer(0, true)], 3),
+    ]);
+    rig.listening[2] = false;
+    let places = rig.nodes[0].places();
+    rig.run();
+    assert!(rig.heard(0).iter().any(|told| told == "refused None unknown_node"), "n2 is in no list yet");
+    let now = rig.now;
+    rig.listening[2] = true;
+    rig.nodes[0].relist(now, &[Some(peer(1, true)), Some(peer(2, true))]);
+    rig.pass(3_000);
+    assert!(rig.nodes[0].is_up(0) && rig.nodes[0].is_up(1) && rig.nodes[2].is_up(0));
+    rig.heard(0);
+    let now = rig.now;
+    rig.nodes[0].relist(now, &[None, Some(peer(2, true))]);
+    rig.pass(3_000);
+    assert!(!rig.nodes[0].is_up(0) && rig.nodes[0].is_up(1), "only who went is let go");
+    let heard = rig.heard(0);
+    assert!(heard.contains(&"down 0".to_owned()) && heard.contains(&"silent 0 200".to_owned()), "{heard:?}");
+    assert!(rig.nodes[0].push(0, To::Router, envelope(Class::Live, 1)).is_err());
+    // Its number is another's, and later its own again.
+    let now = rig.now;
+    rig.nodes[0].relist(now, &[Some(peer(1, true)), Some(peer(2, true))]);
+    rig.pass(3_000);
+    assert!(rig.nodes[0].is_up(0));
+    assert_eq!(rig.nodes[0].places(), places, "connections of others keep their numbers");
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fabric::net::proxy::Trusted;
 use fabric::time::Now;
+use fabric::trace::Spans;
 
 use crate::strangers::Strangers;
 
@@ -88,6 +89,15 @@ impl Epochs {
     }
 }
 
+/// Which messages are traced, and where their spans go.
+#[derive(Clone, Debug)]
+pub struct Traces {
+    /// One of so many; at least 1.
+    pub every: u32,
+    /// For all of the process.
+    pub spans: Spans,
+}
+
 /// What a [`crate::Shard`] is told at its start.
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
@@ -109,6 +119,8 @@ pub struct ShardConfig {
     pub listeners: Vec<SocketAddr>,
     /// Told to clients in Welcome: changes with every start of the server.
     pub server_incarnation: u64,
+    /// Which messages are traced; `None`: none.
+    pub traces: Option<Traces>,
     /// Whose word about a client's address counts.
     pub trusted: Trusted,
     /// How often one address may bring tokens that are refused; shared by all shards of the host.
@@ -130,6 +142,7 @@ impl Default for ShardConfig {
             allowed_hosts: Vec::new(),
             listeners: Vec::new(),
             server_incarnation: 1,
+            traces: None,
             trusted: Trusted::default(),
             strangers: Arc::new(Strangers::new(0, 0)),
             epochs: Arc::default(),

@@ -21,7 +21,7 @@ pub mod websocket;
 pub mod wire;
 
 pub use change::{Change, Settings};
-pub use config::{Epochs, Limits, ShardConfig};
+pub use config::{Epochs, Limits, ShardConfig, Traces};
 pub use drain::Next;
 pub use metrics::GatewayMetrics;
 pub use rates::{UserRate, UserRates};

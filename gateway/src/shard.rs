@@ -12,6 +12,7 @@ use fabric::core::{Action, ConnId, Protocol};
 use fabric::hash::{Map, map};
 use fabric::tier::{Egress, Sent};
 use fabric::time::Now;
+use fabric::trace::Step;
 use schema::arena::Arena;
 use schema::encode::Encoder;
 use schema::envelope::{Address, Body, Envelope, Header, Trace};
@@ -69,6 +70,8 @@ pub struct Shard {
     pub(crate) logins: Logins,
     pub(crate) rejoins: Rejoins,
     pub(crate) sampled: u32,
+    /// Messages that were timed.
+    pub(crate) timed: u64,
     /// Sessions are held until then, ns; 0 = they are not.
     pub(crate) held_until_ns: u64,
     /// Set once the shard has been told to stop.
@@ -111,6 +114,7 @@ impl Shard {
             logins: Logins::default(),
             rejoins: Rejoins::default(),
             sampled: 0,
+            timed: 0,
             held_until_ns: 0,
             drain: None,
             last_request: 0,
@@ -262,9 +266,17 @@ impl Shard {
             if let Some(trace) = trace {
                 let took_ns = now.mono_ns.saturating_sub(trace.stages.accepted);
                 self.metrics.ack_seconds.observe(took_ns as f64 / 1e9);
+                self.record(now, trace, Step::Send, trace.stages.accepted);
             }
         }
         self.return_credit(now, chat, egress);
+    }
+
+    /// A step of a traced message ends now.
+    pub(crate) fn record(&self, now: Now, trace: &Trace, step: Step, from_ns: u64) {
+        if let Some(traces) = &self.config.traces {
+            traces.spans.record(now, trace, step, from_ns);
+        }
     }
 
     fn session_answer(&mut self, now: Now, index: u32, request: u64, body: Body, egress: &mut dyn Egress) {

@@ -5,7 +5,8 @@ mod passing;
 use fabric::count::Tally as _;
 use fabric::tier::Egress;
 use fabric::time::Now;
-use schema::envelope::{Address, Body, Class, Envelope, GapScope, Header, Recipient, Target};
+use fabric::trace::{Spans, Step};
+use schema::envelope::{Address, Body, Class, Envelope, GapScope, Header, Recipient, Target, Trace};
 use schema::ids::{DeviceId, UserId};
 use smallvec::SmallVec;
 
@@ -23,17 +24,39 @@ pub struct Router<D> {
     passing: Option<Passing>,
     /// Registrations of lost gateways are being removed.
     sweeping: bool,
+    /// Where spans of traced messages go.
+    spans: Option<Spans>,
 }
 
 impl<D: Directory> Router<D> {
     /// The only router, over `directory`.
     pub fn new(directory: D, metrics: RouterMetrics) -> Self {
-        Self { directory, metrics, passing: None, sweeping: false }
+        Self { directory, metrics, passing: None, sweeping: false, spans: None }
     }
 
     /// One of the routers of `placement`, which says which ([`Placement::seen_from`]).
     pub fn with_placement(directory: D, placement: Placement, metrics: RouterMetrics) -> Self {
         Self { passing: Passing::new(placement), ..Self::new(directory, metrics) }
+    }
+
+    /// Spans of traced messages go there.
+    #[must_use]
+    pub fn with_spans(self, spans: Option<Spans>) -> Self {
+        Self { spans, ..self }
+    }
+
+    /// A traced message was routed now.
+    pub fn record(&self, now: Now, trace: &Trace) {
+        if let Some(spans) = &self.spans {
+            spans.record(now, trace, Step::Route, now.mono_ns);
+        }
+    }
+
+    /// The routers are others from now on. This one was given a placement at its start.
+    pub fn set_placement(&mut self, placement: Placement) {
+        let degraded = self.passing.as_ref().is_some_and(|passing| passing.degraded);
+        self.passing = Passing::new(placement);
+        self.set_degraded(degraded);
     }
 
     /// Whether a gateway's way to this router is broken: what is for its own users then goes to their second choice too,
@@ -91,6 +114,9 @@ impl<D: Directory> Router<D> {
             }
             Body::Push { chat, seq, frame, recipients } => {
                 self.metrics.pushes.one();
+                if let Some(trace) = &header.trace {
+                    self.record(now, trace);
+                }
                 let passed = |recipients| Body::Push { chat, seq, frame: frame.clone(), recipients };
                 self.pass_on(&header, (&recipients, |recipient: &Recipient| recipient.user), passed, out);
                 let groups = self.positions(&recipients, header.reply);

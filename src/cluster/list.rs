@@ -1,9 +1,9 @@
 //! The list of nodes: a TOML file that is the same on all of them.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use fabric::link::Roles;
+use fabric::net::resolve::Target;
 use serde::Deserialize;
 
 use super::ClusterError;
@@ -21,7 +21,7 @@ pub struct Node {
     /// What it does.
     pub roles: Roles,
     /// Where its links come in.
-    pub address: SocketAddr,
+    pub address: Target,
     /// URL of its HTTP, for whoever asks how it stands.
     pub http: Option<String>,
 }
@@ -38,7 +38,7 @@ struct File {
 struct Line {
     name: String,
     roles: Vec<String>,
-    address: SocketAddr,
+    address: String,
     http: Option<String>,
 }
 
@@ -59,8 +59,13 @@ pub(super) fn read(path: &Path, name: &str) -> Result<(Node, Vec<Node>), Cluster
         path: path.to_owned(),
         source,
     })?;
+    split(path, &text, name)
+}
+
+/// As [`read`], of what was read.
+pub(super) fn split(path: &Path, text: &str, name: &str) -> Result<(Node, Vec<Node>), ClusterError> {
     let invalid = |detail| ClusterError::InvalidList { path: path.to_owned(), detail };
-    let mut nodes = parse(&text).map_err(invalid)?;
+    let mut nodes = parse(text).map_err(invalid)?;
     match nodes.iter().position(|node| node.name == name) {
         Some(at) => Ok((nodes.remove(at), nodes)),
         None => {
@@ -80,6 +85,7 @@ fn parse(text: &str) -> Result<Vec<Node>, String> {
         if name.is_empty() || name.len() > NAME_BYTES_MAX {
             return Err(format!("a node's name has 1 to {NAME_BYTES_MAX} bytes, and {name:?} has {}", name.len()));
         }
+        let address: Target = address.parse().map_err(|error| format!("the address of {name}: {error}"))?;
         let roles: Roles = roles.join(",").parse().map_err(|error| format!("{name}: {error}"))?;
         if let Some(twin) = nodes.iter().find(|node| node.name == name || node.address == address) {
             return Err(format!("{name} at {address} and {} at {} are not two nodes", twin.name, twin.address));
@@ -153,7 +159,8 @@ mod tests {
             (LIST.replace("7502", "7501"), "are not two nodes"),
             (LIST.replace("\"router\"", "\"rooter\""), "rt-1: "),
             (LIST.replace("[\"router\"]", "[]"), "rt-1: no role is given"),
-            (LIST.replace("127.0.0.1:7501", "somewhere"), "address"),
+            (LIST.replace("127.0.0.1:7501", "somewhere"), "the address of gw-1: \"somewhere\" is neither"),
+            (LIST.replace("127.0.0.1:7501", "rt:7502").replace("127.0.0.1:7502", "rt:7502"), "are not two nodes"),
             (LIST.replace("name = \"gw-1\"", "name = \"gw-1\"\nport = 1"), "port"),
             (LIST.replace("name = \"gw-1\"", "name = \"gw-1\"\nhttp = \"10.0.0.1:7480\""), "http of gw-1"),
             (LIST.replace("name = \"gw-1\"", "name = \"gw-1\"\nhttp = \"http://a/b\""), "http of gw-1"),

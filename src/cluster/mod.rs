@@ -4,16 +4,21 @@
 //! where the list gives its name and exactly its roles.
 
 mod list;
+mod roster;
 
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fabric::link::{LinkRefusal, RoleError, Roles};
+use fabric::link::{LinkRefusal, Peer, RoleError, Roles};
+use fabric::net::resolve::Target;
 
 pub use list::Node;
+pub use roster::{ROOM_TO_SPARE, Roster};
 
 use crate::config;
+use crate::node::NodeInfo;
 
 /// A secret shorter than this is guessed too easily, bytes.
 const SECRET_BYTES_MIN: usize = 32;
@@ -63,6 +68,25 @@ pub enum ClusterError {
         name: String,
         /// Those that are there.
         known: String,
+    },
+    /// Another list came while the node runs, and it says what only a restart can change.
+    #[error("the list of nodes {path} is not taken, and the one before stays: {detail}", path = path.display())]
+    Unchangeable {
+        /// Which file.
+        path: PathBuf,
+        /// What would change, and what to do.
+        detail: String,
+    },
+    /// This node's own address is a name that leads nowhere.
+    #[error("the address of {name}, which is this node, is {address}: {source}")]
+    #[diagnostic(help("a node listens where its name leads: give it an address of this host, or a name for one"))]
+    NoAddress {
+        /// This node.
+        name: String,
+        /// As in the list.
+        address: String,
+        /// Why.
+        source: std::io::Error,
     },
     /// The list gives this node other roles.
     #[error("{name} was told to be {told}, but the list of nodes {path} says {listed}", path = path.display())]
@@ -154,10 +178,46 @@ impl Cluster {
         Ok(Some(Self { id: config.id.clone(), me, others, secret: secret(secret_file)? }))
     }
 
-    /// Where this node's links come in.
-    pub fn listen(&self) -> SocketAddr {
-        self.me.address
+    /// Where this node's links come in. A name is looked up; blocks.
+    ///
+    /// # Errors
+    /// The name leads nowhere.
+    pub fn listen(&self) -> Result<SocketAddr, ClusterError> {
+        let address = match &self.me.address {
+            Target::Address(address) => return Ok(*address),
+            Target::Name(address) => address,
+        };
+        // A name may lead to addresses of a kind that this host has not.
+        let is_here = |address: &SocketAddr| UdpSocket::bind((address.ip(), 0)).is_ok();
+        let all = address.to_socket_addrs().map(|all| all.filter(is_here));
+        let found = all.and_then(|mut all| all.next().ok_or_else(|| ErrorKind::AddrNotAvailable.into()));
+        found.map_err(|source| ClusterError::NoAddress {
+            name: self.me.name.clone(),
+            address: address.to_string(),
+            source,
+        })
     }
+
+    /// Another node, as this one's shards are linked with it.
+    pub fn peer(&self, node: &Node) -> Peer {
+        let Node { name, roles, address, .. } = node.clone();
+        Peer { name, address, roles, dial: dials(self.me.roles, roles) }
+    }
+
+    /// Another node, as this process sees it.
+    pub fn info(&self, node: &Node) -> NodeInfo {
+        let (name, address) = (node.name.clone(), node.address.to_string());
+        NodeInfo { name, roles: node.roles, address, dialled: dials(self.me.roles, node.roles) }
+    }
+}
+
+/// Whether a node with the roles `me` has something to say to one with `other`.
+fn dials(me: Roles, other: Roles) -> bool {
+    let has = |roles: Roles, role| roles.has(role);
+    (has(me, Roles::GATEWAY) && (has(other, Roles::ROUTER) || has(other, Roles::STORAGE_WRITER)))
+        || (has(me, Roles::STORAGE_WRITER) && (has(other, Roles::GATEWAY) || has(other, Roles::ROUTER)))
+        // A router says nothing to the writer, but who is not heard is taken for one that cannot be reached.
+        || has(me, Roles::ROUTER)
 }
 
 fn secret(path: &Path) -> Result<Arc<[u8]>, ClusterError> {

@@ -146,6 +146,10 @@ mod tests {
         assert!(error.contains("off, optional, required"), "{error}");
         let error = load_text("[edge]\nproxy_protocol = \"required\"\n").unwrap_err();
         assert!(error.contains("edge.trusted_proxies names nobody"), "{error}");
+        let error = load_text("[traces]\nendpoint = \"otel:4317\"\n").unwrap_err();
+        assert!(error.contains("traces.endpoint = \"otel:4317\"") && error.contains("http://host:port"), "{error}");
+        let error = load_text("[traces]\nsample = 2.0\n").unwrap_err();
+        assert!(error.contains("traces.sample = 2") && error.contains("0.000001 to 1"), "{error}");
         let error = load_text("[log]\nlevel = \"loud\"\n").unwrap_err();
         assert!(error.contains("error, warn, info, debug, trace"), "{error}");
     }

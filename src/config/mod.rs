@@ -15,6 +15,7 @@ use schema::limits;
 use serde::Serialize;
 
 use crate::edge::MODES;
+use crate::traces::Endpoint;
 
 pub use load::{ConfigError, Layer, load, template};
 pub use store::{Store, StoreConfigError};
@@ -50,6 +51,9 @@ pub struct Config {
     /// Several processes that are one server.
     #[config(nested)]
     pub cluster: Cluster,
+    /// Traces of single messages, for OpenTelemetry.
+    #[config(nested)]
+    pub traces: Traces,
     /// Logs, on stderr.
     #[config(nested)]
     pub log: Log,
@@ -262,6 +266,18 @@ pub struct Cluster {
     pub secret_file: Option<PathBuf>,
 }
 
+/// Traces of single messages from gateway to gateway, sent to an OpenTelemetry collector (OTLP over HTTP, in JSON).
+#[derive(Debug, Clone, Confique, Serialize)]
+#[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
+pub struct Traces {
+    /// The collector, e.g. http://127.0.0.1:4318; unset = nothing is traced. On every node, those that trace nothing of their
+    /// own too: each sends its part. (restart)
+    pub endpoint: Option<String>,
+    /// The share of messages that this gateway traces. 0.000001 to 1. (restart)
+    #[config(default = 0.001)]
+    pub sample: f64,
+}
+
 /// Logs, on stderr.
 #[derive(Debug, Clone, Confique, Serialize)]
 #[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
@@ -269,6 +285,26 @@ pub struct Log {
     /// Least level shown: error, warn, info, debug or trace. (reloadable)
     #[config(default = "info")]
     pub level: String,
+}
+
+impl Traces {
+    /// One message of so many is traced.
+    pub fn every(&self) -> u32 {
+        (1.0 / self.sample).round() as u32
+    }
+
+    fn check(&self) -> Result<(), load::OutOfBounds> {
+        let endpoint = self.endpoint.as_deref().unwrap_or("http://localhost");
+        if let Err(allowed) = endpoint.parse::<Endpoint>() {
+            let (key, value) = ("traces.endpoint", format!("{endpoint:?}"));
+            return Err(load::OutOfBounds { key, value, allowed: allowed.to_string() });
+        }
+        if !(0.000_001..=1.0).contains(&self.sample) {
+            let (key, value) = ("traces.sample", self.sample.to_string());
+            return Err(load::OutOfBounds { key, value, allowed: "0.000001 to 1".to_owned() });
+        }
+        Ok(())
+    }
 }
 
 impl Edge {
@@ -346,6 +382,7 @@ impl Config {
             return Err(load::OutOfBounds { key, value: value.display().to_string(), allowed });
         }
         self.edge.check()?;
+        self.traces.check()?;
         let levels = ["error", "warn", "info", "debug", "trace"];
         if !levels.contains(&self.log.level.as_str()) {
             let value = self.log.level.clone();

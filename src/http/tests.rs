@@ -39,6 +39,7 @@ fn app(development: bool) -> App {
         allowed_hosts: Vec::new(),
         capacities: Capacities::default(),
         credits_per_partition: 4,
+        traces: None,
         edge: EdgeConfig::default(),
         cluster: None,
     };

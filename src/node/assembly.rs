@@ -9,7 +9,7 @@ use fabric::net::proxy::Trusted;
 use fabric::wake::Waker;
 use gateway::auth::TokenVerifier;
 use gateway::http::{Desk, DeskConfig, DeskMetrics};
-use gateway::{Epochs, GatewayMetrics, Limits, ShardConfig, Strangers, UserRates};
+use gateway::{Epochs, GatewayMetrics, Limits, ShardConfig, Strangers, Traces, UserRates};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use router::{MemoryDirectory, Router, RouterMetrics};
@@ -53,6 +53,8 @@ pub struct NodeConfig {
     pub capacities: Capacities,
     /// Sends a gateway shard may have unanswered at one owner partition.
     pub credits_per_partition: u32,
+    /// Which messages are traced; `None`: none.
+    pub traces: Option<Traces>,
     /// What clients' addresses are taken for.
     pub edge: EdgeConfig,
     /// The other nodes; `None`: there are none.
@@ -81,6 +83,8 @@ pub struct ClusterConfig {
     pub secret: Arc<[u8]>,
     /// All other nodes, by their numbers.
     pub peers: Vec<Peer>,
+    /// Others there may be in all, while it runs.
+    pub room: usize,
     /// Shared by the shards.
     pub view: ClusterView,
     /// Whose links stand; shared by the shards.
@@ -103,6 +107,7 @@ impl ClusterConfig {
         let config = AwayConfig {
             link,
             peers: self.peers.clone(),
+            room: self.room,
             view: self.view.clone(),
             names: self.names.clone(),
             hash_seed: entropy.next_u64(),
@@ -294,6 +299,7 @@ fn shard_config(config: &NodeConfig, shard: u16, incarnation: u64, hash_seed: u6
         credits_per_partition: config.credits_per_partition,
         allowed_hosts: config.allowed_hosts.clone(),
         server_incarnation: incarnation,
+        traces: config.traces.clone(),
         trusted: config.edge.trusted.clone(),
         ..ShardConfig::default()
     }
@@ -301,10 +307,12 @@ fn shard_config(config: &NodeConfig, shard: u16, incarnation: u64, hash_seed: u6
 
 /// One shard's router.
 fn router(config: &NodeConfig, directory: MemoryDirectory, metrics: RouterMetrics) -> Router<MemoryDirectory> {
+    let spans = config.traces.as_ref().map(|traces| traces.spans.clone());
     let Some(ClusterConfig { name, roles, peers, .. }) = &config.cluster else {
-        return Router::new(directory, metrics);
+        return Router::new(directory, metrics).with_spans(spans);
     };
-    Router::with_placement(directory, Routers::of(name, *roles, peers).placement, metrics)
+    Router::with_placement(directory, Routers::of(name, *roles, peers.iter().map(Some)).placement, metrics)
+        .with_spans(spans)
 }
 
 fn http_parts(

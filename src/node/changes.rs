@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use fabric::link::Peer;
 use fabric::wake::Waker;
 use gateway::Change;
 
@@ -14,6 +15,8 @@ pub enum ShardChange {
     Gateway(Change),
     /// Answers of the owners' node may have been lost on their way to this one.
     OwnersLost,
+    /// The list of nodes is another one: the others by their numbers, `None` where nobody has one (any more).
+    Nodes(Arc<[Option<Peer>]>),
     /// A gateway of another node is gone for good.
     GatewayGone(u64),
 }

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use fabric::core::{Action, ConnId, Core, JobQueue, Protocol};
+use fabric::link::Peer;
 use fabric::tier::Egress as _;
 use fabric::time::Now;
 use gateway::Shard as Gateway;
@@ -139,6 +140,7 @@ impl ShardCore {
         match change {
             ShardChange::Gateway(change) => self.with_gateway(now, |gateway, way| gateway.change(now, change, way)),
             ShardChange::OwnersLost => self.owners_lost(now),
+            ShardChange::Nodes(list) => self.relist(now, list),
             ShardChange::GatewayGone(incarnation) => {
                 self.partitions.iter_mut().for_each(|owner| owner.gateway_lost(*incarnation));
             }
@@ -187,6 +189,16 @@ impl ShardCore {
             self.settle(now);
         }
         self.work_on_leaving(now);
+    }
+
+    /// The list of nodes is another one.
+    fn relist(&mut self, now: Now, list: &[Option<Peer>]) {
+        let Some(away) = self.hub.away() else { return };
+        away.relist(now, list);
+        if let Some(placement) = away.take_rerouted() {
+            self.router.set_placement(placement);
+            self.routers_changed(now);
+        }
     }
 
     fn tell_all(&self, change: &ShardChange) {

@@ -150,6 +150,7 @@ impl Egress for FromOwner<'_> {
         }
         let trace = push.trace.copied().map(|mut trace| {
             trace.stages.routed = self.now.mono_ns;
+            self.router.record(self.now, &trace);
             trace
         });
         let (mut here, mut elsewhere): (SmallVec<[Target; 4]>, Groups<Target>) = (SmallVec::new(), Groups::new());

@@ -15,7 +15,7 @@ pub use assembly::{
 };
 pub use board::Board;
 pub use changes::{Inbox, ShardChange};
-pub use cluster::{Away, AwayConfig, ClusterView, NodeLine};
+pub use cluster::{Away, AwayConfig, ClusterView, NodeInfo, NodeLine};
 pub use core::{ShardCore, Stops};
 pub use hub::{Hub, HubMetrics};
 pub use topology::{Part, Topology};

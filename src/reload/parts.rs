@@ -7,6 +7,7 @@ use gateway::{Change, Settings, UserRates};
 
 use super::{Prepared, Reloadable};
 use crate::auth;
+use crate::cluster::Roster;
 use crate::config::Config;
 use crate::http::Names;
 use crate::logging::LogLevel;
@@ -80,6 +81,19 @@ impl Reloadable for LogPart {
     fn prepare(&self, config: &Config) -> Result<Prepared, String> {
         let (log, level) = (self.0.clone(), config.log.level.clone());
         Ok(Prepared { read: Vec::new(), apply: Box::new(move || log.set(&level)) })
+    }
+}
+
+/// The list of nodes; `None` in one process.
+#[derive(Debug)]
+pub struct NodesPart(pub Option<Roster>);
+
+impl Reloadable for NodesPart {
+    fn prepare(&self, _config: &Config) -> Result<Prepared, String> {
+        let Some(roster) = self.0.clone() else { return Ok(Prepared { read: Vec::new(), apply: Box::new(|| ()) }) };
+        let list = roster.prepare().map_err(|error| error.to_string())?;
+        let read = format!("other nodes: {}", list.names());
+        Ok(Prepared { read: vec![read], apply: Box::new(move || roster.take(list)) })
     }
 }
 

@@ -23,7 +23,7 @@ impl Links {
         self.metrics.dials.one();
         let node = &mut self.nodes[peer];
         node.conn = Some(conn.index);
-        self.actions.push_back(Action::Connect { conn, address: node.peer.address });
+        self.actions.push_back(Action::Connect { conn, target: node.peer.address.clone() });
     }
 
     /// A peer that is to be dialed has come by itself: it is there, so nothing is gained by waiting.

@@ -50,7 +50,7 @@ impl Links {
         if they.name == we.name {
             return Err((RefusalCode::NameInUse, format!("this node is named {} itself", we.name)));
         }
-        let Some(peer) = self.nodes.iter().position(|node| node.peer.name == they.name) else {
+        let Some(peer) = self.nodes.iter().position(|node| node.listed && node.peer.name == they.name) else {
             return Err((RefusalCode::UnknownNode, format!("the list of {} has no node {:?}", we.name, they.name)));
         };
         let listed = self.nodes[peer].peer.roles;

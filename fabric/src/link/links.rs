@@ -30,6 +30,8 @@ const STRANGERS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) peer: Peer,
+    /// It is in the list. A number of one that went stays until it is given again.
+    pub(super) listed: bool,
     /// The connection that is or becomes the link; its place.
     pub(super) conn: Option<u32>,
     /// The link stands.
@@ -53,6 +55,8 @@ pub struct Links {
     pub(super) key: Key,
     pub(super) names: Arc<Names>,
     pub(super) nodes: Vec<Node>,
+    /// Peers there may be.
+    pub(super) room: usize,
     pub(super) entropy: Box<dyn Entropy + Send>,
     pub(super) conns: Vec<Option<Conn>>,
     generations: Vec<u32>,
@@ -89,18 +93,9 @@ impl Links {
     pub fn new(config: LinkConfig, peers: Vec<Peer>, entropy: Box<dyn Entropy + Send>) -> Self {
         assert!(peers.len() < usize::from(u16::MAX), "too many peers");
         let ns = |ms: u32| u64::from(ms) * 1_000_000;
-        let node = |peer| Node {
-            peer,
-            conn: None,
-            up: false,
-            lost: false,
-            dial_at_ns: 0,
-            backoff_ms: config.backoff_ms.0,
-            refused: None,
-            let_go: false,
-            queue: Queue::new(&config.capacities, config.queue_bytes),
-        };
+        let node = |peer| Node::new(peer, &config);
         Self {
+            room: peers.len(),
             versions: VERSIONS,
             times: Times {
                 heartbeat_ns: ns(config.heartbeat_ms),
@@ -145,7 +140,7 @@ impl Links {
 
     /// Connections with an index below this are links'. Fixed from the beginning.
     pub fn places(&self) -> u32 {
-        (self.nodes.len() * (ACCEPTED_PER_PEER + DIALED_PER_PEER) + STRANGERS) as u32
+        (self.room * (ACCEPTED_PER_PEER + DIALED_PER_PEER) + STRANGERS) as u32
     }
 
     /// Somebody connected to the link listener. `None`: there are too many already; close it.

@@ -19,16 +19,17 @@ mod names;
 mod queue;
 mod receive;
 mod refusal;
+mod relist;
 mod weight;
 mod wire;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use schema::envelope::{CLASS_COUNT, Class, Envelope};
 
 use crate::lane::Capacities;
+use crate::net::resolve::Target;
 
 pub use handshake::VERSIONS;
 pub use identity::{NAME_BYTES_MAX, NodeIdentity, RoleError, Roles};
@@ -88,7 +89,7 @@ pub struct Peer {
     /// Its name, one of a kind.
     pub name: String,
     /// Where its link listener is.
-    pub address: SocketAddr,
+    pub address: Target,
     /// What the list lets it be.
     pub roles: Roles,
     /// This shard keeps a link to it.

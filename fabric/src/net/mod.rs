@@ -2,6 +2,7 @@
 
 pub mod proxy;
 pub mod readiness;
+pub mod resolve;
 pub mod tcp;
 pub mod tls;
 pub mod websocket;

@@ -30,6 +30,7 @@ use super::pool::Pool;
 use crate::core::{ConnId, Core, Protocol};
 use crate::net::proxy::Proxies;
 use crate::net::readiness::{Readiness, Ready};
+use crate::net::resolve::Resolver;
 use crate::net::tcp;
 use crate::net::tls::Server;
 use crate::time::{Clock, Now, SystemClock};
@@ -61,6 +62,7 @@ pub(super) struct Parts<C: Core> {
     pub(super) readiness: Readiness,
     pub(super) tls: Option<Server>,
     pub(super) proxies: Option<Proxies>,
+    pub(super) resolver: Option<Resolver>,
     pub(super) jobs: Jobs<C::Job, C::JobDone>,
     pub(super) journals: Journals,
     pub(super) ring: Option<RawFd>,
@@ -84,6 +86,7 @@ pub(super) struct Skin<C: Core> {
     headers: Option<RefCell<Headers>>,
     /// The sockets of the core's connections, by index; [`NONE`] where there is none.
     conns: RefCell<Vec<RawFd>>,
+    resolver: Option<Resolver>,
     /// Connections that are being made.
     connecting: RefCell<Vec<ConnId>>,
     buffer: RefCell<Box<[u8]>>,
@@ -130,6 +133,7 @@ impl<C: Core + 'static> Skin<C> {
             tls: parts.tls.map(Tls::new).map(RefCell::new),
             headers: parts.proxies.map(Headers::new).map(RefCell::new),
             conns: RefCell::new(Vec::new()),
+            resolver: parts.resolver,
             connecting: RefCell::new(Vec::new()),
             buffer: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             output: RefCell::new(Vec::new()),

@@ -224,13 +224,14 @@ where
     let jobs = Jobs::new(pool, spec.waker.clone());
     let waker = spec.waker;
     runtime.block_on(async move {
-        let (tls, proxies) = (options.tls, options.proxies);
+        let Options { tls, proxies, resolver, .. } = options;
         let parts = Parts {
             core,
             waker: waker.clone(),
             readiness,
             tls,
             proxies,
+            resolver,
             jobs,
             journals,
             ring,

@@ -37,7 +37,7 @@ pub fn config(name: &str, incarnation: u64, capacities: Capacities) -> LinkConfi
 
 /// A peer named `n0`, `n1` and so on.
 pub fn peer(node: usize, dial: bool) -> Peer {
-    Peer { name: format!("n{node}"), address: address(node), roles: Roles::ALL, dial }
+    Peer { name: format!("n{node}"), address: address(node).into(), roles: Roles::ALL, dial }
 }
 
 pub fn links(config: LinkConfig, peers: Vec<Peer>, seed: u64) -> Links {
@@ -107,9 +107,10 @@ impl Rig {
 
     fn act(&mut self, node: usize, action: Action) {
         match action {
-            Action::Connect { conn, address: to } => {
+            Action::Connect { conn, target: to } => {
                 self.dialed.push((node, conn));
-                let target = (0..self.nodes.len()).find(|&node| address(node) == to && self.listening[node]);
+                let target =
+                    (0..self.nodes.len()).find(|&node| Some(address(node)) == to.address() && self.listening[node]);
                 let far =
                     target.and_then(|target| Some((target, self.nodes[target].accepted(self.now, address(node))?)));
                 match far {

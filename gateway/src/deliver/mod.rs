@@ -10,6 +10,7 @@ use fabric::count::Tally as _;
 use fabric::net::websocket::{Kind, server_frame};
 use fabric::tier::Egress;
 use fabric::time::Now;
+use fabric::trace::Step;
 use schema::envelope::{Target, Trace};
 use schema::frame::{FrameRef, entry_kind};
 use schema::ids::{ChatId, MessageId};
@@ -94,7 +95,8 @@ impl Shard {
                     self.metrics.cursors_evicted.add(cursors.evict(chat, limit) as u64);
                     self.metrics.entries_live.one();
                     self.write_entry(now, index, chat, seq, &mut shared);
-                    if let Some(Trace { stages, .. }) = trace {
+                    if let Some(trace @ Trace { stages, .. }) = trace {
+                        self.record(now, trace, Step::Deliver, now.mono_ns);
                         let took_ns = now.mono_ns.saturating_sub(stages.accepted);
                         self.metrics.delivery_seconds.observe(took_ns as f64 / 1e9);
                         self.metrics.observe_stages(now.mono_ns, stages);

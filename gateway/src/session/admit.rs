@@ -9,6 +9,7 @@ use fabric::core::ConnId;
 use fabric::count::Tally as _;
 use fabric::tier::{Egress, Send as Sending};
 use fabric::time::Now;
+use fabric::trace::trace_id;
 use schema::encode::SendTarget;
 use schema::envelope::{Stages, Trace};
 use schema::errors::{ErrorCode, Retry};
@@ -59,7 +60,8 @@ impl Shard {
         let retry = send.retry() || tick_of(now) - self.conns[index].since < RETRY_TICKS;
         let partition = chat.slot().partition(self.config.partitions);
         self.sampled = self.sampled.wrapping_add(1);
-        let accepted_ns = if self.sampled.is_multiple_of(SAMPLE) { now.mono_ns } else { 0 };
+        let timed = self.sampled.is_multiple_of(self.timed_every());
+        let accepted_ns = if timed { now.mono_ns } else { 0 };
         if self.credits[usize::from(partition)] == 0 {
             let frame = owned.cloned().unwrap_or_else(|| frame.to_frame_in(&mut self.arena));
             let deadline_ns = now.mono_ns + CREDIT_WAIT_NS;
@@ -67,6 +69,21 @@ impl Shard {
         } else {
             self.forward(index, (frame, owned), (chat, to), (retry, accepted_ns), egress);
         }
+    }
+
+    /// One message of so many is timed: whichever is traced is among them.
+    fn timed_every(&self) -> u32 {
+        self.config.traces.as_ref().map_or(SAMPLE, |traces| traces.every.min(SAMPLE))
+    }
+
+    /// Of a message that is timed; 0 = it is not traced.
+    fn trace_id(&mut self) -> u128 {
+        let Some(traces) = &self.config.traces else { return 0 };
+        let timed_of_traced = (traces.every / self.timed_every()).max(1);
+        self.timed = self.timed.wrapping_add(1);
+        let is_traced = self.timed.is_multiple_of(timed_of_traced.into());
+        let seed = self.config.incarnation ^ u64::from(self.config.shard).rotate_left(48);
+        if is_traced { trace_id(seed, self.timed) } else { 0 }
     }
 
     fn resolve(&mut self, index: u32, target: Target, id: &[u8]) -> (ChatId, Option<UserId>) {
@@ -160,7 +177,7 @@ impl Shard {
         *credits -= 1;
         self.metrics.sends.one();
         let stages = Stages { accepted: accepted_ns, ..Stages::default() };
-        let trace = (accepted_ns > 0).then_some(Trace { id: 0, stages });
+        let trace = (accepted_ns > 0).then(|| Trace { id: self.trace_id(), stages });
         let (request_id, trace) = (self.generations[partition], trace.as_ref());
         let send = Sending { reply, frame, owned, user, device, chat, to, retry, request_id, trace };
         egress.send(&send, &mut self.arena);

@@ -31,7 +31,7 @@ use self::place::Place;
 use self::storage::Storage;
 use crate::backup::job::Backups;
 use crate::cli::ServeArgs;
-use crate::cluster::ClusterError;
+use crate::cluster::{ClusterError, Roster};
 use crate::config::{self, Config};
 use crate::http::Office;
 use crate::logging::LogLevel;
@@ -39,11 +39,13 @@ use crate::node::{
     Board, CREDITS_PER_PARTITION, EdgeConfig, HttpParts, Inbox, NodeConfig, ShardParts, Topology, assemble, lanes,
 };
 use crate::operator::Operator;
-use crate::reload::{AuthPart, HttpPart, LogPart, Reloadable, Reloader, SettingsPart, TlsPart};
+use crate::reload::{AuthPart, HttpPart, LogPart, NodesPart, Reloadable, Reloader, SettingsPart, TlsPart};
 use crate::state::{Addresses, Parts, Phase, ServerState};
 use crate::tls::Certificates;
 use crate::{admin, auth, edge, http, logging};
 
+/// How often the list of nodes is looked at.
+const LIST_LOOK: Duration = Duration::from_secs(1);
 /// How often a stop looks whether HTTP's requests have been answered.
 const ANSWERS_POLL: Duration = Duration::from_millis(5);
 
@@ -61,17 +63,17 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     let place = Place::of(&config)?;
     let topology = place.topology(&config, cores.len() as u16);
     let storage = match place.has(Roles::STORAGE_WRITER) {
-        true => Some(Storage::open(&config, &folder, topology, place.remote_shards())?),
+        true => Some(Storage::open(&config, &folder, topology, (place.remote_shards(), place.spans()))?),
         false => None,
     };
     let backups = storage.as_ref().map(|storage| storage.backups(&folder)).transpose()?;
     let node = start_node(&config, &folder, (topology, &cores), storage, &place)?;
     let operator = node.operator(args, &config, log, backups);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
-    let Node { shards, state, trust, names, office, proxies, .. } = node;
+    let Node { shards, state, trust, names, office, proxies, roster, .. } = node;
     let served = runtime.block_on(async {
         let parts = http::Parts { state: state.clone(), office: office.clone(), trust, names };
-        let served = attend(&config, (&place, proxies), parts, operator).await;
+        let served = attend(&config, (&place, proxies, roster), parts, operator).await;
         state.set_phase(Phase::Stopping);
         drain(shards, &office, config.limits.drain_patience_ms).await;
         served
@@ -91,6 +93,7 @@ struct Node {
     names: Arc<http::Names>,
     office: Office,
     proxies: Proxies,
+    roster: Option<Roster>,
 }
 
 impl Node {
@@ -102,6 +105,7 @@ impl Node {
             Box::new(HttpPart(self.names.clone())),
             Box::new(LogPart(log)),
             Box::new(TlsPart(self.state.certificates().cloned())),
+            Box::new(NodesPart(self.roster.clone())),
         ];
         let reloader = Reloader::new(args.clone(), config.clone(), parts);
         Operator::new(self.trust.clone(), self.inboxes.clone(), reloader, backups)
@@ -128,19 +132,16 @@ fn start_node(
     let node_config = node_config(config, topology, (place, &proxies));
     let ports = lanes(&node_config, OsEntropy.next_u64() | 1).into_diagnostic()?;
     let mut registry = Registry::with_prefix("shardwire");
-    if let Some(storage) = &storage {
-        storage.register(&mut registry);
-    }
-    if let Some(certificates) = &certificates {
-        certificates.register(&mut registry);
-    }
+    storage.iter().for_each(|storage| storage.register(&mut registry));
+    certificates.iter().for_each(|certificates| certificates.register(&mut registry));
+    place.spans().iter().for_each(|spans| spans.register(&mut registry));
     proxies.register(&mut registry);
     let keys: Arc<dyn gateway::auth::TokenVerifier> = trust.clone();
     let board = Board::default();
     let partitions = storage.as_mut().map(Storage::take_partitions).unwrap_or_default();
     let (parts, http) = assemble(&node_config, partitions, ports, &keys, &mut OsEntropy, &board, &mut registry);
     let gateways = parts.iter().map(ShardParts::gateway_metrics).collect();
-    let inboxes = parts.iter().map(ShardParts::inbox).collect();
+    let inboxes: Vec<_> = parts.iter().map(ShardParts::inbox).collect();
     let rates = parts.first().map(ShardParts::rates).ok_or_else(|| miette::miette!("there is no shard"))?;
     let partitions = storage.as_ref().map(Storage::metrics).unwrap_or_default();
     let runner = move |job| match &storage {
@@ -156,17 +157,12 @@ fn start_node(
     for ((number, metrics), driver) in (0u16..).zip(shards.metrics()).zip(shards.drivers()) {
         metrics.register(*driver, registry.sub_registry_with_label(("shard".into(), number.to_string().into())));
     }
-    let address = |protocol| shards.addresses().iter().find(|(of, _)| *of == protocol).map(|(_, address)| *address);
     let driver = shards.drivers().first().map_or("none", |driver| driver.name());
     tracing::info!(driver, shards = topology.shards, partitions = topology.partitions, "shards are up");
     let state = ServerState::new(Parts {
         shards: topology.shards,
         driver,
-        addresses: Addresses {
-            native: address(Protocol::Native).unwrap_or(config.server.native),
-            ws: address(Protocol::WebSocket).unwrap_or(config.server.ws),
-            http: config.server.http,
-        },
+        addresses: addresses(config, &shards),
         registry,
         gateways,
         partitions,
@@ -174,7 +170,18 @@ fn start_node(
         certificates,
         cluster: place.view(),
     });
-    Ok(Node { shards, state, trust, inboxes, rates, names: Arc::default(), office: Office::new(http), proxies })
+    let (roster, office) = (place.roster(inboxes.clone()), Office::new(http));
+    Ok(Node { shards, state, trust, inboxes, rates, names: Arc::default(), office, proxies, roster })
+}
+
+/// Where it listens; HTTP not yet.
+fn addresses(config: &Config, shards: &Shards) -> Addresses {
+    let address = |protocol| shards.addresses().iter().find(|(of, _)| *of == protocol).map(|(_, address)| *address);
+    Addresses {
+        native: address(Protocol::Native).unwrap_or(config.server.native),
+        ws: address(Protocol::WebSocket).unwrap_or(config.server.ws),
+        http: config.server.http,
+    }
 }
 
 fn node_config(config: &Config, topology: Topology, (place, proxies): (&Place, &Proxies)) -> NodeConfig {
@@ -201,6 +208,7 @@ fn node_config(config: &Config, topology: Topology, (place, proxies): (&Place, &
         allowed_hosts: config.http.allowed_hosts.clone(),
         capacities: Capacities::default(),
         credits_per_partition: CREDITS_PER_PARTITION,
+        traces: place.traces(),
         edge: EdgeConfig {
             trusted: proxies.trusted().clone(),
             refused_tokens_per_second_per_address: limits.refused_tokens_per_second_per_address,
@@ -219,6 +227,7 @@ fn options(
         listeners: place.listeners(config),
         tls: certificates.map(|certificates| certificates.server().clone()),
         proxies: config.edge.has_headers().then(|| proxies.clone()),
+        resolver: place.resolver(),
         own_descriptors: true,
         // Shards wake HTTP, which is no shard of theirs.
         keep: vec![http.waker().raw_fd()],
@@ -243,7 +252,7 @@ fn specs(parts: Vec<ShardParts>, topology: Topology, cores: &[usize], journal: &
 /// Serves HTTP and the admin socket, says `ready`, and returns when the process is told to stop.
 async fn attend(
     config: &Config,
-    (place, proxies): (&Place, Proxies),
+    (place, proxies, roster): (&Place, Proxies, Option<Roster>),
     parts: http::Parts,
     operator: Operator,
 ) -> Result<()> {
@@ -262,6 +271,12 @@ async fn attend(
     let data = config.server.data.clone();
     let (admin_state, admin_operator) = (state.clone(), operator.clone());
     let admin = tokio::spawn(async move { admin::serve(&data, admin_state, admin_operator).await });
+    if let Some(exporter) = place.exporter()? {
+        exporter.start().into_diagnostic()?;
+    }
+    if let Some(roster) = roster {
+        tokio::spawn(watch(roster));
+    }
     state.set_phase(Phase::Serving);
     say_ready(&state, place)?;
     tokio::select! {
@@ -322,6 +337,16 @@ fn say_ready(state: &ServerState, place: &Place) -> Result<()> {
         tracing::warn!(%error, "cannot say `ready` on stdout");
     }
     Ok(())
+}
+
+/// Looks every second whether the list of nodes is another one.
+async fn watch(roster: Roster) {
+    loop {
+        tokio::time::sleep(LIST_LOOK).await;
+        let roster = roster.clone();
+        // What came of it is in the log.
+        let _ = tokio::task::spawn_blocking(move || roster.look()).await;
+    }
 }
 
 /// Reloads at every SIGHUP.

@@ -1,19 +1,24 @@
 //! What this process does: everything, or its part of a cluster.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fabric::core::Protocol;
-use fabric::entropy::OsEntropy;
-use fabric::link::{LinkRefusal, Peer, Roles};
+use fabric::entropy::{Entropy as _, OsEntropy};
+use fabric::link::{LinkRefusal, Roles};
+use fabric::net::resolve::Resolver;
+use fabric::trace::Spans;
+use gateway::Traces;
 use gateway::auth::Trusted;
-use miette::Result;
+use miette::{IntoDiagnostic as _, Result, WrapErr as _};
 
-use crate::cluster::{Cluster, ClusterError, Node};
+use crate::cluster::{Cluster, ClusterError, Node, ROOM_TO_SPARE, Roster};
 use crate::config::Config;
-use crate::node::{ClusterConfig, ClusterView, REMOTE_SHARDS, Topology};
+use crate::node::{ClusterConfig, ClusterView, Inbox, REMOTE_SHARDS, Topology};
 use crate::state::{Addresses, ServerState};
+use crate::traces::{Endpoint, Exporter, Resource};
 
 /// When a node that nobody takes stops, at the earliest; and how often it looks.
 const REFUSED_AFTER: Duration = Duration::from_secs(5);
@@ -23,20 +28,30 @@ const REFUSED_POLL: Duration = Duration::from_millis(200);
 pub(super) struct Place {
     store: String,
     cluster: Option<(Cluster, ClusterView)>,
+    /// Where its links come in.
+    listen: Option<SocketAddr>,
+    /// The file with the list of nodes.
+    list: Option<PathBuf>,
+    /// Looks up others' names.
+    resolver: Option<Resolver>,
+    /// Where spans go, and which messages have some.
+    traces: Option<(Endpoint, Traces)>,
 }
 
 impl Place {
     /// What the configuration says. Blocks.
     pub(super) fn of(config: &Config) -> Result<Self> {
         let cluster = Cluster::load(&config.cluster)?;
-        let with_view = |cluster: Cluster| {
-            let node = |node: &Node| {
-                (node.name.clone(), node.roles, node.address.to_string(), dials(cluster.me.roles, node.roles))
-            };
-            let view = ClusterView::new(cluster.others.iter().map(node));
-            (cluster, view)
+        let endpoint = config.traces.endpoint.as_deref().map(str::parse::<Endpoint>).transpose().into_diagnostic()?;
+        let spans = || Spans::new(OsEntropy.next_u64());
+        let traces = endpoint.map(|endpoint| (endpoint, Traces { every: config.traces.every(), spans: spans() }));
+        let Some(cluster) = cluster else {
+            return Ok(Self { cluster: None, listen: None, list: None, resolver: None, traces });
         };
-        Ok(Self { store: config.store.engine.clone(), cluster: cluster.map(with_view) })
+        let view = ClusterView::new(cluster.others.iter().map(|node| cluster.info(node)));
+        let (listen, list) = (Some(cluster.listen()?), config.cluster.nodes_file.clone());
+        let resolver = Some(Resolver::start().into_diagnostic()?);
+        Ok(Self { cluster: Some((cluster, view)), listen, list, resolver, traces })
     }
 
     /// Whether it does this.
@@ -53,14 +68,16 @@ impl Place {
     /// Gateway shards on other nodes, at most.
     pub(super) fn remote_shards(&self) -> usize {
         let others = self.cluster.iter().flat_map(|(cluster, _)| &cluster.others);
-        others.filter(|node| node.roles.has(Roles::GATEWAY)).count() * REMOTE_SHARDS
+        let gateways = others.filter(|node| node.roles.has(Roles::GATEWAY)).count();
+        let to_come = if self.cluster.is_some() { ROOM_TO_SPARE } else { 0 };
+        (gateways + to_come) * REMOTE_SHARDS
     }
 
     /// What it listens on, but for HTTP.
     pub(super) fn listeners(&self, config: &Config) -> Vec<(Protocol, SocketAddr)> {
         let clients = [(Protocol::Native, config.server.native), (Protocol::WebSocket, config.server.ws)];
         let clients = clients.into_iter().filter(|_| self.has(Roles::GATEWAY));
-        clients.chain(self.cluster.iter().map(|(cluster, _)| (Protocol::Link, cluster.listen()))).collect()
+        clients.chain(self.listen.map(|address| (Protocol::Link, address))).collect()
     }
 
     /// What is known of the other nodes.
@@ -89,25 +106,49 @@ impl Place {
 
     /// How its shards are linked.
     pub(super) fn links(&self) -> Option<ClusterConfig> {
-        self.cluster.as_ref().map(|(cluster, view)| {
-            let me = cluster.me.roles;
-            let peer = |Node { name, roles, address, .. }: &Node| Peer {
-                name: name.clone(),
-                address: *address,
-                roles: *roles,
-                dial: dials(me, *roles),
-            };
-            ClusterConfig {
-                id: cluster.id.clone(),
-                name: cluster.me.name.clone(),
-                roles: me,
-                secret: cluster.secret.clone(),
-                peers: cluster.others.iter().map(peer).collect(),
-                view: view.clone(),
-                names: Arc::default(),
-                entropy: || Box::new(OsEntropy),
-            }
+        self.cluster.as_ref().map(|(cluster, view)| ClusterConfig {
+            id: cluster.id.clone(),
+            name: cluster.me.name.clone(),
+            roles: cluster.me.roles,
+            secret: cluster.secret.clone(),
+            peers: cluster.others.iter().map(|node| cluster.peer(node)).collect(),
+            room: cluster.others.len() + ROOM_TO_SPARE,
+            view: view.clone(),
+            names: Arc::default(),
+            entropy: || Box::new(OsEntropy),
         })
+    }
+
+    /// Which messages are traced.
+    pub(super) fn traces(&self) -> Option<Traces> {
+        self.traces.as_ref().map(|(_, traces)| traces.clone())
+    }
+
+    /// Where spans go.
+    pub(super) fn spans(&self) -> Option<Spans> {
+        self.traces().map(|traces| traces.spans)
+    }
+
+    /// What sends them away. Blocks.
+    pub(super) fn exporter(&self) -> Result<Option<Exporter>> {
+        let Some((endpoint, traces)) = &self.traces else { return Ok(None) };
+        let (node, roles, cluster) = match &self.cluster {
+            Some((cluster, _)) => (cluster.me.name.clone(), cluster.me.roles.to_string(), cluster.id.clone()),
+            None => (String::new(), Roles::ALL.to_string(), String::new()),
+        };
+        let exporter = Exporter::new(endpoint.clone(), Resource { node, roles, cluster }, traces.spans.clone());
+        Ok(Some(exporter.into_diagnostic().wrap_err("traces.endpoint cannot be reached safely")?))
+    }
+
+    /// What looks up others' names.
+    pub(super) fn resolver(&self) -> Option<Resolver> {
+        self.resolver.clone()
+    }
+
+    /// The list of nodes, for when it changes.
+    pub(super) fn roster(&self, inboxes: Vec<Inbox>) -> Option<Roster> {
+        let ((cluster, view), path) = self.cluster.as_ref().zip(self.list.clone())?;
+        Some(Roster::new(path, cluster.clone(), view.clone(), inboxes))
     }
 
     /// What it says of itself once it serves.
@@ -122,13 +163,4 @@ impl Place {
         let Node { name, roles, address, .. } = me;
         format!("name={name} roles={roles}{clients} http={http} link={address} shards={shards}{store}")
     }
-}
-
-/// Whether a node with the roles `me` has something to say to one with `other`.
-fn dials(me: Roles, other: Roles) -> bool {
-    let has = |roles: Roles, role| roles.has(role);
-    (has(me, Roles::GATEWAY) && (has(other, Roles::ROUTER) || has(other, Roles::STORAGE_WRITER)))
-        || (has(me, Roles::STORAGE_WRITER) && (has(other, Roles::GATEWAY) || has(other, Roles::ROUTER)))
-        // A router says nothing to the writer, but who is not heard is taken for one that cannot be reached.
-        || has(me, Roles::ROUTER)
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use fabric::disk::FileDisk;
 use fabric::entropy::OsEntropy;
 use fabric::time::{Clock as _, SystemClock};
-use miette::{IntoDiagnostic as _, Result, WrapErr as _, miette};
+use fabric::trace::Spans;
+use miette::{IntoDiagnostic as _, Result, WrapErr as _};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use scylla_store::{ScyllaStore, Writer};
@@ -93,15 +94,35 @@ pub(super) struct Storage {
 }
 
 impl Storage {
-    /// Opens store and journals and replays what they hold. `remote_shards`: gateway shards of other nodes that may send.
-    pub(super) fn open(config: &Config, folder: &DataFolder, topology: Topology, remote_shards: usize) -> Result<Self> {
-        let engine = Engine::open(config, folder)?;
+    /// Opens store and journals and replays what they hold. `remote_shards`: gateway shards of other nodes that may send;
+    /// `spans`: where spans of traced messages go.
+    pub(super) fn open(
+        config: &Config,
+        folder: &DataFolder,
+        topology: Topology,
+        (remote_shards, spans): (usize, Option<Spans>),
+    ) -> Result<Self> {
+        let store_config = FjallConfig { cache_bytes: config.storage.cache_bytes, ..FjallConfig::default() };
+        let store = FjallStore::open(&folder.store_path(), store_config).into_diagnostic()?;
         let disk =
             FileDisk::open(folder.journal_path()).into_diagnostic().wrap_err("the journal folder cannot be used")?;
         let metrics: Vec<StorageMetrics> = (0..topology.partitions).map(|_| StorageMetrics::new()).collect();
         let credits = CREDITS_PER_PARTITION as usize * (usize::from(topology.gateways()) + remote_shards);
-        let (partitions, dedupe_secret) = (topology.partitions, folder.format().dedupe_secret);
-        let open = OpenConfig { partitions, partition: partition_config(config, credits), dedupe_secret };
+        let partition = PartitionConfig {
+            spans,
+            freeze_bytes: config.storage.memory_table_bytes as usize,
+            waiting_sends: credits,
+            refusals: 4 * credits,
+            group_members: config.limits.group_members as usize,
+            deliveries_per_second_per_group: config.limits.deliveries_per_second_per_group,
+            deliveries_per_second_per_sender: config.limits.deliveries_per_second_per_sender,
+            edit_window_s: config.limits.edit_window_s,
+            delete_window_s: config.limits.delete_window_s,
+            segment_bytes: config.storage.journal_segment_bytes,
+            ..PartitionConfig::default()
+        };
+        let open =
+            OpenConfig { partitions: topology.partitions, partition, dedupe_secret: folder.format().dedupe_secret };
         let now = SystemClock.now();
         let mut metrics_of = |partition: u16| metrics[usize::from(partition)].clone();
         let opened = partition::open(&open, engine.store(), &disk, &mut OsEntropy, now, &mut metrics_of)

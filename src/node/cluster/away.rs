@@ -7,11 +7,10 @@ use fabric::core::Action;
 use fabric::hash::{Map, map};
 use fabric::link::{LinkConfig, LinkEvent, LinkMetrics, Links, Names, Peer, Roles, To, Undelivered, Why};
 use fabric::time::Now;
-use router::Placement;
 use schema::envelope::{Body, Class, Envelope, GapScope};
 use schema::ids::UserId;
 
-use super::routers::{Movement, Routers, Way};
+use super::routers::{Movement, Reach, Routers, Way};
 use super::view::ClusterView;
 
 /// A gateway whose last link has been gone for so long is forgotten by routers, ns.
@@ -35,6 +34,8 @@ pub struct AwayConfig {
     pub link: LinkConfig,
     /// All other nodes, by their numbers.
     pub peers: Vec<Peer>,
+    /// Others there may be in all.
+    pub room: usize,
     /// Shared by the process's shards.
     pub view: ClusterView,
     /// As above: whose links stand.
@@ -67,22 +68,22 @@ pub enum News {
 pub struct Away {
     pub(super) links: Links,
     pub(super) roles: Roles,
+    pub(super) name: String,
     incarnation: u64,
     /// The owners' node; `None`: this one.
     pub(super) owner: Option<u16>,
-    placement: Placement,
-    /// By place: the router's peer, `None` for this node.
-    routers: Vec<Option<u16>>,
     /// What each peer is.
     pub(super) peers: Vec<Roles>,
     /// From which nodes there are links, and when that was looked at ([`ClusterView::changes`]).
-    heard: Vec<bool>,
+    pub(super) heard: Vec<bool>,
     heard_at: u64,
-    /// Which routers are linked both ways, now and before the last change, by place.
-    up: Vec<bool>,
-    before: Vec<bool>,
+    /// Which routers have whom and are linked both ways, now and before the last change.
+    pub(super) reach: Reach,
+    pub(super) before: Reach,
     /// The router that came back after a break, besides.
-    returned: Option<u16>,
+    pub(super) returned: Option<Way>,
+    /// The routers are others since this was last taken.
+    pub(super) rerouted: bool,
     /// Incarnations of gateways that can be reached.
     gateways: Map<u64, u16>,
     /// Answers for gateways whose link is on its way, in order.
@@ -94,7 +95,7 @@ pub struct Away {
     /// This node does.
     pub(super) leaves: bool,
     /// Something live was lost on the way to this peer: it has a gap to get.
-    owed: Vec<bool>,
+    pub(super) owed: Vec<bool>,
     /// When which incarnations of a peer are forgotten.
     forget: Vec<(u64, u16, u64)>,
     view: ClusterView,
@@ -103,22 +104,21 @@ pub struct Away {
 impl Away {
     /// No link stands yet.
     pub fn new(config: AwayConfig, entropy: Box<dyn fabric::entropy::Entropy + Send>) -> Self {
-        let AwayConfig { link, peers, view, names, hash_seed } = config;
+        let AwayConfig { link, peers, room, view, names, hash_seed } = config;
         let (roles, incarnation, name) = (link.identity.roles, link.identity.incarnation, link.identity.name.clone());
         let owner = peers.iter().position(|peer| peer.roles.has(Roles::STORAGE_WRITER)).map(|number| number as u16);
-        let Routers { placement, peers: routers } = Routers::of(&name, roles, &peers);
-        let up: Vec<bool> = routers.iter().map(Option::is_none).collect();
+        let reach = Reach::new(Routers::of(&name, roles, peers.iter().map(Some)));
         Self {
             roles,
+            name,
             incarnation,
             owner: owner.filter(|_| !roles.has(Roles::STORAGE_WRITER)),
-            placement,
             heard: vec![false; peers.len()],
             heard_at: view.changes(),
-            before: up.clone(),
-            up,
+            before: reach.clone(),
+            reach,
             returned: None,
-            routers,
+            rerouted: false,
             gateways: map(hash_seed),
             waiting: VecDeque::new(),
             now_ns: 0,
@@ -128,7 +128,7 @@ impl Away {
             peers: peers.iter().map(|peer| peer.roles).collect(),
             forget: Vec::new(),
             view,
-            links: Links::new(link, peers, entropy).with_names(names),
+            links: Links::new(link, peers, entropy).with_names(names).with_room(room),
         }
     }
 
@@ -178,17 +178,12 @@ impl Away {
 
     /// The way to the router that has a user.
     pub(in crate::node) fn router_of(&self, user: UserId) -> Way {
-        self.placement.first_of(user, |place| self.up[usize::from(place)]).map_or(Way::Nowhere, |place| self.way(place))
-    }
-
-    fn way(&self, place: u16) -> Way {
-        self.routers[usize::from(place)].map_or(Way::Here, Way::Peer)
+        self.reach.of(user)
     }
 
     /// Who is concerned by the last [`News::RoutersChanged`].
     pub fn movement(&self) -> Movement {
-        let (before, after) = (self.before.clone(), self.up.clone());
-        Movement { placement: self.placement.clone(), before, after, returned: self.returned }
+        Movement { before: self.before.clone(), after: self.reach.clone(), returned: self.returned }
     }
 
     /// To the owners' node; as good as no link where it could not answer.
@@ -208,8 +203,8 @@ impl Away {
     /// The way to the router at a place of the placement, also while it leaves: it may have sessions that others do not.
     pub(in crate::node) fn router_at(&self, place: u16) -> Way {
         let stands = |router: Option<u16>| router.is_none_or(|peer| self.reaches(peer));
-        let router = self.routers.get(usize::from(place)).copied();
-        if router.is_some_and(stands) { self.way(place) } else { Way::Nowhere }
+        let router = self.reach.routers.get(usize::from(place)).copied();
+        if router.is_some_and(stands) { self.reach.way(place) } else { Way::Nowhere }
     }
 
     /// Linked both ways.
@@ -219,8 +214,8 @@ impl Away {
 
     /// Every router that can be reached and stays, this node's too.
     pub(in crate::node) fn all_routers(&self) -> Vec<Way> {
-        let places = (0..self.routers.len() as u16).filter(|&place| self.up[usize::from(place)]);
-        places.map(|place| self.way(place)).collect()
+        let places = (0..self.reach.routers.len() as u16).filter(|&place| self.reach.up[usize::from(place)]);
+        places.map(|place| self.reach.way(place)).collect()
     }
 
     /// To a gateway of another node. Without a link to it, what is lost is owed to it as a gap.
@@ -399,19 +394,21 @@ impl Away {
     /// one's link stands again after a break.
     fn look_for_routers(&mut self, returned: Option<u16>) -> Option<News> {
         let all = |is_up: &dyn Fn(u16) -> bool| -> Vec<bool> {
-            self.routers.iter().map(|router| router.is_none_or(is_up)).collect()
+            self.reach.routers.iter().map(|router| router.is_none_or(is_up)).collect()
         };
         let mut up = all(&|peer| self.reaches(peer) && !self.leaving[usize::from(peer)]);
         // One that leaves is better than none.
         if !up.contains(&true) {
             up = all(&|peer| self.reaches(peer));
         }
-        let place = returned.and_then(|peer| self.routers.iter().position(|&router| router == Some(peer)));
-        if up == self.up && place.is_none() {
+        let returned =
+            returned.map(Way::Peer).filter(|_| returned.is_some_and(|peer| self.reach.routers.contains(&Some(peer))));
+        if up == self.reach.up && returned.is_none() {
             return None;
         }
-        self.before = core::mem::replace(&mut self.up, up);
-        self.returned = place.map(|place| place as u16);
+        self.before = self.reach.clone();
+        self.reach.up = up;
+        self.returned = returned;
         Some(News::RoutersChanged)
     }
 

@@ -5,6 +5,7 @@
 
 mod away;
 mod leave;
+mod relist;
 mod routers;
 pub(super) mod undelivered;
 mod view;
@@ -13,4 +14,4 @@ pub(super) use away::News;
 pub use away::{Away, AwayConfig};
 pub use routers::Routers;
 pub(super) use routers::Way;
-pub use view::{ClusterView, NodeLine};
+pub use view::{ClusterView, NodeInfo, NodeLine};

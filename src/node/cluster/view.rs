@@ -26,8 +26,23 @@ pub struct NodeLine {
     pub refused: Option<String>,
 }
 
+/// One of the other nodes, as its process begins to see it.
+#[derive(Clone, Debug)]
+pub struct NodeInfo {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub roles: Roles,
+    /// Where its links come in.
+    pub address: String,
+    /// This node keeps links to it.
+    pub dialled: bool,
+}
+
 #[derive(Debug)]
 struct Node {
+    /// It is in the list.
+    listed: bool,
     name: String,
     roles: Roles,
     address: String,
@@ -39,6 +54,10 @@ struct Node {
 }
 
 impl Node {
+    fn new(NodeInfo { name, roles, address, dialled }: NodeInfo) -> Self {
+        Self { listed: true, name, roles, address, dialled, out: 0, incoming: BTreeMap::new(), refused: None }
+    }
+
     fn is_heard(&self) -> bool {
         self.incoming.values().any(|&links| links > 0)
     }
@@ -56,7 +75,7 @@ struct Inner {
 impl Inner {
     /// A link from another node came or went.
     fn changed(&self, nodes: &[Node]) {
-        let silent = |node: &Node| node.roles.has(Roles::GATEWAY) && !node.is_heard();
+        let silent = |node: &Node| node.listed && node.roles.has(Roles::GATEWAY) && !node.is_heard();
         self.misses_gateways.store(nodes.iter().any(silent), Ordering::Relaxed);
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
@@ -67,23 +86,32 @@ impl Inner {
 pub struct ClusterView(Arc<Inner>);
 
 impl ClusterView {
-    /// Of these nodes (name, roles, address, whether this node keeps links to it), by their numbers as links' peers.
-    pub fn new(nodes: impl IntoIterator<Item = (String, Roles, String, bool)>) -> Self {
-        let node = |(name, roles, address, dialled)| Node {
-            name,
-            roles,
-            address,
-            dialled,
-            out: 0,
-            incoming: BTreeMap::new(),
-            refused: None,
-        };
-        let nodes: Vec<Node> = nodes.into_iter().map(node).collect();
+    /// Of these nodes, by their numbers as links' peers.
+    pub fn new(nodes: impl IntoIterator<Item = NodeInfo>) -> Self {
+        let nodes: Vec<Node> = nodes.into_iter().map(Node::new).collect();
         let inner =
             Inner { nodes: Mutex::default(), misses_gateways: AtomicBool::default(), changes: AtomicU64::default() };
         inner.changed(&nodes);
         *inner.nodes.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
         Self(Arc::new(inner))
+    }
+
+    /// Another list, by number; before the shards have it. `None`: nobody has this number (any more); what its links still
+    /// tell is noted, and shown to nobody.
+    pub fn relist(&self, list: impl IntoIterator<Item = Option<NodeInfo>>) {
+        let mut nodes = self.nodes();
+        for (number, info) in list.into_iter().enumerate() {
+            match (nodes.get_mut(number), info) {
+                (Some(node), Some(info)) if node.listed && node.name == info.name => {
+                    (node.address, node.dialled) = (info.address, info.dialled);
+                }
+                (Some(node), Some(info)) => *node = Node::new(info),
+                (Some(node), None) => node.listed = false,
+                (None, Some(info)) => nodes.push(Node::new(info)),
+                (None, None) => {}
+            }
+        }
+        self.0.changed(&nodes);
     }
 
     fn nodes(&self) -> MutexGuard<'_, Vec<Node>> {
@@ -155,7 +183,7 @@ impl ClusterView {
         if nodes.iter().any(|node| node.out > 0) {
             return None;
         }
-        nodes.iter().find_map(|node| node.refused.clone())
+        nodes.iter().filter(|node| node.listed).find_map(|node| node.refused.clone())
     }
 
     /// `Ok` while this node reaches, and is reached by, somebody of each role it needs.
@@ -165,7 +193,7 @@ impl ClusterView {
     pub fn readiness(&self) -> Result<(), String> {
         let nodes = self.nodes();
         for (role, what) in [(Roles::STORAGE_WRITER, "storage-writer"), (Roles::ROUTER, "router")] {
-            let mut needed = nodes.iter().filter(|node| node.dialled && node.roles.has(role)).peekable();
+            let mut needed = nodes.iter().filter(|node| node.listed && node.dialled && node.roles.has(role)).peekable();
             if needed.peek().is_none() {
                 continue;
             }
@@ -189,7 +217,7 @@ impl ClusterView {
             links_in: node.incoming.values().sum(),
             refused: node.refused.as_ref().map(ToString::to_string),
         };
-        self.nodes().iter().map(line).collect()
+        self.nodes().iter().filter(|node| node.listed).map(line).collect()
     }
 }
 
@@ -206,11 +234,32 @@ mod tests {
 
     fn view() -> ClusterView {
         ClusterView::new([
-            ("sw-1".to_owned(), Roles::STORAGE_WRITER, "a".to_owned(), true),
-            ("rt-1".to_owned(), Roles::ROUTER, "b".to_owned(), true),
-            ("rt-2".to_owned(), Roles::ROUTER, "c".to_owned(), true),
-            ("gw-2".to_owned(), Roles::GATEWAY, "d".to_owned(), false),
+            info("sw-1", Roles::STORAGE_WRITER, "a", true),
+            info("rt-1", Roles::ROUTER, "b", true),
+            info("rt-2", Roles::ROUTER, "c", true),
+            info("gw-2", Roles::GATEWAY, "d", false),
         ])
+    }
+
+    fn info(name: &str, roles: Roles, address: &str, dialled: bool) -> NodeInfo {
+        NodeInfo { name: name.to_owned(), roles, address: address.to_owned(), dialled }
+    }
+
+    #[test]
+    fn a_list_that_changes_shows_who_is_in_it() {
+        let view = view();
+        assert!(view.heard(3, 7).is_empty());
+        view.up(1);
+        assert!(!view.misses_gateways());
+        let changes = view.changes();
+        let gateway = |name| Some(info(name, Roles::GATEWAY, "e", false));
+        let kept = [info("sw-1", Roles::STORAGE_WRITER, "z", true), info("rt-1", Roles::ROUTER, "b", true)];
+        view.relist(kept.map(Some).into_iter().chain([None, None, gateway("gw-3")]));
+        let lines = view.lines();
+        let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
+        assert_eq!((names, lines[0].address.as_str(), lines[1].links_out), (vec!["sw-1", "rt-1", "gw-3"], "z", 1));
+        assert!(view.misses_gateways() && view.changes() != changes, "the new one has no link yet");
+        assert_eq!(view.silent(3, 7), 0, "what went ends its links");
     }
 
     fn refusal() -> LinkRefusal {

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use fabric::tier::Egress;
 use fabric::time::Now;
+use fabric::trace::Step;
 use schema::envelope::{Body, Class, Envelope, Recipient, Recipients};
 use schema::errors::{ErrorCode, Retry};
 use schema::ids::{MessageId, UserId};
@@ -66,6 +67,9 @@ impl Partition {
             for item in items.iter_mut().filter(|item| item.what.is_entry()) {
                 if let Some(trace) = &mut item.trace {
                     trace.stages.committed = now.mono_ns;
+                    if let Some(spans) = &self.config.spans {
+                        spans.record(now, trace, Step::Commit, trace.stages.ordered);
+                    }
                 }
                 self.push(item.chat, (item.seq, &item.frame), (item.reply, item.trace.as_deref()), egress);
             }

@@ -1,8 +1,12 @@
 //! What can be set of a partition, with the defaults that ship.
 
+use fabric::trace::Spans;
+
 /// Sizes and times of one owner partition. The same for all partitions of a process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct PartitionConfig {
+    /// Where spans of traced messages go; `None`: nowhere.
+    pub spans: Option<Spans>,
     /// A memory table is frozen at so many bytes of entries and their bookkeeping. Larger tables make the store's work per
     /// message less: a chat's entries share more rows, and its state is written less often.
     pub freeze_bytes: usize,
@@ -69,6 +73,7 @@ pub struct PartitionConfig {
 impl Default for PartitionConfig {
     fn default() -> Self {
         Self {
+            spans: None,
             freeze_bytes: 128 << 20,
             freeze_idle_ms: 30_000,
             freeze_age_ms: 10 * 60_000,

@@ -26,7 +26,7 @@ fn text(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// A node that is a whole cluster, with TLS: it has every metric there is.
+/// A node that is a whole cluster, with TLS and traces: it has every metric there is.
 fn whole_cluster(folder: &Path, authority: &Authority) -> Options {
     let file = |name: &str, text: &str| {
         let path = folder.join(name);
@@ -37,7 +37,9 @@ fn whole_cluster(folder: &Path, authority: &Authority) -> Options {
     let [tokens, cluster] = ["tokens", "cluster"].map(|name| file(name, secret));
     let roles = r#"roles = ["gateway", "router", "storage-writer"]"#;
     let nodes = file("nodes.toml", &format!("[[node]]\nname = \"one\"\n{roles}\naddress = \"127.0.0.1:0\"\n"));
-    let config = format!("[auth]\nhs256_secret_file = \"{tokens}\"\n[storage]\njournal_segment_bytes = 4194304\n");
+    let traces = "[traces]\nendpoint = \"http://127.0.0.1:9\"\n";
+    let config =
+        format!("[auth]\nhs256_secret_file = \"{tokens}\"\n[storage]\njournal_segment_bytes = 4194304\n{traces}");
     let [certificate, key] = authority.issue("server", |_| {}).map(|file| file.display().to_string());
     let arguments = [
         "--name",

@@ -146,6 +146,7 @@ fn core(now: Now) -> ShardCore {
         allowed_hosts: Vec::new(),
         capacities: Capacities::default(),
         credits_per_partition: 8_192,
+        traces: None,
         edge: EdgeConfig::default(),
         cluster: None,
     };

@@ -89,7 +89,7 @@ impl<C: Core + 'static> Skin<C> {
                     conn.clear(PAUSED);
                     self.read_again(conn);
                 }),
-                Some(Action::Connect { conn, address }) => self.connect(conn, address),
+                Some(Action::Connect { conn, target }) => self.connect(conn, target),
                 Some(Action::Close(id)) if self.give_up_connecting(id) => self.core.borrow_mut().closed(now, id),
                 Some(Action::Close(id)) => self.with_conn(id, |conn| {
                     conn.set(CLOSING);

@@ -93,6 +93,7 @@ impl Server {
             allowed_hosts: Vec::new(),
             capacities: plan.capacities(),
             credits_per_partition: plan.credits,
+            traces: None,
             edge: EdgeConfig::default(),
             cluster: None,
         };
