@@ -89,7 +89,10 @@ impl Staging {
         if !left.is_empty() && !mark.exists() {
             return Err(BucketError::NotEmpty { path: folder });
         }
-        left.into_iter().for_each(|path| drop(Scratch::new(path)));
+        for path in left {
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(failed("removing what an earlier command left"))?;
+        }
         File::create(&mark).map_err(failed("writing to it"))?;
         Ok(Self { _lock: lock, _scratch: Scratch::new(folder.clone()), folder })
     }

@@ -128,7 +128,7 @@ fn what_was_acknowledged_before_a_backup_under_load_began_is_in_what_is_restored
         }
         let _until = load.until_dropped();
         load.wait_for(&server, 4_000);
-        let flushed = || server.metric("flushes_total") > 0;
+        let flushed = || server.metric("storage_flushes_total") > 0;
         assert!(Deadline::after_s(60).wait_until(flushed), "there is something in the store\n{}", server.log());
         let first = load.now();
         let taken = [backup(&server, backups.path()), {
@@ -199,7 +199,7 @@ fn a_restore_to_a_point_in_time_has_what_came_until_then_and_no_more() {
     assert_eq!(none["entries"].as_u64(), Some(0));
     // What is in the store has no earlier state: with a start and a stop between, all of it is there.
     server.start_again();
-    let flushed = || server.metric("flushed_entries_total") >= 60;
+    let flushed = || server.metric("storage_flushed_entries_total") >= 60;
     assert!(Deadline::after_s(60).wait_until(flushed), "{}", server.log());
     server.terminate();
     let taken = backup(&server, &place.path().join("later"));
