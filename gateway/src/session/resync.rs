@@ -143,13 +143,14 @@ impl Shard {
         let request = self.next_request();
         let until = tick_of(now) + ANSWER_TICKS;
         let seed = self.config.hash_seed;
-        let ask = PageAsk { request, chat, after_seq, missed: want.missed, ticked: want.ticked, until };
+        let blind = self.conns[index].has(FLAG_PRIVATE);
+        let ask = PageAsk { request, chat, after_seq, missed: want.missed, ticked: want.ticked, blind, until };
         self.conns[index].active().sync(seed).page = Some(ask);
         self.schedule(index, until);
         self.metrics.sync_pages.inc();
         let (user, _) = self.user(index);
         let body = Body::PageRequest {
-            blind: self.conns[index].has(FLAG_PRIVATE),
+            blind,
             ticks: want.ticked,
             chat,
             user,
@@ -243,22 +244,24 @@ impl Shard {
         if reads {
             self.write_page(now, index, page);
         }
-        if let Some(frame) = page.ticks.as_ref().filter(|_| reads) {
+        // Who has said meanwhile that they tell nobody is not told of others either: it is asked for again.
+        let may_know = reads && (ask.blind || !self.conns[index].has(FLAG_PRIVATE));
+        if let Some(frame) = page.ticks.as_ref().filter(|_| may_know) {
             self.emit(now, index, &ServerEvent::Ticks { frame });
         }
-        self.page_done(now, index, ask, page, reads);
+        self.page_done(now, index, ask, page, (reads, may_know));
         self.pump(now, index, egress);
     }
 
-    /// Settles a chat's want after its page, if the session `reads` it.
-    fn page_done(&mut self, now: Now, index: u32, ask: PageAsk, page: &Page, reads: bool) {
+    /// Settles a chat's want after its page, if the session `reads` it, and may know how far others are.
+    fn page_done(&mut self, now: Now, index: u32, ask: PageAsk, page: &Page, (reads, may_know): (bool, bool)) {
         let Some(active) = &mut self.conns[index].active else { return };
         let Some(mut sync) = active.sync.take() else { return };
         let mut retry = None;
         if let Some(want) = sync.want(page.chat) {
             // The owner's head at an answer is what counts, unless something newer was missed since it was asked.
             want.missed = if want.missed == ask.missed { page.head_seq } else { want.missed.max(page.head_seq) };
-            want.ticked &= !(reads && ask.ticked);
+            want.ticked &= !(may_know && ask.ticked);
             let (acked, missed) = (want.acked, want.missed);
             let base = active.base(page.chat, acked);
             // It has what it had when it asked: to ask at once would get the same answer.

@@ -39,8 +39,10 @@ pub(crate) struct PageAsk {
     pub(crate) after_seq: u64,
     /// [`Want::missed`] when it was asked for: the answer's head is at least as new.
     pub(crate) missed: u64,
-    /// How far others are was asked for too.
+    /// How far others are was asked for too,
     pub(crate) ticked: bool,
+    /// for a user who is told of nobody what they have read.
+    pub(crate) blind: bool,
     /// Tick after which it is asked for again.
     pub(crate) until: u32,
 }

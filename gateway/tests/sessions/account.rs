@@ -176,6 +176,36 @@ fn what_others_read_is_delivered_to_who_tells_nobody() {
 }
 
 #[test]
+fn ticks_that_were_asked_for_before_are_asked_for_again_by_who_tells_nobody() {
+    let mut rig = Rig::new();
+    let (conn, request) = rig.session(1, 7);
+    let changed = ChangedChat { chat: CHAT, head_seq: 3, acked_seq: 3, last_ms: 5, ticked: true };
+    page(&mut rig, conn, request, AccountFacts::default(), vec![changed]);
+    let ticks = rig.encoder.ticks(CHAT, &[]);
+    setting(&mut rig, conn, 1, b"off");
+    for (round, said) in [(false, vec![Got::Welcome]), (true, vec![Got::Ticks])] {
+        let asked = rig.envelopes();
+        let page = asked.iter().find_map(|sent| match sent.body {
+            Body::PageRequest { ticks: true, blind, .. } => Some((sent.header.request_id, blind)),
+            _ => None,
+        });
+        let (request, blind) = page.unwrap_or_else(|| panic!("{asked:?}"));
+        assert_eq!(blind, round);
+        let body = Body::Page {
+            chat: CHAT,
+            covers_first: 4,
+            covers_last: 3,
+            head_seq: 3,
+            entries: vec![],
+            ticks: Some(ticks.clone()),
+        };
+        rig.answer(conn, request, body);
+        let got: Vec<Got> = rig.read(conn).into_iter().filter(|got| !matches!(got, Got::Entry { .. })).collect();
+        assert_eq!(got, said, "asked blind: {blind}");
+    }
+}
+
+#[test]
 fn a_sessions_own_setting_counts_from_its_send_on_or_from_its_answer() {
     let mut rig = Rig::new();
     let conn = rig.synced(1, 7);
