@@ -140,8 +140,10 @@ impl World {
     }
 
     fn some_amendment(&mut self, chat: ChatId, message: MessageId, id: &Bytes) -> Amendment {
-        if is_mortal(chat) && self.env.rng.one_in(10) {
-            let ttl_s = pick(&mut self.env.rng, &[0, 5, 5, 7, 20, 3_600, 1]);
+        if is_mortal(chat) && self.env.rng.one_in(5) {
+            // Of most that stay long there is only one of that length.
+            let long = 3_600 + self.env.rng.below(100_000) as u32;
+            let ttl_s = pick(&mut self.env.rng, &[0, 5, 20, long, long, long, long, 1]);
             return Amendment::Timer { chat, ttl_s };
         }
         match self.env.rng.below(20) {
@@ -192,7 +194,7 @@ impl World {
         let free = kind == EntryKind::deleted && surely_admin;
         let late = |line: &Line, window_ms: u64| self.latest_ms().saturating_sub(line.ms) > window_ms;
         match (code, amendment) {
-            (ErrorCode::NoChange, Amendment::Timer { .. }) => true,
+            (ErrorCode::NoChange, Amendment::Timer { ttl_s, .. }) => *ttl_s == 0 || self.was_also_set(chat, *ttl_s, id),
             (ErrorCode::NotAnAdmin, Amendment::Timer { .. }) => wish.is_some() && !surely_admin,
             (ErrorCode::InvalidTimer, Amendment::Timer { ttl_s, .. }) => *ttl_s > 0 && !TTL_S.contains(ttl_s),
             (ErrorCode::InvalidReaction, Amendment::Reacted { reaction, .. }) => {
@@ -225,6 +227,13 @@ impl World {
             None => self.model.pairs.get(&chat).is_some_and(|&(a, b)| user == a || user == b),
         };
         !wanted.mentions().iter().all(|&user| is_in(user))
+    }
+
+    /// Whether anybody else wanted this timer.
+    fn was_also_set(&self, chat: ChatId, wanted_s: u32, refused: &Bytes) -> bool {
+        let sets =
+            |wanted: &Wanted| matches!(wanted, Wanted::Amendment(Amendment::Timer { ttl_s, .. }) if *ttl_s == wanted_s);
+        self.model.wanted.iter().any(|(id, (of, wanted))| id != refused && *of == chat && sets(wanted))
     }
 
     /// Whether anybody wanted to delete it, but for who was refused.

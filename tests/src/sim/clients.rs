@@ -70,6 +70,7 @@ impl World {
 
     /// Closes a device's connection, if it has one.
     pub fn hang_up(&mut self, at: usize) {
+        self.unhush(at);
         if let Some(stream) = self.devices[at].stream.take() {
             self.streams.remove(&stream);
             self.env.stalls.remove(&stream);
@@ -80,6 +81,7 @@ impl World {
     /// A device's process ends without a word; sometimes its host too, so that nobody tells the server.
     pub fn crash_device(&mut self, at: usize) {
         self.env.fault("fault_client_crash", at as u64);
+        self.unhush(at);
         if self.env.rng.one_in(4) {
             if let Some(stream) = self.devices[at].stream.take() {
                 self.streams.remove(&stream);
@@ -95,6 +97,7 @@ impl World {
     /// Starts a device that was down.
     pub fn start_device(&mut self, at: usize) {
         self.env.note("device starts", [at as u64, 0, 0]);
+        self.log_in_again(at);
         self.devices[at].start();
         self.tell(at, |core, cx| core.handle(cx, Input::Start));
     }
@@ -111,9 +114,10 @@ impl World {
         let stream = self.env.net.connect(self.env.ns());
         self.streams.insert(stream, at);
         self.devices[at].barred = self.is_revoked(&self.devices[at]);
+        self.veil(at);
         let device = &mut self.devices[at];
         device.stream = Some(stream);
-        let token = token(device.user, device.device);
+        let token = token(device.user, device.device, device.issued_s);
         self.tell(at, |core, cx| core.handle(cx, Input::Connected { token: token.as_bytes() }));
     }
 
@@ -128,6 +132,7 @@ impl World {
     pub fn client_closed(&mut self, stream: StreamId) {
         if let Some(at) = self.streams.remove(&stream) {
             self.env.stalls.remove(&stream);
+            self.unhush(at);
             self.devices[at].stream = None;
             self.tell(at, |core, cx| core.handle(cx, Input::Disconnected));
         }
@@ -136,25 +141,12 @@ impl World {
     fn event(&mut self, at: usize, event: Event) {
         let device = &mut self.devices[at];
         match event {
-            Event::Welcome(_) => device.welcomed_ns = self.env.ns(),
+            Event::Welcome(_) => self.welcomed(at),
             Event::Postponed { client_msg_id, refusal } => {
                 self.env.note("postponed", [at as u64, send_number(&client_msg_id), refusal.code.into()]);
+                self.unhush(at);
             }
-            Event::Entry(entry) => {
-                // Whoever comes when everything rests is shown all of it as it is.
-                let known = if device.audits { self.model.known(entry.chat()) } else { 0 };
-                self.model.see(&entry, known);
-                self.check_barred(at);
-                let device = &mut self.devices[at];
-                let (chat, seq) = (entry.chat(), entry.seq());
-                if entry.sender() == device.user && entry.device() == device.device {
-                    self.env.counts.add("client_own_entries", 1);
-                }
-                self.env.note("entry", [at as u64, chat_number(chat), seq]);
-                device.app.entry(&entry);
-                let id = Bytes::copy_from_slice(entry.client_msg_id());
-                self.heard_of_account(at, &id);
-            }
+            Event::Entry(entry) => self.entry(at, &entry),
             Event::Sent { client_msg_id, chat, message, seq, timestamp_ms } => {
                 self.env.note("sent", [at as u64, send_number(&client_msg_id), seq]);
                 let again = !device.app.outcomes.insert(client_msg_id.clone());
@@ -163,7 +155,7 @@ impl World {
                 let place = Place { chat, message, seq, timestamp_ms };
                 self.model.acked((device.user, device.device), &client_msg_id, &place);
                 self.fold_own(at, &client_msg_id, &place);
-                self.heard_of_account(at, &client_msg_id);
+                self.heard_of_account(at, &client_msg_id, true);
             }
             Event::Failed { client_msg_id, failure } => self.failed(at, &client_msg_id, failure),
             Event::Receipt { chat, user, seq, status, .. } => self.receipt(at, chat, user, seq, status),
@@ -180,7 +172,7 @@ impl World {
             Event::Chats(page) => self.told_chats(at, *page),
             Event::Status(status) => self.told_status(at, *status),
             Event::Ticks { chat, members } => self.ticks(at, chat, &members),
-            Event::Account(account) => self.told_account(at, &account),
+            Event::Account(account) => self.told_account(at, *account),
             Event::AskFailed { request, failure } => self.ask_failed(at, request, failure),
             Event::Complaint(refusal) => {
                 // It may be the late answer to a question about what has disappeared.
@@ -195,6 +187,27 @@ impl World {
             Event::Ended(end) => self.ended(at, end),
             Event::Spooled { .. } => panic!("invariant protocol: nothing is spooled here"),
         }
+    }
+
+    fn welcomed(&mut self, at: usize) {
+        self.devices[at].welcomed_ns = self.env.ns();
+        self.check_barred(at);
+    }
+
+    fn entry(&mut self, at: usize, entry: &client::Entry) {
+        let device = &self.devices[at];
+        let (chat, seq) = (entry.chat(), entry.seq());
+        // Whoever comes when everything rests is shown all of it as it is.
+        let known = if device.audits { self.model.known(chat) } else { 0 };
+        if entry.sender() == device.user && entry.device() == device.device {
+            self.env.counts.add("client_own_entries", 1);
+        }
+        self.model.see(entry, known);
+        self.check_barred(at);
+        self.env.note("entry", [at as u64, chat_number(chat), seq]);
+        self.devices[at].app.entry(entry);
+        let id = Bytes::copy_from_slice(entry.client_msg_id());
+        self.heard_of_account(at, &id, false);
     }
 
     fn synced(&mut self, at: usize, server_time_ms: u64) {
@@ -221,6 +234,7 @@ impl World {
 
     /// What rose while the device was away, as receipts would have told it.
     fn ticks(&mut self, at: usize, chat: ChatId, members: &[Member]) {
+        self.check_ticks_told(at, chat, members);
         for member in members {
             for (seq, status) in [(member.delivered_seq, MarkStatus::delivered), (member.read_seq, MarkStatus::read)] {
                 let known = self.devices[at].app.receipts.get(&(chat, member.user)).copied().unwrap_or_default();
@@ -245,11 +259,7 @@ impl World {
         if status == MarkStatus::read {
             let marked = self.model.read_of(chat, user);
             assert!(seq <= marked, "invariant watermark: {user} has read {seq} of {chat} but only marked {marked}");
-            let device = &self.devices[at];
-            if device.user != user {
-                let told = self.model.tellable_of(chat, user);
-                assert!(seq <= told, "invariant secrets: {user} has read {seq} of {chat}, and tells of {told} only");
-            }
+            self.told_read(at, (chat, user), seq);
         }
     }
 

@@ -11,6 +11,8 @@ use client::{Config, Entry};
 use fabric::sim::StreamId;
 use schema::ids::{ChatId, DeviceId, UserId};
 
+use super::secrets::Hush;
+
 /// History that was asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Sought {
@@ -24,6 +26,17 @@ pub struct Sought {
     pub steps: u64,
     /// So much of the chat was known.
     pub known: u64,
+}
+
+/// A question that was asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// What.
+    pub question: Question,
+    /// So many entries of the own account log were known.
+    pub known: u64,
+    /// The asker was known to be told of nobody what they have read.
+    pub blind: bool,
 }
 
 /// What the application knows. What it handled survives a crash (it is in the store), the rest is per run.
@@ -58,7 +71,7 @@ pub struct App {
     /// History requests under way.
     pub histories: BTreeMap<u64, Sought>,
     /// Other requests under way.
-    pub asked: BTreeMap<u64, Question>,
+    pub asked: BTreeMap<u64, Asked>,
 }
 
 /// Devices with this number only look, and may be revoked.
@@ -96,8 +109,16 @@ pub struct Device {
     pub copied: bool,
     /// It was known to be revoked when it connected.
     pub barred: bool,
-    /// Its session was ended because it was revoked: it never comes again.
+    /// Its session was ended because it was revoked: with this token it is not let in again.
     pub revoked: bool,
+    /// When it starts next, it has a new token.
+    pub logs_in: bool,
+    /// When its token was issued, s since 1970; 0 = it does not say.
+    pub issued_s: u64,
+    /// Its session is known to be told of nobody what they have read.
+    pub veiled: bool,
+    /// It has said that its user tells nobody, and not heard that it is stored.
+    pub hush: Option<Hush>,
     /// So many outputs from now it crashes.
     pub crash_in: Option<u64>,
     /// See [`App`].
@@ -124,6 +145,10 @@ impl Device {
             copied: false,
             barred: false,
             revoked: false,
+            logs_in: false,
+            issued_s: 0,
+            veiled: false,
+            hush: None,
             crash_in: None,
             app: App::default(),
         }
@@ -136,6 +161,7 @@ impl Device {
         copy.store.crash(0);
         copy.copy_until_ns = Some(until_ns);
         copy.copied = true;
+        copy.issued_s = self.issued_s;
         copy
     }
 
@@ -144,7 +170,7 @@ impl Device {
         self.device.0 == GUEST.0
     }
 
-    /// Whether it is one of those who are there to stay: no copy, and not revoked.
+    /// Whether it is one of those who are there to stay: no copy, and not turned away.
     pub const fn is_live(&self) -> bool {
         !self.is_copy() && !self.revoked
     }

@@ -33,7 +33,7 @@ const fn part_of(fault: u64) -> Part {
         0 | 1 => Part::Crashes,
         2 => Part::Stops,
         3 | 4 => Part::Flushes,
-        5 | 6 | 8 | 9 => Part::Disk,
+        5 | 6 | 8 | 9 | 28 => Part::Disk,
         7 | 23 => Part::Store,
         10..=13 => Part::Drops,
         14..=16 => Part::Clients,
@@ -59,7 +59,7 @@ impl World {
             }
             2 => self.clean_stop(),
             3 | 4 => self.crash_in_flush(),
-            5 => self.window("fault_failing_disk", Window::FailingDisk, 30_000_000, 300_000_000),
+            5 | 28 => self.window("fault_failing_disk", Window::FailingDisk, 30_000_000, 300_000_000),
             6 => self.window("fault_full_disk", Window::FullDisk, 100_000_000, 1_000_000_000),
             7 => self.window("fault_full_store", Window::FullStore, 100_000_000, 800_000_000),
             8 => self.window("fault_slow_disk", Window::SlowDisk, 300_000_000, 2_500_000_000),
@@ -222,7 +222,7 @@ impl World {
     fn stall_shard(&mut self) {
         if let Some(server) = &mut self.server {
             self.env.fault("fault_stalled_shard", 0);
-            server.stall(&mut self.env);
+            server.stall(&mut self.env, (20_000_000, 1_600_000_000));
         }
     }
 

@@ -28,6 +28,7 @@ impl World {
         self.ask_all();
         self.some_are_away();
         self.last_words();
+        self.last_settings();
         self.clean_stop();
         self.rest("after a clean stop");
         self.check_store();
@@ -39,11 +40,13 @@ impl World {
             auditor.audits = true;
             self.devices.push(auditor);
         }
+        self.knock_all();
         self.rest("after a crash, with new devices");
         self.check_at_rest();
         self.ask_all();
         self.audit();
         self.check_told();
+        self.check_answers();
         self.check_talks();
         self.check_store();
         self.sum_up();
@@ -84,6 +87,10 @@ impl World {
         let live = self.devices.iter().filter(|device| device.is_live()).count();
         if server.connections() > live || !server.is_background_idle() {
             return Some(format!("{} connections of {live} devices, or jobs, are left", server.connections()));
+        }
+        let knocks = |device: &&Device| device.revoked && device.start_ns != Some(u64::MAX);
+        if let Some(device) = self.devices.iter().find(knocks) {
+            return Some(format!("{:?} of {} knocks", device.device, device.user));
         }
         for (at, device) in self.devices.iter().enumerate().filter(|(_, device)| device.is_live()) {
             if self.is_revoked(device) {

@@ -16,12 +16,12 @@ impl World {
     pub fn operate(&mut self) {
         let Some(at) = self.some_device() else { return };
         // Guests only look: who is shown the door shall leave nothing behind.
-        let what = if self.devices[at].is_guest() { 58 + self.env.rng.below(38) } else { self.env.rng.below(100) };
+        let what = if self.devices[at].is_guest() { 57 + self.env.rng.below(39) } else { self.env.rng.below(100) };
         let part = match what {
-            38..48 => Some(Part::Amendments),
-            48..50 => Some(Part::Accounts),
-            50..58 => Some(Part::Groups),
-            58..60 => Some(Part::Questions),
+            36..45 => Some(Part::Amendments),
+            45..50 => Some(Part::Accounts),
+            50..57 => Some(Part::Groups),
+            57..60 => Some(Part::Questions),
             80..88 => Some(Part::Reads),
             88..96 => Some(Part::History),
             96.. => Some(Part::Resends),
@@ -31,11 +31,11 @@ impl World {
             return;
         }
         match what {
-            0..38 => self.send_some(at),
-            38..48 => self.amend_some(at),
-            48..50 => self.change_account_some(at),
-            50..58 => self.change_some(at),
-            58..60 => self.ask_some(at),
+            0..36 => self.send_some(at),
+            36..45 => self.amend_some(at),
+            45..50 => self.change_account_some(at),
+            50..57 => self.change_some(at),
+            57..60 => self.ask_some(at),
             60..80 => {
                 let most = self.devices[at].app.unhandled.len() as u64;
                 let count = self.env.rng.between(0, most);
@@ -99,7 +99,7 @@ impl World {
         }
     }
 
-    fn read(&mut self, at: usize) {
+    pub(super) fn read(&mut self, at: usize) {
         let handed: Vec<_> = self.devices[at].app.last.iter().map(|(&chat, &seq)| (chat, seq)).collect();
         if !handed.is_empty() {
             let (chat, seq) = pick(&mut self.env.rng, &handed);
@@ -109,11 +109,9 @@ impl World {
 
     /// A device's user has read a chat up to there.
     pub fn read_chat(&mut self, at: usize, chat: ChatId, seq: u64) {
-        let user = self.devices[at].user;
         self.devices[at].app.unhandled.retain(|&(of, unhandled)| of != chat || unhandled > seq);
         let cursor = self.devices[at].core.as_ref().and_then(|core| core.cursor(chat)).unwrap_or(seq);
-        let secret = self.devices[at].app.silent;
-        self.model.marked_read(chat, user, seq.min(cursor), secret);
+        self.reads(at, chat, seq.min(cursor));
         self.marks(at, chat, MarkStatus::read, seq);
         self.tell(at, |core, cx| core.mark_read(cx, chat, seq));
         self.operations += 1;
@@ -129,7 +127,15 @@ impl World {
         if head == 0 {
             return;
         }
-        let after = self.env.rng.below(head);
+        // Mostly where something was amended: there pages change.
+        let lines = self.model.talks.get(&chat).into_iter().flat_map(|talk| talk.lines());
+        let amended = lines.filter(|(_, line)| !line.edits.is_empty() || line.blanked.is_some()).map(|(seq, _)| seq);
+        let amended: Vec<u64> = amended.collect();
+        let after = if amended.is_empty() || self.env.rng.one_in(2) {
+            self.env.rng.below(head)
+        } else {
+            pick(&mut self.env.rng, &amended) - 1
+        };
         let limit = self.env.rng.between(1, 40) as u32;
         self.look_back_from(at, chat, after, limit);
     }

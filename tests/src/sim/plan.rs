@@ -23,18 +23,27 @@ pub enum Lie {
     Members,
     /// The store keeps what edits and deletions should have written over.
     Amendments,
-    /// The store forgets what users have hidden, and which devices they have named and revoked.
-    Account,
+    /// The store forgets what users have pinned.
+    Settings,
+    /// The store forgets what users have hidden.
+    Hidden,
+    /// The store forgets which devices were revoked.
+    Revoked,
+    /// The store forgets who tells nobody what they read.
+    Private,
 }
 
 impl Lie {
     /// All, as a command line names them.
-    pub const NAMED: [(&str, Self); 5] = [
+    pub const NAMED: [(&str, Self); 8] = [
         ("sync", Self::Sync),
         ("dedupe", Self::Dedupe),
         ("members", Self::Members),
         ("amendments", Self::Amendments),
-        ("account", Self::Account),
+        ("settings", Self::Settings),
+        ("hidden", Self::Hidden),
+        ("revoked", Self::Revoked),
+        ("private", Self::Private),
     ];
 
     /// As a command line names it; `None`: it is none.

@@ -12,6 +12,7 @@ use storage_writer::store::{
     StoredEntry,
 };
 
+use super::account::READ_RECEIPTS;
 use super::plan::Lie;
 
 /// See the module. Survives restarts of the simulated process.
@@ -30,8 +31,8 @@ pub struct SimStore {
     forgets_leaving: bool,
     /// A lie: what was amended stays as it was.
     keeps_bodies: bool,
-    /// A lie: accounts forget.
-    forgets_accounts: bool,
+    /// A lie: accounts forget a part of what they say.
+    forgets_of_accounts: Option<Lie>,
     failing_reads: AtomicBool,
     reads: AtomicU64,
 }
@@ -40,8 +41,10 @@ impl SimStore {
     /// Empty. `lie`: what of it is not true.
     pub fn new(lie: Lie) -> Arc<Self> {
         let (forgets_answers, forgets_leaving) = (lie == Lie::Dedupe, lie == Lie::Members);
-        let (keeps_bodies, forgets_accounts) = (lie == Lie::Amendments, lie == Lie::Account);
-        Arc::new(Self { forgets_accounts, forgets_answers, forgets_leaving, keeps_bodies, ..Self::default() })
+        let keeps_bodies = lie == Lie::Amendments;
+        let of_accounts = [Lie::Hidden, Lie::Private, Lie::Revoked, Lie::Settings].contains(&lie);
+        let forgets_of_accounts = of_accounts.then_some(lie);
+        Arc::new(Self { forgets_of_accounts, forgets_answers, forgets_leaving, keeps_bodies, ..Self::default() })
     }
 
     /// The next flush that gets to `point` ends the process there.
@@ -132,9 +135,13 @@ impl Store for SimStore {
             for last in seats.filter_map(|seat| seat.spans.last_mut()).filter(|_| self.forgets_leaving) {
                 last.1 = u64::MAX;
             }
-            for account in chat.account.iter_mut().filter(|_| self.forgets_accounts) {
-                account.hidden.clear();
-                account.devices.clear();
+            if let (Some(account), Some(lie)) = (&mut chat.account, self.forgets_of_accounts) {
+                match lie {
+                    Lie::Hidden => account.hidden.clear(),
+                    Lie::Private => drop(account.settings.remove(READ_RECEIPTS)),
+                    Lie::Revoked => account.devices.values_mut().for_each(|device| device.revoked_ms = 0),
+                    _ => account.chats.values_mut().for_each(|set| set.pinned = false),
+                }
             }
             each(chat);
         })

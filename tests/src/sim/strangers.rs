@@ -52,7 +52,7 @@ impl World {
                 let device = DeviceId(FLOODERS + self.env.rng.below(3) as u32);
                 let at_ns = self.env.later(20_000_000, 100_000_000);
                 self.floods.push(Flood { at_ns, stream, user, device });
-                self.encoder.hello(token(user, device).as_bytes(), b"stranger", 0)
+                self.encoder.hello(token(user, device, 0).as_bytes(), b"stranger", 0)
             }
         };
         self.env.net.send(now_ns, stream, Side::Client, &first);

@@ -85,7 +85,7 @@ impl World {
         self.check_ticks(before);
     }
 
-    fn read_all(&mut self, at: usize) {
+    pub(super) fn read_all(&mut self, at: usize) {
         if self.devices[at].is_guest() {
             return;
         }
@@ -138,7 +138,7 @@ impl World {
     }
 
     /// Whether a user's devices ever changed whether they tell what they read.
-    fn turned(&self, user: UserId) -> bool {
+    pub(super) fn turned(&self, user: UserId) -> bool {
         use client::core::AccountChange;
         let turns = |wanted: &Wanted| matches!(wanted, Wanted::Account(AccountChange::Setting { key, subject: None, .. }) if &key[..] == b"read_receipts");
         let account = ChatId::account(user);

@@ -11,8 +11,11 @@ use schema::ids::{ChatId, MessageId, UserId};
 use schema::limits::PAGE_MEMBERS;
 use schema::wire::{ChatKind, EntryKind, Role};
 
+use super::device::Asked;
+use super::listed::Answers;
 use super::model::Model;
 use super::plan::pick;
+use super::secrets::Suspect;
 use super::world::World;
 
 /// Members that a list names of each chat.
@@ -40,6 +43,10 @@ pub struct Told {
     doubted: Vec<(usize, Question)>,
     /// Everything rests: answers are of now.
     pub(super) settled: bool,
+    /// Who was told of what was read in secret, or was not.
+    pub(super) suspects: Vec<Suspect>,
+    /// Of accounts, and lists.
+    pub(super) answers: Answers,
     /// Why the last question failed that did.
     failure: Option<AskFailure>,
     /// In the calm: what lists named.
@@ -56,12 +63,13 @@ impl World {
             return;
         }
         let chat = pick(&mut self.env.rng, &chats);
-        let question = match self.env.rng.below(3) {
+        let question = match self.env.rng.below(4) {
             0 => {
                 let after_user = UserId::new(self.env.rng.below(4));
                 Question::Chat { chat, after_user, limit: pick(&mut self.env.rng, &[0, 1, 3]) }
             }
             1 => Question::Chats { before: None, limit: pick(&mut self.env.rng, &[0, 1, 2, 100]) },
+            2 => Question::Account { chat: Some(chat) },
             _ => {
                 let seq = self.env.rng.between(1, self.model.last_seen_by(user, chat));
                 let place = self.model.place(chat, seq).filter(|_| self.model.sees(user, chat, seq));
@@ -75,7 +83,11 @@ impl World {
 
     pub(super) fn ask(&mut self, at: usize, question: Question) {
         match self.tell(at, |core, cx| core.ask(cx, question)) {
-            Some(Ok(request)) => drop(self.devices[at].app.asked.insert(request, question)),
+            Some(Ok(request)) => {
+                let device = &mut self.devices[at];
+                let known = self.model.known(ChatId::account(device.user));
+                device.app.asked.insert(request, Asked { question, known, blind: device.veiled });
+            }
             _ if self.calm && !self.devices[at].revoked => self.ask_again(at, question),
             _ => {}
         }
@@ -87,18 +99,18 @@ impl World {
         self.told.again.push((due_ns, at, question));
     }
 
-    pub(super) fn asked(&mut self, at: usize, request: u64) -> Question {
-        let question = self.devices[at].app.asked.remove(&request);
+    pub(super) fn asked(&mut self, at: usize, request: u64) -> Asked {
+        let asked = self.devices[at].app.asked.remove(&request);
         self.env.note("answer", [at as u64, request, 0]);
         self.env.counts.add("client_answers", 1);
-        question.expect("invariant answers: nobody asked")
+        asked.expect("invariant answers: nobody asked")
     }
 
     /// A request came to nothing.
     pub fn ask_failed(&mut self, at: usize, request: u64, failure: AskFailure) {
         let app = &mut self.devices[at].app;
         app.histories.remove(&request);
-        let question = app.asked.remove(&request);
+        let question = app.asked.remove(&request).map(|asked| asked.question);
         self.env.counts.add("client_asks_failed", 1);
         self.told.failure = Some(failure);
         let code = if let AskFailure::Refused(refusal) = failure { refusal.known() } else { None };
@@ -123,12 +135,14 @@ impl World {
     /// An answer came.
     pub fn told_chat(&mut self, at: usize, info: ChatInfo) {
         let user = self.devices[at].user;
-        let Question::Chat { chat, after_user, limit } = self.asked(at, info.request) else {
+        let asked = self.asked(at, info.request);
+        let Question::Chat { chat, after_user, limit } = asked.question else {
             panic!("invariant answers: {info:?} is no answer to what was asked")
         };
         assert!(info.chat == chat, "invariant answers: {chat} was asked for, and {} told", info.chat);
         let limit = if limit == 0 { PAGE_MEMBERS } else { limit };
         self.latest(user, &info);
+        self.check_answer_told(at, asked, chat, &info.members);
         self.told.chats.push((user, (after_user.map_or(0, UserId::get), limit as usize), info));
     }
 
@@ -144,7 +158,8 @@ impl World {
     /// An answer came.
     pub fn told_chats(&mut self, at: usize, page: ChatsPage) {
         let user = self.devices[at].user;
-        let Question::Chats { before, limit } = self.asked(at, page.request) else {
+        let asked = self.asked(at, page.request);
+        let Question::Chats { before, limit } = asked.question else {
             panic!("invariant answers: {page:?} is no answer to what was asked")
         };
         assert!(limit == 0 || page.chats.len() <= limit as usize, "invariant answers: more chats than asked for");
@@ -155,11 +170,9 @@ impl World {
             newest_first || !self.told.settled,
             "invariant answers: chats not newest first: {before:?}, {places:?}"
         );
+        self.listed(user, asked, &page.chats);
         for info in page.chats {
             self.latest(user, &info);
-            if self.told.settled {
-                self.check_settings(user, &info);
-            }
             if let Some(last) = &info.last_entry {
                 let known = if self.told.settled { self.model.known(info.chat) } else { 0 };
                 self.model.see(last, known);
@@ -178,10 +191,12 @@ impl World {
     /// An answer came.
     pub fn told_status(&mut self, at: usize, status: MessageStatus) {
         let user = self.devices[at].user;
-        let Question::Status { chat, message } = self.asked(at, status.request) else {
+        let asked = self.asked(at, status.request);
+        let Question::Status { chat, message } = asked.question else {
             panic!("invariant answers: {status:?} is no answer to what was asked")
         };
         assert!((status.chat, status.message) == (chat, message), "invariant answers: another message was asked for");
+        self.check_answer_told(at, asked, chat, &status.members);
         self.told.statuses.push((user, status));
     }
 

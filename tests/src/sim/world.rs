@@ -211,7 +211,7 @@ impl World {
             self.devices[at].crash_in = None;
             if self.devices[at].is_copy() {
                 self.end_copy(at);
-            } else if self.devices[at].start_ns.is_some() && !self.devices[at].revoked {
+            } else if self.devices[at].start_ns.is_some() {
                 self.devices[at].start_ns = Some(self.env.later(1_000, 1_000_000));
             }
         }

@@ -41,7 +41,9 @@ impl Background {
 
     /// Does a job, or gives the result of the one done before.
     pub fn step(&mut self, env: &mut Env) -> Option<(usize, JobDone)> {
-        self.at_ns = env.later(1_000, self.slowest_ns);
+        // Now and then what a job has found waits long, and others end meanwhile.
+        let slowest_ns = if env.rng.one_in(8) { 8 * self.slowest_ns } else { self.slowest_ns };
+        self.at_ns = env.later(1_000, slowest_ns);
         if self.done.is_some() {
             return self.done.take();
         }

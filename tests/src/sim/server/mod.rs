@@ -214,10 +214,10 @@ impl Server {
         !sleeps
     }
 
-    /// Lets one shard's thread wait. (What its skin brings to the core goes on: that is only inputs that came before.)
-    pub fn stall(&mut self, env: &mut Env) {
+    /// Lets one shard's thread wait, at least and at most so long, ns. (What its skin brings to the core goes on: that is only inputs that came before.)
+    pub fn stall(&mut self, env: &mut Env, (least_ns, most_ns): (u64, u64)) {
         let shard = env.rng.below(self.shards.len() as u64) as usize;
-        self.shards[shard].stalled_ns = env.later(20_000_000, 1_600_000_000);
+        self.shards[shard].stalled_ns = env.later(least_ns, most_ns);
     }
 
     /// Tells every shard to stop.
