@@ -153,8 +153,9 @@ impl World {
             return;
         }
         let covers = |hush: &&Hush| hush.reads.iter().any(|&(of, read)| of == chat && read >= seq);
-        let hushes = self.devices.iter().filter(|device| device.user == user).filter_map(|device| device.hush.as_ref());
-        let Some(hush) = hushes.filter(covers).next() else {
+        let mut hushes =
+            self.devices.iter().filter(|device| device.user == user).filter_map(|device| device.hush.as_ref());
+        let Some(hush) = hushes.find(covers) else {
             panic!("invariant secrets: {user} has read {seq} of {chat}, and tells of {told} only")
         };
         self.told.suspects.push(Suspect { hush: hush.id.clone(), of: (chat, user), seq });
