@@ -1,6 +1,7 @@
 //! A start with a wrong name, role, secret or cluster, or a name that is another's, ends with what was wrong and what to do.
 
 use std::net::TcpListener;
+use std::path::Path;
 
 use shardwire_tests::process::cluster::{Cluster, Options, Shape};
 use shardwire_tests::process::{binary, output};
@@ -16,6 +17,21 @@ fn words(output: &std::process::Output) -> String {
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// `shardwire status --cluster`: its exit code, and which of the four nodes are ready.
+fn ready_by_name(list: &Path) -> (Option<i32>, [bool; 4]) {
+    let mut command = std::process::Command::new(binary("shardwire"));
+    command.args(["status", "--cluster", "--json", "--nodes"]).arg(list);
+    let answer = output(command, 30);
+    let said: serde_json::Value =
+        serde_json::from_slice(&answer.stdout).unwrap_or_else(|_| panic!("{}", words(&answer)));
+    let ready = |name: &str| {
+        let node = said["nodes"].as_array().unwrap().iter().find(|node| node["name"] == name).unwrap();
+        assert_eq!(node["ready"] == true, node["state"] == "ready", "{node}");
+        node["ready"] == true
+    };
+    (answer.status.code(), ["gw-1", "gw-2", "rt-1", "sw-1"].map(ready))
 }
 
 #[test]
@@ -64,19 +80,7 @@ fn a_node_that_does_not_belong_stops_and_says_what_to_do() {
         // gw-1 lives: this is a second one of that name, on another host.
         ("--nodes", elsewhere("gw-1"), ["name_in_use", "stop the other process of this name"]),
     ];
-    let status = || {
-        let mut command = std::process::Command::new(binary("shardwire"));
-        command.args(["status", "--cluster", "--json", "--nodes"]).arg(folder.path().join("nodes.toml"));
-        let answer = output(command, 30);
-        let said: serde_json::Value =
-            serde_json::from_slice(&answer.stdout).unwrap_or_else(|_| panic!("{}", words(&answer)));
-        let ready = |name: &str| {
-            let node = said["nodes"].as_array().unwrap().iter().find(|node| node["name"] == name).unwrap();
-            assert_eq!(node["ready"] == true, node["state"] == "ready", "{node}");
-            node["ready"] == true
-        };
-        (answer.status.code(), ["gw-1", "gw-2", "rt-1", "sw-1"].map(ready))
-    };
+    let status = || ready_by_name(&folder.path().join("nodes.toml"));
     assert_eq!(status(), (Some(0), [true; 4]));
     // The place of gw-2 is free for those that come as it; gw-1 goes on.
     cluster.node("gw-2").kill9();
