@@ -135,8 +135,12 @@ fn main() {
             timed(what, || runtime.block_on(insert(session.clone(), 2 * round + u64::from(rows > 1), rows)));
         }
         let run_of_entries = run(round, false);
-        timed("store, entries alone", || drop(entries.flush(run_of_entries).expect("flushed")));
+        timed("store, entries alone", || {
+            entries.flush(run_of_entries).expect("flushed");
+        });
         let whole = run(round, true);
-        timed("store, entries, states, answers, positions", || drop(store.flush(whole).expect("flushed")));
+        timed("store, entries, states, answers, positions", || {
+            store.flush(whole).expect("flushed");
+        });
     }
 }
