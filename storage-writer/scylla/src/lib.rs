@@ -3,7 +3,7 @@
 //! A [`ScyllaStore`] blocks its callers, which are background threads; the driver runs on a thread of its own. The tables
 //! are in `schema/cql`; [`migrate()`] makes them. What must stay true: one process writes to a keyspace (it belongs to one
 //! data folder, and opening checks that); every statement may be repeated; what the cluster takes late, or again, never
-//! overwrites what is newer ([`write`]).
+//! overwrites what is newer ([`mod@write`]).
 
 mod buckets;
 mod cluster;
