@@ -244,7 +244,8 @@ impl Memory {
         self.dedupe.recovered(now.mono_ms(), key, known, age_ms, epoch);
     }
 
-    /// After the last record: what does not reach up to its chat's head is in the store, because flushes keep order.
+    /// After the last record: what does not reach up to its chat's head is in the store, because flushes keep order. It may
+    /// have been amended there since, by a record that was skipped; it must not be flushed again.
     pub(crate) fn replayed(&mut self) {
         let table = &mut self.tables.active;
         for part in &mut table.chats {

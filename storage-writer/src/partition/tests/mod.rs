@@ -5,5 +5,6 @@ mod amendments;
 mod groups;
 mod life;
 mod pages;
+mod replays;
 mod resends;
 mod world;

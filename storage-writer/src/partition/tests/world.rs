@@ -12,7 +12,7 @@ use schema::frame::VerifiedFrame;
 use schema::ids::{ChatId, DeviceId, Slot, UserId};
 use schema::wire::EntryKind;
 
-use crate::partition::{Job, OpenConfig, OpenError, Partition, PartitionConfig, StorageMetrics, open, run_job};
+use crate::partition::{Job, OpenConfig, OpenError, Partition, PartitionConfig, StorageMetrics, Work, open, run_job};
 use crate::store::MemoryStore;
 
 /// What partitions said.
@@ -48,6 +48,8 @@ pub(super) struct World {
     pub metrics: StorageMetrics,
     pub now: Now,
     pub jobs: VecDeque<Job>,
+    /// Partitions whose part of what older journals left is not flushed for now.
+    pub held: Vec<u16>,
     pub out: Out,
     pub config: OpenConfig,
     encoder: Encoder,
@@ -76,6 +78,10 @@ pub(super) fn small() -> PartitionConfig {
     }
 }
 
+fn is_held(job: &Job, held: &[u16]) -> bool {
+    matches!(job.work, Work::FlushRecovered { .. }) && held.contains(&job.partition)
+}
+
 impl World {
     pub(super) fn new(seed: u64, partitions: u16, config: PartitionConfig) -> Self {
         let mut world = Self {
@@ -86,6 +92,7 @@ impl World {
             metrics: StorageMetrics::new(),
             now: Now { mono_ns: 1_000_000, wall_ticks: 17_000_000_000_000_000 },
             jobs: VecDeque::new(),
+            held: Vec::new(),
             out: Out::default(),
             config: OpenConfig { partitions, partition: config, dedupe_secret: [7; 16] },
             encoder: Encoder::in_arena(),
@@ -212,9 +219,15 @@ impl World {
         self.turn();
     }
 
+    /// Whether something waits because it is held.
+    pub(super) fn is_holding(&self) -> bool {
+        self.jobs.iter().any(|job| is_held(job, &self.held))
+    }
+
     pub(super) fn run_jobs(&mut self, at_most: usize) {
         for _ in 0..at_most {
-            let Some(job) = self.jobs.pop_front() else { return };
+            let Some(at) = self.jobs.iter().position(|job| !is_held(job, &self.held)) else { return };
+            let Some(job) = self.jobs.remove(at) else { return };
             let done = run_job(job, &self.store, &self.disk);
             self.partitions[usize::from(done.partition)].job_done(self.now, done, &mut self.out);
             self.turn();
