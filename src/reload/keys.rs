@@ -53,21 +53,24 @@ fn reloadable_keys() -> Vec<(String, bool)> {
     keys
 }
 
-/// Every set key's value as TOML writes it.
+/// Every set key's value as TOML writes it. A key whose value is a table is one key.
 fn values(config: &Config) -> BTreeMap<String, String> {
-    fn walk(table: &toml::Table, prefix: &str, values: &mut BTreeMap<String, String>) {
-        for (name, value) in table {
-            match value {
-                toml::Value::Table(table) => walk(table, &format!("{prefix}{name}."), values),
-                value => {
-                    values.insert(format!("{prefix}{name}"), value.to_string());
+    fn walk(meta: &Meta, table: &toml::Table, prefix: &str, values: &mut BTreeMap<String, String>) {
+        for field in meta.fields {
+            match (&field.kind, table.get(field.name)) {
+                (FieldKind::Nested { meta }, Some(toml::Value::Table(table))) => {
+                    walk(meta, table, &format!("{prefix}{}.", field.name), values);
                 }
+                (_, Some(value)) => {
+                    values.insert(format!("{prefix}{}", field.name), value.to_string());
+                }
+                (_, None) => {}
             }
         }
     }
     let mut values = BTreeMap::new();
     let table = toml::Table::try_from(config).expect("a configuration is a table of numbers, texts and lists");
-    walk(&table, "", &mut values);
+    walk(&Config::META, &table, "", &mut values);
     values
 }
 
@@ -104,13 +107,21 @@ mod tests {
         let (reloaded, restart) = changes(&started, &new, &new);
         assert!(reloaded.is_empty(), "applied before");
         assert_eq!(restart.len(), 1, "still waiting");
+        new.store.replication.insert("elsewhere".to_owned(), 3);
+        let (_, restart) = changes(&started, &new, &new);
+        assert!(
+            restart.iter().any(|changed| changed.key == "store.replication" && changed.after.contains("elsewhere"))
+        );
     }
 
     #[test]
     fn every_key_is_known_by_name() {
         let keys: Vec<String> = reloadable_keys().into_iter().map(|(key, _)| key).collect();
-        for key in values(&default()).into_keys() {
-            assert!(keys.contains(&key), "{key}");
+        let table = toml::Table::try_from(default()).unwrap();
+        for (section, values) in &table {
+            for name in values.as_table().unwrap().keys() {
+                assert!(keys.contains(&format!("{section}.{name}")), "{section}.{name}");
+            }
         }
         assert!(reloadable_keys().contains(&("log.level".to_owned(), true)));
         assert!(reloadable_keys().contains(&("server.data".to_owned(), false)));
