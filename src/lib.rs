@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod edge;
+mod engine;
 pub mod figures;
 pub mod http;
 pub mod logging;

@@ -49,7 +49,9 @@ impl Operator {
     }
 
     fn backups(&self) -> Result<&Backups, String> {
-        self.0.backups.as_ref().ok_or_else(|| "it has no data of its own; back up the storage writers".to_owned())
+        self.0.backups.as_ref().ok_or_else(|| {
+            "it has no store of its own; back up the storage writers, or the cluster that has their messages".to_owned()
+        })
     }
 
     /// Reads the configuration and its files anew; logs what came of it.

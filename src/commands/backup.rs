@@ -20,6 +20,7 @@ use crate::backup::s3::Place;
 use crate::backup::take::{Source, Taken};
 use crate::backup::{BackupError, rfc3339, size};
 use crate::cli::BackupArgs;
+use crate::engine;
 
 /// How often a server is asked how far it is.
 const POLL: Duration = Duration::from_millis(200);
@@ -107,6 +108,10 @@ fn alone(data: &Path, to: &Path) -> Result<Taken> {
         return Err(BackupError::NoData { path: data.to_owned() }).into_diagnostic();
     }
     let opened = DataFolder::open(data, Expected::default(), &mut OsEntropy).into_diagnostic()?;
+    if let Some(noted) = engine::noted(&opened) {
+        let what = "stop its server, copy the folder and take a snapshot of that cluster";
+        return Err(miette!("data folder {} keeps its messages in `{noted}`: {what}", data.display()));
+    }
     let source = Source {
         folder: std::path::absolute(data).into_diagnostic()?,
         format: *opened.format(),

@@ -66,7 +66,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
         true => Some(Storage::open(&config, &folder, topology, (place.remote_shards(), place.spans()))?),
         false => None,
     };
-    let backups = storage.as_ref().map(|storage| storage.backups(&folder)).transpose()?;
+    let backups = storage.as_ref().map(|storage| storage.backups(&folder)).transpose()?.flatten();
     let node = start_node(&config, &folder, (topology, &cores), storage, &place)?;
     let operator = node.operator(args, &config, log, backups);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;

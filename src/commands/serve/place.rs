@@ -42,16 +42,17 @@ impl Place {
     /// What the configuration says. Blocks.
     pub(super) fn of(config: &Config) -> Result<Self> {
         let cluster = Cluster::load(&config.cluster)?;
+        let store = config.store.engine.clone();
         let endpoint = config.traces.endpoint.as_deref().map(str::parse::<Endpoint>).transpose().into_diagnostic()?;
         let spans = || Spans::new(OsEntropy.next_u64());
         let traces = endpoint.map(|endpoint| (endpoint, Traces { every: config.traces.every(), spans: spans() }));
         let Some(cluster) = cluster else {
-            return Ok(Self { cluster: None, listen: None, list: None, resolver: None, traces });
+            return Ok(Self { store, cluster: None, listen: None, list: None, resolver: None, traces });
         };
         let view = ClusterView::new(cluster.others.iter().map(|node| cluster.info(node)));
         let (listen, list) = (Some(cluster.listen()?), config.cluster.nodes_file.clone());
         let resolver = Some(Resolver::start().into_diagnostic()?);
-        Ok(Self { cluster: Some((cluster, view)), listen, list, resolver, traces })
+        Ok(Self { store, cluster: Some((cluster, view)), listen, list, resolver, traces })
     }
 
     /// Whether it does this.
@@ -159,7 +160,7 @@ impl Place {
             return format!("native={native} ws={ws} http={http} shards={shards} store={store}");
         };
         let clients = if self.has(Roles::GATEWAY) { format!(" native={native} ws={ws}") } else { String::new() };
-        let store = if self.has(Roles::STORAGE_WRITER) { " store=embedded" } else { "" };
+        let store = if self.has(Roles::STORAGE_WRITER) { format!(" store={store}") } else { String::new() };
         let Node { name, roles, address, .. } = me;
         format!("name={name} roles={roles}{clients} http={http} link={address} shards={shards}{store}")
     }

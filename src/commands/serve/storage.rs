@@ -1,6 +1,4 @@
 //! What is durable: the journals of the data folder and the store behind them, opened and replayed.
-//!
-//! What must stay true: a folder whose messages are in one engine is never opened with another, or with another keyspace.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +11,7 @@ use miette::{IntoDiagnostic as _, Result, WrapErr as _};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use scylla_store::{ScyllaStore, Writer};
-use storage_writer::folder::{self, DataFolder};
+use storage_writer::folder::DataFolder;
 use storage_writer::partition::{
     self, Job, JobDone, OpenConfig, Opened, Partition, PartitionConfig, RecoverySummary, StorageMetrics,
 };
@@ -23,11 +21,9 @@ use storage_writer::store::fjall::{FjallConfig, FjallStore};
 use crate::backup::job::Backups;
 use crate::backup::take::Source;
 use crate::config::Config;
+use crate::engine;
 use crate::figures::{FolderFigures, ScyllaFigures, StoreFigures};
 use crate::node::{CREDITS_PER_PARTITION, Topology};
-
-/// In the store's folder: which engine has the messages, where it is not that folder itself.
-const ENGINE_FILE: &str = "engine";
 
 /// Who keeps messages behind the journal.
 enum Engine {
@@ -38,7 +34,7 @@ enum Engine {
 impl Engine {
     /// Opens the configured one, unless the folder's messages are elsewhere.
     fn open(config: &Config, folder: &DataFolder) -> Result<Self> {
-        check_engine(config, folder)?;
+        engine::check(folder, &config.store)?;
         if !config.store.is_scylla() {
             let store_config = FjallConfig { cache_bytes: config.storage.cache_bytes, ..FjallConfig::default() };
             let store = FjallStore::open(&folder.store_path(), store_config).into_diagnostic()?;
@@ -47,9 +43,7 @@ impl Engine {
         let scylla = config.store.scylla()?;
         let writer = Writer { cluster: folder.format().cluster, node: folder.format().node };
         let store = ScyllaStore::open(&scylla, writer).into_diagnostic()?;
-        let marker = engine_marker(config);
-        let draft = format!("{ENGINE_FILE}.new");
-        folder::write_file(&folder.store_path(), ENGINE_FILE, &draft, marker.as_bytes()).into_diagnostic()?;
+        engine::note(folder, &config.store)?;
         Ok(Self::Scylla(Arc::new(store)))
     }
 
@@ -59,29 +53,6 @@ impl Engine {
             Self::Scylla(store) => &**store,
         }
     }
-}
-
-fn engine_marker(config: &Config) -> String {
-    format!("scylla {}\n", config.store.keyspace)
-}
-
-/// The configured engine is the one that has the folder's messages, if there are any.
-fn check_engine(config: &Config, folder: &DataFolder) -> Result<()> {
-    let path = folder.path().display();
-    let marker = std::fs::read_to_string(folder.store_path().join(ENGINE_FILE)).ok();
-    let refusal = match (config.store.is_scylla(), marker) {
-        (false, Some(marker)) => format!("keeps its messages in `{}`, and store.engine is embedded", marker.trim()),
-        (true, Some(marker)) if marker != engine_marker(config) => {
-            format!("keeps its messages in `{}`, and store.keyspace is {}", marker.trim(), config.store.keyspace)
-        }
-        (true, None) if std::fs::read_dir(folder.store_path()).into_diagnostic()?.next().is_some() => {
-            "has an embedded store, and store.engine is scylla".to_owned()
-        }
-        _ => return Ok(()),
-    };
-    Err(miette!(
-        "data folder {path} {refusal}: configure what it was started with, or name an empty folder with --data"
-    ))
 }
 
 /// What is durable, opened.
@@ -102,27 +73,17 @@ impl Storage {
         topology: Topology,
         (remote_shards, spans): (usize, Option<Spans>),
     ) -> Result<Self> {
-        let store_config = FjallConfig { cache_bytes: config.storage.cache_bytes, ..FjallConfig::default() };
-        let store = FjallStore::open(&folder.store_path(), store_config).into_diagnostic()?;
+        let engine = Engine::open(config, folder)?;
         let disk =
             FileDisk::open(folder.journal_path()).into_diagnostic().wrap_err("the journal folder cannot be used")?;
         let metrics: Vec<StorageMetrics> = (0..topology.partitions).map(|_| StorageMetrics::new()).collect();
         let credits = CREDITS_PER_PARTITION as usize * (usize::from(topology.gateways()) + remote_shards);
-        let partition = PartitionConfig {
-            spans,
-            freeze_bytes: config.storage.memory_table_bytes as usize,
-            waiting_sends: credits,
-            refusals: 4 * credits,
-            group_members: config.limits.group_members as usize,
-            deliveries_per_second_per_group: config.limits.deliveries_per_second_per_group,
-            deliveries_per_second_per_sender: config.limits.deliveries_per_second_per_sender,
-            edit_window_s: config.limits.edit_window_s,
-            delete_window_s: config.limits.delete_window_s,
-            segment_bytes: config.storage.journal_segment_bytes,
-            ..PartitionConfig::default()
+        let (partitions, dedupe_secret) = (topology.partitions, folder.format().dedupe_secret);
+        let open = OpenConfig {
+            partitions,
+            partition: PartitionConfig { spans, ..partition_config(config, credits) },
+            dedupe_secret,
         };
-        let open =
-            OpenConfig { partitions: topology.partitions, partition, dedupe_secret: folder.format().dedupe_secret };
         let now = SystemClock.now();
         let mut metrics_of = |partition: u16| metrics[usize::from(partition)].clone();
         let opened = partition::open(&open, engine.store(), &disk, &mut OsEntropy, now, &mut metrics_of)
@@ -156,15 +117,17 @@ impl Storage {
         self.metrics.clone()
     }
 
-    /// What takes backups of it while it serves; to be made before its partitions are taken.
-    pub(super) fn backups(&self, folder: &DataFolder) -> Result<Backups> {
-        Ok(Backups::new(Source {
+    /// What takes backups of it while it serves; to be made before its partitions are taken. `None` where its messages are
+    /// in a cluster, which has its own.
+    pub(super) fn backups(&self, folder: &DataFolder) -> Result<Option<Backups>> {
+        let Engine::Embedded(store) = &self.engine else { return Ok(None) };
+        Ok(Some(Backups::new(Source {
             folder: std::path::absolute(folder.path()).into_diagnostic()?,
             format: *folder.format(),
-            store: Arc::clone(&self.store),
+            store: Arc::clone(store),
             disk: self.disk.clone(),
             watches: self.opened.partitions.iter().map(Partition::journal_watch).collect(),
-        }))
+        })))
     }
 
     /// Does a partition's job. Blocks.

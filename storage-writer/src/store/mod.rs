@@ -9,7 +9,6 @@
 //! whatever grouping, changes nothing that a reader sees; a damaged store is an error, never a wrong answer or a panic.
 
 mod codec;
-#[cfg(any(test, feature = "testing"))]
 pub mod contract;
 pub mod fjall;
 mod memory;

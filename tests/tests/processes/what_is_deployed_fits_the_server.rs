@@ -88,7 +88,7 @@ fn values<'a>(key: &str, json: &'a serde_json::Value, found: &mut Vec<&'a str>) 
     }
 }
 
-/// What only a server on Scylla or Cassandra counts: the engines' tests read them there.
+/// What only a server on Scylla or Cassandra counts (src/figures.rs).
 const OF_SCYLLA: [&str; 2] = ["shardwire_store_away", "shardwire_store_request_failures_total"];
 
 #[test]
