@@ -169,7 +169,7 @@ fn bring_file(place: &Place, to: &Path, name: &str, file: &str, progress: &Progr
 
 fn unless_missing(error: BucketError) -> Result<(), BucketError> {
     match error {
-        BucketError::S3(S3Error::Refused { status: 404, code, .. }) if code != " NoSuchBucket" => Ok(()),
+        BucketError::S3(S3Error::Refused { status: 404, code, .. }) if code != "NoSuchBucket" => Ok(()),
         error => Err(error),
     }
 }

@@ -69,7 +69,7 @@ pub enum S3Error {
         source: NoRoots,
     },
     /// The service said no.
-    #[error("{object}: {doing}: the service at {endpoint} answered {status}{code}{hint}")]
+    #[error("{object}: {doing}: the service at {endpoint} answered {status}{space}{code}{hint}", space = if code.is_empty() { "" } else { " " })]
     Refused {
         /// s3:// and the key.
         object: String,
@@ -79,7 +79,7 @@ pub enum S3Error {
         endpoint: String,
         /// HTTP's.
         status: u16,
-        /// S3's, if it said one, with a space before.
+        /// S3's word for it; empty if it said none.
         code: String,
         /// What to do about it.
         hint: &'static str,
@@ -310,10 +310,10 @@ impl Place {
             return Ok(answer);
         }
         let text = answer.body_mut().with_config().limit(TEXT_BYTES_MAX).read_to_string().unwrap_or_default();
-        let code = error_code(&text).map(|code| format!(" {code}")).unwrap_or_default();
+        let code = error_code(&text).unwrap_or_default().to_owned();
         let hint = match (status, code.as_str()) {
-            (_, " NoSuchBucket") => "; make the bucket first",
-            (_, " RequestTimeTooSkewed") => "; set this host's clock",
+            (_, "NoSuchBucket") => "; make the bucket first",
+            (_, "RequestTimeTooSkewed") => "; set this host's clock",
             (301 | 307 | 400, _) => "; is it the bucket's region (--s3-region)?",
             (401 | 403, _) => "; may these credentials do that?",
             _ => "",

@@ -42,30 +42,23 @@ struct Line {
     http: Option<String>,
 }
 
-/// Reads the list, whoever asks.
-pub(super) fn read_all(path: &Path) -> Result<Vec<Node>, ClusterError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ClusterError::Unreadable {
+/// The file's text.
+pub(super) fn read(path: &Path) -> Result<String, ClusterError> {
+    std::fs::read_to_string(path).map_err(|source| ClusterError::Unreadable {
         key: "cluster.nodes_file",
         path: path.to_owned(),
         source,
-    })?;
-    parse(&text).map_err(|detail| ClusterError::InvalidList { path: path.to_owned(), detail })
+    })
 }
 
-/// Reads the list: the node called `name`, and the others in the list's order.
-pub(super) fn read(path: &Path, name: &str) -> Result<(Node, Vec<Node>), ClusterError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ClusterError::Unreadable {
-        key: "cluster.nodes_file",
-        path: path.to_owned(),
-        source,
-    })?;
-    split(path, &text, name)
+/// All nodes of the list at `path` with this text.
+pub(super) fn nodes(path: &Path, text: &str) -> Result<Vec<Node>, ClusterError> {
+    parse(text).map_err(|detail| ClusterError::InvalidList { path: path.to_owned(), detail })
 }
 
-/// As [`read`], of what was read.
+/// As [`nodes`]: the one called `name`, and the others in the list's order.
 pub(super) fn split(path: &Path, text: &str, name: &str) -> Result<(Node, Vec<Node>), ClusterError> {
-    let invalid = |detail| ClusterError::InvalidList { path: path.to_owned(), detail };
-    let mut nodes = parse(text).map_err(invalid)?;
+    let mut nodes = nodes(path, text)?;
     match nodes.iter().position(|node| node.name == name) {
         Some(at) => Ok((nodes.remove(at), nodes)),
         None => {

@@ -147,7 +147,7 @@ impl std::fmt::Debug for Cluster {
 /// # Errors
 /// [`ClusterError`]: the file.
 pub fn nodes_of(path: &Path) -> Result<Vec<Node>, ClusterError> {
-    list::read_all(path)
+    list::nodes(path, &list::read(path)?)
 }
 
 impl Cluster {
@@ -167,7 +167,7 @@ impl Cluster {
         let name = config.name.as_deref().ok_or_else(|| needs("cluster.name"))?;
         let nodes_file = config.nodes_file.as_deref().ok_or_else(|| needs("cluster.nodes_file"))?;
         let secret_file = config.secret_file.as_deref().ok_or_else(|| needs("cluster.secret_file"))?;
-        let (me, others) = list::read(nodes_file, name)?;
+        let (me, others) = list::split(nodes_file, &list::read(nodes_file)?, name)?;
         if !config.roles.is_empty() {
             let told: Roles = config.roles.join(",").parse()?;
             if told != me.roles {

@@ -71,16 +71,10 @@ impl Roster {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self) -> Result<String, ClusterError> {
-        let unreadable =
-            |source| ClusterError::Unreadable { key: "cluster.nodes_file", path: self.0.path.clone(), source };
-        std::fs::read_to_string(&self.0.path).map_err(unreadable)
-    }
-
     /// Looks whether the file is another one, and takes it if it can be taken. Blocks.
     pub fn look(&self) {
         // A file that is being replaced may not be there for a moment.
-        let Ok(text) = self.read() else { return };
+        let Ok(text) = list::read(&self.0.path) else { return };
         if text == self.state().seen {
             return;
         }
@@ -98,7 +92,7 @@ impl Roster {
     /// # Errors
     /// It cannot be read, is no list, or says what only a restart can change.
     pub fn prepare(&self) -> Result<Relisted, ClusterError> {
-        self.judge(&self.read()?)
+        self.judge(&list::read(&self.0.path)?)
     }
 
     fn judge(&self, text: &str) -> Result<Relisted, ClusterError> {
