@@ -18,7 +18,7 @@ mod wait;
 pub use cassandra::CassandraCluster;
 pub use http::Answer;
 pub use native::{Got, Native, Wire};
-pub use programs::{binary, chromium, example, node, output, python, python_with, run_node};
+pub use programs::{binary, chromium, example, node, output, python, python_with, run_node, unwrapped};
 pub use proxy::Proxy;
 pub use s3::S3;
 pub use server::{Options, Server, Signal};

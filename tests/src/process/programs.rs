@@ -137,6 +137,11 @@ pub fn run_node(arguments: &[&str], variables: &[(&str, &str)], seconds: u64) ->
     stdout.into_owned()
 }
 
+/// An error report on one line: it is wrapped and framed for the terminal.
+pub fn unwrapped(report: &str) -> String {
+    report.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
+}
+
 /// Runs a command to its end and collects what it prints.
 ///
 /// # Panics

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -52,8 +52,8 @@ impl S3 {
     }
 
     /// The folder with a bucket's objects.
-    pub fn bucket(&self, name: &str) -> std::path::PathBuf {
-        Path::join(self.folder.path(), name)
+    pub fn bucket(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 }
 

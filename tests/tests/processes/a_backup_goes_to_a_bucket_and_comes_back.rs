@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use schema::ids::{ChatId, MessageId, UserId};
 use schema::timeuuid::unix_ms;
-use shardwire_tests::process::{Native, Options, S3, Server, binary, output};
+use shardwire_tests::process::{Native, Options, S3, Server, binary, output, unwrapped};
 use tempfile::TempDir;
 
 const BUCKET: &str = "backups";
@@ -21,8 +21,7 @@ fn run(s3: &S3, credentials: &[(&str, &str)], arguments: &[&str]) -> Output {
 }
 
 fn said(output: &Output) -> String {
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
+    unwrapped(&format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
 }
 
 fn json(output: &Output) -> serde_json::Value {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use schema::ids::{ChatId, MessageId, UserId};
 use schema::timeuuid::{ordered_key, unix_ms};
-use shardwire_tests::process::{Deadline, Native, Options, Server, binary, output};
+use shardwire_tests::process::{Deadline, Native, Options, Server, binary, output, unwrapped};
 use tempfile::TempDir;
 
 use super::a_full_disk_stops_acks_and_recovers_by_itself::SmallDisk;
@@ -28,8 +28,7 @@ fn chat(user: u64) -> ChatId {
 
 /// What it printed, without the lines and frames of an error report.
 fn text(output: &Output) -> String {
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
+    unwrapped(&format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
 }
 
 /// Takes a backup; what the command printed.

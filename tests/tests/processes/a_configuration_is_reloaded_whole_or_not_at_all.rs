@@ -8,7 +8,7 @@ use gateway::auth::mint::PemPair;
 use gateway::auth::{KeyKind, Minter};
 use schema::ids::{DeviceId, UserId};
 use schema::wire::Body;
-use shardwire_tests::process::{Answer, Authority, Deadline, Native, Options, Server, Signal};
+use shardwire_tests::process::{Answer, Authority, Deadline, Native, Options, Server, Signal, unwrapped};
 
 /// A server with a JWKS file beside its configuration.
 struct Rig {
@@ -36,7 +36,7 @@ impl Rig {
             return Ok(text(&output.stdout));
         }
         assert!(output.stdout.is_empty());
-        Err(text(&output.stderr).split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" "))
+        Err(unwrapped(&text(&output.stderr)))
     }
 
     fn lets_in(&self, token: &str) -> bool {

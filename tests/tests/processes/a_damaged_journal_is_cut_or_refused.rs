@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use schema::ids::{ChatId, UserId};
 use shardwire_tests::process::journal::{Block, Segment, change, covered, segments};
-use shardwire_tests::process::{Dice, Native, Options, Server};
+use shardwire_tests::process::{Dice, Native, Options, Server, unwrapped};
 
 type Acked = BTreeSet<([u8; 16], [u8; 16])>;
 
@@ -167,8 +167,7 @@ fn flipped_bit_stops_the_start(server: &Server, block: &Block, at: usize, bit: u
     change(&block.file, block.offset + at, 1, flip);
     assert!(!output.status.success(), "byte {at} of the block at {} in {:?}\n{error}", block.offset, block.file);
     assert!(output.stdout.is_empty(), "it never said that it was ready");
-    // The error is wrapped for the terminal: compare without line breaks.
-    let words: String = error.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+    let words = unwrapped(&error);
     let name = block.file.file_name().unwrap().to_str().unwrap();
     let place = format!("at byte {}", block.offset);
     assert!(words.contains(name) && words.contains(&place), "names {name} and {place}\n{error}");

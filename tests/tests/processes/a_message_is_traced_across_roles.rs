@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use schema::ids::UserId;
 use serde_json::Value;
-use shardwire_tests::process::cluster::{Cluster, Options as ClusterOptions, Shape};
-use shardwire_tests::process::{Deadline, Native, Options, Server, binary};
+use shardwire_tests::process::cluster::{Cluster, Options as ClusterOptions, SMALL_JOURNAL, Shape};
+use shardwire_tests::process::{Deadline, Native, Options, Server};
 
 const CONTENT: &str = "for nobody else's eyes";
 
@@ -91,16 +91,9 @@ fn take(mut stream: TcpStream, status: &str) -> Option<String> {
 fn a_message_is_traced_across_roles() {
     let collector = Collector::start("200 OK");
     let folder = tempfile::tempdir().unwrap();
-    let mut cluster = Cluster::new(&ClusterOptions {
-        shape: Shape { gateways: 2, routers: 1, writers: 1 },
-        folder: folder.path().to_owned(),
-        program: binary("shardwire"),
-        guard: binary("loadgen"),
-        first_port: None,
-        relays: false,
-        config: format!("[storage]\njournal_segment_bytes = 4194304\n{}", collector.config()),
-    })
-    .unwrap();
+    let options = ClusterOptions::of_test(Shape { gateways: 2, routers: 1, writers: 1 }, folder.path());
+    let config = format!("{SMALL_JOURNAL}{}", collector.config());
+    let mut cluster = Cluster::new(&ClusterOptions { config, ..options }).unwrap();
     cluster.start().unwrap_or_else(|error| panic!("{error}"));
     let natives = cluster.natives();
     let (from, to) = (4_102_444_800_001, UserId::new(4_102_444_800_002).unwrap());

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use client::{Client, Config, Event};
 use schema::ids::UserId;
-use shardwire_tests::process::binary;
 use shardwire_tests::process::cluster::{Cluster, Options, Shape, Way};
 
 const SENDER: u64 = 100;
@@ -32,16 +31,8 @@ async fn message(client: &mut Client) -> String {
 
 /// One gateway, two routers.
 fn started(folder: &Path) -> Cluster {
-    let mut cluster = Cluster::new(&Options {
-        shape: Shape { gateways: 1, routers: 2, writers: 1 },
-        folder: folder.to_owned(),
-        program: binary("shardwire"),
-        guard: binary("loadgen"),
-        first_port: None,
-        relays: true,
-        config: "[storage]\njournal_segment_bytes = 4194304\n".to_owned(),
-    })
-    .unwrap();
+    let options = Options::of_test(Shape { gateways: 1, routers: 2, writers: 1 }, folder);
+    let mut cluster = Cluster::new(&Options { relays: true, ..options }).unwrap();
     cluster.start().unwrap_or_else(|error| panic!("{error}"));
     cluster
 }

@@ -37,16 +37,8 @@ fn ready_by_name(list: &Path) -> (Option<i32>, [bool; 4]) {
 #[test]
 fn a_node_that_does_not_belong_stops_and_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    let mut cluster = Cluster::new(&Options {
-        shape: Shape { gateways: 2, routers: 1, writers: 1 },
-        folder: folder.path().to_owned(),
-        program: binary("shardwire"),
-        guard: binary("loadgen"),
-        first_port: None,
-        relays: false,
-        config: String::new(),
-    })
-    .unwrap();
+    let options = Options::of_test(Shape { gateways: 2, routers: 1, writers: 1 }, folder.path());
+    let mut cluster = Cluster::new(&Options { config: String::new(), ..options }).unwrap();
     cluster.start().unwrap_or_else(|error| panic!("{error}"));
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use client::{Client, Config, Event};
 use schema::ids::UserId;
-use shardwire_tests::process::cluster::{Cluster, Options, Role, Shape};
-use shardwire_tests::process::{Answer, Deadline, binary};
+use shardwire_tests::process::cluster::{Cluster, Options, Role, SMALL_JOURNAL, Shape};
+use shardwire_tests::process::{Answer, Deadline};
 
 /// So many that each of two routers has some.
 const USERS: core::ops::RangeInclusive<u64> = 1..=12;
@@ -86,16 +86,9 @@ fn what_cannot_be_taken_is_said(cluster: &mut Cluster, few: &[&str]) {
 #[test]
 fn nodes_come_and_go_by_the_list_of_nodes() {
     let folder = tempfile::tempdir().unwrap();
-    let mut cluster = Cluster::new(&Options {
-        shape: Shape { gateways: 2, routers: 2, writers: 1 },
-        folder: folder.path().to_owned(),
-        program: binary("shardwire"),
-        guard: binary("loadgen"),
-        first_port: None,
-        relays: false,
-        config: "[storage]\njournal_segment_bytes = 4194304\n[limits]\ndrain_spread_ms = 100\n".to_owned(),
-    })
-    .unwrap();
+    let options = Options::of_test(Shape { gateways: 2, routers: 2, writers: 1 }, folder.path());
+    let config = format!("{SMALL_JOURNAL}[limits]\ndrain_spread_ms = 100\n");
+    let mut cluster = Cluster::new(&Options { config, ..options }).unwrap();
     let (few, more, all) =
         (["gw-1", "rt-1", "sw-1"], ["gw-1", "gw-2", "rt-1", "sw-1"], ["gw-1", "gw-2", "rt-1", "rt-2", "sw-1"]);
     write(&cluster, &few, |list| list);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use client::{Client, Config, Event};
 use schema::ids::UserId;
+use shardwire_tests::process::Deadline;
 use shardwire_tests::process::cluster::{Cluster, Options, Shape};
-use shardwire_tests::process::{Deadline, binary};
 
 const USERS: [u64; 2] = [1, 2];
 /// Messages that each must get between two kills.
@@ -85,16 +85,8 @@ async fn talk(chat: Arc<Chat>, at: usize, address: String, token: String) {
 #[test]
 fn roles_as_processes_lose_nothing_when_one_is_killed() {
     let folder = tempfile::tempdir().unwrap();
-    let mut cluster = Cluster::new(&Options {
-        shape: Shape { gateways: 2, routers: 2, writers: 1 },
-        folder: folder.path().to_owned(),
-        program: binary("shardwire"),
-        guard: binary("loadgen"),
-        first_port: None,
-        relays: false,
-        config: "[storage]\njournal_segment_bytes = 4194304\n".to_owned(),
-    })
-    .unwrap();
+    let options = Options::of_test(Shape { gateways: 2, routers: 2, writers: 1 }, folder.path());
+    let mut cluster = Cluster::new(&options).unwrap();
     cluster.start().unwrap_or_else(|error| panic!("{error}"));
     let chat = Arc::new(Chat::default());
     let users: Vec<(String, String)> = cluster

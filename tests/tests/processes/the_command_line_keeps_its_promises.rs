@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
-use shardwire_tests::process::{Answer, Options, Server, binary, output};
+use shardwire_tests::process::{Answer, Options, Server, binary, output, unwrapped};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -12,8 +12,7 @@ fn text(bytes: &[u8]) -> String {
 fn fails_naming(output: &Output, names: &[&str]) {
     let error = text(&output.stderr);
     assert!(!output.status.success() && output.stdout.is_empty(), "{error}");
-    // Errors are wrapped for the terminal.
-    let words: String = error.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+    let words = unwrapped(&error);
     for name in names {
         assert!(words.contains(name), "names {name}\n{error}");
     }

@@ -20,7 +20,7 @@ pub use layout::{Layout, Place, Role, Shape};
 pub use node::Node;
 pub use relays::{Relays, Way};
 
-use super::Deadline;
+use super::{Deadline, binary};
 
 /// A start, or a start again, is given up after so long, s.
 pub const READY_WITHIN_S: u64 = 60;
@@ -45,6 +45,27 @@ pub struct Options {
     /// More lines of the configuration file.
     pub config: String,
 }
+
+impl Options {
+    /// A test's: the built programs, free ports, no relays, a small journal.
+    ///
+    /// # Panics
+    /// When a program is missing.
+    pub fn of_test(shape: Shape, folder: &Path) -> Self {
+        Self {
+            shape,
+            folder: folder.to_owned(),
+            program: binary("shardwire"),
+            guard: binary("loadgen"),
+            first_port: None,
+            relays: false,
+            config: SMALL_JOURNAL.to_owned(),
+        }
+    }
+}
+
+/// Lines of a configuration whose segments are quickly made.
+pub const SMALL_JOURNAL: &str = "[storage]\njournal_segment_bytes = 4194304\n";
 
 /// A running cluster. Dropping it kills every process.
 pub struct Cluster {
