@@ -59,13 +59,15 @@ pub enum Action {
     },
 }
 
-/// Which background thread a job runs on: reads never wait behind an apply.
+/// Which background thread a job runs on: reads never wait behind an apply, nor commits behind reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum JobQueue {
     /// Flushes, segments, recovery: long, one at a time a process.
     Apply,
     /// Reads of history and dedupe: short.
     Read,
+    /// Commits into a store that is another process: acks wait for them, each waits for the network.
+    Commit,
 }
 
 /// One shard, without its I/O.

@@ -60,6 +60,8 @@ pub struct Options {
     pub ring_entries: u32,
     /// Threads for [`crate::core::JobQueue::Read`]; at least 1 is started.
     pub read_threads: usize,
+    /// Threads for [`crate::core::JobQueue::Commit`]; 0 = commits, if there are any, share those of reads.
+    pub commit_threads: usize,
     /// Jobs each queue holds before shards keep theirs back.
     pub job_queue: usize,
 }
@@ -76,6 +78,7 @@ impl Default for Options {
             keep: Vec::new(),
             ring_entries: 1_024,
             read_threads: 2,
+            commit_threads: 0,
             job_queue: 1_024,
         }
     }

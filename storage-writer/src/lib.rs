@@ -2,6 +2,7 @@
 
 pub mod folder;
 pub mod journal;
+pub mod lease;
 pub mod lsn;
 mod memtable;
 pub mod owner;

@@ -1,4 +1,5 @@
-//! Background threads for what blocks: one for applies, some for reads, shared by all shards of the process.
+//! Background threads for what blocks: one for applies, some for reads and some for commits, shared by all shards of the
+//! process.
 
 use std::collections::VecDeque;
 use std::io;
@@ -74,11 +75,13 @@ impl<J, D> Queue<J, D> {
 pub(super) struct JobPool<J, D> {
     apply: Arc<Queue<J, D>>,
     read: Arc<Queue<J, D>>,
+    /// That of reads where commits have no threads of their own.
+    commit: Arc<Queue<J, D>>,
 }
 
 impl<J, D> Clone for JobPool<J, D> {
     fn clone(&self) -> Self {
-        Self { apply: self.apply.clone(), read: self.read.clone() }
+        Self { apply: self.apply.clone(), read: self.read.clone(), commit: self.commit.clone() }
     }
 }
 
@@ -89,20 +92,26 @@ pub(super) struct JobThreads<J, D> {
 }
 
 impl<J: Send + 'static, D: Send + 'static> JobPool<J, D> {
-    /// Starts one apply thread and `readers` read threads (at least 1).
-    pub(super) fn start<R>(readers: usize, limit: usize, runner: R) -> io::Result<JobThreads<J, D>>
+    /// Starts one apply thread, `readers` read threads (at least 1) and `committers` commit threads; without one reads and
+    /// commits share theirs.
+    pub(super) fn start<R>(
+        (readers, committers): (usize, usize),
+        limit: usize,
+        runner: R,
+    ) -> io::Result<JobThreads<J, D>>
     where
         R: Fn(J) -> D + Send + Sync + 'static,
     {
-        let pool = Self { apply: Arc::new(Queue::new(limit)), read: Arc::new(Queue::new(limit)) };
+        let read = Arc::new(Queue::new(limit));
+        let commit = if committers == 0 { Arc::clone(&read) } else { Arc::new(Queue::new(limit)) };
+        let pool = Self { apply: Arc::new(Queue::new(limit)), read, commit };
         let runner = Arc::new(runner);
         let mut started = JobThreads { pool, threads: Vec::new() };
-        for index in 0..=readers.max(1) {
-            let (queue, name) = match index {
-                0 => (&started.pool.apply, "apply".to_owned()),
-                _ => (&started.pool.read, format!("read-{}", index - 1)),
-            };
-            let (queue, runner) = (queue.clone(), runner.clone());
+        let readers = (0..readers.max(1)).map(|index| (JobQueue::Read, format!("read-{index}")));
+        let committers = (0..committers).map(|index| (JobQueue::Commit, format!("commit-{index}")));
+        let all = core::iter::once((JobQueue::Apply, "apply".to_owned())).chain(readers).chain(committers);
+        for (which, name) in all {
+            let (queue, runner) = (started.pool.queue(which).clone(), runner.clone());
             let work = move || {
                 let who = std::thread::current().name().unwrap_or("job thread").to_owned();
                 while let Some(Queued { job, to }) = queue.pop() {
@@ -115,10 +124,11 @@ impl<J: Send + 'static, D: Send + 'static> JobPool<J, D> {
         Ok(started)
     }
 
-    fn queue(&self, which: JobQueue) -> &Queue<J, D> {
+    fn queue(&self, which: JobQueue) -> &Arc<Queue<J, D>> {
         match which {
             JobQueue::Apply => &self.apply,
             JobQueue::Read => &self.read,
+            JobQueue::Commit => &self.commit,
         }
     }
 }
@@ -131,7 +141,7 @@ impl<J, D> JobThreads<J, D> {
 
 impl<J, D> Drop for JobThreads<J, D> {
     fn drop(&mut self) {
-        for queue in [&self.pool.apply, &self.pool.read] {
+        for queue in [&self.pool.apply, &self.pool.read, &self.pool.commit] {
             queue.lock().closed = true;
             queue.ready.notify_all();
         }
@@ -146,7 +156,7 @@ impl<J, D> Drop for JobThreads<J, D> {
 pub(super) struct Jobs<J, D> {
     pool: JobPool<J, D>,
     pub(super) results: Arc<Results<D>>,
-    waiting: [VecDeque<J>; 2],
+    waiting: [VecDeque<J>; 3],
 }
 
 const WAITING_LIMIT: usize = 256;
@@ -154,7 +164,7 @@ const WAITING_LIMIT: usize = 256;
 impl<J: Send + 'static, D: Send + 'static> Jobs<J, D> {
     pub(super) fn new(pool: JobPool<J, D>, waker: Waker) -> Self {
         let results = Arc::new(Results { done: SegQueue::new(), waker });
-        Self { pool, results, waiting: [VecDeque::new(), VecDeque::new()] }
+        Self { pool, results, waiting: Default::default() }
     }
 
     /// May the core be asked for another job?
@@ -169,7 +179,7 @@ impl<J: Send + 'static, D: Send + 'static> Jobs<J, D> {
 
     /// Moves waiting jobs into queues that have room.
     pub(super) fn retry(&mut self) {
-        for which in [JobQueue::Apply, JobQueue::Read] {
+        for which in [JobQueue::Apply, JobQueue::Read, JobQueue::Commit] {
             let waiting = &mut self.waiting[which as usize];
             while let Some(job) = waiting.pop_front() {
                 if let Some(job) = self.pool.queue(which).push(job, &self.results) {

@@ -56,8 +56,8 @@ struct Start<J, D, E> {
 
 /// Starts one thread a spec and returns when every core is built, every listener is open and connections are accepted.
 /// `runner` does the cores' jobs on background threads: one for [`crate::core::JobQueue::Apply`],
-/// [`Options::read_threads`] for [`crate::core::JobQueue::Read`]. Call it from a thread whose descriptor table holds the
-/// specs' wakers, before anything else unshares.
+/// [`Options::read_threads`] for [`crate::core::JobQueue::Read`], [`Options::commit_threads`] for commits. Call it from a
+/// thread whose descriptor table holds the specs' wakers, before anything else unshares.
 ///
 /// # Errors
 /// The first shard's failure; all threads have ended then.
@@ -70,7 +70,7 @@ where
 {
     let first = specs.first().ok_or(StartError::NoShards)?.shard;
     let io_error = |shard, what: &str, error| StartError::Io { shard, what: what.to_owned(), error };
-    let jobs = JobPool::start(options.read_threads, options.job_queue.max(1), runner)
+    let jobs = JobPool::start((options.read_threads, options.commit_threads), options.job_queue.max(1), runner)
         .map_err(|error| io_error(first, "starting job threads", error))?;
     let wakers: Vec<Waker> = specs.iter().map(|spec| spec.waker.clone()).collect();
     let keep = wakers.iter().map(Waker::raw_fd).chain(options.keep.iter().copied()).collect::<Vec<_>>();

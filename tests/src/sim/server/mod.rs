@@ -58,7 +58,7 @@ pub struct Server {
     pub registry: Registry,
     shards: Vec<ShardSim>,
     streams: BTreeMap<StreamId, (usize, ConnId)>,
-    /// By [`JobQueue`]: apply, read.
+    /// By [`JobQueue`]: apply; reads and commits.
     background: [Background; 2],
     stopping: bool,
 }
@@ -189,7 +189,7 @@ impl Server {
         shard.core.turn(now);
         self.actions(env, number);
         while let Some((queue, job)) = self.shards[number].core.next_job() {
-            let thread = usize::from(queue == JobQueue::Read);
+            let thread = usize::from(queue != JobQueue::Apply);
             self.background[thread].push(env, number, job);
         }
         self.shards[number].due_ns = match self.shards[number].core.next_deadline_ns() {

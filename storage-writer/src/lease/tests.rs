@@ -1,0 +1,274 @@
+//! Keepers over a table that answers late, twice as late as it did what was asked, or not at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fabric::entropy::Entropy;
+use fabric::sim::SeededEntropy;
+
+use super::contract::writer;
+use super::{Action, Epoch, Keeper, LeaseConfig, LeaseTable, MemoryLeases, Step, TableView, WriterId};
+
+crate::lease_contract!(std::sync::Arc::new(MemoryLeases::new(4)));
+
+const PARTITIONS: u16 = 8;
+const MS: u64 = 1_000_000;
+const CONFIG: LeaseConfig = LeaseConfig { lease_ms: 3_000, renew_ms: 600, margin_ms: 500, poll_ms: 200 };
+
+/// What a writer does next.
+enum Next {
+    /// Asks for the table.
+    Read,
+    /// Has the table.
+    Look(TableView),
+    /// Asks for the first of these; what it asked before has been answered.
+    Act(Vec<Action>),
+    /// Hears that what it asked was done, and goes on.
+    Heard { action: Action, asked_ns: u64, rest: Vec<Action> },
+}
+
+/// One writer, frozen as often as not when something comes.
+struct Life {
+    keeper: Keeper,
+    /// Its monotonic clock: how far it was when the world began, and what it gains on real time, per mille.
+    clock: (u64, i64),
+    next: (u64, Next),
+    /// Partitions that drain, and when they have.
+    draining: BTreeMap<u16, u64>,
+}
+
+struct World {
+    table: MemoryLeases,
+    entropy: SeededEntropy,
+    now_ns: u64,
+    lives: Vec<Life>,
+    /// Of whoever crashed: what is still on its way to the table, and when it gets there.
+    late: Vec<(u64, WriterId, Action)>,
+    /// Every partition and epoch that was ever gained.
+    gained: BTreeSet<(u16, Epoch)>,
+    started: u64,
+    calm: bool,
+}
+
+impl Life {
+    fn local_ns(&self, real_ns: u64) -> u64 {
+        let (start, per_mille) = self.clock;
+        start + (real_ns as i128 * (1_000 + i128::from(per_mille)) / 1_000) as u64
+    }
+}
+
+/// Does at the table what a writer asked; whether it was done.
+fn apply(table: &MemoryLeases, me: &WriterId, action: &Action) -> bool {
+    match action {
+        Action::Enter => table.enter(me),
+        Action::Renew { beat, leaving } => table.renew(me, *beat, *leaving),
+        Action::Bury { writer, beat } => table.bury(writer, *beat),
+        Action::Take(seen) => table.take(seen, me),
+        Action::Release(partition, epoch) => table.release(*partition, *epoch, me),
+        Action::Remove(writer) => table.remove(writer).map(|()| true),
+    }
+    .expect("memory answers")
+}
+
+impl World {
+    fn new(seed: u64, writers: usize) -> Self {
+        let mut world = Self {
+            table: MemoryLeases::new(PARTITIONS),
+            entropy: SeededEntropy::new(seed),
+            now_ns: 0,
+            lives: Vec::new(),
+            late: Vec::new(),
+            gained: BTreeSet::new(),
+            started: 0,
+            calm: false,
+        };
+        for _ in 0..writers {
+            let life = world.life();
+            world.lives.push(life);
+        }
+        world
+    }
+
+    fn random(&mut self, bound: u64) -> u64 {
+        self.entropy.next_u64() % bound
+    }
+
+    fn chance(&mut self, per_mille: u64) -> bool {
+        !self.calm && self.random(1_000) < per_mille
+    }
+
+    fn life(&mut self) -> Life {
+        self.started += 1;
+        let clock = (self.random(1_000_000) * MS, self.random(21) as i64 - 10);
+        let at = self.now_ns + self.random(3_000) * MS;
+        let keeper = Keeper::new(writer(self.started), CONFIG);
+        Life { keeper, clock, next: (at, Next::Read), draining: BTreeMap::new() }
+    }
+
+    /// How long something takes: mostly short, sometimes longer than a lease, as when its writer is frozen.
+    fn delay(&mut self) -> u64 {
+        let ms = if self.chance(15) { self.random(12_000) } else { 1 + self.random(40) };
+        ms * MS
+    }
+
+    fn note(&mut self, gained: impl IntoIterator<Item = (u16, Epoch)>) {
+        for gained in gained {
+            assert!(self.gained.insert(gained), "partition {} was gained twice under epoch {}", gained.0, gained.1);
+        }
+    }
+
+    /// The next thing that happens anywhere.
+    fn go_on(&mut self) {
+        let first = (0..self.lives.len()).min_by_key(|&at| self.lives[at].next.0).expect("somebody lives");
+        if let Some(at) = self.late.iter().position(|late| late.0 <= self.lives[first].next.0) {
+            let (at_ns, me, action) = self.late.swap_remove(at);
+            self.now_ns = self.now_ns.max(at_ns);
+            apply(&self.table, &me, &action);
+        } else {
+            self.now_ns = self.lives[first].next.0;
+            if self.chance(3) {
+                self.crash(first);
+            } else {
+                self.live(first);
+            }
+        }
+        self.check();
+    }
+
+    fn crash(&mut self, at: usize) {
+        let new = self.life();
+        let old = std::mem::replace(&mut self.lives[at], new);
+        if let Next::Act(mut actions) = old.next.1
+            && !actions.is_empty()
+        {
+            let at_ns = self.now_ns + self.delay();
+            self.late.push((at_ns, old.keeper.me().clone(), actions.remove(0)));
+        }
+    }
+
+    fn live(&mut self, at: usize) {
+        let (later, answer) = (self.now_ns + self.delay(), self.now_ns + self.delay());
+        let (lost, late) = (self.chance(20), self.chance(500));
+        let now_ns = self.now_ns;
+        let life = &mut self.lives[at];
+        let local_ns = life.local_ns(now_ns);
+        let done: Vec<u16> = life.draining.iter().filter(|(_, at)| **at <= now_ns).map(|(number, _)| *number).collect();
+        for partition in done {
+            life.draining.remove(&partition);
+            life.keeper.given_up(partition);
+        }
+        match std::mem::replace(&mut life.next.1, Next::Read) {
+            Next::Read if lost => {
+                life.keeper.table_away();
+                life.next = (later, Next::Read);
+            }
+            Next::Read => life.next = (answer, Next::Look(self.table.read().expect("memory answers"))),
+            Next::Look(view) => {
+                let Step { actions, gained, drain, lost } = life.keeper.step(local_ns, &view);
+                for partition in lost {
+                    life.draining.remove(&partition);
+                }
+                life.draining.extend(drain.into_iter().map(|partition| (partition, later)));
+                life.next = (later, Next::Act(actions));
+                self.note(gained);
+            }
+            Next::Act(mut actions) if !actions.is_empty() => {
+                let action = actions.remove(0);
+                let me = life.keeper.me().clone();
+                // It reaches the table at this moment, or, unknown to who asked, later or never. It was asked for before.
+                let asked_ns = local_ns;
+                if lost {
+                    if late {
+                        self.late.push((later, me, action));
+                    }
+                    life.next = (answer, Next::Act(actions));
+                } else if apply(&self.table, &me, &action) && !late {
+                    life.next = (answer, Next::Heard { action, asked_ns, rest: actions });
+                } else {
+                    life.next = (answer, Next::Act(actions));
+                }
+            }
+            Next::Act(_) => life.next = (now_ns + CONFIG.poll_ms * MS, Next::Read),
+            Next::Heard { action, asked_ns, rest } => {
+                let mut gained = None;
+                match action {
+                    Action::Enter | Action::Renew { .. } => life.keeper.renewed(asked_ns),
+                    Action::Take(seen) => gained = Some(life.keeper.took(&seen)),
+                    Action::Remove(writer) => life.keeper.removed(&writer),
+                    Action::Bury { .. } | Action::Release(..) => {}
+                }
+                life.next = (later, Next::Act(rest));
+                self.note(gained);
+            }
+        }
+    }
+
+    /// At no moment do two believe that they hold the same.
+    fn check(&self) {
+        let mut holders: BTreeMap<u16, &WriterId> = BTreeMap::new();
+        for life in &self.lives {
+            if life.local_ns(self.now_ns) >= life.keeper.until_ns() {
+                continue;
+            }
+            for (partition, epoch) in life.keeper.held() {
+                let other = holders.insert(partition, life.keeper.me());
+                let me = life.keeper.me();
+                assert!(other.is_none(), "partition {partition} is held by {other:?} and, in epoch {epoch}, by {me:?}");
+            }
+        }
+    }
+
+    fn held(&self) -> Vec<usize> {
+        self.lives.iter().map(|life| life.keeper.held().count()).collect()
+    }
+
+    fn run_for(&mut self, ms: u64) {
+        let end = self.now_ns + ms * MS;
+        while self.now_ns < end {
+            self.go_on();
+        }
+    }
+}
+
+#[test]
+fn whatever_is_late_lost_or_frozen_no_partition_has_two_holders_and_in_the_end_all_have_one() {
+    for seed in 0..150 {
+        let mut world = World::new(seed, 3);
+        world.run_for(120_000);
+        world.calm = true;
+        world.run_for(60_000);
+        let held = world.held();
+        assert_eq!(held.iter().sum::<usize>(), usize::from(PARTITIONS), "seed {seed}: {held:?}");
+        assert!(held.iter().max() <= held.iter().min().map(|least| least + 1).as_ref(), "seed {seed}: {held:?}");
+    }
+}
+
+#[test]
+fn a_writer_that_stops_leaves_everything_to_the_others_without_waiting_for_its_lease() {
+    let mut world = World::new(7, 3);
+    world.calm = true;
+    world.run_for(20_000);
+    world.lives[0].keeper.stop();
+    let before_it_runs_out_ns = world.now_ns + CONFIG.lease_ms * MS;
+    while !world.lives[0].keeper.is_gone() || world.held() != [0, 4, 4] {
+        world.go_on();
+        assert!(world.now_ns < before_it_runs_out_ns, "{:?}", world.held());
+    }
+    let view = world.table.read().expect("memory answers");
+    assert_eq!(view.writers.len(), 2);
+}
+
+#[test]
+fn a_table_that_was_away_leads_to_no_burials() {
+    let mut world = World::new(11, 2);
+    world.calm = true;
+    world.run_for(20_000);
+    let gained = world.gained.len();
+    // For longer than any lease nobody reaches it.
+    for life in &mut world.lives {
+        life.keeper.table_away();
+        life.next = (life.next.0 + 30_000 * MS, Next::Read);
+    }
+    world.run_for(60_000);
+    assert_eq!(world.gained.len(), gained, "everybody goes on with what they had");
+    assert_eq!(world.held(), [4, 4]);
+}
