@@ -3,6 +3,7 @@
 pub mod folder;
 pub mod journal;
 pub mod lease;
+pub mod log;
 pub mod lsn;
 mod memtable;
 pub mod owner;

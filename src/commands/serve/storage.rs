@@ -126,7 +126,7 @@ impl Storage {
             format: *folder.format(),
             store: Arc::clone(store),
             disk: self.disk.clone(),
-            watches: self.opened.partitions.iter().map(Partition::journal_watch).collect(),
+            watches: self.opened.partitions.iter().filter_map(Partition::journal_watch).collect(),
         })))
     }
 

@@ -92,7 +92,7 @@ const HAS_MEMBERS: u8 = 1;
 
 impl<'a> Record<'a> {
     /// (type byte, format byte).
-    pub(super) const fn kind(&self) -> (u8, u8) {
+    pub(crate) const fn kind(&self) -> (u8, u8) {
         match self {
             Self::Append(_) => (APPEND, FORMAT),
             Self::Position(position) if position.secret => (POSITION, SECRET_FORMAT),
@@ -111,7 +111,7 @@ impl<'a> Record<'a> {
     }
 
     /// Writes the payload into `out`, which has exactly [`Self::encoded_len`] bytes.
-    pub(super) fn encode(&self, out: &mut [u8]) {
+    pub(crate) fn encode(&self, out: &mut [u8]) {
         match self {
             Self::Append(append) => append.encode(out),
             Self::Position(position) => position.encode(out),

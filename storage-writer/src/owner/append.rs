@@ -160,7 +160,7 @@ impl Partition {
             frame: &frame,
         });
         let len = record.encoded_len();
-        self.journal.append(&record).map_err(|error| self.append_refused(error))?;
+        self.log.append(&record).map_err(|error| self.append_refused(error))?;
         self.filling_bytes += len;
         let index = chat.unwrap_or_else(|to| {
             let members = match kind {

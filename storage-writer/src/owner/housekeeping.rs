@@ -10,6 +10,7 @@ use schema::encode::Encoder;
 
 use super::memory::Memory;
 use super::tables::{STEP_CHATS, Stage};
+use crate::journal::Journal;
 use crate::lsn::Lsn;
 use crate::memtable::MemTable;
 use crate::partition::{Partition, Work};
@@ -40,7 +41,7 @@ impl Partition {
         self.metrics.dedupe_dropped_early.inc_by(early);
         if self.retry_ns != 0 && now.mono_ns >= self.retry_ns {
             self.retry_ns = 0;
-            self.journal.retry();
+            self.log.retry();
         }
         self.take_segment_job(now);
         if self.number == 0 && now.mono_ns >= self.expire_ns {
@@ -48,27 +49,28 @@ impl Partition {
             self.jobs.push_back((JobQueue::Apply, Work::Expire { now_ms: now.wall_ms() }));
         }
         if self.seal_due_ns().is_some_and(|due| due <= now.mono_ns) {
-            self.journal.seal();
+            self.log.journal_mut().into_iter().for_each(Journal::seal);
         }
         self.metrics.memory_bytes.set(self.memory.tables.bytes() as i64);
         self.metrics.frozen_tables.set(self.memory.tables.unflushed() as i64);
-        self.metrics.poisoned.set(i64::from(self.journal.is_poisoned()));
+        self.metrics.poisoned.set(i64::from(self.log.is_poisoned()));
         self.metrics.chats.set(self.memory.chats.len() as i64);
     }
 
     /// When an idle journal is to be sealed, ns.
     pub(crate) fn seal_due_ns(&self) -> Option<u64> {
         let idle = self.in_flight.is_none() && self.filling.is_empty();
-        (idle && self.journal.wants_seal()).then(|| self.last_commit_ns + self.config.seal_after_ms * 1_000_000)
+        (idle && self.log.journal().is_some_and(Journal::wants_seal))
+            .then(|| self.last_commit_ns + self.config.seal_after_ms * 1_000_000)
     }
 
     /// The journal's next work on segments, if there is some and it is not waiting to try again.
     fn take_segment_job(&mut self, now: Now) {
-        if self.retry_ns == 0 && self.journal.status().job_failed {
+        if self.retry_ns == 0 && self.log.status().job_failed {
             self.retry_at(now);
         }
         // Segments share the readers' queue: zero-filling one is short, and sends may be waiting for it.
-        if let Some(job) = self.journal.take_job() {
+        if let Some(job) = self.log.take_segment_job() {
             self.jobs.push_back((JobQueue::Read, Work::Segment(job)));
         }
     }
@@ -97,7 +99,7 @@ impl Partition {
         if full || due <= now.mono_ns {
             self.metrics.freezes.inc();
             self.unfrozen_journal_bytes = 0;
-            self.memory.tables.freeze(self.journal.committed(), None, full);
+            self.memory.tables.freeze(self.log.committed(), None, full);
         }
     }
 
@@ -143,7 +145,10 @@ impl Partition {
         let table = Arc::clone(&frozen.table);
         let work = match &frozen.recovered {
             Some(recovered) => Work::FlushRecovered { table, states, recovered: Arc::clone(recovered) },
-            None => Work::Flush { table, states, applied: (self.journal.id(), frozen.through) },
+            None => {
+                let owner = self.log.owned().map(|log| log.owner().clone());
+                Work::Flush { table, states, applied: (self.log.id(), frozen.through), owner }
+            }
         };
         frozen.stage = Stage::Flushing;
         self.jobs.push_back((JobQueue::Apply, work));
@@ -164,7 +169,7 @@ impl Partition {
                 self.memory.tables.flushed_epoch = frozen.table.epoch;
                 if frozen.through > Lsn::ZERO {
                     self.applied = frozen.through;
-                    self.journal.freed(frozen.through);
+                    self.log.freed(frozen.through);
                 }
                 self.flush_failing = false;
                 self.flushes_failed = 0;

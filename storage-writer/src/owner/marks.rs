@@ -189,7 +189,7 @@ impl Partition {
                     secret,
                 });
                 // Full between the parts of one: the next block has all of them again.
-                if self.journal.append(&record).is_err() {
+                if self.log.append(&record).is_err() {
                     return;
                 }
             }

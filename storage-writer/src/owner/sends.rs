@@ -41,7 +41,7 @@ impl Partition {
 
     /// The filling block takes one more send, and the positions that go in last.
     pub(super) fn has_room(&self) -> bool {
-        self.journal.is_poisoned()
+        self.log.is_poisoned()
             || self.stopping
             || (self.filling_bytes < self.config.block_bytes && self.filling.items.len() < self.config.waiting_sends)
     }
@@ -99,7 +99,7 @@ impl Partition {
             && matches!(looked, Looked::Not)
             && self.may_be_older(index)
         {
-            return self.park(index, &ask, sending, Some(ReadWork::Dedupe { key: ask.key }), egress);
+            return self.park(index, &ask, sending, Some(ReadWork::Dedupe { chat: ask.chat, key: ask.key }), egress);
         }
         let original = match self.original(index, &send, looked) {
             Ok(original) => original,
@@ -232,7 +232,7 @@ impl Partition {
     fn closed_for(&self) -> Option<ErrorCode> {
         if self.stopping {
             Some(ErrorCode::GoingAway)
-        } else if self.journal.is_poisoned() {
+        } else if self.log.is_poisoned() {
             Some(ErrorCode::StorageUnavailable)
         } else if self.is_full() {
             Some(ErrorCode::Overloaded)

@@ -10,6 +10,8 @@ use schema::encode::Encoder;
 use schema::ids::{ChatId, MessageId};
 
 use crate::journal::{JournalId, Lsn, SegmentDone, SegmentJob};
+use crate::lease::Epoch;
+use crate::log::{Commit, Owner};
 use crate::memtable::MemTable;
 use crate::store::{
     ChatState, DedupeHit, FlushEntry, FlushReport, FlushRun, HistoryRange, Store, StoreError, StoredEntry,
@@ -18,7 +20,10 @@ use crate::store::{
 /// Work that blocks. Run it with [`run_job`] on any thread; give the result to its partition's
 /// [`super::Partition::job_done`]. Jobs of one queue are started in the order they were taken.
 pub struct Job {
-    pub(super) partition: u16,
+    /// Whose it is.
+    pub partition: u16,
+    /// Under which epoch it was begun; 0 where partitions do not change hands.
+    pub epoch: Epoch,
     pub(super) work: Work,
 }
 
@@ -26,6 +31,8 @@ pub struct Job {
 pub struct JobDone {
     /// Whose job it was.
     pub partition: u16,
+    /// Under which epoch it was begun: one of a former life is of no use to the next.
+    pub epoch: Epoch,
     pub(super) done: Done,
 }
 
@@ -42,8 +49,10 @@ pub(crate) struct Recovered {
 }
 
 pub(crate) enum Work {
-    /// A table of this start's journal.
-    Flush { table: Arc<MemTable>, states: Vec<ChatState>, applied: (JournalId, Lsn) },
+    /// A block of a log in the store.
+    Commit(Commit),
+    /// A table of this start's journal, or of an owner's log.
+    Flush { table: Arc<MemTable>, states: Vec<ChatState>, applied: (JournalId, Lsn), owner: Option<Owner> },
     /// This partition's part of what older journals left.
     FlushRecovered { table: Arc<MemTable>, states: Vec<ChatState>, recovered: Arc<Recovered> },
     /// Gives a table's memory back; freeing many entries takes long.
@@ -58,6 +67,7 @@ pub(crate) enum Work {
 
 pub(crate) enum ReadWork {
     Dedupe {
+        chat: ChatId,
         key: DedupeKey,
     },
     History {
@@ -82,6 +92,7 @@ pub(crate) enum ReadWork {
 }
 
 pub(super) enum Done {
+    Commit(Result<(), StoreError>),
     Flush(Result<FlushReport, StoreError>),
     Segment(SegmentDone),
     Read { read: u64, found: Result<ReadFound, StoreError> },
@@ -100,6 +111,7 @@ pub(super) enum ReadFound {
 impl core::fmt::Debug for Job {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let work = match &self.work {
+            Work::Commit(_) => "commit",
             Work::Flush { .. } => "flush",
             Work::FlushRecovered { .. } => "flush recovered",
             Work::Free(_) => "free",
@@ -119,28 +131,32 @@ impl core::fmt::Debug for JobDone {
 
 /// Does a job. Blocks on the store and the disk, touches nothing else; any thread.
 pub fn run_job(job: Job, store: &dyn Store, disk: &dyn Disk) -> JobDone {
-    let done =
-        match job.work {
-            Work::Flush { table, states, applied } => Done::Flush(amended(&table, store).and_then(|amended| {
-                store.flush(FlushRun { applied: vec![applied], amended, states, ..table.to_run() })
-            })),
-            Work::FlushRecovered { table, states, recovered } => {
-                Done::Flush(flush_recovered(job.partition, &table, states, &recovered, store, disk))
+    let done = match job.work {
+        Work::Commit(commit) => Done::Commit(commit.run()),
+        Work::Flush { table, states, applied, owner } => Done::Flush(amended(&table, store).and_then(|amended| {
+            let run = FlushRun { applied: vec![applied], amended, states, ..table.to_run() };
+            match owner {
+                None => store.flush(run),
+                Some(owner) => flush_owned(&owner, applied.1, run),
             }
-            Work::Free(table) => {
-                drop(table);
-                Done::Nothing
+        })),
+        Work::FlushRecovered { table, states, recovered } => {
+            Done::Flush(flush_recovered(job.partition, &table, states, &recovered, store, disk))
+        }
+        Work::Free(table) => {
+            drop(table);
+            Done::Nothing
+        }
+        Work::Expire { now_ms } => {
+            if let Err(error) = store.expire(now_ms) {
+                tracing::warn!(%error, "old dedupe answers could not be dropped");
             }
-            Work::Expire { now_ms } => {
-                if let Err(error) = store.expire(now_ms) {
-                    tracing::warn!(%error, "old dedupe answers could not be dropped");
-                }
-                Done::Nothing
-            }
-            Work::Segment(job) => Done::Segment(job.run(disk)),
-            Work::Read { read, what } => Done::Read { read, found: run_read(what, store) },
-        };
-    JobDone { partition: job.partition, done }
+            Done::Nothing
+        }
+        Work::Segment(job) => Done::Segment(job.run(disk)),
+        Work::Read { read, what } => Done::Read { read, found: run_read(what, store) },
+    };
+    JobDone { partition: job.partition, epoch: job.epoch, done }
 }
 
 /// What a table amends of what the store has: the entries as they are now.
@@ -158,7 +174,7 @@ fn amended(table: &MemTable, store: &dyn Store) -> Result<Vec<FlushEntry<'static
 
 fn run_read(what: ReadWork, store: &dyn Store) -> Result<ReadFound, StoreError> {
     Ok(match what {
-        ReadWork::Dedupe { key } => ReadFound::Dedupe(store.dedupe(key)?),
+        ReadWork::Dedupe { chat, key } => ReadFound::Dedupe(store.dedupe_in(chat, key)?),
         ReadWork::History { chat, range } => ReadFound::History(store.history(chat, range)?),
         ReadWork::FindMessage { chat, message } => ReadFound::FindMessage(store.find_message(chat, message)?, message),
         ReadWork::AtSeq { chat, seq } => ReadFound::AtSeq(seq, store.at_seq(chat, seq)?),
@@ -174,6 +190,17 @@ fn run_read(what: ReadWork, store: &dyn Store) -> Result<ReadFound, StoreError> 
             ReadFound::Entries(entries)
         }
     })
+}
+
+/// Flushes what an owner's log says up to a block, which is then forgotten.
+fn flush_owned(owner: &Owner, applied: Lsn, run: FlushRun<'_>) -> Result<FlushReport, StoreError> {
+    let report = owner.store.flush_owned(&owner.tenure, run)?;
+    if owner.tenure.is_held()
+        && let Err(error) = owner.store.trim(owner.tenure.partition(), applied.0)
+    {
+        tracing::warn!(%error, "blocks that are applied could not be forgotten; the next flush tries again");
+    }
+    Ok(report)
 }
 
 /// Flushes one partition's part. Whoever is last marks the older journals applied and removes them.

@@ -8,6 +8,7 @@ mod config;
 mod job;
 mod metrics;
 mod open;
+mod owned;
 mod status;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ use schema::errors::ErrorCode;
 use schema::timeuuid::Generator;
 
 use crate::journal::{Journal, Lsn, SegmentDone, Watch, WriteOutcome};
+use crate::log::Log;
 use crate::owner::{
     Amending, Asker, Audience, Batch, Fanout, Found, MarkAnswer, Memory, Merges, Nudges, Parked, PendingChats,
     PendingMark, PendingPage, PendingStatus, Refusals, Synced, Wanted,
@@ -39,6 +41,7 @@ pub use job::{Job, JobDone, run_job};
 pub(crate) use job::{ReadWork, Recovered, Work};
 pub use metrics::StorageMetrics;
 pub use open::{OpenConfig, OpenError, Opened, open};
+pub use owned::open_owned;
 pub use status::{PartitionStatus, RecoverySummary};
 
 use job::{Done, ReadFound};
@@ -68,7 +71,7 @@ pub struct Partition {
     pub(crate) generator: Generator,
     pub(crate) encoder: Encoder,
     pub(crate) memory: Memory,
-    pub(crate) journal: Journal,
+    pub(crate) log: Log,
     /// The batch of the block that fills.
     pub(crate) filling: Batch,
     /// Bytes of sends in it.
@@ -206,22 +209,30 @@ impl Partition {
         self.fan_out(now, egress);
         self.refusals.step();
         self.housekeeping(now);
-        if self.journal.give_up_without_segment() {
+        if self.log.journal_mut().is_some_and(Journal::give_up_without_segment) {
             tracing::error!(
                 partition = self.number,
                 "the journal has no room and no segment can be made; sends are refused until one can"
             );
             self.discard(now, egress);
         }
+        self.start_commit(now);
     }
 
-    /// The block to write next; `None` while one is in flight, when nothing waits, and while the journal has no segment.
+    /// The block to write next; `None` while one is in flight, when nothing waits, while the journal has no segment, and
+    /// always where there is no journal.
     pub fn take_write(&mut self) -> Option<BlockWrite> {
-        if self.in_flight.is_some() {
+        if self.in_flight.is_some() || self.log.journal().is_none() {
             return None;
         }
         self.append_positions();
-        let write = self.journal.take_write()?;
+        let write = self.log.journal_mut()?.take_write()?;
+        self.batch_taken(write.bytes.as_slice().len());
+        Some(write)
+    }
+
+    /// The filling block is on its way: its batch too, and the next one fills.
+    fn batch_taken(&mut self, block_bytes: usize) {
         let next = Batch { number: self.filling.number.wrapping_add(1), ..self.spare.take().unwrap_or_default() };
         let mut batch = core::mem::replace(&mut self.filling, next);
         let rest = batch.positions.split_off(self.positions_appended);
@@ -230,27 +241,15 @@ impl Partition {
             self.keep_position(position);
         }
         self.in_flight = Some(batch);
-        self.in_flight_bytes = write.bytes.as_slice().len();
-        Some(write)
+        self.in_flight_bytes = block_bytes;
     }
 
     /// The write of `ticket` ended: what it held is answered and pushed, or refused. Call [`Self::turn`] after it. Drop the
     /// block before: its memory is used again.
     pub fn write_done(&mut self, now: Now, ticket: u64, result: io::Result<()>, egress: &mut dyn Egress) {
-        match self.journal.write_done(ticket, result) {
+        match self.log.journal_mut().and_then(|journal| journal.write_done(ticket, result)) {
             None => {}
-            Some(WriteOutcome::Committed { .. }) => {
-                self.last_commit_ns = now.mono_ns;
-                self.unfrozen_journal_bytes += self.in_flight_bytes;
-                self.metrics.blocks.inc();
-                self.metrics.journal_bytes.inc_by(self.in_flight_bytes as u64);
-                if let Some(batch) = self.in_flight.take() {
-                    let records = (batch.entries + batch.positions.len()) as u64;
-                    self.metrics.records.inc_by(records);
-                    self.metrics.block_records.observe(records as f64);
-                    self.commit(now, batch, egress);
-                }
-            }
+            Some(WriteOutcome::Committed { .. }) => self.block_committed(now, egress),
             Some(WriteOutcome::Poisoned { committed, error }) => {
                 tracing::error!(
                     partition = self.number,
@@ -264,16 +263,34 @@ impl Partition {
         }
     }
 
+    /// The block in flight is durable.
+    fn block_committed(&mut self, now: Now, egress: &mut dyn Egress) {
+        self.last_commit_ns = now.mono_ns;
+        self.unfrozen_journal_bytes += self.in_flight_bytes;
+        self.metrics.blocks.inc();
+        self.metrics.journal_bytes.inc_by(self.in_flight_bytes as u64);
+        if let Some(batch) = self.in_flight.take() {
+            let records = (batch.entries + batch.positions.len()) as u64;
+            self.metrics.records.inc_by(records);
+            self.metrics.block_records.observe(records as f64);
+            self.commit(now, batch, egress);
+        }
+    }
+
     /// A job to start; `None` when there is none at the moment. Call until `None` after every turn.
     pub fn take_job(&mut self) -> Option<(JobQueue, Job)> {
         let (queue, work) = self.jobs.pop_front()?;
-        Some((queue, Job { partition: self.number, work }))
+        Some((queue, Job { partition: self.number, epoch: self.epoch(), work }))
     }
 
-    /// A job of this partition ended. Call [`Self::turn`] after it.
+    /// A job of this partition ended. Call [`Self::turn`] after it. One that was begun under another epoch is ignored.
     pub fn job_done(&mut self, now: Now, done: JobDone, egress: &mut dyn Egress) {
         debug_assert_eq!(done.partition, self.number);
+        if done.epoch != self.epoch() {
+            return;
+        }
         match done.done {
+            Done::Commit(result) => self.commit_done(now, result, egress),
             Done::Flush(result) => self.flushed(now, result),
             Done::Segment(done) => self.segment_done(now, done),
             Done::Read { read, found } => self.read_done(now, read, found, egress),
@@ -282,14 +299,16 @@ impl Partition {
     }
 
     fn segment_done(&mut self, now: Now, done: SegmentDone) {
-        let poisoned = self.journal.is_poisoned();
+        let poisoned = self.log.is_poisoned();
         if let Err(error) = &done.result {
             tracing::warn!(partition = self.number, %error, "a journal segment could not be prepared; trying again");
             self.metrics.segment_failures.inc();
             self.retry_at(now);
         }
-        self.journal.job_done(done);
-        if poisoned && !self.journal.is_poisoned() {
+        if let Some(journal) = self.log.journal_mut() {
+            journal.job_done(done);
+        }
+        if poisoned && !self.log.is_poisoned() {
             self.metrics.takeovers.inc();
             tracing::info!(partition = self.number, "a new journal segment took over; sends are taken again");
         }
@@ -353,33 +372,42 @@ impl Partition {
         let at_once = (self.has_steps() || self.fanout.is_due() || self.refusals.is_losing()).then_some(1);
         let retry = (self.retry_ns > 0).then_some(self.retry_ns);
         let expire = (self.number == 0).then_some(self.expire_ns);
-        let others = [self.seal_due_ns(), self.freeze_due_ns(), self.flush_retry_ns(), self.nudges.next_ns()];
+        let commit = self.commit_due_ns();
+        let others = [commit, self.seal_due_ns(), self.freeze_due_ns(), self.flush_retry_ns(), self.nudges.next_ns()];
         others.into_iter().chain([at_once, retry, expire, self.merges.next_ns(), self.lists.next_ns()]).flatten().min()
     }
 
     /// No more sends; what is ordered is written, then the journal is sealed. Go on taking writes until
-    /// [`Self::stopped`]. What memory holds stays in the journal for the next start.
+    /// [`Self::stopped`]. What memory holds stays in the journal for the next start. An owned partition goes on with all that
+    /// is in it, and that still comes: whoever stops it sends what is new elsewhere.
     pub fn stop(&mut self, _now: Now) {
-        if !self.stopping {
-            self.append_positions();
-            self.stopping = true;
-            self.journal.stop();
+        match &mut self.log {
+            Log::Owned(log) => log.stopping = true,
+            Log::Journal(_) if self.stopping => {}
+            Log::Journal(_) => {
+                self.append_positions();
+                self.stopping = true;
+                self.log.journal_mut().into_iter().for_each(Journal::stop);
+            }
         }
     }
 
-    /// After [`Self::stop`]: the journal is sealed, or cannot be, being poisoned.
+    /// After [`Self::stop`]: the journal is sealed, or cannot be, being poisoned; an owned partition has nothing under way.
     pub fn stopped(&self) -> bool {
-        self.journal.stopped()
+        match &self.log {
+            Log::Journal(journal) => journal.stopped(),
+            Log::Owned(log) => log.stopping && self.is_drained(),
+        }
     }
 
-    /// For whoever copies its journal while it is written.
-    pub fn journal_watch(&self) -> Watch {
-        self.journal.watch().clone()
+    /// For whoever copies its journal while it is written, if it has one.
+    pub fn journal_watch(&self) -> Option<Watch> {
+        self.log.journal().map(|journal| journal.watch().clone())
     }
 
     /// Where it stands.
     pub fn status(&self) -> PartitionStatus {
-        let journal = self.journal.status();
+        let journal = self.log.status();
         PartitionStatus {
             partition: self.number,
             ordered_lsn: journal.ordered.0,

@@ -10,7 +10,7 @@ use fabric::disk::Disk;
 use fabric::entropy::Entropy;
 use fabric::hash;
 use fabric::time::Now;
-use schema::dedupe::DedupeHasher;
+use schema::dedupe::{DedupeHasher, DedupeKey};
 use schema::encode::Encoder;
 use schema::ids::{ChatId, SLOT_COUNT};
 use schema::timeuuid::Generator;
@@ -18,12 +18,13 @@ use schema::timeuuid::Generator;
 use super::job::Recovered;
 use super::{Partition, PartitionConfig, RecoverySummary, StorageMetrics};
 use crate::journal::{self, Journal, JournalConfig, JournalId, Lsn, Record, RecoverError};
+use crate::log::{BlockError, Log};
 use crate::memtable::HotTails;
 use crate::owner::{
     Amending, Audience, Batch, Chats, DedupeMemory, Fanout, Known, Memory, Merges, Nudges, Rates, Refusals,
     ReplayError, Tables,
 };
-use crate::store::{Store, StoreError};
+use crate::store::{DedupeHit, Store, StoreError};
 
 /// What all partitions of a process are opened with.
 #[derive(Clone)]
@@ -62,6 +63,24 @@ pub enum OpenError {
         lsn: Lsn,
         /// What is wrong.
         source: ReplayError,
+    },
+    /// A block of a partition's log cannot be read.
+    #[error("partition {partition}, block {block} of its log: {source}; restore the keyspace from a backup")]
+    Block {
+        /// Which partition.
+        partition: u16,
+        /// Which block.
+        block: u64,
+        /// What is wrong.
+        source: BlockError,
+    },
+    /// A block of a partition's log is missing.
+    #[error("partition {partition}, block {block} of its log is missing; restore the keyspace from a backup")]
+    Hole {
+        /// Which partition.
+        partition: u16,
+        /// Which block.
+        block: u64,
     },
     /// A new journal cannot be made.
     #[error("a new journal cannot be made: {0}; check the data folder's free space and permissions")]
@@ -121,12 +140,13 @@ pub fn open(
     }
     let partitions = memories.into_iter().zip(journals).enumerate().map(|(number, (memory, journal))| {
         let number = number as u16;
-        Partition::new(number, config, (memory, journal), entropy, metrics(number))
+        let log = Log::Journal(Box::new(journal));
+        Partition::new(number, config, (memory, log), entropy, metrics(number))
     });
     Ok(Opened { partitions: partitions.collect(), recovery: summary })
 }
 
-fn new_memory(config: &PartitionConfig, seed: u64, covers_from_ms: u64) -> Memory {
+pub(super) fn new_memory(config: &PartitionConfig, seed: u64, covers_from_ms: u64) -> Memory {
     Memory {
         chats: Chats::new(seed),
         tables: Tables::new(),
@@ -199,14 +219,9 @@ impl Loading {
     fn load_answers(&mut self, store: &dyn Store, from_ms: u64) -> Result<(), StoreError> {
         let now = self.now;
         store.dedupe_since(from_ms, &mut |key, hit| {
-            let memory = self.memory_of(hit.chat);
-            let index = memory.chats.find(hit.chat).filter(|&index| memory.chats.get(index).head.seq >= hit.seq);
-            let Some(index) = index else {
-                tracing::warn!(chat = %hit.chat, seq = hit.seq, "the store knows an answer without its entry; ignored");
-                return;
-            };
-            memory.recover_answer(now, key, Known { seq: hit.seq, message: hit.message, chat: index }, 0);
-            self.summary.dedupe += 1;
+            if answer_found(self.memory_of(hit.chat), now, key, &hit) {
+                self.summary.dedupe += 1;
+            }
         })
     }
 
@@ -225,6 +240,17 @@ impl Loading {
     }
 }
 
+/// An answer of the store's; whether its entry is known.
+pub(super) fn answer_found(memory: &mut Memory, now: Now, key: DedupeKey, hit: &DedupeHit) -> bool {
+    let index = memory.chats.find(hit.chat).filter(|&index| memory.chats.get(index).head.seq >= hit.seq);
+    let Some(index) = index else {
+        tracing::warn!(chat = %hit.chat, seq = hit.seq, "the store knows an answer without its entry; ignored");
+        return false;
+    };
+    memory.recover_answer(now, key, Known { seq: hit.seq, message: hit.message, chat: index }, 0);
+    true
+}
+
 impl Memory {
     fn freeze_recovered(&mut self, recovered: &Arc<Recovered>) {
         if !self.tables.active.is_empty() {
@@ -234,10 +260,10 @@ impl Memory {
 }
 
 impl Partition {
-    fn new(
+    pub(super) fn new(
         number: u16,
         config: &OpenConfig,
-        (memory, journal): (Memory, Journal),
+        (memory, log): (Memory, Log),
         entropy: &mut dyn Entropy,
         metrics: StorageMetrics,
     ) -> Self {
@@ -251,7 +277,7 @@ impl Partition {
             generator: Generator::new(entropy.next_u64().to_le_bytes()),
             encoder: Encoder::in_arena(),
             memory,
-            journal,
+            log,
             filling: Batch { number: 1, ..Batch::default() },
             filling_bytes: 0,
             positions_appended: 0,

@@ -3,6 +3,8 @@
 //! What must stay true: it shows a reader exactly what the embedded store would, and a crash on request leaves exactly
 //! what a crash of the process could leave: whole steps of a flush, in order, the applied positions last.
 
+mod shared;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,6 +19,8 @@ use super::{
     ChatState, DedupeHit, FlushEntry, FlushReport, FlushRun, HistoryRange, Store, StoreError, StoreStats, StoredEntry,
 };
 use crate::lsn::{JournalId, Lsn};
+
+pub use shared::AppendFault;
 
 /// Where a flush stops when a crash was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
@@ -50,18 +54,31 @@ struct Tables {
     bytes: u64,
     crash_at: Option<CrashPoint>,
     full: bool,
+    logs: shared::Logs,
 }
 
 /// See the module. Share it in an `Arc` between a process's simulated lives.
-#[derive(Default)]
 pub struct MemoryStore {
     tables: Mutex<Tables>,
+    /// Of whoever shares it.
+    partitions: u16,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::shared(1)
+    }
 }
 
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty store that several writers share, in so many partitions.
+    pub fn shared(partitions: u16) -> Self {
+        Self { tables: Mutex::default(), partitions }
     }
 
     /// The next flush that reaches `point` stops there with [`StoreError::Crashed`]. One crash a call.

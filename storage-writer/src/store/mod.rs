@@ -3,7 +3,7 @@
 //! [`Store`] blocks and is called on background threads and at start, never on a shard thread. It speaks of runs,
 //! histories and positions, not of tables. [`MemoryStore`] serves tests and simulation, [`fjall::FjallStore`] is the
 //! embedded engine, the crate in `storage-writer/scylla` is the one on Scylla or Cassandra; `contract` is the suite that
-//! each of them passes.
+//! each of them passes. A [`SharedStore`] is one that several writers use.
 //!
 //! What must stay true: a run is applied whole or its applied positions do not move; applying the same entries again, in
 //! whatever grouping, changes nothing that a reader sees; a damaged store is an error, never a wrong answer or a panic.
@@ -12,6 +12,7 @@ mod codec;
 pub mod contract;
 pub mod fjall;
 mod memory;
+mod shared;
 mod state;
 
 use std::borrow::Cow;
@@ -21,9 +22,11 @@ use bytes::Bytes;
 use schema::dedupe::DedupeKey;
 use schema::ids::{ChatId, MessageId};
 
-pub use memory::{CrashPoint, MemoryStore};
+pub use memory::{AppendFault, CrashPoint, MemoryStore};
+pub use shared::{LoggedBlock, SharedStore, Sharing, Standing, Takeover};
 pub use state::{AccountState, ChatState, DeviceState, GroupState, MemberState, OwnDevice, SeatState};
 
+use crate::lease::{Epoch, Tenure};
 use crate::lsn::{JournalId, Lsn};
 
 /// One entry of a chat's log.
@@ -160,12 +163,25 @@ pub enum StoreError {
     /// An earlier change failed and opening the store again has failed since; the next change tries once more.
     #[error("store: closed after an earlier failure; the next flush opens it again")]
     Poisoned,
+    /// The partition is another writer's, or may be at this moment.
+    #[error("store: partition {partition} is not this writer's under epoch {epoch}, or its lease has run out")]
+    NotOwned {
+        /// Which partition.
+        partition: u16,
+        /// The epoch under which it was this writer's.
+        epoch: Epoch,
+    },
     /// A simulated crash; see [`MemoryStore::crash_at`].
     #[error("store: crashed on request")]
     Crashed,
 }
 
 impl StoreError {
+    /// What `tenure` was for is another's, or may be.
+    pub fn not_owned(tenure: &Tenure) -> Self {
+        Self::NotOwned { partition: tenure.partition(), epoch: tenure.epoch() }
+    }
+
     /// Whether the same call can succeed later without a restart.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Io { .. } | Self::Away { .. } | Self::Poisoned)
@@ -228,6 +244,15 @@ pub trait Store: Send + Sync {
     /// As [`StoreError`] says.
     fn dedupe(&self, key: DedupeKey) -> Result<Option<DedupeHit>, StoreError>;
 
+    /// As [`Self::dedupe`], where the chat is known that the change was to.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    fn dedupe_in(&self, chat: ChatId, key: DedupeKey) -> Result<Option<DedupeHit>, StoreError> {
+        let _ = chat;
+        self.dedupe(key)
+    }
+
     /// Every answer with `wall_ms` at or above the given, in any order, possibly more than once.
     ///
     /// # Errors
@@ -279,6 +304,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn dedupe(&self, key: DedupeKey) -> Result<Option<DedupeHit>, StoreError> {
         (**self).dedupe(key)
+    }
+    fn dedupe_in(&self, chat: ChatId, key: DedupeKey) -> Result<Option<DedupeHit>, StoreError> {
+        (**self).dedupe_in(chat, key)
     }
     fn dedupe_since(&self, wall_ms: u64, each: &mut dyn FnMut(DedupeKey, DedupeHit)) -> Result<(), StoreError> {
         (**self).dedupe_since(wall_ms, each)

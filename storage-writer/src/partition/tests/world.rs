@@ -1,6 +1,7 @@
 //! A world for partitions: a store, a disk that can lose power, envelopes that are kept for a look.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use fabric::entropy::Entropy;
 use fabric::sim::{SeededEntropy, SimDisk};
@@ -12,8 +13,11 @@ use schema::frame::VerifiedFrame;
 use schema::ids::{ChatId, DeviceId, Slot, UserId};
 use schema::wire::EntryKind;
 
-use crate::partition::{Job, OpenConfig, OpenError, Partition, PartitionConfig, StorageMetrics, Work, open, run_job};
-use crate::store::MemoryStore;
+use crate::lease::{Epoch, Tenure};
+use crate::partition::{
+    Job, OpenConfig, OpenError, Partition, PartitionConfig, StorageMetrics, Work, open, open_owned, run_job,
+};
+use crate::store::{AppendFault, MemoryStore, SharedStore};
 
 /// What partitions said.
 #[derive(Default)]
@@ -41,7 +45,7 @@ impl Egress for Out {
 }
 
 pub(super) struct World {
-    pub store: MemoryStore,
+    pub store: Arc<MemoryStore>,
     pub disk: SimDisk,
     pub entropy: SeededEntropy,
     pub partitions: Vec<Partition>,
@@ -52,6 +56,8 @@ pub(super) struct World {
     pub held: Vec<u16>,
     pub out: Out,
     pub config: OpenConfig,
+    /// Where partitions are owned: the tenures there have been, the last of each partition last.
+    pub tenures: Option<Vec<Arc<Tenure>>>,
     encoder: Encoder,
 }
 
@@ -84,8 +90,18 @@ fn is_held(job: &Job, held: &[u16]) -> bool {
 
 impl World {
     pub(super) fn new(seed: u64, partitions: u16, config: PartitionConfig) -> Self {
+        Self::with(seed, partitions, config, None)
+    }
+
+    /// One whose partitions are owned, and commit in the store.
+    pub(super) fn owned(seed: u64, partitions: u16, config: PartitionConfig) -> Self {
+        Self::with(seed, partitions, config, Some(Vec::new()))
+    }
+
+    fn with(seed: u64, partitions: u16, config: PartitionConfig, tenures: Option<Vec<Arc<Tenure>>>) -> Self {
         let mut world = Self {
-            store: MemoryStore::new(),
+            tenures,
+            store: Arc::new(MemoryStore::shared(partitions)),
             disk: SimDisk::new(seed),
             entropy: SeededEntropy::new(seed),
             partitions: Vec::new(),
@@ -104,11 +120,40 @@ impl World {
     pub(super) fn open(&mut self, partitions: u16) -> Result<crate::partition::RecoverySummary, OpenError> {
         self.config.partitions = partitions;
         self.out.partitions = partitions;
+        if self.tenures.is_some() {
+            self.take_over(partitions);
+            return Ok(crate::partition::RecoverySummary::default());
+        }
         let metrics = self.metrics.clone();
         let opened =
             open(&self.config, &self.store, &self.disk, &mut self.entropy, self.now, &mut |_| metrics.clone())?;
         self.partitions = opened.partitions;
         Ok(opened.recovery)
+    }
+
+    /// Others own all partitions from now on, as they find them in the store. Whoever tries while it fails is followed by
+    /// another.
+    fn take_over(&mut self, partitions: u16) {
+        self.partitions.clear();
+        let store: Arc<dyn SharedStore> = self.store.clone();
+        for partition in 0..partitions {
+            let opened = (0..).find_map(|tries| {
+                if tries == 3 {
+                    self.store.set_append_fault(AppendFault::None);
+                }
+                let tenures = self.tenures.as_mut()?;
+                tenures.iter().for_each(|tenure| {
+                    if tenure.partition() == partition {
+                        tenure.end()
+                    }
+                });
+                let tenure = Tenure::endless(partition, Epoch(tenures.len() as u64 + 1));
+                tenures.push(Arc::clone(&tenure));
+                let of = &self.config.partition;
+                open_owned(tenure, of, &store, &mut self.entropy, self.now, self.metrics.clone()).ok()
+            });
+            self.partitions.extend(opened);
+        }
     }
 
     /// Power goes: what was not durable may be gone, jobs are cut off.
