@@ -15,8 +15,10 @@ pub struct Migration {
 pub const BOOKKEEPING: &str = include_str!("../cql/0000_bookkeeping.cql");
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 1] =
-    [Migration { number: 1, name: "store", text: include_str!("../cql/0001_store.cql") }];
+pub const MIGRATIONS: [Migration; 2] = [
+    Migration { number: 1, name: "store", text: include_str!("../cql/0001_store.cql") },
+    Migration { number: 2, name: "many writers", text: include_str!("../cql/0002_many_writers.cql") },
+];
 
 /// The version that this build reads and writes.
 pub const VERSION: u16 = MIGRATIONS[MIGRATIONS.len() - 1].number;
@@ -48,7 +50,7 @@ mod tests {
         }
         let texts = MIGRATIONS.iter().map(|migration| migration.text).chain([BOOKKEEPING]);
         let all: Vec<String> = texts.flat_map(statements).collect();
-        assert_eq!(all.len(), 10);
+        assert_eq!(all.len(), 15);
         for statement in all {
             assert!(statement.starts_with("CREATE TABLE IF NOT EXISTS"), "{statement}");
             assert!(!statement.contains(';') && !statement.contains("--"), "{statement}");

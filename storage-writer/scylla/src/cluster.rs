@@ -9,10 +9,11 @@ use scylla::response::query_result::QueryResult;
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::batch::{Batch, BatchStatement, BatchType};
 use scylla::statement::prepared::PreparedStatement;
+use scylla::value::{CqlValue, Row};
 use storage_writer::store::StoreError;
 
 use crate::error::away;
-use crate::statements::Statements;
+use crate::statements::{LeaseStatements, Statements};
 
 /// Rows of one batch at most.
 pub const BATCH_ROWS: usize = 100;
@@ -24,6 +25,8 @@ pub struct Cluster {
     session: Session,
     /// What can be asked.
     pub statements: Statements,
+    /// What can be asked about leases.
+    pub leases: LeaseStatements,
     requests: AtomicU64,
     failures: AtomicU64,
     is_away: AtomicBool,
@@ -31,9 +34,9 @@ pub struct Cluster {
 
 impl Cluster {
     /// Over a session whose statements are prepared.
-    pub const fn new(session: Session, statements: Statements) -> Self {
+    pub const fn new(session: Session, statements: Statements, leases: LeaseStatements) -> Self {
         let (requests, failures) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { session, statements, requests, failures, is_away: AtomicBool::new(false) }
+        Self { session, statements, leases, requests, failures, is_away: AtomicBool::new(false) }
     }
 
     /// Requests made so far, and those that failed after everything that was tried.
@@ -53,7 +56,7 @@ impl Cluster {
         self.failures.fetch_add(u64::from(failed), Ordering::Relaxed);
         if self.is_away.swap(failed, Ordering::Relaxed) != failed {
             match &result {
-                Err(error) => tracing::warn!(%error, "the store is away; what is acknowledged waits in the journal"),
+                Err(error) => tracing::warn!(%error, "the store is away; what it has not taken is tried again"),
                 Ok(_) => tracing::info!("the store answers again"),
             }
         }
@@ -68,6 +71,19 @@ impl Cluster {
         values: impl SerializeRow,
     ) -> Result<QueryResult, StoreError> {
         self.ended(self.session.execute_unpaged(statement, values).await.map_err(away(doing)))
+    }
+
+    /// Asks for a lightweight transaction; whether its condition held. Where it did, Cassandra answers with `[applied]` alone,
+    /// where it did not, with the row that is there.
+    pub async fn transact(
+        &self,
+        doing: &'static str,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<bool, StoreError> {
+        let result = self.run(doing, statement, values).await?;
+        let row = result.into_rows_result().map_err(away(doing))?.first_row::<Row>().map_err(away(doing))?;
+        Ok(matches!(row.columns.first(), Some(Some(CqlValue::Boolean(true)))))
     }
 
     /// Reads rows of one partition until `each` has enough, which it says by `false`.

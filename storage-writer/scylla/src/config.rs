@@ -15,6 +15,9 @@ pub struct ScyllaConfig {
     pub replication: BTreeMap<String, u32>,
     /// The datacenter whose quorum answers; one of `replication`.
     pub datacenter: String,
+    /// Several writers share the keyspace, in so many partitions, `1..=128`; `None` = it is one writer's, which has a journal
+    /// on its own disk. The same for the keyspace's life.
+    pub partitions: Option<u16>,
     /// Whom to log in as; `None` where the cluster asks for nobody.
     pub credentials: Option<Credentials>,
     /// Chats, or other partitions, that are written to at once.
@@ -33,6 +36,7 @@ impl ScyllaConfig {
             keyspace: "shardwire".to_owned(),
             replication: [("datacenter1".to_owned(), 3)].into(),
             datacenter: "datacenter1".to_owned(),
+            partitions: None,
             credentials: None,
             concurrency: 256,
             request_timeout: Duration::from_secs(10),

@@ -28,9 +28,40 @@ pub fn slice(wall_ms: u64) -> i64 {
     (wall_ms / SLICE_MS).cast_signed()
 }
 
-/// The part of a key.
-pub fn part(key: DedupeKey) -> i8 {
-    (key.0[0] % PARTS.cast_unsigned()).cast_signed()
+/// How a slice is cut into parts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Parts {
+    /// By key: one writer has all of them.
+    ByKey,
+    /// By the partition of the chat, of so many: each writer has its own.
+    ByPartition(u16),
+}
+
+impl Parts {
+    /// The part of an answer.
+    pub fn of(self, chat: ChatId, key: DedupeKey) -> i8 {
+        match self {
+            Self::ByKey => (key.0[0] % PARTS.cast_unsigned()).cast_signed(),
+            // At most 128 of them.
+            Self::ByPartition(partitions) => (chat.slot().partition(partitions) as u8).cast_signed(),
+        }
+    }
+
+    /// The parts where a key may be if its chat is not known.
+    pub fn of_key(self, key: DedupeKey) -> Vec<i8> {
+        match self {
+            Self::ByKey => vec![self.of(ChatId([0; 16]), key)],
+            Self::ByPartition(_) => self.all(),
+        }
+    }
+
+    /// All parts.
+    pub fn all(self) -> Vec<i8> {
+        match self {
+            Self::ByKey => (0..PARTS).collect(),
+            Self::ByPartition(partitions) => (0..partitions as u8).map(u8::cast_signed).collect(),
+        }
+    }
 }
 
 /// The slices there are.
@@ -41,6 +72,11 @@ impl Slices {
     /// Those found at the start.
     pub fn new(found: impl Iterator<Item = i64>) -> Self {
         Self(Mutex::new(found.collect()))
+    }
+
+    /// Lists those found since as well.
+    pub fn extend(&self, found: impl IntoIterator<Item = i64>) {
+        found.into_iter().for_each(|slice| self.add(slice));
     }
 
     /// Whether it is listed.
@@ -92,10 +128,27 @@ fn hit((chat, seq, message, wall_ms): Hit) -> DedupeHit {
     }
 }
 
+/// The slices that the cluster lists.
+pub async fn slices(cluster: &Cluster) -> Result<Vec<i64>, StoreError> {
+    let mut slices = Vec::new();
+    let take = |(slice,): (i64,)| {
+        slices.push(slice);
+        true
+    };
+    cluster.read("listing dedupe answers", &cluster.statements.slices, (), take).await?;
+    Ok(slices)
+}
+
 /// The newest answer of a key, looked for in every slice.
-pub async fn find(cluster: &Cluster, slices: &Slices, key: DedupeKey) -> Result<Option<DedupeHit>, StoreError> {
-    let lookups = slices.from(i64::MIN).into_iter().map(|slice| async move {
-        let found = cluster.run(READING, &cluster.statements.answer, (slice, part(key), &key.0[..])).await?;
+pub async fn find(
+    cluster: &Cluster,
+    slices: &Slices,
+    parts: &[i8],
+    key: DedupeKey,
+) -> Result<Option<DedupeHit>, StoreError> {
+    let places = slices.from(i64::MIN).into_iter().flat_map(|slice| parts.iter().map(move |part| (slice, *part)));
+    let lookups = places.map(|(slice, part)| async move {
+        let found = cluster.run(READING, &cluster.statements.answer, (slice, part, &key.0[..])).await?;
         let found: Vec<Hit> = rows(found).map_err(|what| StoreError::Away { doing: READING, what })?;
         Ok(found.into_iter().next().map(|found| (slice, hit(found))))
     });
@@ -107,10 +160,10 @@ pub async fn find(cluster: &Cluster, slices: &Slices, key: DedupeKey) -> Result<
 pub async fn since(
     cluster: &Cluster,
     slices: &Slices,
-    wall_ms: u64,
+    (parts, wall_ms): (&[i8], u64),
     each: &mut dyn FnMut(DedupeKey, DedupeHit),
 ) -> Result<(), StoreError> {
-    let places = slices.from(slice(wall_ms)).into_iter().flat_map(|slice| (0..PARTS).map(move |part| (slice, part)));
+    let places = slices.from(slice(wall_ms)).into_iter().flat_map(|slice| parts.iter().map(move |part| (slice, *part)));
     let parts = places.map(|place| async move {
         let mut hits = Vec::new();
         let take = |(key, chat, seq, message, wall): (Vec<u8>, Uuid, i64, CqlTimeuuid, i64)| {

@@ -116,6 +116,26 @@ pub enum SetupError {
         /// The data folder's.
         expected: FolderId,
     },
+    /// It is shared in another way than configured.
+    #[error(
+        "store: the keyspace {keyspace} is {found} and the configuration wants {wanted}; configure what it is (store.ack, store.partitions), or name an empty keyspace as store.keyspace"
+    )]
+    Sharing {
+        /// Which keyspace.
+        keyspace: String,
+        /// How it is shared.
+        found: String,
+        /// As configured.
+        wanted: String,
+    },
+    /// A number of partitions that cannot be.
+    #[error("store: store.partitions is {partitions}; it must be from 1 to {max}")]
+    Partitions {
+        /// As configured.
+        partitions: u16,
+        /// The most there can be.
+        max: u16,
+    },
     /// Another process applies migrations.
     #[error(
         "store: the keyspace {keyspace} is being migrated by another process, or one was killed while it did; try again, after {lock_s} s at most"

@@ -2,8 +2,9 @@
 //!
 //! A [`ScyllaStore`] blocks its callers, which are background threads; the driver runs on a thread of its own. The tables
 //! are in `schema/cql`; [`migrate()`] makes them. What must stay true: one process writes to a keyspace (it belongs to one
-//! data folder, and opening checks that); every statement may be repeated; what the cluster takes late, or again, never
-//! overwrites what is newer ([`mod@write`]).
+//! data folder, and opening checks that), or one at a time to each of its partitions (it is shared, and their leases see to
+//! that); every statement but those on leases may be repeated; what the cluster takes late, or again, never overwrites what
+//! is newer ([`mod@write`]).
 
 mod buckets;
 mod cluster;
@@ -11,9 +12,12 @@ mod config;
 mod connect;
 mod dedupe;
 mod error;
+mod leases;
 mod migrate;
 mod read;
 mod runtime;
+mod shared;
+mod sharing;
 mod statements;
 mod write;
 
@@ -21,7 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use schema::dedupe::DedupeKey;
-use schema::ids::{ChatId, MessageId};
+use schema::ids::{ChatId, MessageId, SLOT_COUNT};
 use schema::limits::DEDUPE_KEEP_MS;
 use storage_writer::folder::FolderId;
 use storage_writer::lsn::{JournalId, Lsn};
@@ -35,10 +39,11 @@ pub use error::SetupError;
 pub use migrate::{Migrated, migrate};
 
 use cluster::{Cluster, rows};
-use dedupe::Slices;
+use dedupe::{Parts, Slices};
 use error::away;
 use runtime::Runtime;
-use statements::Statements;
+use shared::Shared;
+use statements::{LeaseStatements, Statements};
 use write::{Flush, Writing};
 
 /// Whose positions a store keeps.
@@ -67,8 +72,9 @@ pub struct ScyllaStore {
     node: Uuid,
     concurrency: usize,
     slices: Slices,
-    /// Held by whoever changes the store.
+    /// Held by whoever changes the store. Of a shared one each partition has its own ([`Shared`]).
     writing: Mutex<Writing>,
+    shared: Option<Shared>,
     // Last: the session goes before the threads that it runs on.
     runtime: Runtime,
 }
@@ -80,24 +86,39 @@ impl ScyllaStore {
     /// # Errors
     /// [`SetupError`]; each says what to do.
     pub fn open(config: &ScyllaConfig, writer: Writer) -> Result<Self, SetupError> {
+        let config = &ScyllaConfig { partitions: None, ..config.clone() };
+        Self::connect(config, Some(writer))
+    }
+
+    /// As [`Self::open`], for one of several writers of a keyspace that is shared as configured. What it writes it writes as
+    /// the owner of partitions, by [`storage_writer::store::SharedStore`]; whose they are it says and changes as a
+    /// [`storage_writer::lease::LeaseTable`].
+    ///
+    /// # Errors
+    /// [`SetupError`]; each says what to do.
+    ///
+    /// # Panics
+    /// When `config.partitions` is `None`.
+    pub fn open_shared(config: &ScyllaConfig) -> Result<Self, SetupError> {
+        assert!(config.partitions.is_some(), "a shared keyspace has partitions");
+        Self::connect(config, None)
+    }
+
+    fn connect(config: &ScyllaConfig, writer: Option<Writer>) -> Result<Self, SetupError> {
         let runtime = Runtime::start()?;
-        let node = Uuid::from_bytes(writer.node.0);
-        let (cluster, writing, slices) = runtime.block_on(async {
+        let node = Uuid::from_bytes(writer.map_or([0; 16], |writer| writer.node.0));
+        let (cluster, writing, slices, sharing) = runtime.block_on(async {
             let session = connect::connect(config).await?;
-            migrate::check_version(&session, config, writer.cluster).await?;
+            let sharing = migrate::check_version(&session, config, writer.map(|writer| writer.cluster)).await?;
             let statements = Statements::prepare(&session, &config.keyspace).await?;
-            let cluster = Cluster::new(session, statements);
+            let leases = LeaseStatements::prepare(&session, &config.keyspace).await?;
+            let cluster = Cluster::new(session, statements, leases);
             let writing = Writing::load(&cluster, node).await?;
-            let mut slices = Vec::new();
-            let take = |(slice,): (i64,)| {
-                slices.push(slice);
-                true
-            };
-            cluster.read("listing dedupe answers", &cluster.statements.slices, (), take).await?;
-            Ok::<_, SetupError>((cluster, writing, Slices::new(slices.into_iter())))
+            let slices = Slices::new(dedupe::slices(&cluster).await?.into_iter());
+            Ok::<_, SetupError>((cluster, writing, slices, sharing))
         })?;
         let (concurrency, writing) = (config.concurrency.max(1), Mutex::new(writing));
-        Ok(Self { cluster, node, concurrency, slices, writing, runtime })
+        Ok(Self { cluster, node, concurrency, slices, writing, shared: sharing.map(Shared::new), runtime })
     }
 
     /// What it has asked of its cluster.
@@ -113,7 +134,21 @@ impl ScyllaStore {
 
     fn flushing(&self) -> Flush<'_> {
         let Self { cluster, node, concurrency, slices, .. } = self;
-        Flush { cluster, node: *node, concurrency: *concurrency, slices }
+        Flush { cluster, node: *node, concurrency: *concurrency, slices, parts: self.parts() }
+    }
+
+    async fn drop_slices(&self, flush: &Flush<'_>, writing: &mut Writing, over: Vec<i64>) -> Result<(), StoreError> {
+        const DOING: &str = "dropping dedupe answers";
+        let stamp = flush.next_stamp(writing).await?;
+        for slice in over {
+            self.cluster.run(DOING, &self.cluster.statements.drop_slice, (stamp, slice)).await?;
+            self.slices.remove(slice);
+        }
+        Ok(())
+    }
+
+    fn parts(&self) -> Parts {
+        self.shared.as_ref().map_or(Parts::ByKey, |shared| Parts::ByPartition(shared.sharing.partitions))
     }
 }
 
@@ -135,9 +170,12 @@ impl Writing {
 }
 
 impl Store for ScyllaStore {
+    /// # Panics
+    /// When the store is shared: then it is a partition's owner who writes.
     fn flush(&self, run: FlushRun<'_>) -> Result<FlushReport, StoreError> {
+        assert!(self.shared.is_none(), "a shared store is written to by the owners of its partitions");
         let mut writing = self.writing();
-        self.runtime.block_on(self.flushing().run(&mut writing, run))
+        self.runtime.block_on(self.flushing().run(&mut writing, run, || Ok(())))
     }
 
     fn history(&self, chat: ChatId, range: HistoryRange) -> Result<Vec<StoredEntry>, StoreError> {
@@ -149,15 +187,20 @@ impl Store for ScyllaStore {
     }
 
     fn dedupe(&self, key: DedupeKey) -> Result<Option<DedupeHit>, StoreError> {
-        self.runtime.block_on(dedupe::find(&self.cluster, &self.slices, key))
+        self.runtime.block_on(dedupe::find(&self.cluster, &self.slices, &self.parts().of_key(key), key))
+    }
+
+    fn dedupe_in(&self, chat: ChatId, key: DedupeKey) -> Result<Option<DedupeHit>, StoreError> {
+        let part = self.parts().of(chat, key);
+        self.runtime.block_on(dedupe::find(&self.cluster, &self.slices, &[part], key))
     }
 
     fn dedupe_since(&self, wall_ms: u64, each: &mut dyn FnMut(DedupeKey, DedupeHit)) -> Result<(), StoreError> {
-        self.runtime.block_on(dedupe::since(&self.cluster, &self.slices, wall_ms, each))
+        self.runtime.block_on(dedupe::since(&self.cluster, &self.slices, (&self.parts().all(), wall_ms), each))
     }
 
     fn load_chats(&self, each: &mut dyn FnMut(ChatState)) -> Result<(), StoreError> {
-        self.runtime.block_on(read::states(&self.cluster, each))
+        self.runtime.block_on(read::states(&self.cluster, 0..SLOT_COUNT, each))
     }
 
     fn applied(&self) -> Result<Vec<(JournalId, Lsn)>, StoreError> {
@@ -183,20 +226,15 @@ impl Store for ScyllaStore {
     }
 
     fn expire(&self, now_ms: u64) -> Result<(), StoreError> {
-        const DOING: &str = "dropping dedupe answers";
         let over = self.slices.over(now_ms.saturating_sub(DEDUPE_KEEP_MS));
         if over.is_empty() {
             return Ok(());
         }
+        if self.shared.is_some() {
+            return self.expire_owned(over);
+        }
         let mut writing = self.writing();
-        self.runtime.block_on(async {
-            let stamp = self.flushing().next_stamp(&mut writing).await?;
-            for slice in over {
-                self.cluster.run(DOING, &self.cluster.statements.drop_slice, (stamp, slice)).await?;
-                self.slices.remove(slice);
-            }
-            Ok(())
-        })
+        self.runtime.block_on(self.drop_slices(&self.flushing(), &mut writing, over))
     }
 
     /// The cluster's sizes are its own to say: all zero.

@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 
 use schema::cql::{self, MIGRATIONS, Migration};
 use scylla::client::session::Session;
+use scylla::serialize::row::SerializeRow;
 use scylla::value::{CqlValue, Row};
 use storage_writer::folder::FolderId;
+use storage_writer::store::Sharing;
 use uuid::Uuid;
 
 use crate::ScyllaConfig;
@@ -16,6 +18,7 @@ use crate::cluster::rows;
 use crate::connect::{check_keyspace, connect};
 use crate::error::{SetupError, refused};
 use crate::runtime::Runtime;
+use crate::sharing;
 
 /// How long a lock lasts whose holder is gone, s. Above what any migration takes.
 const LOCK_S: i32 = 120;
@@ -37,6 +40,7 @@ pub struct Migrated {
 /// # Errors
 /// [`SetupError`]; what had been applied before stays.
 pub fn migrate(config: &ScyllaConfig, owner: FolderId, check: bool) -> Result<Migrated, SetupError> {
+    sharing::check_partitions(config)?;
     Runtime::start()?.block_on(async {
         let session = connect(config).await?;
         let exists = check_keyspace(&session, config)?;
@@ -44,8 +48,15 @@ pub fn migrate(config: &ScyllaConfig, owner: FolderId, check: bool) -> Result<Mi
         let missing = missing(found.as_ref(), config)?;
         let names = missing.iter().map(|migration| format!("{} {}", migration.number, migration.name)).collect();
         let migrated = Migrated { made_keyspace: !exists, applied: names };
-        if exists && found.is_some() {
-            check_owner(&session, config, owner).await?;
+        if exists && let Some(found) = &found {
+            if config.partitions.is_none() {
+                check_owner(&session, config, owner).await?;
+            }
+            if found.contains_key(&sharing::SINCE) {
+                sharing::check(&session, config).await?;
+            } else if found.contains_key(&1) {
+                sharing::check_one_writer(config)?;
+            }
         }
         if !check {
             apply(&session, config, owner, exists).await?;
@@ -54,8 +65,12 @@ pub fn migrate(config: &ScyllaConfig, owner: FolderId, check: bool) -> Result<Mi
     })
 }
 
-/// The keyspace is this build's and the cluster's of `owner`.
-pub async fn check_version(session: &Session, config: &ScyllaConfig, owner: FolderId) -> Result<(), SetupError> {
+/// The keyspace is this build's and the cluster's of `owner`, if that is given. Returns how it is shared.
+pub async fn check_version(
+    session: &Session,
+    config: &ScyllaConfig,
+    owner: Option<FolderId>,
+) -> Result<Option<Sharing>, SetupError> {
     let keyspace = || config.keyspace.clone();
     if !check_keyspace(session, config)? {
         return Err(SetupError::NoKeyspace { keyspace: keyspace() });
@@ -65,7 +80,10 @@ pub async fn check_version(session: &Session, config: &ScyllaConfig, owner: Fold
         let found = found.and_then(|found| found.keys().last().copied()).unwrap_or(0);
         return Err(SetupError::Older { keyspace: keyspace(), found, known: cql::VERSION });
     }
-    check_owner(session, config, owner).await
+    if let Some(owner) = owner {
+        check_owner(session, config, owner).await?;
+    }
+    sharing::check(session, config).await
 }
 
 type Versions = BTreeMap<u16, i64>;
@@ -153,7 +171,9 @@ async fn apply_locked(session: &Session, config: &ScyllaConfig, owner: FolderId)
     let keyspace = &config.keyspace;
     let own = format!("INSERT INTO {keyspace}.owner (name, cluster_id) VALUES ('cluster', ?) IF NOT EXISTS");
     conditional(session, &own, (Uuid::from_bytes(owner.0),), OWNING).await?;
-    check_owner(session, config, owner).await?;
+    if config.partitions.is_none() {
+        check_owner(session, config, owner).await?;
+    }
     // Again, now that nobody else changes it.
     let found = versions(session, config).await?;
     for migration in missing(found.as_ref(), config)? {
@@ -162,6 +182,8 @@ async fn apply_locked(session: &Session, config: &ScyllaConfig, owner: FolderId)
         let values = (i32::from(migration.number), migration.name, migration.checksum());
         session.query_unpaged(note, values).await.map_err(refused("noting a migration"))?;
     }
+    let of_one = found.is_some_and(|found| found.contains_key(&1) && !found.contains_key(&sharing::SINCE));
+    sharing::note(session, config, of_one).await?;
     Ok(())
 }
 
@@ -174,10 +196,10 @@ async fn run(session: &Session, text: &str) -> Result<(), SetupError> {
 
 /// A lightweight transaction; whether its condition held. Where it did, Cassandra answers with `[applied]` alone, where it
 /// did not, with the row that is there.
-async fn conditional(
+pub async fn conditional(
     session: &Session,
     statement: &str,
-    values: (Uuid,),
+    values: impl SerializeRow,
     doing: &'static str,
 ) -> Result<bool, SetupError> {
     let result = session.query_unpaged(statement, values).await.map_err(refused(doing))?;

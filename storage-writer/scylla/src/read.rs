@@ -1,8 +1,10 @@
 //! Histories, a message's place, and all states.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use schema::ids::{ChatId, MessageId, SLOT_COUNT};
+use schema::ids::{ChatId, MessageId};
 use schema::timeuuid::ordered_key;
 use scylla::value::CqlTimeuuid;
 use storage_writer::store::{ChatState, HistoryRange, StoreError, StoredEntry};
@@ -114,10 +116,10 @@ pub async fn find_message(cluster: &Cluster, chat: ChatId, message: MessageId) -
     Ok(None)
 }
 
-/// Every chat's state, in id order.
-pub async fn states(cluster: &Cluster, each: &mut dyn FnMut(ChatState)) -> Result<(), StoreError> {
+/// Every chat's state of some slots, in id order.
+pub async fn states(cluster: &Cluster, slots: Range<u16>, each: &mut dyn FnMut(ChatState)) -> Result<(), StoreError> {
     const DOING: &str = "reading chat states";
-    let slots = (0..SLOT_COUNT).map(|slot| async move {
+    let slots = slots.map(|slot| async move {
         let mut states = Vec::new();
         let take = |(chat, state): (Uuid, Vec<u8>)| {
             states.push((ChatId(chat.into_bytes()), state));

@@ -1,6 +1,9 @@
 //! Every statement of the store, prepared once. All of them may be repeated: those that write carry their own timestamp.
 
+use std::time::Duration;
+
 use scylla::client::session::Session;
+use scylla::statement::Consistency;
 use scylla::statement::prepared::PreparedStatement;
 
 use crate::error::{SetupError, refused};
@@ -63,12 +66,75 @@ statements! {
     put_stamp: "INSERT INTO {}.writers (node_id, stamp) VALUES (?, ?) USING TIMESTAMP ?",
     /// A writer's last timestamp.
     stamp: "SELECT stamp FROM {}.writers WHERE node_id = ?",
+    /// A block of a partition's log.
+    put_block: "INSERT INTO {}.commit_log (part, segment, block, epoch, bytes) VALUES (?, ?, ?, ?, ?)",
+    /// Blocks of a segment above one.
+    blocks: "SELECT block, epoch, bytes FROM {}.commit_log WHERE part = ? AND segment = ? AND block > ?",
+    /// Whether a segment has anything.
+    has_segment: "SELECT block FROM {}.commit_log WHERE part = ? AND segment = ? LIMIT 1",
+    /// A segment that is in the tables.
+    drop_segment: "DELETE FROM {}.commit_log WHERE part = ? AND segment = ?",
+    /// Where an owner begins.
+    put_takeover: "INSERT INTO {}.takeovers (part, epoch, first_block, after_epoch) VALUES (?, ?, ?, ?)",
+    /// Where all owners began.
+    takeovers: "SELECT epoch, first_block, after_epoch FROM {}.takeovers WHERE part = ?",
+}
+
+/// Rows fetched at once of blocks, which may be large.
+const PAGE_BLOCKS: i32 = 16;
+/// A transaction on leases that has no answer after so long has failed. Below what a lease lasts.
+const LEASE_TIMEOUT: Duration = Duration::from_secs(2);
+
+macro_rules! transactions {
+    ($($(#[$doc:meta])* $name:ident: $text:literal,)*) => {
+        /// What is asked of the leases: reads that see every transaction, and transactions, which are not repeated.
+        pub struct LeaseStatements {
+            $($(#[$doc])* pub $name: PreparedStatement,)*
+        }
+
+        impl LeaseStatements {
+            /// Prepares them for a keyspace.
+            pub async fn prepare(session: &Session, keyspace: &str) -> Result<Self, SetupError> {
+                Ok(Self { $($name: prepare_transaction(session, $text, keyspace).await?,)* })
+            }
+        }
+    };
+}
+
+transactions! {
+    /// All partitions.
+    leases: "SELECT part, epoch, owner_name, owner_incarnation FROM {}.leases WHERE list = 0",
+    /// All writers.
+    holders: "SELECT name, incarnation, beat, buried, leaving FROM {}.lease_holders WHERE list = 0",
+    /// A writer that enters.
+    enter: "INSERT INTO {}.lease_holders (list, name, incarnation, beat, buried, leaving) VALUES (0, ?, ?, 1, false, false) IF NOT EXISTS",
+    /// A writer that lives.
+    renew: "UPDATE {}.lease_holders SET beat = ?, leaving = ? WHERE list = 0 AND name = ? AND incarnation = ? IF beat = ? AND buried = false",
+    /// A writer that does not.
+    bury: "UPDATE {}.lease_holders SET buried = true WHERE list = 0 AND name = ? AND incarnation = ? IF beat = ? AND buried = false",
+    /// A writer that is gone.
+    remove: "DELETE FROM {}.lease_holders WHERE list = 0 AND name = ? AND incarnation = ? IF EXISTS",
+    /// A partition's next owner.
+    take: "UPDATE {}.leases SET epoch = ?, owner_name = ?, owner_incarnation = ? WHERE list = 0 AND part = ? IF epoch = ? AND owner_name = ? AND owner_incarnation = ?",
+    /// A partition that is nobody's.
+    release: "UPDATE {}.leases SET owner_name = null, owner_incarnation = null WHERE list = 0 AND part = ? IF epoch = ? AND owner_name = ? AND owner_incarnation = ?",
+}
+
+async fn prepare_transaction(session: &Session, text: &str, keyspace: &str) -> Result<PreparedStatement, SetupError> {
+    let mut statement = prepare(session, text, keyspace).await?;
+    statement.set_request_timeout(Some(LEASE_TIMEOUT));
+    if text.starts_with("SELECT") {
+        statement.set_consistency(Consistency::LocalSerial);
+    } else {
+        statement.set_is_idempotent(false);
+    }
+    Ok(statement)
 }
 
 /// `{}` in a text is the keyspace.
 async fn prepare(session: &Session, text: &str, keyspace: &str) -> Result<PreparedStatement, SetupError> {
     let mut statement = session.prepare(text.replace("{}", keyspace)).await.map_err(refused("preparing statements"))?;
     statement.set_is_idempotent(true);
-    statement.set_page_size(PAGE_ROWS);
+    statement.set_page_size(if text.contains("bytes") { PAGE_BLOCKS } else { PAGE_ROWS });
     Ok(statement)
 }

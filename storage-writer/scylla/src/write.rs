@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::buckets::{bucket, first_seq_stamp};
 use crate::cluster::{Cluster, batch_len, rows};
-use crate::dedupe::{Slices, part, slice};
+use crate::dedupe::{Parts, Slices, slice};
 
 /// How long an entry is kept that does not end by itself, s: five years, as the table says.
 const ENTRY_TTL_S: i32 = 157_680_000;
@@ -51,15 +51,24 @@ pub struct Flush<'a> {
     pub concurrency: usize,
     /// The slices of answers that there are.
     pub slices: &'a Slices,
+    /// And how they are cut.
+    pub parts: Parts,
 }
 
 type EntryRow<'a> = (Uuid, i64, i64, CqlTimeuuid, &'a [u8], i32, i64);
 
 impl Flush<'_> {
-    /// Takes a run.
-    pub async fn run(&self, writing: &mut Writing, mut run: FlushRun<'_>) -> Result<FlushReport, StoreError> {
+    /// Takes a run, if the caller may still write once its timestamp is noted: whoever comes after it reads that first, and
+    /// what is written with it loses.
+    pub async fn run(
+        &self,
+        writing: &mut Writing,
+        mut run: FlushRun<'_>,
+        may_write: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<FlushReport, StoreError> {
         let mut report = FlushReport::default();
         let stamp = self.next_stamp(writing).await?;
+        may_write()?;
         run.entries.sort_by_key(|entry| (entry.chat, entry.seq));
         run.entries.dedup_by_key(|entry| (entry.chat, entry.seq));
         self.amend(&run, stamp, &mut report).await?;
@@ -206,7 +215,7 @@ impl Flush<'_> {
             let DedupeHit { chat, seq, message, wall_ms } = *hit;
             let (chat, message) = (Uuid::from_bytes(chat.0), CqlTimeuuid::from_bytes(message.0));
             let (seq, wall) = (seq.cast_signed(), wall_ms.cast_signed());
-            (slice(wall_ms), part(*key), key.0, chat, seq, message, wall)
+            (slice(wall_ms), self.parts.of(hit.chat, *key), key.0, chat, seq, message, wall)
         };
         let mut rows: Vec<_> = answers.iter().map(row).collect();
         rows.sort_unstable_by_key(|row| (row.0, row.1));
