@@ -290,6 +290,7 @@ fn a_link_that_is_stopped_says_goodbye_and_dials_no_more() {
     assert_eq!(rig.heard(0), ["down 0"]);
     assert_eq!(rig.heard(1), ["silent 0 100"]);
     assert_eq!(rig.nodes[0].metrics().dials.get(), 1);
+    assert!(rig.nodes.iter().all(|node| node.metrics().ends("planned") >= 1), "both know that it was meant");
     assert!(rig.nodes[0].is_quiet());
     assert_eq!(rig.nodes[0].accepted(now, address(1)), None);
 }

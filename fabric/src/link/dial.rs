@@ -225,7 +225,11 @@ impl Links {
                 let lost = node.queue.clear();
                 (node.up, node.lost, node.let_go) = (false, true, false);
                 let all: usize = lost.iter().sum();
-                tracing::warn!(node = node.peer.name, ?why, %detail, lost = all, "the link to a node is gone");
+                let name = &node.peer.name;
+                match why {
+                    Ending::Planned if all == 0 => tracing::info!(node = name, %detail, "the link to a node has ended"),
+                    _ => tracing::warn!(node = name, ?why, %detail, lost = all, "the link to a node is gone"),
+                }
                 for (lost, class) in lost.into_iter().zip(super::BY_NUMBER) {
                     self.metrics.class(class).lost.add(lost as u64);
                 }
@@ -236,7 +240,10 @@ impl Links {
             Stage::Accepted { peer, incarnation, shard, .. } => {
                 self.unlink(peer, incarnation, End::Dialer(shard));
                 let node = &self.nodes[usize::from(peer)].peer.name;
-                tracing::warn!(node, ?why, %detail, "a link from a node is gone");
+                match why {
+                    Ending::Planned => tracing::info!(node, %detail, "a link from a node has ended"),
+                    _ => tracing::warn!(node, ?why, %detail, "a link from a node is gone"),
+                }
                 self.metrics.heard.dec();
                 self.events.push_back(LinkEvent::Silent { peer, incarnation });
             }

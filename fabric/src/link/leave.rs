@@ -64,7 +64,7 @@ impl Links {
             if conn.stands() {
                 wire::put_frame(&mut conn.control, Kind::Bye, |_| ());
             }
-            self.end(now, index, Ending::Peer, &"this node stops");
+            self.end(now, index, Ending::Planned, &"this node stops");
         }
     }
 

@@ -8,7 +8,7 @@ use schema::envelope::{CLASS_COUNT, Class};
 use crate::lane::CLASS_NAMES;
 
 /// Why links ended, as a label.
-const ENDS: [&str; 6] = ["peer", "silent", "stuck", "handshake", "refused", "broken"];
+const ENDS: [&str; 7] = ["peer", "silent", "stuck", "handshake", "refused", "broken", "planned"];
 
 /// Why a link ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +25,8 @@ pub(super) enum Ending {
     Refused,
     /// The peer's bytes were wrong.
     Broken,
+    /// One of the two nodes stops, or has another list of nodes, and has said so.
+    Planned,
 }
 
 macro_rules! link_metrics {

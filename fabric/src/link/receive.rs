@@ -70,7 +70,7 @@ impl Links {
                 self.is_ready(now, index);
             }
             (Kind::Bye, Stage::Dialed { .. } | Stage::Accepted { .. }) => {
-                self.end(now, index, Ending::Peer, &"the peer has said goodbye");
+                self.end(now, index, Ending::Planned, &"the peer has said goodbye");
             }
             (Kind::Hello, Stage::AwaitHello { .. }) => self.greet(now, index, &payload)?,
             (Kind::Welcome, Stage::AwaitWelcome { .. }) => self.welcomed(now, index, &payload)?,

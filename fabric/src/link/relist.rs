@@ -76,7 +76,7 @@ impl Links {
             if conn.stands() {
                 wire::put_frame(&mut conn.control, Kind::Bye, |_| ());
             }
-            self.end(now, index, Ending::Peer, &"it is not in the list of nodes any more");
+            self.end(now, index, Ending::Planned, &"it is not in the list of nodes any more");
         }
     }
 }
