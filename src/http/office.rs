@@ -27,6 +27,8 @@ type Outcome = Result<Answer, Refusal>;
 struct Counter {
     desk: Desk<oneshot::Sender<Outcome>>,
     hub: Hub,
+    /// The first shard waits to hear that nothing waits for the owners' node, of which it has told so many times.
+    to_tell: Option<u32>,
 }
 
 struct Shared {
@@ -34,6 +36,8 @@ struct Shared {
     waker: Waker,
     /// What shards hear of other nodes.
     inbox: Inbox,
+    /// What the first shard hears.
+    first: Inbox,
     /// A request went in: its deadline may be the next thing to wait for.
     asked: Notify,
 }
@@ -54,8 +58,13 @@ impl AsRawFd for Event {
 impl Office {
     /// Over HTTP's lane port. [`Self::run`] must be polled for answers to come.
     pub fn new(parts: HttpParts) -> Self {
-        let (hub, (waker, inbox), desk) = parts.into_desk();
-        Self(Arc::new(Shared { counter: Mutex::new(Counter { desk, hub }), waker, inbox, asked: Notify::new() }))
+        let held = parts.waits_for_owners();
+        let (hub, (waker, inbox, first), mut desk) = parts.into_desk();
+        if held {
+            desk.hold(SystemClock.now());
+        }
+        let counter = Mutex::new(Counter { desk, hub, to_tell: None });
+        Self(Arc::new(Shared { counter, waker, inbox, first, asked: Notify::new() }))
     }
 
     fn counter(&self) -> MutexGuard<'_, Counter> {
@@ -67,6 +76,13 @@ impl Office {
         self.counter().desk.in_flight()
     }
 
+    /// This process stops: who waits for the owners' node to come back is told to come again.
+    pub fn give_up_held(&self) {
+        for (waiting, refusal) in self.counter().desk.give_up_held() {
+            let _ = waiting.send(Err(refusal));
+        }
+    }
+
     /// Sends a message, or whatever else is stored as one, and waits until it is durable.
     ///
     /// # Errors
@@ -75,7 +91,7 @@ impl Office {
         let (sender, receiver) = oneshot::channel();
         {
             let mut counter = self.counter();
-            let Counter { desk, hub } = &mut *counter;
+            let Counter { desk, hub, .. } = &mut *counter;
             desk.post(SystemClock.now(), &post, sender, hub)?;
             hub.flush();
         }
@@ -90,7 +106,7 @@ impl Office {
         let (sender, receiver) = oneshot::channel();
         {
             let mut counter = self.counter();
-            let Counter { desk, hub } = &mut *counter;
+            let Counter { desk, hub, .. } = &mut *counter;
             desk.page(SystemClock.now(), ask, sender, hub)?;
             hub.flush();
         }
@@ -105,7 +121,7 @@ impl Office {
         let (sender, receiver) = oneshot::channel();
         {
             let mut counter = self.counter();
-            let Counter { desk, hub } = &mut *counter;
+            let Counter { desk, hub, .. } = &mut *counter;
             desk.ask(SystemClock.now(), from, ask, sender, hub)?;
             hub.flush();
         }
@@ -120,7 +136,7 @@ impl Office {
         let (sender, receiver) = oneshot::channel();
         {
             let mut counter = self.counter();
-            let Counter { desk, hub } = &mut *counter;
+            let Counter { desk, hub, .. } = &mut *counter;
             desk.read(SystemClock.now(), by, (chat, message), sender, hub)?;
             hub.flush();
         }
@@ -168,7 +184,7 @@ impl Office {
     /// Takes what has come; whether there is more, and the next deadline.
     fn turn(&self) -> (bool, Option<u64>) {
         let mut counter = self.counter();
-        let Counter { desk, hub } = &mut *counter;
+        let Counter { desk, hub, to_tell } = &mut *counter;
         let mut incoming = hub.take_incoming();
         let drained = incoming.drain(DRAIN_BUDGET, |_, envelope| {
             if let Some((waiting, outcome)) = desk.handle(envelope, hub) {
@@ -177,16 +193,33 @@ impl Office {
             }
         });
         hub.put_incoming(incoming);
-        if self.0.inbox.take().iter().any(|change| matches!(change, ShardChange::OwnersLost)) {
-            // In a process without owners there is one pool of credits, for their node.
-            for (waiting, refusal) in desk.owner_lost(0) {
-                let _ = waiting.send(Err(refusal));
+        let now = SystemClock.now();
+        for change in self.0.inbox.take() {
+            match change {
+                // In a process without owners there is one pool of credits, for their node.
+                ShardChange::OwnersLost => {
+                    for (waiting, refusal) in desk.owner_lost(0) {
+                        let _ = waiting.send(Err(refusal));
+                    }
+                }
+                ShardChange::OwnersLeaving(time) => {
+                    desk.hold(now);
+                    *to_tell = Some(time);
+                }
+                ShardChange::OwnersServe => desk.release(now, hub),
+                _ => {}
             }
         }
-        for (waiting, refusal) in desk.expire(SystemClock.now()) {
+        desk.end_hold(now, hub);
+        for (waiting, refusal) in desk.expire(now) {
             let _ = waiting.send(Err(refusal));
         }
         hub.flush();
+        if desk.at_owners() == 0
+            && let Some(time) = to_tell.take()
+        {
+            self.0.first.put(ShardChange::HttpWaitsForNone(time));
+        }
         (drained.more, desk.next_deadline_ns())
     }
 }

@@ -29,6 +29,8 @@ pub const CREDITS_PER_PARTITION: u32 = 8_192;
 const HTTP_IN_FLIGHT: u32 = 1_024;
 /// How long HTTP waits for an owner, ms.
 const HTTP_DEADLINE_MS: u32 = 5_000;
+/// How long HTTP waits for the owners' node to come back before that, at most, ms: a request has 30 s in all.
+const HTTP_HOLD_MS_MAX: u32 = 20_000;
 /// Slots of each lane's ring to and from HTTP, by class.
 const HTTP_RING: usize = 256;
 /// Control and sync envelopes that may wait for a lane: a few for every connection of a large host. Touched as used.
@@ -179,12 +181,21 @@ pub struct HttpParts {
     hub: Hub,
     waker: Waker,
     inbox: Inbox,
+    /// Of the shard by whose links what HTTP has for other nodes goes.
+    first: Inbox,
+    /// The owners are on another node, to which there is no link yet.
+    waits_for_owners: bool,
 }
 
 impl HttpParts {
-    /// Its hand-offs, what wakes it and what it is told, and its desk.
-    pub fn into_desk<W>(self) -> (Hub, (Waker, Inbox), Desk<W>) {
-        (self.hub, (self.waker, self.inbox), Desk::new(self.config, self.rates, self.metrics))
+    /// Whether requests have to wait for a link to the owners' node first.
+    pub const fn waits_for_owners(&self) -> bool {
+        self.waits_for_owners
+    }
+
+    /// Its hand-offs; what wakes it, what it is told, and where the first shard is told something; its desk.
+    pub fn into_desk<W>(self) -> (Hub, (Waker, Inbox, Inbox), Desk<W>) {
+        (self.hub, (self.waker, self.inbox, self.first), Desk::new(self.config, self.rates, self.metrics))
     }
 
     /// Wakes it. Shards' threads must keep its descriptor.
@@ -246,7 +257,8 @@ pub fn assemble(
     let inboxes: Arc<[Inbox]> = ports.iter().map(|port| Inbox::new(port.waker())).collect();
     let http_port = ports.pop().expect("HTTP has the last port");
     let http_inbox = inboxes[usize::from(topology.http())].clone();
-    let http = http_parts(config, incarnation, (http_port, http_inbox), &rates, registry);
+    let told = (http_inbox, inboxes[0].clone());
+    let http = http_parts(config, incarnation, (http_port, told), &rates, registry);
     let stops = Stops::new(topology.shards, limits.drain_patience_ms);
     let mut by_shard: Vec<Vec<Partition>> = (0..topology.shards).map(|_| Vec::new()).collect();
     for partition in partitions {
@@ -318,7 +330,7 @@ fn router(config: &NodeConfig, directory: MemoryDirectory, metrics: RouterMetric
 fn http_parts(
     config: &NodeConfig,
     incarnation: u64,
-    (port, inbox): (Port, Inbox),
+    (port, (inbox, first)): (Port, (Inbox, Inbox)),
     rates: &Arc<UserRates>,
     registry: &mut Registry,
 ) -> HttpParts {
@@ -337,11 +349,14 @@ fn http_parts(
             credits_per_partition: config.credits_per_partition,
             in_flight: HTTP_IN_FLIGHT,
             deadline_ms: HTTP_DEADLINE_MS,
+            hold_ms: config.limits.hold_ms.min(HTTP_HOLD_MS_MAX),
             frame_limit_bytes: config.limits.frame_limit_bytes,
         },
         rates: Arc::clone(rates),
         metrics,
         inbox,
+        first,
+        waits_for_owners: config.cluster.as_ref().is_some_and(|cluster| !cluster.roles.has(Roles::STORAGE_WRITER)),
         waker: port.waker(),
         hub: Hub::new(topology.http(), topology, port, hub_metrics),
     }

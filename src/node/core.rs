@@ -20,6 +20,7 @@ use super::board::Board;
 use super::changes::{Inbox, ShardChange};
 use super::cluster::{Away, News};
 use super::handoff::{FromGateway, FromOwner, FromRouter, LocalRouter};
+use super::http_hold::HttpHold;
 use super::hub::Hub;
 use super::topology::Part;
 use stop::{STOP_POLL_NS, Stopping};
@@ -44,6 +45,7 @@ pub struct ShardCore {
     inbox: Inbox,
     /// Of every shard of the process.
     inboxes: Arc<[Inbox]>,
+    http: HttpHold,
     /// Lanes held more than one drain's budget.
     more: bool,
     now: Now,
@@ -70,6 +72,7 @@ impl ShardCore {
             board,
             board_due_ns: 0,
             inbox,
+            http: HttpHold::at_start(hub.carries_http()),
             inboxes,
             more: false,
             now: Now::default(),
@@ -140,6 +143,8 @@ impl ShardCore {
         match change {
             ShardChange::Gateway(change) => self.with_gateway(now, |gateway, way| gateway.change(now, change, way)),
             ShardChange::OwnersLost => self.owners_lost(now),
+            ShardChange::HttpWaitsForNone(time) => self.http.waits_for_none(*time),
+            ShardChange::OwnersLeaving(_) | ShardChange::OwnersServe => debug_assert!(false, "that is for HTTP"),
             ShardChange::Nodes(list) => self.relist(now, list),
             ShardChange::GatewayGone(incarnation) => {
                 self.partitions.iter_mut().for_each(|owner| owner.gateway_lost(*incarnation));
@@ -166,7 +171,12 @@ impl ShardCore {
                         self.hub.count_misrouted();
                     }
                 }
-                News::OwnersLeaving => self.gateway.hold(now),
+                News::OwnersLeaving => {
+                    self.gateway.hold(now);
+                    if let Some(http) = self.inboxes.last().filter(|_| self.hub.carries_http()) {
+                        http.put(self.http.hold());
+                    }
+                }
                 News::OwnersLost { here: true } => {
                     self.owners_lost(now);
                     // HTTP's way is the first shard's.

@@ -109,6 +109,11 @@ impl Hub {
         self.away.as_ref().is_none_or(|away| away.is_closed())
     }
 
+    /// Whether what HTTP has for other nodes goes by this shard's links.
+    pub const fn carries_http(&self) -> bool {
+        self.shard == 0 && self.away.is_some()
+    }
+
     /// Counts an envelope of another node that nobody here takes.
     pub fn count_misrouted(&self) {
         self.metrics.misrouted.inc();

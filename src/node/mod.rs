@@ -7,6 +7,7 @@ mod cluster;
 mod core;
 mod gaps;
 mod handoff;
+mod http_hold;
 mod hub;
 mod topology;
 

@@ -1,6 +1,7 @@
 //! Requests in flight: a table with a bound and a deadline.
 
 mod answers;
+mod hold;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use schema::frame::VerifiedFrame;
 use schema::ids::{ChatId, MessageId};
 use schema::wire::MarkStatus;
 
+use self::hold::Held;
 use super::account::Account;
 use super::{DeskMetrics, PageAsk, Post, Refusal};
 use crate::auth::Identity;
@@ -36,6 +38,8 @@ pub struct DeskConfig {
     pub in_flight: u32,
     /// A request that has no answer after so long is given up, ms.
     pub deadline_ms: u32,
+    /// While the owners' node is started anew, a request waits for it so long at most before that, ms.
+    pub hold_ms: u32,
     /// Largest frame, size prefix included, bytes: as for sends of sessions.
     pub frame_limit_bytes: u32,
 }
@@ -55,6 +59,8 @@ struct Waiting<W> {
 
 /// Whose answer a request waits for.
 enum Step {
+    /// Nobody's yet: it waits here while the owners' node is started anew. `hidden_of` and `next`: as of [`Desk::begin`].
+    Held { from: Identity, hidden_of: Option<ChatId>, next: Option<Next> },
     /// The owner's of its user's account log. Then `next` goes out, if it may; `None`: that answer is what was asked.
     Account { from: Identity, next: Option<Next> },
     /// The chat's owner's.
@@ -65,7 +71,9 @@ impl Step {
     /// The chat that a send goes to which waits for its user's account.
     fn will_send_to(&self) -> Option<ChatId> {
         match self {
-            Self::Account { next: Some(Next { chat, body: Body::Send { .. }, .. }), .. } => Some(*chat),
+            Self::Account { next: Some(next), .. } | Self::Held { next: Some(next), .. } => {
+                matches!(next.body, Body::Send { .. }).then_some(next.chat)
+            }
             _ => None,
         }
     }
@@ -95,6 +103,7 @@ pub struct Desk<W> {
     credits: Vec<u32>,
     /// How often the way to a partition was lost: the request id of sends there.
     generations: Vec<u64>,
+    held: Held,
     encoder: Encoder,
 }
 
@@ -111,6 +120,7 @@ impl<W> Desk<W> {
             places: Vec::new(),
             free: Vec::new(),
             due_ns: None,
+            held: Held::default(),
             encoder: Encoder::in_arena(),
             config,
             rates,
@@ -250,7 +260,8 @@ impl<W> Desk<W> {
         Err(ErrorCode::Overloaded.into())
     }
 
-    /// Takes a place and asks the account; `hidden_of`: what is hidden of this chat is wanted too.
+    /// Takes a place and asks the account, now or when the owners' node is back; `hidden_of`: what is hidden of this chat is
+    /// wanted too.
     fn begin(
         &mut self,
         now: Now,
@@ -260,18 +271,39 @@ impl<W> Desk<W> {
         waiter: W,
         egress: &mut dyn Egress,
     ) {
-        let due_ns = now.mono_ns + u64::from(self.config.deadline_ms) * 1_000_000;
         let connection = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place { generation: 0, waiting: None });
             self.places.len() as u32 - 1
         });
-        self.due_ns = Some(self.due_ns.map_or(due_ns, |earlier| earlier.min(due_ns)));
         self.metrics.in_flight.set(self.in_flight() as i64);
-        let (user, account) = (from.user, ChatId::account(from.user));
-        let (partition, step) = (self.partition_of(account), Step::Account { from, next });
-        self.places[connection as usize].waiting = Some(Waiting { waiter, due_ns, partition, step });
-        let body = Body::AccountRequest { user, client_request: 0, chat: hidden_of };
-        self.forward(connection, due_ns, Next { class: Class::Sync, chat: account, body }, egress);
+        let partition = self.partition_of(ChatId::account(from.user));
+        let step = Step::Held { from, hidden_of, next };
+        self.places[connection as usize].waiting = Some(Waiting { waiter, due_ns: u64::MAX, partition, step });
+        if self.is_holding() {
+            self.keep(connection);
+        } else {
+            self.ask_account(now, connection, egress);
+        }
+    }
+
+    /// Asks the account of the request in this place; its time begins.
+    fn ask_account(&mut self, now: Now, connection: u32, egress: &mut dyn Egress) {
+        let due_ns = now.mono_ns + u64::from(self.config.deadline_ms) * 1_000_000;
+        let Some(waiting) = &mut self.places[connection as usize].waiting else { return };
+        let (user, chat) = match core::mem::replace(&mut waiting.step, Step::Chat(Account::default())) {
+            Step::Held { from, hidden_of, next } => {
+                waiting.step = Step::Account { from, next };
+                (from.user, hidden_of)
+            }
+            other => {
+                waiting.step = other;
+                return;
+            }
+        };
+        waiting.due_ns = due_ns;
+        self.due_ns = Some(self.due_ns.map_or(due_ns, |earlier| earlier.min(due_ns)));
+        let body = Body::AccountRequest { user, client_request: 0, chat };
+        self.forward(connection, due_ns, Next { class: Class::Sync, chat: ChatId::account(user), body }, egress);
     }
 
     fn partition_of(&self, chat: ChatId) -> u16 {

@@ -33,6 +33,12 @@ pub struct DeskMetrics {
     pub late: Counter,
     /// Envelopes that no desk gets, or of another incarnation.
     pub foreign: Counter,
+    /// Times that requests had to wait for the owners' node: it, or this process, was started anew.
+    pub holds: Counter,
+    /// Requests that waited for it.
+    pub held: Counter,
+    /// Times that it did not come back in time.
+    pub holds_overdue: Counter,
     /// Requests in flight now.
     pub in_flight: Gauge,
 }
@@ -56,6 +62,9 @@ impl DeskMetrics {
         counter("lost", "Requests refused because the way to their owner was lost", &self.lost);
         counter("late", "Answers to requests that were given up", &self.late);
         counter("foreign", "Envelopes that were not for HTTP", &self.foreign);
+        counter("holds", "Restarts of the owners' node, or of this one, for which requests waited", &self.holds);
+        counter("held", "Requests that waited for a restart of the owners' node", &self.held);
+        counter("holds_overdue", "Restarts of the owners' node that took too long", &self.holds_overdue);
         registry.register("in_flight", "Requests in flight", self.in_flight.clone());
     }
 }

@@ -17,6 +17,7 @@ use crate::rates::UserRates;
 use crate::wire::{Ask, SendEvent};
 
 mod account;
+mod hold;
 mod lost;
 
 #[derive(Default)]
@@ -57,6 +58,7 @@ fn desk(in_flight: u32, credits: u32) -> Desk<u32> {
         credits_per_partition: credits,
         in_flight,
         deadline_ms: 5_000,
+        hold_ms: 8_000,
         frame_limit_bytes: 1_024,
     };
     Desk::new(config, Arc::new(UserRates::new(0, 0, 1)), DeskMetrics::default())

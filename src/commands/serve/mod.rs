@@ -311,6 +311,7 @@ fn development_tokens(config: &Config, parts: &http::Parts) -> Result<Option<htt
 /// Stops the shards and waits for their end; HTTP goes on saying so meanwhile. What came by HTTP is answered first, while
 /// there are owners to answer it.
 async fn drain(shards: Shards, office: &Office, patience_ms: u32) {
+    office.give_up_held();
     let answered = async {
         while office.in_flight() > 0 {
             tokio::time::sleep(ANSWERS_POLL).await;

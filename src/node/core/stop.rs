@@ -123,9 +123,12 @@ impl ShardCore {
     /// Other nodes that stop: they are let go once nothing here waits for them, and what was held for the owners' goes on when it
     /// is back.
     pub(super) fn work_on_leaving(&mut self, now: Now) {
-        let Self { gateway, hub, .. } = self;
+        let Self { gateway, hub, http, inboxes, .. } = self;
         let Some(away) = hub.away() else { return };
-        away.let_go(|| gateway.is_moving(), || gateway.waits_for_owners());
+        away.let_go(|| gateway.is_moving(), || http.waits() || gateway.waits_for_owners());
+        if let (Some(serves), Some(inbox)) = (http.release(|| away.owners_serve()), inboxes.last()) {
+            inbox.put(serves);
+        }
         if gateway.is_holding() && away.owners_serve() {
             self.with_gateway(now, |gateway, way| gateway.release(now, way));
             self.settle(now);

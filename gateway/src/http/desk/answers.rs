@@ -21,6 +21,10 @@ impl<W> Desk<W> {
             return None;
         }
         let answer = self.answer((reply, request_id), body, egress)?;
+        if self.is_held(reply.connection) {
+            self.metrics.late.inc();
+            return None;
+        }
         let waiting = self.places.get_mut(reply.connection as usize).filter(|p| p.generation == reply.generation);
         let Some(waiting) = waiting.and_then(|place| place.waiting.as_mut()) else {
             self.metrics.late.inc();
@@ -31,6 +35,7 @@ impl<W> Desk<W> {
             Step::Account { from, next } => {
                 self.with_account(&from, answer, next, (reply.connection, due_ns), egress)?
             }
+            Step::Held { .. } => return None,
             Step::Chat(account) => answer.and_then(|answer| match answer {
                 Answer::Page { covers, head_seq, entries } => {
                     let entries = account.without_hidden(entries)?;
@@ -39,7 +44,7 @@ impl<W> Desk<W> {
                 other => Ok(other),
             }),
         };
-        Some((self.release(reply.connection)?, answer))
+        Some((self.vacate(reply.connection)?, answer))
     }
 
     /// What an owner's envelope answers; `None`: nothing, it is not for HTTP.
@@ -141,13 +146,13 @@ impl<W> Desk<W> {
         *credits = (*credits + 1).min(self.config.credits_per_partition);
     }
 
-    fn release(&mut self, connection: u32) -> Option<W> {
+    pub(super) fn vacate(&mut self, connection: u32) -> Option<W> {
         let place = &mut self.places[connection as usize];
         let Waiting { waiter, step, .. } = place.waiting.take()?;
         place.generation = place.generation.wrapping_add(1);
         self.free.push(connection);
         self.metrics.in_flight.set(self.in_flight() as i64);
-        if let Step::Account { next, .. } = step {
+        if let Step::Account { next, .. } | Step::Held { next, .. } = step {
             self.give_back(next.as_ref());
         }
         Some(waiter)
@@ -166,11 +171,11 @@ impl<W> Desk<W> {
         let (mut refused, mut to_come) = (Vec::new(), 0);
         for connection in 0..self.places.len() {
             let Some(waiting) = &self.places[connection].waiting else { continue };
-            if waiting.partition != partition {
-                // One whose account is elsewhere, and has not answered yet, keeps its credit.
+            if waiting.partition != partition || matches!(waiting.step, Step::Held { .. }) {
+                // One whose account is elsewhere, and has not answered yet, keeps its credit; one that is held does too.
                 to_come +=
                     u32::from(waiting.step.will_send_to().is_some_and(|chat| self.partition_of(chat) == partition));
-            } else if let Some(waiter) = self.release(connection as u32) {
+            } else if let Some(waiter) = self.vacate(connection as u32) {
                 self.metrics.lost.inc();
                 refused.push((waiter, ErrorCode::StorageUnavailable.into()));
             }
@@ -189,9 +194,11 @@ impl<W> Desk<W> {
         self.due_ns = None;
         for connection in 0..self.places.len() {
             let Some(due_ns) = self.places[connection].waiting.as_ref().map(|waiting| waiting.due_ns) else { continue };
-            if due_ns > now.mono_ns {
+            if due_ns == u64::MAX {
+                // It is held: its time has not begun.
+            } else if due_ns > now.mono_ns {
                 self.due_ns = Some(self.due_ns.map_or(due_ns, |earlier| earlier.min(due_ns)));
-            } else if let Some(waiter) = self.release(connection as u32) {
+            } else if let Some(waiter) = self.vacate(connection as u32) {
                 self.metrics.expired.inc();
                 expired.push((waiter, ErrorCode::Overloaded.into()));
             }
@@ -199,8 +206,8 @@ impl<W> Desk<W> {
         expired
     }
 
-    /// When [`Self::expire`] must be called next, ns of the monotonic clock.
-    pub const fn next_deadline_ns(&self) -> Option<u64> {
-        self.due_ns
+    /// When [`Self::expire`] and [`Self::end_hold`] must be called next, ns of the monotonic clock.
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        [self.due_ns, self.hold_deadline_ns()].into_iter().flatten().min()
     }
 }
