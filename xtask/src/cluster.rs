@@ -17,7 +17,7 @@ struct Nodes {
     /// Gateways.
     #[arg(long, default_value_t = 3)]
     gateways: u16,
-    /// Routers.
+    /// Routers; 0: the gateways are that too.
     #[arg(long, default_value_t = 2)]
     routers: u16,
     /// Storage writers; the embedded store has one.
@@ -62,6 +62,12 @@ pub struct FaultsArgs {
     /// Only the faults whose name in the table contains this.
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Begin with the experiment of this number, as the first line counts them: `--all` can be run in parts.
+    #[arg(long, value_name = "NUMBER")]
+    first: Option<u64>,
+    /// At most so many experiments.
+    #[arg(long, value_name = "NUMBER")]
+    count: Option<u64>,
 }
 
 /// Runs the task.
@@ -87,6 +93,11 @@ pub fn faults(args: &FaultsArgs) -> Result<()> {
     }
     if let Some(seed) = args.seed {
         cluster.arg("--seed").arg(seed.to_string());
+    }
+    for (option, number) in [("--first", args.first), ("--count", args.count)] {
+        if let Some(number) = number {
+            cluster.arg(option).arg(number.to_string());
+        }
     }
     if let Some(only) = &args.only {
         cluster.arg("--only").arg(only);

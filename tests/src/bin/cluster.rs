@@ -37,8 +37,8 @@ struct Nodes {
     /// Gateways.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
     gateways: u16,
-    /// Routers.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// Routers; 0: the gateways are that too.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=64))]
     routers: u16,
     /// Storage writers; the embedded store has one.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1))]
@@ -76,6 +76,12 @@ struct Faults {
     /// Only the faults whose name in the table contains this.
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Begin with the experiment of this number, as the first line counts them.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    first: u64,
+    /// At most so many experiments.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
 }
 
 #[derive(clap::Args)]
@@ -201,6 +207,7 @@ fn make_faults(args: Faults) -> Result<ExitCode, Anything> {
         extent,
         seed: args.seed.unwrap_or_else(|| OsEntropy.next_u64() % 1_000_000),
         only: args.only,
+        part: (args.first, args.count),
     })?;
     if !clean {
         // What happened is to be looked at.

@@ -45,6 +45,16 @@ impl Fault {
         }
     }
 
+    /// How long one takes from its begin until everything goes through again, as experience says, ms.
+    pub const fn takes_ms(&self) -> u64 {
+        match self {
+            Self::Kill(_) => 3_000,
+            Self::Restart(names) => 4_000 * names.len() as u64,
+            Self::Slow(..) | Self::Lossy(..) => 4_500,
+            _ => 6_000,
+        }
+    }
+
     /// Begins it.
     pub fn begin(&self, cluster: &mut Cluster) {
         let held = Way { held: true, ..Way::default() };

@@ -61,6 +61,48 @@ struct Audit {
     misdelivered: u64,
 }
 
+/// What a run's users speak.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Speaks {
+    /// Frames over TCP.
+    Native,
+    /// JSON over WebSocket.
+    WebSocket,
+}
+
+impl Speaks {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::WebSocket => "websocket",
+        }
+    }
+
+    /// Users that no other run has.
+    const fn first_user(self, number: u64) -> u64 {
+        1 + number * 1_000 + if matches!(self, Self::Native) { 0 } else { 500 }
+    }
+}
+
+impl Found {
+    /// Both together.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.reordered += other.reordered;
+        self.sent += other.sent;
+        self.else_wrong = match (self.else_wrong, other.else_wrong) {
+            (Some(one), Some(two)) => Some(format!("{one}, {two}")),
+            (one, two) => one.or(two),
+        };
+        for (name, count) in other.errors {
+            *self.errors.entry(name).or_default() += count;
+        }
+        self
+    }
+}
+
 /// A run that goes on. Dropping it kills it.
 pub struct Load {
     child: Child,
@@ -77,14 +119,18 @@ impl Load {
         (program, guard): (&Path, &Path),
         cluster: &Cluster,
         folder: &Path,
-        number: u64,
+        (number, speaks): (u64, Speaks),
     ) -> Result<Self, FaultsError> {
         let failed = |path: &Path, source| FaultsError::Folder { path: path.to_owned(), source };
-        let out = folder.join(format!("run-{number}"));
+        let out = folder.join(format!("run-{number}-{}", speaks.word()));
         std::fs::create_dir_all(&out).map_err(|error| failed(&out, error))?;
         let scenario = out.join("scenario.toml");
-        std::fs::write(&scenario, text(number)).map_err(|error| failed(&scenario, error))?;
-        let targets: Vec<String> = cluster.natives().iter().map(ToString::to_string).collect();
+        std::fs::write(&scenario, text(number, speaks)).map_err(|error| failed(&scenario, error))?;
+        let targets = match speaks {
+            Speaks::Native => cluster.natives(),
+            Speaks::WebSocket => cluster.websockets(),
+        };
+        let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
         let mut command = Command::new(guard);
         command.arg("become-server").arg(std::process::id().to_string()).arg("--").arg(program);
         command.arg("run").arg(&scenario).arg("--out").arg(&out).args(["--target", &targets.join(",")]);
@@ -165,10 +211,10 @@ impl From<Report> for Found {
 }
 
 /// The scenario: people in pairs and two groups over all gateways, everything delivered is audited.
-fn text(number: u64) -> String {
-    let first_user = 1 + number * 1_000;
+fn text(number: u64, speaks: Speaks) -> String {
+    let (first_user, protocol) = (speaks.first_user(number), speaks.word());
     format!(
-        "[load]\nusers = {USERS}\nfirst_user = {first_user}\nmode = \"open\"\nrate = {RATE}.0\npairs = \"ring\"\npeers = 2\n\
+        "[load]\nprotocol = \"{protocol}\"\nusers = {USERS}\nfirst_user = {first_user}\nmode = \"open\"\nrate = {RATE}.0\npairs = \"ring\"\npeers = 2\n\
          ramp_s = 0.5\nsteady_s = {LOAD_S}.0\ndrain_s = {DRAIN_S}.0\nreceipts = false\nworkers = 1\n\
          tolerate = [\"connect\", \"disconnected\", \"postponed\", \"complaint\"]\n\
          [[load.groups]]\nmembers = 9\ncount = 2\nshare = 0.3\n"

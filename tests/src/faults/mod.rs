@@ -8,6 +8,7 @@ mod fault;
 mod load;
 mod plan;
 mod probe;
+mod rest;
 mod run;
 mod table;
 

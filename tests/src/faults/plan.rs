@@ -37,6 +37,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Each with its number, from 1, and whether it is run whatever it takes.
+    pub fn numbered(self) -> Vec<(u64, Vec<Fault>, bool)> {
+        let required = self.required.into_iter().map(|faults| (faults, true));
+        let all = required.chain(self.sample.into_iter().map(|faults| (faults, false)));
+        (1..).zip(all).map(|(number, (faults, required))| (number, faults, required)).collect()
+    }
+
     /// From all single faults; the same seed gives the same.
     pub fn new(singles: &[Fault], extent: Extent, seed: u64) -> Self {
         let mut dice = Dice::from_seed(seed);
@@ -123,6 +130,9 @@ mod tests {
         assert_ne!(one.sample[..5], Plan::new(&all(), Extent::Usual, 8).sample[..5]);
         let whole = Plan::new(&all(), Extent::All, 7);
         assert_eq!((whole.required.len(), whole.sample.len()), (79 + one.sample.len(), 0));
+        let numbered = one.clone().numbered();
+        assert_eq!(numbered[78], (79, one.required[78].clone(), true));
+        assert_eq!(numbered[79], (80, one.sample[0].clone(), false));
     }
 
     #[test]

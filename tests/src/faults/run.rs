@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use fabric::time::{Clock as _, SystemClock};
 
-use super::load::{Found, Load};
+use super::load::{Found, Load, Speaks};
 use super::probe::Probes;
+use super::rest::Posters;
 use super::table::{self, Row};
 use super::{Extent, Fault, Plan, singles};
 use crate::process::cluster::{self, Cluster, ClusterError, Layout, Shape};
@@ -18,10 +19,13 @@ const RECOVERY_WITHIN_S: u64 = 40;
 const APART_MS: u64 = 1_500;
 /// Load before the fault and after the recovery, ms.
 const AROUND: Duration = Duration::from_millis(700);
+/// What starting the load and reading its audit take.
+const LOAD: Duration = Duration::from_millis(3_500);
 /// What an experiment takes at most when all goes well: none is begun that would end too late.
 const EXPERIMENT: Duration = Duration::from_secs(25);
 /// The programs' configuration besides keys: clients are told to look soon whether their server is there.
-const CONFIG: &str = "[limits]\nsends_per_second_per_user = 0\nping_interval_ms = 1000\nidle_timeout_ms = 15000\ndrain_spread_ms = 1000\n";
+const CONFIG: &str = "[limits]\nsends_per_second_per_user = 0\nping_interval_ms = 1000\nidle_timeout_ms = 15000\ndrain_spread_ms = 1000\n\
+     [http]\nsends_per_second_per_user = 0\n";
 
 /// What is run.
 #[derive(Clone, Debug)]
@@ -40,6 +44,8 @@ pub struct Options {
     pub seed: u64,
     /// Only faults whose name contains this.
     pub only: Option<String>,
+    /// Of all experiments, counted from 1: from this one on, so many.
+    pub part: (u64, Option<u64>),
 }
 
 /// Why there is no table, or not all of it.
@@ -64,9 +70,23 @@ pub enum FaultsError {
         /// What it said.
         said: String,
     },
+    /// The senders by REST.
+    #[error("REST: {how}")]
+    Rest {
+        /// What happened.
+        how: String,
+    },
     /// The probes cannot run.
     #[error("the probes cannot run: {0}")]
     Probes(std::io::Error),
+    /// There are fewer experiments.
+    #[error("--first {first}: there are {all} experiments")]
+    NoneLeft {
+        /// What was asked for.
+        first: u64,
+        /// How many there are.
+        all: u64,
+    },
     /// No fault is of that name.
     #[error("no fault's name contains {only:?}; the single ones are: {known}")]
     Unknown {
@@ -87,18 +107,26 @@ pub fn run(options: &Options) -> Result<bool, FaultsError> {
         let gone = Duration::from_nanos(SystemClock.now().mono_ns - begun);
         options.extent.within().map(|within| within.saturating_sub(gone))
     };
-    println!("seed={}", options.seed);
-    let plan = plan(options)?;
+    let all = plan(options)?.numbered();
+    let (first, count) = options.part;
+    let part: Vec<_> = all
+        .iter()
+        .filter(|(number, ..)| *number >= first && count.is_none_or(|count| *number - first < count))
+        .collect();
+    let Some((last, ..)) = part.last() else { return Err(FaultsError::NoneLeft { first, all: all.len() as u64 }) };
+    let expected = part.iter().map(|(_, faults, _)| expected(faults)).sum::<Duration>();
+    let expected = options.extent.within().map_or(expected, |within| expected.min(within));
+    let minutes = expected.as_secs().div_ceil(60);
+    println!("seed={} experiments={first}-{last} of {}, about {minutes} minutes", options.seed, all.len());
     let mut rig = Rig::new(options)?;
     println!("{}", table::head());
     let (mut rows, mut left_out) = (Vec::new(), 0);
-    let sample = plan.sample.iter().map(|faults| (faults, false));
-    for (faults, required) in plan.required.iter().map(|faults| (faults, true)).chain(sample) {
+    for (number, faults, required) in part {
         if left().is_some_and(|left| left < EXPERIMENT) {
-            left_out += usize::from(required);
+            left_out += usize::from(*required);
             continue;
         }
-        let row = rig.experiment(faults)?;
+        let row = rig.experiment(*number, faults)?;
         println!("{}", row.line());
         rows.push(row);
     }
@@ -132,26 +160,30 @@ fn name(faults: &[Fault]) -> String {
     faults.iter().map(Fault::to_string).collect::<Vec<_>>().join(" + ")
 }
 
+/// How long an experiment takes when all goes well.
+fn expected(faults: &[Fault]) -> Duration {
+    let alone = faults.iter().map(Fault::takes_ms).max().unwrap_or_default();
+    AROUND * 2 + LOAD + Duration::from_millis(alone + (faults.len() as u64 - 1) * APART_MS / 2)
+}
+
 /// The cluster, its probes, and what experiments take turns with.
 struct Rig<'a> {
     options: &'a Options,
     cluster: Cluster,
     probes: Probes,
-    dice: Dice,
-    number: u64,
 }
 
 impl<'a> Rig<'a> {
     fn new(options: &'a Options) -> Result<Self, FaultsError> {
         let (cluster, probes) = start(options, 0)?;
-        Ok(Self { options, cluster, probes, dice: Dice::from_seed(options.seed), number: 0 })
+        Ok(Self { options, cluster, probes })
     }
 
     /// One run of the load generator with these faults in it. When the cluster does not come back, the next one is a new one.
-    fn experiment(&mut self, faults: &[Fault]) -> Result<Row, FaultsError> {
-        self.number += 1;
-        let apart_ms = self.dice.below(APART_MS);
-        let Attempt { recovery_ms, drained_ms, found } = self.attempt(faults, apart_ms);
+    fn experiment(&mut self, number: u64, faults: &[Fault]) -> Result<Row, FaultsError> {
+        // Of the number, so that a part of a run is what the whole one does there.
+        let apart_ms = Dice::from_seed(self.options.seed.wrapping_add(number)).below(APART_MS);
+        let Attempt { recovery_ms, drained_ms, found } = self.attempt(number, faults, apart_ms);
         if let Some(relays) = self.cluster.relays() {
             relays.heal();
         }
@@ -166,15 +198,13 @@ impl<'a> Rig<'a> {
         if recovery_ms.is_none() || whole.is_err() {
             let silent = self.probes.silent(0);
             eprintln!("{}: the cluster is started anew; ways that did not go through: {silent:?}", row.fault);
-            (self.cluster, self.probes) = start(self.options, self.number)?;
+            (self.cluster, self.probes) = start(self.options, number)?;
         }
         Ok(row)
     }
 
-    fn attempt(&mut self, faults: &[Fault], apart_ms: u64) -> Attempt {
-        let (_, loadgen) = &self.options.programs;
-        let programs: (&Path, &Path) = (loadgen, &self.options.guard);
-        let load = match Load::start(programs, &self.cluster, &self.options.folder, self.number) {
+    fn attempt(&mut self, number: u64, faults: &[Fault], apart_ms: u64) -> Attempt {
+        let load = match self.load(number, faults.iter().all(Fault::is_planned)) {
             Ok(load) => load,
             Err(error) => return Attempt::failed(error),
         };
@@ -190,7 +220,36 @@ impl<'a> Rig<'a> {
         });
         std::thread::sleep(AROUND);
         let recovery_ms = serving.map(|at| (at - since) / 1_000_000);
-        Attempt { recovery_ms, drained_ms, found: load.end() }
+        let found = load.into_iter().map(Running::end).try_fold(Found::default(), |sum, found| Ok(sum.and(found?)));
+        Attempt { recovery_ms, drained_ms, found }
+    }
+
+    /// Native clients; where clients must see nothing of what is done, WebSocket clients and REST too.
+    fn load(&self, number: u64, every_kind: bool) -> Result<Vec<Running>, FaultsError> {
+        let (_, loadgen) = &self.options.programs;
+        let programs: (&Path, &Path) = (loadgen, &self.options.guard);
+        let start = |speaks| Load::start(programs, &self.cluster, &self.options.folder, (number, speaks));
+        let mut load = vec![Running::Load(start(Speaks::Native)?)];
+        if every_kind {
+            load.push(Running::Load(start(Speaks::WebSocket)?));
+            load.push(Running::Posters(Posters::start(&self.cluster, number)?));
+        }
+        Ok(load)
+    }
+}
+
+/// One of the loads of an experiment.
+enum Running {
+    Load(Load),
+    Posters(Posters),
+}
+
+impl Running {
+    fn end(self) -> Result<Found, FaultsError> {
+        match self {
+            Self::Load(load) => load.end(),
+            Self::Posters(posters) => posters.end(),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ fn write(cluster: &Cluster, names: &[&str], change: impl Fn(String) -> String) {
     let mut text = String::new();
     for place in cluster.nodes().iter().map(|node| node.place()).filter(|place| names.contains(&place.name.as_str())) {
         let address = match place.role {
-            Role::Gateway => place.link.to_string(),
+            Role::Gateway | Role::GatewayRouter => place.link.to_string(),
             Role::Router | Role::Writer => format!("localhost:{}", place.link.port()),
         };
         let (name, role) = (&place.name, place.role.word());

@@ -33,6 +33,14 @@ pub enum ClusterError {
     /// The relays cannot listen.
     #[error("the relays between the nodes cannot listen: {0}")]
     Relays(std::io::Error),
+    /// The nodes cannot have hosts of their own.
+    #[error("{command}: {said}; a network namespace for each node needs root and iproute2")]
+    Hosts {
+        /// What was tried.
+        command: String,
+        /// What came of it.
+        said: String,
+    },
     /// A program cannot be started.
     #[error("{name}: cannot start {}: {source}", program.display())]
     Start {

@@ -1,7 +1,7 @@
 //! Who is in a cluster, where each serves, and what the folder says about it.
 
 use std::fmt::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use fabric::entropy::{Entropy as _, OsEntropy};
@@ -24,7 +24,7 @@ const PORTS_A_NODE: usize = 4;
 pub struct Shape {
     /// Gateways.
     pub gateways: u16,
-    /// Routers.
+    /// Routers; 0: the gateways are that too.
     pub routers: u16,
     /// Writers.
     pub writers: u16,
@@ -35,6 +35,8 @@ pub struct Shape {
 pub enum Role {
     /// Holds clients' connections.
     Gateway,
+    /// Does that, and knows who is where.
+    GatewayRouter,
     /// Knows who is where.
     Router,
     /// Keeps messages.
@@ -46,14 +48,20 @@ impl Role {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
+            Self::GatewayRouter => "gateway,router",
             Self::Router => "router",
             Self::Writer => "storage-writer",
         }
     }
 
+    /// Whether clients connect to it.
+    pub const fn has_clients(self) -> bool {
+        matches!(self, Self::Gateway | Self::GatewayRouter)
+    }
+
     const fn prefix(self) -> &'static str {
         match self {
-            Self::Gateway => "gw",
+            Self::Gateway | Self::GatewayRouter => "gw",
             Self::Router => "rt",
             Self::Writer => "sw",
         }
@@ -90,22 +98,28 @@ impl Layout {
     /// # Errors
     /// A port is taken, or there are none.
     pub fn new(shape: Shape, first_port: Option<u16>) -> Result<Self, ClusterError> {
-        let roles = [(Role::Gateway, shape.gateways), (Role::Router, shape.routers), (Role::Writer, shape.writers)];
-        let named = roles.into_iter().flat_map(|(role, count)| (1..=count).map(move |number| (role, number)));
         // Held until all are chosen, so that none is chosen twice.
         let mut held = Vec::new();
         let mut next = first_port;
         let mut places = Vec::new();
-        for (role, number) in named {
-            let name = format!("{}-{number}", role.prefix());
+        for (name, role) in named(shape) {
             let mut port = |what| take(&mut held, &mut next, &name, what);
             let (link, http) = (port("link")?, port("http")?);
-            let gateway = role == Role::Gateway;
-            let native = gateway.then(|| port("native")).transpose()?;
-            let ws = gateway.then(|| port("ws")).transpose()?;
+            let native = role.has_clients().then(|| port("native")).transpose()?;
+            let ws = role.has_clients().then(|| port("ws")).transpose()?;
             places.push(Place { name, role, link, http, native, ws });
         }
         Ok(Self { places })
+    }
+
+    /// Names and addresses for a shape whose nodes have hosts of their own, each with the same ports.
+    pub(super) fn on_hosts(shape: Shape, address: impl Fn(u8) -> IpAddr) -> Self {
+        let place = |(number, (name, role)): (u8, (String, Role))| {
+            let at = |port| SocketAddr::new(address(number), port);
+            let client = |port| role.has_clients().then(|| at(port));
+            Place { name, role, link: at(7_400), http: at(8_080), native: client(7_100), ws: client(7_101) }
+        };
+        Self { places: (0..).zip(named(shape)).map(place).collect() }
     }
 
     /// Every node's name and the address of its links.
@@ -117,8 +131,9 @@ impl Layout {
     pub(super) fn list(&self, address: impl Fn(&Place) -> SocketAddr) -> String {
         let mut text = String::new();
         for place in &self.places {
-            let (name, role, address) = (&place.name, place.role.word(), address(place));
-            let _ = writeln!(text, "[[node]]\nname = \"{name}\"\nroles = [\"{role}\"]\naddress = \"{address}\"");
+            let (name, address) = (&place.name, address(place));
+            let roles: Vec<&str> = place.role.word().split(',').collect();
+            let _ = writeln!(text, "[[node]]\nname = \"{name}\"\nroles = {roles:?}\naddress = \"{address}\"");
             let _ = writeln!(text, "http = \"http://{}\"\n", place.http);
         }
         text
@@ -145,6 +160,15 @@ impl Layout {
         let text = format!("[auth]\nhs256_secret_file = {:?}\n{config}", key.display().to_string());
         std::fs::write(&path, text).map_err(|error| failed(&path, error))
     }
+}
+
+/// Every node's name and role, in order.
+fn named(shape: Shape) -> impl Iterator<Item = (String, Role)> {
+    let gateway = if shape.routers == 0 { Role::GatewayRouter } else { Role::Gateway };
+    let roles = [(gateway, shape.gateways), (Role::Router, shape.routers), (Role::Writer, shape.writers)];
+    let named =
+        |(role, count): (Role, u16)| (1..=count).map(move |number| (format!("{}-{number}", role.prefix()), role));
+    roles.into_iter().flat_map(named)
 }
 
 fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
@@ -201,6 +225,9 @@ mod tests {
         let list = layout.list(|place| place.link);
         assert!(list.contains("name = \"sw-1\"\nroles = [\"storage-writer\"]"), "{list}");
         assert!(layout.places[2].native.is_none() && layout.places[1].ws.is_some());
+        let both = Layout::new(Shape { gateways: 2, routers: 0, writers: 1 }, None).unwrap();
+        assert!(both.list(|place| place.link).contains("name = \"gw-2\"\nroles = [\"gateway\", \"router\"]"));
+        assert!(both.places[1].native.is_some());
     }
 
     #[test]

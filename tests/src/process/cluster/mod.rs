@@ -6,6 +6,7 @@
 
 mod error;
 mod guard;
+mod hosts;
 mod layout;
 mod node;
 mod relays;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use error::ClusterError;
 pub use guard::become_server;
+pub use hosts::Hosts;
 pub use layout::{Layout, Place, Role, Shape};
 pub use node::Node;
 pub use relays::{Relays, Way};
@@ -72,6 +74,8 @@ pub struct Cluster {
     layout: Layout,
     nodes: Vec<Node>,
     relays: Option<Relays>,
+    /// After the nodes: they run there.
+    hosts: Option<Hosts>,
 }
 
 impl Cluster {
@@ -94,7 +98,56 @@ impl Cluster {
             });
             nodes.push(Node::new(place.clone(), options, &list)?);
         }
-        Ok(Self { layout, nodes, relays })
+        Ok(Self { layout, nodes, relays, hosts: None })
+    }
+
+    /// As [`Self::new`], each node on a host of its own, in the order of [`Self::nodes`]; without relays, ports as they come.
+    ///
+    /// # Errors
+    /// As [`Self::new`], or this host does not let this process make network namespaces.
+    pub fn on_hosts(options: &Options) -> Result<Self, ClusterError> {
+        let options = Options { relays: false, ..options.clone() };
+        let count = options.shape.gateways + options.shape.routers + options.shape.writers;
+        let hosts = Hosts::new(count as u8)?;
+        let layout = Layout::on_hosts(options.shape, |number| hosts.address(number));
+        layout.write(&options.folder, &options.config)?;
+        let list = layout.list(|place| place.link);
+        let node = |(number, place): (u8, &Place)| {
+            Node::new(place.clone(), &options, &list).map(|node| node.started_by(hosts.run_in(number)))
+        };
+        let nodes = (0..).zip(&layout.places).map(node).collect::<Result<_, _>>()?;
+        Ok(Self { layout, nodes, relays: None, hosts: Some(hosts) })
+    }
+
+    /// From now on every packet from one node's host to another's vanishes.
+    ///
+    /// # Errors
+    /// It cannot be done.
+    ///
+    /// # Panics
+    /// When the nodes have no hosts of their own, or one of the two is no node.
+    pub fn cut(&self, from: &str, to: &str) -> Result<(), ClusterError> {
+        self.on_host(|hosts| hosts.cut(self.number(from), self.number(to)))
+    }
+
+    /// Ends what [`Self::cut`] began.
+    ///
+    /// # Errors
+    /// It cannot be done, or was not.
+    ///
+    /// # Panics
+    /// As [`Self::cut`].
+    pub fn mend(&self, from: &str, to: &str) -> Result<(), ClusterError> {
+        self.on_host(|hosts| hosts.mend(self.number(from), self.number(to)))
+    }
+
+    fn on_host<T>(&self, act: impl FnOnce(&Hosts) -> T) -> T {
+        act(self.hosts.as_ref().expect("nodes with hosts of their own"))
+    }
+
+    fn number(&self, name: &str) -> u8 {
+        let number = self.nodes.iter().position(|node| node.place().name == name);
+        number.unwrap_or_else(|| panic!("there is no node {name}")) as u8
     }
 
     /// Starts every node and waits until all are ready.
@@ -173,6 +226,16 @@ impl Cluster {
         self.layout.places.iter().filter_map(|place| place.native).collect()
     }
 
+    /// Where WebSocket clients connect, in the order of the gateways.
+    pub fn websockets(&self) -> Vec<SocketAddr> {
+        self.layout.places.iter().filter_map(|place| place.ws).collect()
+    }
+
+    /// Where REST is asked, in the order of the gateways.
+    pub fn rest(&self) -> Vec<SocketAddr> {
+        self.layout.places.iter().filter(|place| place.role.has_clients()).map(|place| place.http).collect()
+    }
+
     /// The relays, where links go through them.
     pub const fn relays(&self) -> Option<&Relays> {
         self.relays.as_ref()
@@ -202,7 +265,7 @@ impl Cluster {
     /// One did not end in time (it was killed) or not with success.
     pub fn stop(&mut self) -> Result<(), ClusterError> {
         let mut result = Ok(());
-        for role in [Role::Gateway, Role::Router, Role::Writer] {
+        for role in [Role::Gateway, Role::GatewayRouter, Role::Router, Role::Writer] {
             let mut asked: Vec<&mut Node> = self.nodes.iter_mut().filter(|node| node.place().role == role).collect();
             asked.iter_mut().for_each(|node| node.terminate());
             for node in asked {

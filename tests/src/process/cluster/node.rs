@@ -25,6 +25,8 @@ pub struct Node {
     program: PathBuf,
     guard: PathBuf,
     list: PathBuf,
+    /// What it is started by, before everything else.
+    by: Vec<String>,
     child: Option<Child>,
 }
 
@@ -37,7 +39,13 @@ impl Node {
         });
         std::fs::write(&path, list).map_err(|source| ClusterError::Folder { path: path.clone(), source })?;
         let (program, guard) = (options.program.clone(), options.guard.clone());
-        Ok(Self { place, folder, program, guard, list: path, child: None })
+        Ok(Self { place, folder, program, guard, list: path, by: Vec::new(), child: None })
+    }
+
+    /// Another program starts it, by these words before its own; it becomes the node.
+    pub(super) fn started_by(mut self, by: Vec<String>) -> Self {
+        self.by = by;
+        self
     }
 
     /// Its name and addresses.
@@ -87,7 +95,14 @@ impl Node {
         let failed = |source| ClusterError::Folder { path: log.clone(), source };
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).map_err(failed)?;
         let both = file.try_clone().map_err(failed)?;
-        let mut command = Command::new(&self.guard);
+        let mut command = match self.by.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(&self.guard);
+                command
+            }
+            None => Command::new(&self.guard),
+        };
         command.arg("become-server").arg(std::process::id().to_string()).arg("--").arg(&self.program);
         command.args(self.arguments());
         // A process group of its own: Ctrl-C is for who started the cluster, who ends the nodes in their order.
