@@ -242,6 +242,7 @@ impl World {
                 assert_eq!(way.heard, way.silent, "seed {seed}");
             }
             LinkEvent::Parcel { from, envelope, .. } => self.got(node_at(node, from), node, &envelope),
+            LinkEvent::Hears { peer, whom } => panic!("seed {seed}: {peer} says that it hears {whom:?}"),
             LinkEvent::Leaving { peer } => panic!("seed {seed}: nobody leaves, {peer} neither"),
             LinkEvent::Refused { why, .. } => panic!("seed {seed}: {why}"),
         }

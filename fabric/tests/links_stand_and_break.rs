@@ -296,6 +296,34 @@ fn a_link_that_is_stopped_says_goodbye_and_dials_no_more() {
 }
 
 #[test]
+fn a_node_says_whom_it_hears_at_once_when_that_changes_and_again_over_a_new_link() {
+    let mut rig = pair();
+    let told = |rig: &mut Rig| -> Vec<(u16, Vec<u64>)> {
+        let hears = |event: LinkEvent| match event {
+            LinkEvent::Hears { peer, whom } => Some((peer, whom)),
+            _ => None,
+        };
+        std::mem::take(&mut rig.events[1]).into_iter().filter_map(hears).collect()
+    };
+    rig.pass(1_000);
+    assert_eq!(told(&mut rig), [], "it has not been asked to");
+    rig.nodes[0].hears(vec![7, 8]);
+    rig.pass(20);
+    assert_eq!(told(&mut rig), [(0, vec![7, 8])]);
+    rig.nodes[0].hears(vec![7, 8]);
+    rig.pass(1_000);
+    assert_eq!(told(&mut rig), [], "nothing new");
+    rig.nodes[0].hears(Vec::new());
+    rig.pass(20);
+    assert_eq!(told(&mut rig), [(0, vec![])]);
+    rig.cut(0, 1);
+    rig.pass(3_000);
+    rig.heal();
+    rig.pass(3_000);
+    assert_eq!(told(&mut rig), [(0, vec![])]);
+}
+
+#[test]
 fn a_node_that_leaves_is_let_go_once_all_that_was_said_to_it_has_come() {
     let node = |name, incarnation, other| links(usual(name, incarnation), vec![peer(other, true)], incarnation);
     let mut rig = Rig::new(vec![node("n0", 100, 1), node("n1", 200, 0)]);

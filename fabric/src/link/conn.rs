@@ -81,6 +81,8 @@ pub(super) struct Conn {
     pub(super) faulty: bool,
     /// What the peer's last heartbeat said.
     pub(super) word: Word,
+    /// Whom the peer hears, as it said last.
+    pub(super) hears: Option<Vec<u64>>,
     /// When it began.
     pub(super) since_ns: u64,
     pub(super) heard_ns: u64,
@@ -109,6 +111,7 @@ impl Conn {
             newest_at: 0,
             faulty: false,
             word: Word::default(),
+            hears: None,
             since_ns: now_ns,
             heard_ns: now_ns,
             progress_ns: now_ns,
@@ -164,8 +167,8 @@ impl Conn {
         self.beat_ns = 0;
     }
 
-    /// Looks at the clock; beats, with `word`, if it is time to (`true`: there is something to flush).
-    pub(super) fn look(&mut self, now_ns: u64, times: Times, word: Word) -> (Due, bool) {
+    /// Looks at the clock; beats, with `word` and whom this node hears, if it is time to (`true`: there is something to flush).
+    pub(super) fn look(&mut self, now_ns: u64, times: Times, word: Word, hears: Option<&[u64]>) -> (Due, bool) {
         if self.is_closing() {
             return (Due::At(u64::MAX), false);
         }
@@ -192,7 +195,9 @@ impl Conn {
             self.beat_ns = now_ns + times.heartbeat_ns;
             if !self.beating {
                 self.beating = true;
-                wire::put_heartbeat(&mut self.control, self.received, word);
+                // Parcels go one way, and so does this.
+                let hears = hears.filter(|_| self.dialed);
+                wire::put_heartbeat(&mut self.control, self.received, word, hears);
             }
         }
         (Due::At(silent.min(stuck).min(self.beat_ns)), beats)

@@ -1,6 +1,7 @@
-//! The orderly end of a node: it says that it leaves, others let it go, then its links end with a goodbye.
+//! The orderly end of a node: it says that it leaves, others let it go, then its links end with a goodbye. And whom a node hears,
+//! for those who do not.
 //!
-//! Both are said with heartbeats, so that a link needs nothing of its own for them and each is said again until the end.
+//! These are said with heartbeats, so that a link needs nothing of its own for them and each is said again until the end.
 //! What must stay true: who lets a node go has nothing more on the way to it.
 
 use super::LinkEvent;
@@ -16,6 +17,15 @@ impl Links {
         self.leaving = true;
         self.conns.iter_mut().flatten().for_each(Conn::beat_now);
         self.due_ns = 0;
+    }
+
+    /// From now on tells every peer whom this node hears ([`LinkEvent::Hears`] there), by incarnation.
+    pub fn hears(&mut self, whom: Vec<u64>) {
+        if self.hears.as_ref() != Some(&whom) {
+            self.hears = Some(whom);
+            self.conns.iter_mut().flatten().for_each(Conn::beat_now);
+            self.due_ns = 0;
+        }
     }
 
     /// Tells a peer that leaves that nothing more is wanted of it: what was pushed to it before will have come when it hears

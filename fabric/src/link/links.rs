@@ -74,6 +74,8 @@ pub struct Links {
     pub(super) stopped: bool,
     /// This node stops soon, and says so.
     pub(super) leaving: bool,
+    /// Whom it hears, and says so.
+    pub(super) hears: Option<Vec<u64>>,
 }
 
 impl std::fmt::Debug for Links {
@@ -120,6 +122,7 @@ impl Links {
             tell_at_ns: 0,
             stopped: false,
             leaving: false,
+            hears: None,
         }
     }
 
@@ -235,7 +238,8 @@ impl Links {
                 }
                 _ => false,
             };
-            let (due, flush) = conn.look(now.mono_ns, self.times, Word::new(self.leaving, lets_go));
+            let word = Word::new(self.leaving, lets_go);
+            let (due, flush) = conn.look(now.mono_ns, self.times, word, self.hears.as_deref());
             match due {
                 Due::At(at_ns) => next = next.min(at_ns),
                 Due::End(why) => self.end(now, index, why, &"its time is over"),

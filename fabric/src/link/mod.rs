@@ -184,6 +184,13 @@ pub enum LinkEvent {
         /// Which.
         peer: u16,
     },
+    /// Whom a peer hears, where it says so ([`Links::hears`]) and that is another list than it said before over this link.
+    Hears {
+        /// Which peer.
+        peer: u16,
+        /// The incarnations of those whom it hears, as it sees fit to tell.
+        whom: Vec<u64>,
+    },
     /// A link was refused, by either end. Of a link that was dialed it is told again when the reason changes.
     Refused {
         /// The peer dialed; `None`: it came from outside, and anyone who reaches the port may cause it, once a second.

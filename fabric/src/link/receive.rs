@@ -57,8 +57,14 @@ impl Links {
                 self.events.push_back(LinkEvent::Parcel { from, to, envelope });
             }
             (Kind::Heartbeat, Stage::Dialed { .. } | Stage::Accepted { .. }) => {
-                let (received, word) = wire::heartbeat(&payload)?;
+                let (received, word, hears) = wire::heartbeat(&payload)?;
                 conn.confirm(now.mono_ns, received);
+                if let (Some(hears), Stage::Accepted { peer, .. }) = (hears, &conn.stage)
+                    && conn.hears.as_ref() != Some(&hears)
+                {
+                    conn.hears = Some(hears.clone());
+                    self.events.push_back(LinkEvent::Hears { peer: *peer, whom: hears });
+                }
                 let before = std::mem::replace(&mut conn.word, word);
                 self.heard(now, index);
                 if word.leaves() && !before.leaves() {

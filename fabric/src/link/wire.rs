@@ -30,8 +30,8 @@ pub(super) enum Kind {
     Proof = 3,
     /// No link, and why.
     Refusal = 4,
-    /// A sign of life: u64, bytes received so far; u8, a [`Word`], absent from who knows none. The acceptor's first one says
-    /// that the link stands.
+    /// A sign of life: u64, bytes received so far; u8, a [`Word`], absent from who knows none; where the word says so, a list of
+    /// u64 to the end. The acceptor's first one says that the link stands.
     Heartbeat = 5,
     /// u64 count, destination, envelope.
     Parcel = 6,
@@ -48,6 +48,8 @@ impl Word {
     const LEAVES: u8 = 1;
     /// The peer, which stops soon, is not waited for any more.
     const LETS_GO: u8 = 2;
+    /// A list of those whom this node hears follows.
+    const LISTS: u8 = 4;
 
     pub(super) const fn new(leaves: bool, lets_go: bool) -> Self {
         Self(if leaves { Self::LEAVES } else { 0 } | if lets_go { Self::LETS_GO } else { 0 })
@@ -170,17 +172,25 @@ pub(super) fn parcel(mut payload: Bytes, expected: u64) -> Result<(To, Envelope)
     Ok((to, schema::envelope::decode(&payload)?))
 }
 
-pub(super) fn put_heartbeat(out: &mut Vec<u8>, received: u64, word: Word) {
+/// `hears`: whom the sender hears, if it says so.
+pub(super) fn put_heartbeat(out: &mut Vec<u8>, received: u64, word: Word, hears: Option<&[u64]>) {
     put_frame(out, Kind::Heartbeat, |out| {
         out.put_u64_le(received);
-        out.put_u8(word.0);
+        out.put_u8(word.0 | if hears.is_some() { Word::LISTS } else { 0 });
+        hears.into_iter().flatten().for_each(|one| out.put_u64_le(*one));
     });
 }
 
 /// What the sender of a heartbeat has received, and what else it says; what a later version appends is ignored.
-pub(super) fn heartbeat(payload: &[u8]) -> Result<(u64, Word), WireError> {
-    let received = payload.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)).ok_or(WireError::Short)?;
-    Ok((received, Word(payload.get(8).copied().unwrap_or_default())))
+pub(super) fn heartbeat(payload: &[u8]) -> Result<(u64, Word, Option<Vec<u64>>), WireError> {
+    let (received, rest) = payload.split_first_chunk().ok_or(WireError::Short)?;
+    let (word, rest) = rest.split_first().map_or((Word::default(), rest), |(word, rest)| (Word(*word), rest));
+    let (list, rest) = rest.as_chunks();
+    let hears = (word.0 & Word::LISTS != 0).then(|| list.iter().map(|one| u64::from_le_bytes(*one)).collect());
+    match (&hears, rest) {
+        (Some(_), [_, ..]) => Err(WireError::Malformed("heartbeat")),
+        _ => Ok((u64::from_le_bytes(*received), word, hears)),
+    }
 }
 
 pub(super) fn put_refusal(out: &mut Vec<u8>, code: RefusalCode, said: &str) {

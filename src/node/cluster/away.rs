@@ -108,7 +108,10 @@ impl Away {
         let (roles, incarnation, name) = (link.identity.roles, link.identity.incarnation, link.identity.name.clone());
         let owner = peers.iter().position(|peer| peer.roles.has(Roles::STORAGE_WRITER)).map(|number| number as u16);
         let reach = Reach::new(Routers::of(&name, roles, peers.iter().map(Some)));
-        Self {
+        if roles.has(Roles::GATEWAY) {
+            view.is_gateway(incarnation);
+        }
+        let mut away = Self {
             roles,
             name,
             incarnation,
@@ -129,7 +132,9 @@ impl Away {
             forget: Vec::new(),
             view,
             links: Links::new(link, peers, entropy).with_names(names).with_room(room),
-        }
+        };
+        away.say_whom_it_hears();
+        away
     }
 
     /// What its links count.
@@ -152,7 +157,7 @@ impl Away {
         self.links.is_quiet()
     }
 
-    /// Whether a gateway of another node has no way to this one, or will soon have none.
+    /// Whether a gateway of another node that has no way to this one may have sessions at another router, or will soon.
     pub fn misses_gateways(&self) -> bool {
         self.leaves || self.view.misses_gateways()
     }
@@ -361,6 +366,10 @@ impl Away {
                     false => self.look_for_routers(None),
                 }
             }
+            LinkEvent::Hears { peer, whom } => {
+                self.view.hears(peer, whom);
+                None
+            }
             LinkEvent::Refused { peer, why } => {
                 match peer {
                     Some(peer) => {
@@ -420,7 +429,15 @@ impl Away {
         }
         self.heard_at = changes;
         self.heard = self.view.heard_from();
+        self.say_whom_it_hears();
         self.look_for_routers(None)
+    }
+
+    /// Routers tell each other which gateways they hear: one that none of them hears has no sessions anywhere.
+    fn say_whom_it_hears(&mut self) {
+        if self.roles.has(Roles::ROUTER) {
+            self.links.hears(self.view.gateways());
+        }
     }
 
     /// An incarnation whose time has come, if no link from it has come back.

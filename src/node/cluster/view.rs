@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fabric::link::{LinkRefusal, Roles};
 use serde::{Deserialize, Serialize};
@@ -50,12 +50,24 @@ struct Node {
     out: u32,
     /// Links from it, by its incarnation.
     incoming: BTreeMap<u64, u32>,
+    /// Gateways that it hears, by incarnation, as it says; `None`: it has not said.
+    hears: Option<Vec<u64>>,
     refused: Option<LinkRefusal>,
 }
 
 impl Node {
     fn new(NodeInfo { name, roles, address, dialled }: NodeInfo) -> Self {
-        Self { listed: true, name, roles, address, dialled, out: 0, incoming: BTreeMap::new(), refused: None }
+        Self {
+            listed: true,
+            name,
+            roles,
+            address,
+            dialled,
+            out: 0,
+            incoming: BTreeMap::new(),
+            hears: None,
+            refused: None,
+        }
     }
 
     fn is_heard(&self) -> bool {
@@ -66,7 +78,9 @@ impl Node {
 #[derive(Debug)]
 struct Inner {
     nodes: Mutex<Vec<Node>>,
-    /// Some gateway has no link to this process.
+    /// This process's incarnation, if it is a gateway.
+    own: OnceLock<u64>,
+    /// See [`misses`].
     misses_gateways: AtomicBool,
     /// Rises when a link from another node comes or goes.
     changes: AtomicU64,
@@ -75,10 +89,29 @@ struct Inner {
 impl Inner {
     /// A link from another node came or went.
     fn changed(&self, nodes: &[Node]) {
-        let silent = |node: &Node| node.listed && node.roles.has(Roles::GATEWAY) && !node.is_heard();
-        self.misses_gateways.store(nodes.iter().any(silent), Ordering::Relaxed);
+        self.misses_gateways.store(misses(nodes, &self.gateways(nodes)), Ordering::Relaxed);
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
+
+    /// Gateways that are heard, this one too, ascending.
+    fn gateways(&self, nodes: &[Node]) -> Vec<u64> {
+        let heard = nodes.iter().filter(|node| node.roles.has(Roles::GATEWAY)).flat_map(|node| &node.incoming);
+        let heard = heard.filter(|(_, links)| **links > 0).map(|(incarnation, _)| *incarnation);
+        let mut all: Vec<u64> = heard.chain(self.own.get().copied()).collect();
+        all.sort_unstable();
+        all
+    }
+}
+
+/// Whether another router, which is heard, hears a gateway that is not among `heard` here: that gateway's sessions may be
+/// registered there. One that nobody hears has none. Of a router that does not say whom it hears anything is believed.
+fn misses(nodes: &[Node], heard: &[u64]) -> bool {
+    let silent = nodes.iter().any(|node| node.listed && node.roles.has(Roles::GATEWAY) && !node.is_heard());
+    let others = nodes.iter().filter(|node| node.listed && node.roles.has(Roles::ROUTER) && node.is_heard());
+    others.into_iter().any(|router| match &router.hears {
+        Some(hears) => hears.iter().any(|gateway| heard.binary_search(gateway).is_err()),
+        None => silent,
+    })
 }
 
 /// Shared by the shards of a process; the lock is held for a few instructions, and only when a link comes or goes.
@@ -89,8 +122,12 @@ impl ClusterView {
     /// Of these nodes, by their numbers as links' peers.
     pub fn new(nodes: impl IntoIterator<Item = NodeInfo>) -> Self {
         let nodes: Vec<Node> = nodes.into_iter().map(Node::new).collect();
-        let inner =
-            Inner { nodes: Mutex::default(), misses_gateways: AtomicBool::default(), changes: AtomicU64::default() };
+        let inner = Inner {
+            nodes: Mutex::default(),
+            own: OnceLock::new(),
+            misses_gateways: AtomicBool::default(),
+            changes: AtomicU64::default(),
+        };
         inner.changed(&nodes);
         *inner.nodes.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
         Self(Arc::new(inner))
@@ -128,7 +165,25 @@ impl ClusterView {
         self.nodes().iter().map(Node::is_heard).collect()
     }
 
-    /// Whether a gateway has no link to this process.
+    /// This process is a gateway, of this incarnation.
+    pub(super) fn is_gateway(&self, incarnation: u64) {
+        // Every shard says the same.
+        let _ = self.0.own.set(incarnation);
+    }
+
+    /// Gateways that are heard, this one too.
+    pub(super) fn gateways(&self) -> Vec<u64> {
+        self.0.gateways(&self.nodes())
+    }
+
+    /// Another router says which gateways it hears.
+    pub(super) fn hears(&self, peer: u16, whom: Vec<u64>) {
+        let mut nodes = self.nodes();
+        nodes[usize::from(peer)].hears = Some(whom);
+        self.0.changed(&nodes);
+    }
+
+    /// Whether a gateway that has no link to this process may have sessions at another router.
     pub(super) fn misses_gateways(&self) -> bool {
         self.0.misses_gateways.load(Ordering::Relaxed)
     }
@@ -163,6 +218,9 @@ impl ClusterView {
         let links = nodes[usize::from(peer)].incoming.entry(incarnation).or_default();
         *links = links.saturating_sub(1);
         let left = *links;
+        if !nodes[usize::from(peer)].is_heard() {
+            nodes[usize::from(peer)].hears = None;
+        }
         self.0.changed(&nodes);
         left
     }
@@ -250,6 +308,7 @@ mod tests {
         let view = view();
         assert!(view.heard(3, 7).is_empty());
         view.up(1);
+        view.heard(1, 5);
         assert!(!view.misses_gateways());
         let changes = view.changes();
         let gateway = |name| Some(info(name, Roles::GATEWAY, "e", false));
@@ -260,6 +319,36 @@ mod tests {
         assert_eq!((names, lines[0].address.as_str(), lines[1].links_out), (vec!["sw-1", "rt-1", "gw-3"], "z", 1));
         assert!(view.misses_gateways() && view.changes() != changes, "the new one has no link yet");
         assert_eq!(view.silent(3, 7), 0, "what went ends its links");
+    }
+
+    #[test]
+    fn a_gateway_that_no_router_hears_is_not_missed() {
+        let view = view();
+        view.heard(1, 11);
+        assert!(view.misses_gateways(), "rt-1 has not said whom it hears");
+        view.hears(1, vec![]);
+        assert!(!view.misses_gateways(), "gw-2 is down");
+        view.hears(1, vec![7]);
+        assert!(view.misses_gateways(), "it has come up, and its way to here is broken or not there yet");
+        view.heard(3, 7);
+        assert!(!view.misses_gateways());
+        view.silent(3, 7);
+        assert!(view.misses_gateways());
+        view.heard(3, 8);
+        assert!(view.misses_gateways(), "rt-1 still hears the one before");
+        view.hears(1, vec![8]);
+        assert!(!view.misses_gateways());
+        assert_eq!(view.gateways(), [8]);
+        view.is_gateway(3);
+        assert_eq!(view.gateways(), [3, 8]);
+        view.hears(1, vec![3, 8]);
+        assert!(!view.misses_gateways(), "this process is a gateway too");
+        // What a router has said goes with its links.
+        view.hears(1, vec![9]);
+        view.silent(1, 11);
+        assert!(!view.misses_gateways(), "nothing can be passed to it");
+        view.heard(1, 12);
+        assert!(!view.misses_gateways(), "and every gateway is heard");
     }
 
     fn refusal() -> LinkRefusal {
