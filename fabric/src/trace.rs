@@ -81,9 +81,10 @@ const fn mix(one: u64, other: u64) -> u64 {
     if z == 0 { 1 } else { z }
 }
 
-/// The id of the one span of its step in a trace: whoever is caused by it knows it without being told.
-const fn only(trace: u128, step: Step) -> u64 {
-    mix((trace >> 64) as u64 ^ trace as u64, step as u64 + 1)
+/// The id of the one span of its step of a message: whoever is caused by it knows it without being told. A trace that somebody
+/// else began may have several messages: when each was accepted tells them apart.
+const fn only(trace: &Trace, step: Step) -> u64 {
+    mix((trace.id >> 64) as u64 ^ trace.id as u64 ^ trace.stages.accepted.rotate_left(32), step as u64 + 1)
 }
 
 /// A trace's id from two numbers that nobody else has together; not 0.
@@ -101,14 +102,19 @@ impl Spans {
     /// A step of a traced message ends now; it began at `from_ns` of the monotonic clock of this process. Never waits. Does
     /// nothing with a message that is only timed.
     pub fn record(&self, now: Now, trace: &Trace, step: Step, from_ns: u64) {
+        self.record_under(now, trace, step, from_ns, 0);
+    }
+
+    /// As [`Self::record`]; a [`Step::Send`] was caused by the span `caller` of somebody else, 0 = nobody's.
+    pub fn record_under(&self, now: Now, trace: &Trace, step: Step, from_ns: u64, caller: u64) {
         if trace.id == 0 {
             return;
         }
         let number = self.0.recorded.inc();
         let end_ns = now.wall_ticks * 100;
-        let (send, commit) = (only(trace.id, Step::Send), only(trace.id, Step::Commit));
+        let (send, commit) = (only(trace, Step::Send), only(trace, Step::Commit));
         let (id, parent) = match step {
-            Step::Send => (send, 0),
+            Step::Send => (send, caller),
             Step::Commit => (commit, send),
             // There may be several, at several nodes.
             Step::Route | Step::Deliver => (mix(self.0.seed, number), commit),
@@ -168,6 +174,23 @@ mod tests {
         assert_ne!(route.id, deliver.id);
         assert!(spans.iter().all(|span| span.trace == traced.id && span.id != 0));
         assert_eq!(send.end_ns, 1_000_030 * 1_000_000);
+    }
+
+    #[test]
+    fn two_messages_of_one_trace_of_somebody_else_are_told_apart() {
+        let (spans, mut one) = (Spans::new(1), trace(9));
+        one.stages.accepted = 10_000_000;
+        let mut other = one;
+        other.stages.accepted = 11_000_000;
+        for message in [&one, &other] {
+            spans.record_under(now(30), message, Step::Send, message.stages.accepted, 77);
+            spans.record(now(30), message, Step::Commit, 20_000_000);
+        }
+        let spans = spans.take(10);
+        let [send, commit, later, committed] = &spans[..] else { panic!("{spans:?}") };
+        assert_eq!((send.parent, later.parent), (77, 77));
+        assert_eq!((commit.parent, committed.parent), (send.id, later.id));
+        assert_ne!((send.id, commit.id), (later.id, committed.id));
     }
 
     #[test]

@@ -180,7 +180,7 @@ pub async fn set_for_chat(
         let (subject, body) = (Some(chat), value.as_bytes().into());
         let send =
             SendEvent { kind: EntryKind::setting, subject, key: key.as_bytes().into(), body, ..SendEvent::default() };
-        store_as(&app, from, id, send).await.map_err(|problem| not_set(problem, key, &set))?;
+        store_as(&app, from, &headers, id, send).await.map_err(|problem| not_set(problem, key, &set))?;
         set.push(*key);
     }
     Ok(Json(SettingsOf { chat_id: chat.to_string() }))

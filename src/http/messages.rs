@@ -7,7 +7,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use fabric::entropy::{Entropy as _, OsEntropy};
 use gateway::auth::Identity;
-use gateway::http::{Answer, PageAsk, Post};
+use gateway::http::{Answer, PageAsk, Post, TraceParent};
 use gateway::wire::{SendEvent, ServerEvent};
 use schema::encode::SendTarget;
 use schema::errors::ErrorCode;
@@ -20,6 +20,8 @@ use super::model::{Covered, NewMessage, Page, SentMessage};
 use super::problem::{Problem, ProblemBody};
 use super::{App, PAGE_BYTES};
 
+/// Whose trace a request is part of.
+const TRACEPARENT: &str = "traceparent";
 /// Entries of a page when no limit is given, and at most.
 const LIMIT: u64 = 50;
 const LIMIT_MAX: u64 = 100;
@@ -114,22 +116,24 @@ pub async fn store(
     id_in_body: Option<&str>,
     send: SendEvent<'_>,
 ) -> Result<Stored, Problem> {
-    store_as(app, from, client_msg_id(headers, id_in_body)?, send).await
+    store_as(app, from, headers, client_msg_id(headers, id_in_body)?, send).await
 }
 
-/// As [`store`], under a client_msg_id that was `given`, or one of its own.
+/// As [`store`], under a client_msg_id that was `given`, or one of its own. Part of its caller's trace, if `headers` name one.
 ///
 /// # Errors
 /// Why it is not durable.
 pub async fn store_as(
     app: &App,
     from: Identity,
+    headers: &HeaderMap,
     given: Option<String>,
     send: SendEvent<'_>,
 ) -> Result<Stored, Problem> {
     let retry = given.is_some();
     let id = given.unwrap_or_else(|| format!("http-{:016x}{:016x}", OsEntropy.next_u64(), OsEntropy.next_u64()));
-    let post = Post { from, send: SendEvent { client_msg_id: id.as_bytes().into(), retry, ..send } };
+    let caller = headers.get(TRACEPARENT).and_then(|value| TraceParent::read(value.as_bytes()));
+    let post = Post { from, send: SendEvent { client_msg_id: id.as_bytes().into(), retry, ..send }, caller };
     match app.0.office.post(post).await? {
         Answer::Sent { chat, message, seq, timestamp_ms } => Ok(Stored {
             chat_id: chat.to_string(),

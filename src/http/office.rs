@@ -185,15 +185,15 @@ impl Office {
     fn turn(&self) -> (bool, Option<u64>) {
         let mut counter = self.counter();
         let Counter { desk, hub, to_tell } = &mut *counter;
+        let now = SystemClock.now();
         let mut incoming = hub.take_incoming();
         let drained = incoming.drain(DRAIN_BUDGET, |_, envelope| {
-            if let Some((waiting, outcome)) = desk.handle(envelope, hub) {
+            if let Some((waiting, outcome)) = desk.handle(now, envelope, hub) {
                 // A client that has gone away waits no more.
                 let _ = waiting.send(outcome);
             }
         });
         hub.put_incoming(incoming);
-        let now = SystemClock.now();
         for change in self.0.inbox.take() {
             match change {
                 // In a process without owners there is one pool of credits, for their node.

@@ -351,6 +351,7 @@ fn http_parts(
             deadline_ms: HTTP_DEADLINE_MS,
             hold_ms: config.limits.hold_ms.min(HTTP_HOLD_MS_MAX),
             frame_limit_bytes: config.limits.frame_limit_bytes,
+            traces: config.traces.clone(),
         },
         rates: Arc::clone(rates),
         metrics,

@@ -6,6 +6,7 @@ use schema::frame::FrameRef;
 use schema::ids::MessageId;
 use schema::wire::{Entry, EntryKind};
 
+use super::{Answer, Refusal};
 use crate::auth::Identity;
 
 /// The user's setting that decides whether others are told what they read.
@@ -21,6 +22,9 @@ pub(super) struct Account {
 }
 
 impl Account {
+    /// Nothing is set.
+    pub const NONE: Self = Self { read_receipts_off: false, hidden: Vec::new() };
+
     /// Reads the frame that the account's owner answered a request of `from` with.
     ///
     /// # Errors
@@ -42,6 +46,19 @@ impl Account {
         let mut hidden: Vec<[u8; 16]> = account.hidden().into_iter().flatten().map(|message| message.0).collect();
         hidden.sort_unstable();
         Ok(Self { read_receipts_off, hidden })
+    }
+
+    /// An answer as the user wants to see it.
+    ///
+    /// # Errors
+    /// As [`Self::without_hidden`].
+    pub fn shown(&self, answer: Answer) -> Result<Answer, Refusal> {
+        Ok(match answer {
+            Answer::Page { covers, head_seq, entries } => {
+                Answer::Page { covers, head_seq, entries: self.without_hidden(entries)? }
+            }
+            other => other,
+        })
     }
 
     /// Leaves only what the user wants to see: neither a hidden message nor what amends it.

@@ -2,13 +2,14 @@
 
 mod answers;
 mod hold;
+mod traced;
 
 use std::sync::Arc;
 
 use fabric::tier::Egress;
 use fabric::time::Now;
 use schema::encode::{Encoder, SendTarget};
-use schema::envelope::{Address, Body, Class, Envelope};
+use schema::envelope::{Address, Body, Class, Envelope, Trace};
 use schema::errors::ErrorCode;
 use schema::frame::VerifiedFrame;
 use schema::ids::{ChatId, MessageId};
@@ -18,6 +19,7 @@ use self::hold::Held;
 use super::account::Account;
 use super::{DeskMetrics, PageAsk, Post, Refusal};
 use crate::auth::Identity;
+use crate::config::Traces;
 use crate::rates::UserRates;
 use crate::session::asks::question;
 use crate::session::fields::{Target, checked};
@@ -42,6 +44,8 @@ pub struct DeskConfig {
     pub hold_ms: u32,
     /// Largest frame, size prefix included, bytes: as for sends of sessions.
     pub frame_limit_bytes: u32,
+    /// Which sends are traced; `None`: none.
+    pub traces: Option<Traces>,
 }
 
 struct Place<W> {
@@ -63,11 +67,14 @@ enum Step {
     Held { from: Identity, hidden_of: Option<ChatId>, next: Option<Next> },
     /// The owner's of its user's account log. Then `next` goes out, if it may; `None`: that answer is what was asked.
     Account { from: Identity, next: Option<Next> },
-    /// The chat's owner's.
-    Chat(Account),
+    /// The chat's owner's. `caller`: of a traced send, the span that caused it, or 0.
+    Chat { account: Account, caller: u64 },
 }
 
 impl Step {
+    /// Instead of one that is looked at.
+    const NONE: Self = Self::Chat { account: Account::NONE, caller: 0 };
+
     /// The chat that a send goes to which waits for its user's account.
     fn will_send_to(&self) -> Option<ChatId> {
         match self {
@@ -84,6 +91,14 @@ struct Next {
     class: Class,
     chat: ChatId,
     body: Body,
+    /// Of a send that is traced: its trace, and the caller's span or 0.
+    trace: Option<(Trace, u64)>,
+}
+
+impl Next {
+    const fn new(class: Class, chat: ChatId, body: Body) -> Self {
+        Self { class, chat, body, trace: None }
+    }
 }
 
 /// The requests in flight, each with a `W` that whoever asked waits with. Owned by HTTP's thread.
@@ -104,6 +119,8 @@ pub struct Desk<W> {
     /// How often the way to a partition was lost: the request id of sends there.
     generations: Vec<u64>,
     held: Held,
+    /// Sends whose callers said nothing of a trace.
+    untraced: u64,
     encoder: Encoder,
 }
 
@@ -121,6 +138,7 @@ impl<W> Desk<W> {
             free: Vec::new(),
             due_ns: None,
             held: Held::default(),
+            untraced: 0,
             encoder: Encoder::in_arena(),
             config,
             rates,
@@ -179,7 +197,9 @@ impl<W> Desk<W> {
         self.credits[partition] -= 1;
         self.metrics.sends.inc();
         let body = Body::Send { frame, user, device, chat, to, retry: send.retry };
-        let next = Next { class: Class::Send, chat, body };
+        let caller = post.caller.map_or(0, |caller| caller.span);
+        let trace = self.trace(now, post.caller).map(|trace| (trace, caller));
+        let next = Next { trace, ..Next::new(Class::Send, chat, body) };
         self.begin(now, post.from, None, Some(next), waiter, egress);
         Ok(())
     }
@@ -203,7 +223,7 @@ impl<W> Desk<W> {
             limit_entries,
             limit_bytes,
         };
-        let next = Next { class: Class::Sync, chat, body };
+        let next = Next::new(Class::Sync, chat, body);
         self.begin(now, from, Some(chat), Some(next), waiter, egress);
         Ok(())
     }
@@ -228,7 +248,7 @@ impl<W> Desk<W> {
             return Ok(());
         }
         let (chat, body) = question(ask, from.user, 0, false);
-        self.begin(now, from, None, Some(Next { class: Class::Sync, chat, body }), waiter, egress);
+        self.begin(now, from, None, Some(Next::new(Class::Sync, chat, body)), waiter, egress);
         Ok(())
     }
 
@@ -248,7 +268,7 @@ impl<W> Desk<W> {
         self.metrics.marks.inc();
         let (Identity { user, device, .. }, status) = (by, MarkStatus::read);
         let body = Body::Mark { secret: false, chat, user, device, seq: 0, message: Some(message), status };
-        self.begin(now, by, None, Some(Next { class: Class::Ack, chat, body }), waiter, egress);
+        self.begin(now, by, None, Some(Next::new(Class::Ack, chat, body)), waiter, egress);
         Ok(())
     }
 
@@ -290,7 +310,7 @@ impl<W> Desk<W> {
     fn ask_account(&mut self, now: Now, connection: u32, egress: &mut dyn Egress) {
         let due_ns = now.mono_ns + u64::from(self.config.deadline_ms) * 1_000_000;
         let Some(waiting) = &mut self.places[connection as usize].waiting else { return };
-        let (user, chat) = match core::mem::replace(&mut waiting.step, Step::Chat(Account::default())) {
+        let (user, chat) = match core::mem::replace(&mut waiting.step, Step::NONE) {
             Step::Held { from, hidden_of, next } => {
                 waiting.step = Step::Account { from, next };
                 (from.user, hidden_of)
@@ -303,7 +323,7 @@ impl<W> Desk<W> {
         waiting.due_ns = due_ns;
         self.due_ns = Some(self.due_ns.map_or(due_ns, |earlier| earlier.min(due_ns)));
         let body = Body::AccountRequest { user, client_request: 0, chat };
-        self.forward(connection, due_ns, Next { class: Class::Sync, chat: ChatId::account(user), body }, egress);
+        self.forward(connection, due_ns, Next::new(Class::Sync, ChatId::account(user), body), egress);
     }
 
     fn partition_of(&self, chat: ChatId) -> u16 {
@@ -312,12 +332,13 @@ impl<W> Desk<W> {
 
     /// To a chat's owner, for the request in this place.
     fn forward(&self, connection: u32, due_ns: u64, next: Next, egress: &mut dyn Egress) {
-        let Next { class, chat, body } = next;
+        let Next { class, chat, body, trace } = next;
         let DeskConfig { incarnation, shard, .. } = self.config;
         let generation = self.places[connection as usize].generation;
         let mut envelope = Envelope::new(class, body).reply_to(Address { incarnation, shard, connection, generation });
         envelope.header.slot = chat.slot();
         envelope.header.deadline_ns = due_ns;
+        envelope.header.trace = trace.map(|(trace, _)| Box::new(trace));
         if matches!(envelope.body, Body::Send { .. }) {
             envelope.header.request_id = self.generations[usize::from(self.partition_of(chat))];
         }

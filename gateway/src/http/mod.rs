@@ -11,7 +11,9 @@ mod metrics;
 mod parts;
 #[cfg(test)]
 mod tests;
+mod traceparent;
 
 pub use desk::{Desk, DeskConfig};
 pub use metrics::DeskMetrics;
 pub use parts::{Answer, PageAsk, Post, Refusal};
+pub use traceparent::TraceParent;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use schema::errors::ErrorCode;
 use schema::ids::{ChatId, MessageId};
 
+use super::TraceParent;
 use crate::auth::Identity;
 use crate::wire::SendEvent;
 
@@ -13,6 +14,8 @@ pub struct Post<'a> {
     pub from: Identity,
     /// What.
     pub send: SendEvent<'a>,
+    /// The caller's trace, if it has one.
+    pub caller: Option<TraceParent>,
 }
 
 /// A page of a chat's log.

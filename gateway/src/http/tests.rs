@@ -19,6 +19,7 @@ use crate::wire::{Ask, SendEvent};
 mod account;
 mod hold;
 mod lost;
+mod traced;
 
 #[derive(Default)]
 struct Owners(Vec<Envelope>);
@@ -60,6 +61,7 @@ fn desk(in_flight: u32, credits: u32) -> Desk<u32> {
         deadline_ms: 5_000,
         hold_ms: 8_000,
         frame_limit_bytes: 1_024,
+        traces: None,
     };
     Desk::new(config, Arc::new(UserRates::new(0, 0, 1)), DeskMetrics::default())
 }
@@ -73,7 +75,7 @@ fn post<'a>(body: &'a [u8], id: &'a [u8]) -> Post<'a> {
         retry: true,
         ..SendEvent::default()
     };
-    Post { from: seven(), send }
+    Post { from: seven(), send, caller: None }
 }
 
 fn seven() -> Identity {
@@ -101,7 +103,7 @@ fn pass(desk: &mut Desk<u32>, owners: &mut Owners) {
             continue;
         }
         let frame = Encoder::new().account(0, &[], &[], &[]);
-        assert_eq!(desk.handle(known(&asked, frame), owners), None, "what was asked for is still to come");
+        assert_eq!(desk.handle(at(0), known(&asked, frame), owners), None, "what was asked for is still to come");
     }
 }
 
@@ -145,16 +147,16 @@ fn an_answer_finds_the_request_it_is_for() {
     let mut none = Owners::default();
     let chat = ChatId::direct(user(7), user(9));
     let answer = Answer::Sent { chat, message: MessageId([3; 16]), seq: 5, timestamp_ms: 6 };
-    assert_eq!(desk.handle(second, &mut none), Some((3, Ok(answer.clone()))));
+    assert_eq!(desk.handle(at(0), second, &mut none), Some((3, Ok(answer.clone()))));
     let unknown = Refusal { code: ErrorCode::UnknownChat, retry_after_ms: 250 };
-    assert_eq!(desk.handle(asked, &mut none), Some((2, Err(unknown))));
-    assert_eq!(desk.handle(first.clone(), &mut none), Some((1, Ok(answer))));
+    assert_eq!(desk.handle(at(0), asked, &mut none), Some((2, Err(unknown))));
+    assert_eq!(desk.handle(at(0), first.clone(), &mut none), Some((1, Ok(answer))));
     assert_eq!((desk.in_flight(), none.0.len()), (0, 0));
     // A place that is used again is another request's.
     desk.page(at(1), page(), 9, &mut owners).unwrap();
     let mut again = first;
     again.body = Body::Page { ticks: None, chat, covers_first: 1, covers_last: 0, head_seq: 0, entries: Vec::new() };
-    assert_eq!(desk.handle(again, &mut none), None);
+    assert_eq!(desk.handle(at(0), again, &mut none), None);
     assert_eq!((desk.metrics().late.get(), desk.in_flight()), (1, 1));
 }
 
@@ -170,7 +172,7 @@ fn requests_in_flight_are_bounded() {
     assert_eq!((desk.metrics().refused_full.get(), owners.0.len()), (1, 3));
     pass(&mut desk, &mut owners);
     let answer = sent(&owners.0[0]);
-    assert!(desk.handle(answer, &mut owners).is_some());
+    assert!(desk.handle(at(0), answer, &mut owners).is_some());
     desk.post(at(0), &post(b"x", b"c"), 6, &mut owners).unwrap();
 }
 
@@ -186,7 +188,7 @@ fn what_is_not_answered_in_time_is_given_up_and_its_credit_comes_back_later() {
     assert_eq!(desk.next_deadline_ns(), Some(6_000_000_000));
     assert_eq!(desk.post(at(5_000), &post(b"x", b"a"), 3, &mut owners), Err(refusal(ErrorCode::Overloaded)));
     let late = sent(&owners.0[0]);
-    assert_eq!(desk.handle(late, &mut owners), None);
+    assert_eq!(desk.handle(at(0), late, &mut owners), None);
     assert_eq!((desk.metrics().late.get(), desk.metrics().expired.get()), (1, 1));
     desk.post(at(5_001), &post(b"x", b"a"), 4, &mut owners).unwrap();
     assert_eq!(desk.expire(at(60_000)).len(), 2);
@@ -201,7 +203,7 @@ fn an_owner_forgets_what_it_refused() {
         pass(&mut desk, &mut owners);
         let answer = refused(&owners.0.pop().unwrap(), code);
         let reply = answer.header.reply;
-        let got = desk.handle(answer, &mut owners);
+        let got = desk.handle(at(0), answer, &mut owners);
         assert_eq!(got, Some((1, Err(Refusal { code, retry_after_ms: 250 }))));
         assert_eq!(owners.0.len(), told, "{code}");
         if let Some(Envelope { header, body }) = owners.0.pop() {
@@ -224,8 +226,8 @@ fn what_cannot_be_a_message_is_refused_here() {
 fn change(kind: EntryKind, name: &str, users: Vec<UserId>) -> Post<'_> {
     let chat = ChatId::group(user(7), b"first");
     let target = (kind != EntryKind::created).then_some(SendTarget::Chat(chat));
-    let Post { from, send } = post(name.as_bytes(), b"g");
-    Post { from, send: SendEvent { target, kind, users, ..send } }
+    let Post { from, send, caller } = post(name.as_bytes(), b"g");
+    Post { from, send: SendEvent { target, kind, users, ..send }, caller }
 }
 
 #[test]
@@ -286,13 +288,13 @@ fn a_question_is_answered_with_a_frame_and_a_mark_with_nothing() {
         Envelope::new(Class::Sync, Body::Answer { frame: frame.clone() }).reply_to(asked.header.reply)
     };
     let (list, status) = (answer(list), answer(status));
-    assert_eq!(desk.handle(status, &mut owners), Some((2, Ok(Answer::Frame(frame.clone())))));
-    assert_eq!(desk.handle(list, &mut owners), Some((1, Ok(Answer::Frame(frame.clone())))));
+    assert_eq!(desk.handle(at(0), status, &mut owners), Some((2, Ok(Answer::Frame(frame.clone())))));
+    assert_eq!(desk.handle(at(0), list, &mut owners), Some((1, Ok(Answer::Frame(frame.clone())))));
     owners.0.clear();
     desk.read(at(0), seven(), (chat, message), 3, &mut owners).unwrap();
     let asked = owners.0.pop().unwrap();
     let nothing = Encoder::new().account(0, &[], &[], &[]);
-    assert_eq!(desk.handle(known(&asked, nothing), &mut owners), Some((3, Ok(Answer::Marked))));
+    assert_eq!(desk.handle(at(0), known(&asked, nothing), &mut owners), Some((3, Ok(Answer::Marked))));
     let [Envelope { header, body }] = &owners.0[..] else { panic!("{owners:?}", owners = owners.0) };
     assert_eq!((header.reply, desk.in_flight()), (Address::NOBODY, 0));
     let read = (user(7), DeviceId(1), MarkStatus::read);
@@ -322,9 +324,9 @@ fn strangers_mail_is_counted_and_dropped() {
     pass(&mut desk, &mut owners);
     let mut other = refused(&owners.0[0], ErrorCode::UnknownChat);
     other.header.reply.incarnation += 1;
-    assert_eq!(desk.handle(other, &mut owners), None);
+    assert_eq!(desk.handle(at(0), other, &mut owners), None);
     let mut unfit = refused(&owners.0[0], ErrorCode::UnknownChat);
     unfit.body = Body::Registered { epoch: 1 };
-    assert_eq!(desk.handle(unfit, &mut owners), None);
+    assert_eq!(desk.handle(at(0), unfit, &mut owners), None);
     assert_eq!((desk.metrics().foreign.get(), desk.in_flight()), (2, 1));
 }

@@ -14,8 +14,13 @@ use crate::conn::io::forget_refusals;
 
 impl<W> Desk<W> {
     /// An envelope for HTTP. Whoever waits for it, and what they get; nobody yet where it was about the account.
-    pub fn handle(&mut self, envelope: Envelope, egress: &mut dyn Egress) -> Option<(W, Result<Answer, Refusal>)> {
-        let Envelope { header: Header { reply, request_id, .. }, body } = envelope;
+    pub fn handle(
+        &mut self,
+        now: Now,
+        envelope: Envelope,
+        egress: &mut dyn Egress,
+    ) -> Option<(W, Result<Answer, Refusal>)> {
+        let Envelope { header: Header { reply, request_id, trace, .. }, body } = envelope;
         if (reply.incarnation, reply.shard) != (self.config.incarnation, self.config.shard) {
             self.metrics.foreign.inc();
             return None;
@@ -31,18 +36,17 @@ impl<W> Desk<W> {
             return None;
         };
         let due_ns = waiting.due_ns;
-        let answer = match core::mem::replace(&mut waiting.step, Step::Chat(Account::default())) {
+        let answer = match core::mem::replace(&mut waiting.step, Step::NONE) {
             Step::Account { from, next } => {
                 self.with_account(&from, answer, next, (reply.connection, due_ns), egress)?
             }
             Step::Held { .. } => return None,
-            Step::Chat(account) => answer.and_then(|answer| match answer {
-                Answer::Page { covers, head_seq, entries } => {
-                    let entries = account.without_hidden(entries)?;
-                    Ok(Answer::Page { covers, head_seq, entries })
+            Step::Chat { account, caller } => {
+                if let Some(trace) = trace.filter(|_| matches!(answer, Ok(Answer::Sent { .. }))) {
+                    self.traced(now, &trace, caller);
                 }
-                other => Ok(other),
-            }),
+                answer.and_then(|answer| account.shown(answer))
+            }
         };
         Some((self.vacate(reply.connection)?, answer))
     }
@@ -108,7 +112,7 @@ impl<W> Desk<W> {
             Body::ChatRequest { blind, .. } | Body::StatusRequest { blind, .. } => *blind = off,
             Body::Mark { secret, .. } => {
                 *secret = off;
-                let Next { class, chat, body } = next;
+                let Next { class, chat, body, .. } = next;
                 let mut envelope = Envelope::new(class, body);
                 envelope.header.slot = chat.slot();
                 egress.to_owner(chat.slot(), envelope);
@@ -117,10 +121,11 @@ impl<W> Desk<W> {
             _ => {}
         }
         let partition = self.partition_of(next.chat);
+        let caller = next.trace.map_or(0, |(_, caller)| caller);
         self.forward(connection, due_ns, next, egress);
         if let Some(waiting) = &mut self.places[connection as usize].waiting {
             waiting.partition = partition;
-            waiting.step = Step::Chat(account);
+            waiting.step = Step::Chat { account, caller };
         }
         None
     }

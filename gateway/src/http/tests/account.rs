@@ -42,7 +42,7 @@ fn a_revoked_device_comes_in_with_a_newer_token_only() {
             let (mut desk, mut owners) = (desk(10, 1), Owners::default());
             ask(&mut desk, Identity { issued_s, ..Identity::of(user(7), DeviceId(id)) }, &mut owners);
             let asked = owners.0.pop().unwrap();
-            let answer = desk.handle(known(&asked, account(&[], &devices, &[])), &mut owners);
+            let answer = desk.handle(at(0), known(&asked, account(&[], &devices, &[])), &mut owners);
             if lets_in {
                 assert!(!matches!(answer, Some((_, Err(_)))), "{id} {issued_s:?}: {answer:?}");
             } else {
@@ -64,18 +64,18 @@ fn a_request_whose_account_does_not_answer_goes_no_further() {
         let code = ErrorCode::StorageUnavailable;
         let body = Body::Refused { client_msg_id: Bytes::new(), chat, code, retry_after_ms: 250 };
         let refused = Envelope::new(Class::Sync, body).reply_to(asked.header.reply);
-        let answer = desk.handle(refused, &mut owners);
+        let answer = desk.handle(at(0), refused, &mut owners);
         assert_eq!(answer, Some((1, Err(Refusal { code, retry_after_ms: 250 }))));
         assert_eq!((owners.0.len(), desk.in_flight()), (0, 0));
         // Neither does one that is answered with something else, or given up.
         ask(&mut desk, seven(), &mut owners);
         let asked = owners.0.pop().unwrap();
-        let answer = desk.handle(known(&asked, Bytes::from_static(b"no frame")), &mut owners);
+        let answer = desk.handle(at(0), known(&asked, Bytes::from_static(b"no frame")), &mut owners);
         assert_eq!(answer, Some((1, Err(refusal(ErrorCode::Internal)))));
         ask(&mut desk, seven(), &mut owners);
         assert_eq!(desk.expire(at(5_000)), [(1, refusal(ErrorCode::Overloaded))]);
         let asked = owners.0.pop().unwrap();
-        assert_eq!(desk.handle(known(&asked, account(&[], &[], &[])), &mut owners), None);
+        assert_eq!(desk.handle(at(0), known(&asked, account(&[], &[], &[])), &mut owners), None);
         assert_eq!((owners.0.len(), desk.metrics().late.get()), (0, 1));
         desk.post(at(5_000), &post(b"x", b"b"), 2, &mut owners).expect("its credit is there again");
     }
@@ -91,7 +91,7 @@ fn who_tells_nobody_what_they_read_sees_it_of_nobody() {
         desk.ask(at(0), seven(), Ask::Chat { chat, after_user: 0, limit: 0 }, 2, &mut owners).unwrap();
         desk.ask(at(0), seven(), Ask::Status { chat, message: HIDDEN }, 3, &mut owners).unwrap();
         for asked in core::mem::take(&mut owners.0) {
-            desk.handle(known(&asked, account(&settings, &[], &[])), &mut owners);
+            desk.handle(at(0), known(&asked, account(&settings, &[], &[])), &mut owners);
         }
         let [mark, info, status] = &owners.0[..] else { panic!("{:?}", owners.0) };
         assert!(matches!(mark.body, Body::Mark { secret, .. } if secret == off));
@@ -143,11 +143,11 @@ fn a_page_is_without_what_its_user_has_hidden() {
         desk.page(at(0), page(), 1, &mut owners).unwrap();
         let asked = owners.0.pop().unwrap();
         assert!(matches!(asked.body, Body::AccountRequest { chat: Some(chat), .. } if chat == page().chat));
-        desk.handle(known(&asked, account(&[], &[], hidden)), &mut owners);
+        desk.handle(at(0), known(&asked, account(&[], &[], hidden)), &mut owners);
         let asked = owners.0.pop().unwrap();
         let (chat, entries) = (page().chat, entries.clone());
         let body = Body::Page { ticks: None, chat, covers_first: 1, covers_last: 7, head_seq: 7, entries };
-        let answer = desk.handle(Envelope::new(Class::Sync, body).reply_to(asked.header.reply), &mut owners);
+        let answer = desk.handle(at(0), Envelope::new(Class::Sync, body).reply_to(asked.header.reply), &mut owners);
         let Some((1, Ok(Answer::Page { covers: (1, 7), head_seq: 7, entries }))) = answer else { panic!("{answer:?}") };
         assert_eq!(entries.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), seen);
     }
@@ -158,11 +158,11 @@ fn a_page_that_cannot_be_looked_through_is_none() {
     let (mut desk, mut owners) = (desk(10, 1), Owners::default());
     desk.page(at(0), page(), 1, &mut owners).unwrap();
     let asked = owners.0.pop().unwrap();
-    desk.handle(known(&asked, account(&[], &[], &[HIDDEN])), &mut owners);
+    desk.handle(at(0), known(&asked, account(&[], &[], &[HIDDEN])), &mut owners);
     let asked = owners.0.pop().unwrap();
     let entries = vec![(1, Bytes::from_static(b"no frame"))];
     let body = Body::Page { ticks: None, chat: page().chat, covers_first: 1, covers_last: 1, head_seq: 1, entries };
-    let answer = desk.handle(Envelope::new(Class::Sync, body).reply_to(asked.header.reply), &mut owners);
+    let answer = desk.handle(at(0), Envelope::new(Class::Sync, body).reply_to(asked.header.reply), &mut owners);
     assert_eq!(answer, Some((1, Err(refusal(ErrorCode::Internal)))));
 }
 
@@ -172,7 +172,7 @@ fn an_account_is_answered_as_its_owner_says() {
     desk.ask(at(0), seven(), Ask::Account { chat: None }, 1, &mut owners).unwrap();
     let asked = owners.0.pop().unwrap();
     let frame = account(&[(b"app.x", b"1")], &[device(1, 0)], &[]);
-    let answer = desk.handle(known(&asked, frame.clone()), &mut owners);
+    let answer = desk.handle(at(0), known(&asked, frame.clone()), &mut owners);
     assert_eq!(answer, Some((1, Ok(Answer::Frame(frame)))));
     assert_eq!((owners.0.len(), desk.in_flight()), (0, 0));
 }

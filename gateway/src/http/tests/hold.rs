@@ -13,7 +13,7 @@ fn what_comes_meanwhile_goes_out_in_order_when_the_owners_are_back() {
     pass(&mut desk, &mut owners);
     let before = owners.0.pop().expect("both steps of what was asked before go on");
     assert!(owners.0.is_empty(), "{:?}", owners.0);
-    assert!(matches!(desk.handle(sent(&before), &mut owners), Some((1, Ok(Answer::Sent { .. })))));
+    assert!(matches!(desk.handle(at(0), sent(&before), &mut owners), Some((1, Ok(Answer::Sent { .. })))));
     assert_eq!((desk.at_owners(), desk.in_flight()), (0, 2));
     assert_eq!((desk.owner_lost(0), desk.owner_lost(1)), (vec![], vec![]), "the way is down meanwhile");
     assert_eq!(desk.expire(at(7_999)), [], "their time has not begun");
@@ -24,7 +24,7 @@ fn what_comes_meanwhile_goes_out_in_order_when_the_owners_are_back() {
     assert!(matches!(first.body, Body::Send { .. }) && matches!(second.body, Body::PageRequest { .. }));
     assert_ne!(first.header.request_id, before.header.request_id);
     let first = sent(first);
-    assert!(matches!(desk.handle(first, &mut owners), Some((2, Ok(Answer::Sent { .. })))));
+    assert!(matches!(desk.handle(at(0), first, &mut owners), Some((2, Ok(Answer::Sent { .. })))));
     let metrics = desk.metrics();
     assert_eq!((metrics.holds.get(), metrics.held.get(), metrics.holds_overdue.get()), (1, 2, 0));
 }

@@ -19,8 +19,8 @@ fn partner(of: u16) -> UserId {
 }
 
 fn post_to<'a>(to: UserId, id: &'a [u8]) -> Post<'a> {
-    let Post { from, send } = post(b"x", id);
-    Post { from, send: SendEvent { target: Some(SendTarget::User(to)), ..send } }
+    let Post { from, send, caller } = post(b"x", id);
+    Post { from, send: SendEvent { target: Some(SendTarget::User(to)), ..send }, caller }
 }
 
 #[test]
@@ -36,8 +36,8 @@ fn requests_that_wait_for_it_are_refused_at_once_and_the_others_are_answered() {
     refused.sort_by_key(|(waiter, _)| *waiter);
     assert_eq!(refused, [(2, why), (3, why)], "one waits for its chat's owner, one for its account");
     assert_eq!((desk.in_flight(), desk.metrics().lost.get()), (1, 2));
-    assert!(matches!(desk.handle(sent(&asked[0]), &mut owners), Some((1, Ok(Answer::Sent { .. })))));
-    assert_eq!(desk.handle(sent(&asked[1]), &mut owners), None, "too late");
+    assert!(matches!(desk.handle(at(0), sent(&asked[0]), &mut owners), Some((1, Ok(Answer::Sent { .. })))));
+    assert_eq!(desk.handle(at(0), sent(&asked[1]), &mut owners), None, "too late");
     assert_eq!(desk.metrics().late.get(), 1);
     assert_eq!(why.code.info().http_status, 503);
 }
@@ -53,12 +53,12 @@ fn its_credits_are_free_again_and_an_answer_of_before_brings_none() {
     assert_eq!(desk.post(at(0), &post_to(to, b"b"), 2, &mut owners), overloaded);
     assert_eq!(desk.owner_lost(1 - home()).len(), 1);
     desk.post(at(0), &post_to(to, b"b"), 3, &mut owners).unwrap();
-    assert_eq!(desk.handle(sent(&before), &mut owners), None);
+    assert_eq!(desk.handle(at(0), sent(&before), &mut owners), None);
     assert_eq!(desk.post(at(0), &post_to(to, b"c"), 4, &mut owners), overloaded, "the credit is the other send's");
     pass(&mut desk, &mut owners);
     let now = owners.0.pop().unwrap();
     assert_ne!(now.header.request_id, before.header.request_id);
-    assert!(desk.handle(sent(&now), &mut owners).is_some());
+    assert!(desk.handle(at(0), sent(&now), &mut owners).is_some());
     desk.post(at(0), &post_to(to, b"c"), 5, &mut owners).unwrap();
 }
 
@@ -73,7 +73,7 @@ fn a_send_whose_account_is_still_asked_elsewhere_keeps_its_credit() {
     pass(&mut desk, &mut owners);
     for asked in core::mem::take(&mut owners.0) {
         assert_eq!(asked.header.request_id, 1);
-        assert!(desk.handle(sent(&asked), &mut owners).is_some());
+        assert!(desk.handle(at(0), sent(&asked), &mut owners).is_some());
     }
     // One that is refused before it left gives its credit back too.
     desk.post(at(0), &post_to(to, b"c"), 4, &mut owners).unwrap();
