@@ -66,6 +66,8 @@ pub struct Shard {
     pub(crate) generations: Vec<u64>,
     /// Connections whose send waits for a credit, with their deadline, by owner partition. At most one a connection.
     pub(crate) waiters: Vec<VecDeque<(ConnId, u64)>>,
+    /// What waits for a credit of a partition waits at least so long, ns; 0 = as long as any.
+    pub(crate) unowned_until_ns: Vec<u64>,
     pub(crate) gaps: Gaps,
     pub(crate) logins: Logins,
     pub(crate) rejoins: Rejoins,
@@ -110,6 +112,7 @@ impl Shard {
             credits: vec![config.credits_per_partition; partitions],
             generations: vec![0; partitions],
             waiters: (0..partitions).map(|_| VecDeque::new()).collect(),
+            unowned_until_ns: vec![0; partitions],
             gaps: Gaps::default(),
             logins: Logins::default(),
             rejoins: Rejoins::default(),
@@ -319,7 +322,8 @@ impl Shard {
 
     /// When [`Self::tick`] must be called next, ns of the monotonic clock.
     pub fn next_deadline_ns(&self) -> Option<u64> {
-        let waiter = self.waiters.iter().filter_map(|waiters| waiters.front()).map(|waiter| waiter.1).min();
+        let first = |(waiters, until_ns): (&VecDeque<(ConnId, u64)>, &u64)| Some(waiters.front()?.1.max(*until_ns));
+        let waiter = self.waiters.iter().zip(&self.unowned_until_ns).filter_map(first).min();
         let logins = self.logins.is_due().then_some(1);
         let stops = [self.drain_deadline_ns(), self.hold_deadline_ns()];
         let others = [waiter, self.gaps.next_ns(), self.rejoins.next_ns(), logins];

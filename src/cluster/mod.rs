@@ -207,12 +207,18 @@ impl Cluster {
     /// Another node, as this process sees it.
     pub fn info(&self, node: &Node) -> NodeInfo {
         let (name, address) = (node.name.clone(), node.address.to_string());
-        NodeInfo { name, roles: node.roles, address, dialled: dials(self.me.roles, node.roles) }
+        NodeInfo { name, roles: node.roles, address, dialled: needs(self.me.roles, node.roles) }
     }
 }
 
 /// Whether a node with the roles `me` has something to say to one with `other`.
 fn dials(me: Roles, other: Roles) -> bool {
+    // Several writers ask each other for their parts of a list.
+    needs(me, other) || me.has(Roles::STORAGE_WRITER) && other.has(Roles::STORAGE_WRITER)
+}
+
+/// Whether a node with the roles `me` is not ready without any like `other`.
+fn needs(me: Roles, other: Roles) -> bool {
     let has = |roles: Roles, role| roles.has(role);
     (has(me, Roles::GATEWAY) && (has(other, Roles::ROUTER) || has(other, Roles::STORAGE_WRITER)))
         || (has(me, Roles::STORAGE_WRITER) && (has(other, Roles::GATEWAY) || has(other, Roles::ROUTER)))

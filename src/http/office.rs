@@ -195,19 +195,9 @@ impl Office {
         });
         hub.put_incoming(incoming);
         for change in self.0.inbox.take() {
-            match change {
-                // In a process without owners there is one pool of credits, for their node.
-                ShardChange::OwnersLost => {
-                    for (waiting, refusal) in desk.owner_lost(0) {
-                        let _ = waiting.send(Err(refusal));
-                    }
-                }
-                ShardChange::OwnersLeaving(time) => {
-                    desk.hold(now);
-                    *to_tell = Some(time);
-                }
-                ShardChange::OwnersServe => desk.release(now, hub),
-                _ => {}
+            let ShardChange::OwnersLost(partitions) = change else { continue };
+            for (waiting, refusal) in partitions.iter().flat_map(|&partition| desk.owner_lost(partition)) {
+                let _ = waiting.send(Err(refusal));
             }
         }
         desk.end_hold(now, hub);

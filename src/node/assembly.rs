@@ -20,6 +20,7 @@ use super::board::Board;
 use super::changes::Inbox;
 use super::cluster::{Away, AwayConfig, ClusterView, Routers};
 use super::core::{ShardCore, Stops};
+use super::holdings::Holdings;
 use super::hub::{Hub, HubMetrics};
 use super::topology::Topology;
 
@@ -87,6 +88,10 @@ pub struct ClusterConfig {
     pub peers: Vec<Peer>,
     /// Others there may be in all, while it runs.
     pub room: usize,
+    /// Where partitions move between writers: their number.
+    pub moving: Option<u16>,
+    /// What this node holds, where they move and it has owners.
+    pub holdings: Option<Holdings>,
     /// Shared by the shards.
     pub view: ClusterView,
     /// Whose links stand; shared by the shards.
@@ -97,7 +102,7 @@ pub struct ClusterConfig {
 
 impl ClusterConfig {
     /// One shard's links.
-    fn away(&self, shard: u16, incarnation: u64, entropy: &mut dyn Entropy) -> Away {
+    fn away(&self, shard: u16, incarnation: u64, hold_ms: u32, entropy: &mut dyn Entropy) -> Away {
         let identity =
             NodeIdentity { cluster: self.id.clone(), name: self.name.clone(), incarnation, roles: self.roles, shard };
         // Credits reserve the room of acks in a gateway, and of sends at the owners: of all shards behind a link together.
@@ -110,6 +115,7 @@ impl ClusterConfig {
             link,
             peers: self.peers.clone(),
             room: self.room,
+            moving: self.moving.map(|partitions| (partitions, hold_ms)),
             view: self.view.clone(),
             names: self.names.clone(),
             hash_seed: entropy.next_u64(),
@@ -132,6 +138,7 @@ pub struct ShardParts {
     inbox: Inbox,
     inboxes: Arc<[Inbox]>,
     stops: Stops,
+    holdings: Option<Holdings>,
 }
 
 impl ShardParts {
@@ -169,7 +176,7 @@ impl ShardParts {
     pub fn into_core(self) -> ShardCore {
         let gateway = gateway::Shard::new(self.config, self.auth, self.rates, self.gateway_metrics);
         let told = (self.board, self.inbox, self.inboxes);
-        ShardCore::new(gateway, self.partitions, self.router, self.hub, told, self.stops)
+        ShardCore::new(gateway, self.partitions, self.router, self.hub, told, self.stops).with_holdings(self.holdings)
     }
 }
 
@@ -216,13 +223,17 @@ impl HttpParts {
 pub fn lanes(config: &NodeConfig, incarnation: u64) -> std::io::Result<Vec<Port>> {
     let topology = config.topology;
     let credits = |shard| topology.partitions_of(shard).count() * config.credits_per_partition as usize;
+    let moves = config.cluster.as_ref().is_some_and(|cluster| cluster.moving.is_some());
+    let all = usize::from(topology.partitions) * config.credits_per_partition as usize * REMOTE_SHARDS;
     Mesh::with(topology.gateways(), incarnation, |source, destination| {
         let mut capacities = config.capacities;
         if source == topology.http() || destination == topology.http() {
             capacities.ring = capacities.ring.map(|slots| slots.min(HTTP_RING));
         }
-        capacities.overflow[Class::Send as usize] = credits(destination);
-        capacities.overflow[Class::Ack as usize] = credits(source) + ANSWERS_WAITING;
+        // Where partitions move, a send may come back by any lane, and an answer from any link.
+        let (sends, acks) = if moves { (all, all) } else { (credits(destination), credits(source)) };
+        capacities.overflow[Class::Send as usize] = sends;
+        capacities.overflow[Class::Ack as usize] = acks + ANSWERS_WAITING;
         capacities.overflow[Class::Control as usize] = REQUESTS_WAITING;
         capacities.overflow[Class::Sync as usize] = REQUESTS_WAITING;
         capacities
@@ -257,8 +268,9 @@ pub fn assemble(
     let inboxes: Arc<[Inbox]> = ports.iter().map(|port| Inbox::new(port.waker())).collect();
     let http_port = ports.pop().expect("HTTP has the last port");
     let http_inbox = inboxes[usize::from(topology.http())].clone();
-    let told = (http_inbox, inboxes[0].clone());
-    let http = http_parts(config, incarnation, (http_port, told), &rates, registry);
+    let http = http_parts(config, incarnation, (http_port, http_inbox), &rates, registry);
+    let holdings = config.cluster.as_ref().and_then(|cluster| cluster.holdings.clone());
+    holdings.iter().for_each(|holdings| holdings.set_inboxes(inboxes.clone()));
     let stops = Stops::new(topology.shards, limits.drain_patience_ms);
     let mut by_shard: Vec<Vec<Partition>> = (0..topology.shards).map(|_| Vec::new()).collect();
     for partition in partitions {
@@ -274,7 +286,7 @@ pub fn assemble(
         hub_metrics.register(registry);
         port.metrics().register(registry);
         router_metrics.register(registry);
-        let away = config.cluster.as_ref().map(|cluster| cluster.away(shard, incarnation, entropy));
+        let away = config.cluster.as_ref().map(|cluster| cluster.away(shard, incarnation, limits.hold_ms, entropy));
         if let Some(away) = &away {
             away.metrics().register(registry);
         }
@@ -295,6 +307,7 @@ pub fn assemble(
             hub: Hub::new(shard, topology, port, hub_metrics).with_away(away),
             board: board.clone(),
             stops: stops.clone(),
+            holdings: holdings.clone(),
         }
     };
     (shards.map(build).collect(), http)

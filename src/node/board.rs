@@ -15,6 +15,11 @@ impl Board {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(status.partition, status);
     }
 
+    /// A partition is not here any more.
+    pub fn forget(&self, partition: u16) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition);
+    }
+
     /// All of them, by number.
     pub fn read(&self) -> Vec<PartitionStatus> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()

@@ -13,18 +13,22 @@ use gateway::Change;
 pub enum ShardChange {
     /// The gateway changes.
     Gateway(Change),
-    /// For HTTP: the owners' node stops soon, for the so manieth time.
-    OwnersLeaving(u32),
-    /// From HTTP: nothing of its waits for the owners' node, which it was told of so many times.
-    HttpWaitsForNone(u32),
-    /// For HTTP: the owners' node serves again.
-    OwnersServe,
-    /// Answers of the owners' node may have been lost on their way to this one.
-    OwnersLost,
+    /// For HTTP: what it sent to these partitions, or the answers, may be lost.
+    OwnersLost(Arc<[u16]>),
+    /// Answers of the writer with this number may have been lost on their way to this node.
+    WriterLost(u16),
     /// The list of nodes is another one: the others by their numbers, `None` where nobody has one (any more).
     Nodes(Arc<[Option<Peer>]>),
     /// A gateway of another node is gone for good.
     GatewayGone(u64),
+    /// A partition has come for the shard ([`super::Holdings`]).
+    TakePartitions,
+    /// The shard gives a partition up, in order.
+    GiveUp(u16),
+    /// The shard drops a partition at once: another node has it.
+    Drop(u16),
+    /// What the node holds is something else.
+    Holdings,
 }
 
 /// One shard's. Clones share it.

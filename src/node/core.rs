@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use fabric::core::{Action, ConnId, Core, JobQueue, Protocol};
 use fabric::link::Peer;
-use fabric::tier::Egress as _;
 use fabric::time::Now;
 use gateway::Shard as Gateway;
 use schema::envelope::{Body, Class, Envelope, GapScope};
@@ -20,9 +19,10 @@ use super::board::Board;
 use super::changes::{Inbox, ShardChange};
 use super::cluster::{Away, News};
 use super::handoff::{FromGateway, FromOwner, FromRouter, LocalRouter};
-use super::http_hold::HttpHold;
+use super::holdings::Holdings;
 use super::hub::Hub;
 use super::topology::Part;
+use owned::Owned;
 use stop::{STOP_POLL_NS, Stopping};
 
 pub use stop::Stops;
@@ -31,6 +31,7 @@ pub use stop::Stops;
 const DRAIN_BUDGET: usize = 4_096;
 /// How often a shard says where its partitions stand.
 const BOARD_INTERVAL_NS: u64 = 1_000_000_000;
+mod owned;
 mod stop;
 
 /// One shard's parts.
@@ -51,6 +52,7 @@ pub struct ShardCore {
     now: Now,
     stops: Stops,
     stopping: Stopping,
+    owned: Owned,
 }
 
 impl ShardCore {
@@ -78,7 +80,15 @@ impl ShardCore {
             now: Now::default(),
             stops,
             stopping: Stopping::No,
+            owned: Owned::default(),
         }
+    }
+
+    /// With partitions that come and go.
+    #[must_use]
+    pub fn with_holdings(mut self, holdings: Option<Holdings>) -> Self {
+        self.owned.holdings = holdings;
+        self
     }
 
     /// The partitions, for tests and the simulator.
@@ -97,9 +107,15 @@ impl ShardCore {
                 let place = self.partitions.binary_search_by_key(&number, Partition::number);
                 match place {
                     Ok(place) => self.with_owner(now, place, |owner, way| owner.handle(now, envelope, way)),
-                    // HTTP has no links: what it has for the owners' node goes by this shard's.
-                    Err(_) if self.hub.away().is_some() => self.hub.to_owner(envelope.header.slot, envelope),
-                    Err(_) => debug_assert!(false, "partition {number} is not on this shard"),
+                    Err(_) => match self.leaving_place(number, &envelope) {
+                        Some(place) => self.with_leaving(now, place, |owner, way| owner.handle(now, envelope, way)),
+                        None => self.not_here(number, envelope),
+                    },
+                }
+            }
+            Part::Owners => {
+                if let Body::Owners { node, partitions, holdings } = &envelope.body {
+                    self.owners_heard(node, *partitions, holdings);
                 }
             }
         }
@@ -118,6 +134,16 @@ impl ShardCore {
     ) -> T {
         let Self { gateway, partitions, router, hub, .. } = self;
         act(&mut partitions[place], &mut FromOwner { now, gateway, router, hub })
+    }
+
+    fn with_leaving<T>(
+        &mut self,
+        now: Now,
+        place: usize,
+        act: impl FnOnce(&mut Partition, &mut FromOwner<'_>) -> T,
+    ) -> T {
+        let Self { gateway, owned, router, hub, .. } = self;
+        act(&mut owned.leaving[place], &mut FromOwner { now, gateway, router, hub })
     }
 
     /// Hands over what other shards sent, each at once: what it is about is then worked on while it is at hand.
@@ -142,21 +168,20 @@ impl ShardCore {
     fn change(&mut self, now: Now, change: &ShardChange) {
         match change {
             ShardChange::Gateway(change) => self.with_gateway(now, |gateway, way| gateway.change(now, change, way)),
-            ShardChange::OwnersLost => self.owners_lost(now),
-            ShardChange::HttpWaitsForNone(time) => self.http.waits_for_none(*time),
-            ShardChange::OwnersLeaving(_) | ShardChange::OwnersServe => debug_assert!(false, "that is for HTTP"),
+            // HTTP's.
+            ShardChange::OwnersLost(_) => {}
+            ShardChange::WriterLost(peer) => self.writer_lost(now, *peer),
             ShardChange::Nodes(list) => self.relist(now, list),
             ShardChange::GatewayGone(incarnation) => {
                 self.partitions.iter_mut().for_each(|owner| owner.gateway_lost(*incarnation));
             }
+            ShardChange::TakePartitions => self.take_partitions(now),
+            ShardChange::GiveUp(partition) => self.give_up(now, *partition),
+            ShardChange::Drop(partition) => self.drop_partition(*partition),
+            // They are looked at in every turn.
+            ShardChange::Holdings => {}
         }
         self.settle(now);
-    }
-
-    /// What was on its way to the owners' node, or back, may be lost.
-    fn owners_lost(&mut self, now: Now) {
-        // In a process without owners there is one pool of credits, for their node.
-        self.with_gateway(now, |gateway, way| gateway.owner_lost(now, 0, way));
     }
 
     /// What came by links, and what became of them.
@@ -171,20 +196,9 @@ impl ShardCore {
                         self.hub.count_misrouted();
                     }
                 }
-                News::OwnersLeaving => {
-                    self.gateway.hold(now);
-                    if let Some(http) = self.inboxes.last().filter(|_| self.hub.carries_http()) {
-                        http.put(self.http.hold());
-                    }
-                }
-                News::OwnersLost { here: true } => {
-                    self.owners_lost(now);
-                    // HTTP's way is the first shard's.
-                    if let Some(http) = self.inboxes.last() {
-                        http.put(ShardChange::OwnersLost);
-                    }
-                }
-                News::OwnersLost { here: false } => self.tell_all(&ShardChange::OwnersLost),
+                News::OwnersLeaving => self.gateway.hold(now),
+                News::OwnersLost { peer, here: true } => self.writer_lost(now, peer),
+                News::OwnersLost { peer, here: false } => self.tell_all(&ShardChange::WriterLost(peer)),
                 // Live entries were lost with it, or answers to marks.
                 News::OwnersBack => {
                     let gap = Envelope::new(Class::Control, Body::Gap(GapScope::All));
@@ -309,7 +323,13 @@ impl Core for ShardCore {
         let number = done.partition;
         match self.partitions.binary_search_by_key(&number, Partition::number) {
             Ok(place) => self.with_owner(now, place, |owner, way| owner.job_done(now, done, way)),
-            Err(_) => debug_assert!(false, "a job of partition {number} came to another shard"),
+            Err(_) => match self.owned.leaving.iter().position(|leaving| leaving.number() == number) {
+                Some(place) => self.with_leaving(now, place, |owner, way| owner.job_done(now, done, way)),
+                // One that was dropped may have had jobs.
+                None => {
+                    debug_assert!(self.owned.holdings.is_some(), "a job of partition {number} came to another shard")
+                }
+            },
         }
         self.settle(now);
     }
@@ -326,8 +346,14 @@ impl Core for ShardCore {
             self.with_owner(now, place, |owner, way| owner.turn(now, way));
             self.settle(now);
         }
+        if self.owned.holdings.is_some() {
+            self.work_on_partitions(now);
+        }
         self.with_gateway(now, |gateway, way| gateway.tick(now, way));
         self.settle(now);
+        if self.hub.has_links() {
+            self.work_on_owners(now);
+        }
         self.work_on_stop(now);
         self.hub.flush();
         if now.mono_ns >= self.board_due_ns {
@@ -356,7 +382,7 @@ impl Core for ShardCore {
     }
 
     fn next_job(&mut self) -> Option<(JobQueue, Job)> {
-        self.partitions.iter_mut().find_map(Partition::take_job)
+        self.partitions.iter_mut().chain(&mut self.owned.leaving).find_map(Partition::take_job)
     }
 
     fn next_deadline_ns(&self) -> Option<u64> {
@@ -365,7 +391,7 @@ impl Core for ShardCore {
         }
         let stop = (self.stopping != Stopping::No).then_some(self.now.mono_ns + STOP_POLL_NS);
         let board = (!self.partitions.is_empty()).then_some(self.board_due_ns);
-        let partitions = self.partitions.iter().filter_map(Partition::next_deadline_ns);
+        let partitions = self.partitions.iter().chain(&self.owned.leaving).filter_map(Partition::next_deadline_ns);
         let links = self.hub.link_deadline_ns();
         partitions.chain(self.gateway.next_deadline_ns()).chain(links).chain(stop).chain(board).min()
     }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use fabric::count::Tally as _;
 use fabric::lane::{Incoming, Port};
-use fabric::link::{To, Undelivered};
+use fabric::link::{To, Undelivered, Why};
 use fabric::tier::Egress;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
@@ -38,6 +38,8 @@ pub struct HubMetrics {
     pub undelivered: Counter,
     /// Envelopes of other nodes for somebody who is not here.
     pub misrouted: Counter,
+    /// Sends given back, because their partition has moved.
+    pub given_back: Counter,
 }
 
 impl HubMetrics {
@@ -50,6 +52,8 @@ impl HubMetrics {
         registry.register("hub_undelivered", "Envelopes to other nodes that no link took", self.undelivered.clone());
         let help = "Envelopes of other nodes for somebody who is not here";
         registry.register("hub_misrouted", help, self.misrouted.clone());
+        let help = "Sends given back to their gateway, because another writer holds their partition";
+        registry.register("hub_given_back", help, self.given_back.clone());
     }
 }
 
@@ -142,7 +146,44 @@ impl Hub {
     /// Where among this shard's `partitions` (rising by number) the one of `slot` is, if it is one of them.
     pub fn own_partition(&self, slot: Slot, partitions: &[Partition]) -> Option<usize> {
         let number = self.topology.partition_of(slot);
-        partitions.iter().position(|partition| partition.number() == number)
+        let place = partitions.iter().position(|partition| partition.number() == number)?;
+        // Where partitions move, what waits for one goes first.
+        self.away.as_ref().is_none_or(|away| away.is_here(number)).then_some(place)
+    }
+
+    /// This shard's number.
+    pub fn shard(&self) -> u16 {
+        self.shard
+    }
+
+    /// The shard that holds a partition, or HTTP's way to it.
+    pub fn partition_shard(&self, partition: u16) -> u16 {
+        self.topology.partition_shard(partition)
+    }
+
+    /// The address is of this node's HTTP.
+    pub fn is_http(&self, address: Address) -> bool {
+        address.shard == self.topology.http() && address != Address::NOBODY && self.is_of_this_node(address)
+    }
+
+    /// Gives a send back to the gateway that sent it.
+    pub fn give_back(&mut self, mut envelope: Envelope) {
+        envelope.header.passed_on = true;
+        self.metrics.given_back.inc();
+        self.to_gateway(envelope.header.reply, envelope);
+    }
+
+    /// An envelope for a partition that was taken to be here waits until it is known who holds it.
+    pub fn came_back(&mut self, partition: u16, envelope: Envelope) {
+        let came_back = self.away.as_mut().map(|away| away.came_back(partition, envelope));
+        if let Some(Err(undelivered)) = came_back {
+            self.undelivered(&undelivered);
+        }
+    }
+
+    /// Nobody takes it: who waits for an answer gets one.
+    pub fn refuse(&mut self, envelope: Envelope) {
+        self.undelivered(&Undelivered { to: To::Owner, envelope: Box::new(envelope), why: Why::Down });
     }
 
     /// The address is of this shard's gateway.
@@ -158,7 +199,8 @@ impl Hub {
     pub fn arrived(&mut self, to: To, envelope: Envelope) -> bool {
         match to {
             To::Owner if self.away.as_ref().is_none_or(|away| away.has_owners()) => {
-                self.to_owner(envelope.header.slot, envelope);
+                let partition = self.topology.partition_of(envelope.header.slot);
+                self.hand_over(self.topology.partition_shard(partition), envelope);
             }
             // Not by its body: a gap for all is the router's, which passes it to every gateway.
             To::Router => {
@@ -169,6 +211,8 @@ impl Hub {
                 if self.away.as_ref().is_some_and(|away| away.incarnation() == incarnation)
                     && shard < self.topology.gateways() =>
             {
+                // What comes back to HTTP, which has no links, goes out again from here.
+                let shard = if is_returned(&envelope) && shard == self.topology.http() { self.shard } else { shard };
                 self.hand_over(shard, envelope);
             }
             To::Gateways => self.push_to_own_gateways(&envelope),
@@ -297,19 +341,31 @@ fn part_of(topology: &Topology, envelope: &Envelope) -> Part {
         | Body::DeliverNotice { .. }
         | Body::DeliverNudge { .. }
         | Body::Gap(GapScope::All | GapScope::Sessions(_)) => Part::Gateway,
+        Body::Owners { .. } => Part::Owners,
     }
+}
+
+/// A send on its way back.
+fn is_returned(envelope: &Envelope) -> bool {
+    envelope.header.passed_on && matches!(envelope.body, Body::Send { .. })
 }
 
 impl Egress for Hub {
     fn to_owner(&mut self, slot: Slot, mut envelope: Envelope) {
         envelope.header.slot = slot;
-        if let Some(away) = self.away.as_mut().filter(|away| !away.has_owners()) {
-            if let Err(undelivered) = away.push_to_owner(envelope) {
-                self.undelivered(&undelivered);
-            }
-            return;
+        let partition = self.topology.partition_of(slot);
+        let Some(away) = &mut self.away else {
+            return self.hand_over(self.topology.partition_shard(partition), envelope);
+        };
+        let taken = match away.fixed_owner() {
+            Some(peer) => away.push_to_owner(peer, envelope).map(|()| None),
+            None => away.push_to_holder(partition, envelope),
+        };
+        match taken {
+            Ok(Some(envelope)) => self.hand_over(self.topology.partition_shard(partition), envelope),
+            Ok(None) => {}
+            Err(undelivered) => self.undelivered(&undelivered),
         }
-        self.hand_over(self.topology.partition_shard(self.topology.partition_of(slot)), envelope);
     }
 
     fn to_partition(&mut self, partition: u16, envelope: Envelope) {

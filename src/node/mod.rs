@@ -7,7 +7,7 @@ mod cluster;
 mod core;
 mod gaps;
 mod handoff;
-mod http_hold;
+mod holdings;
 mod hub;
 mod topology;
 
@@ -18,5 +18,6 @@ pub use board::Board;
 pub use changes::{Inbox, ShardChange};
 pub use cluster::{Away, AwayConfig, ClusterView, NodeInfo, NodeLine};
 pub use core::{ShardCore, Stops};
+pub use holdings::Holdings;
 pub use hub::{Hub, HubMetrics};
 pub use topology::{Part, Topology};

@@ -26,6 +26,8 @@ pub enum Part {
     Owner(u16),
     /// The shard's router partition.
     Router,
+    /// What the shard knows of who holds which partition.
+    Owners,
 }
 
 impl Topology {

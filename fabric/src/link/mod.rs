@@ -37,6 +37,7 @@ pub use links::Links;
 pub use metrics::LinkMetrics;
 pub use names::Names;
 pub use refusal::{LinkRefusal, RefusalCode};
+pub use weight::weight;
 
 /// The classes by their number.
 const BY_NUMBER: [Class; CLASS_COUNT] =

@@ -8,7 +8,7 @@ const BASE: usize = 256;
 const ITEM: usize = 64;
 
 /// Bytes that queues are bounded by. At least the frames and ids inside; a little more than what is sent.
-pub(super) fn weight(envelope: &Envelope) -> usize {
+pub fn weight(envelope: &Envelope) -> usize {
     BASE + match &envelope.body {
         Body::Send { frame, .. } => frame.bytes().len(),
         Body::Answer { frame } => frame.len(),
@@ -25,6 +25,7 @@ pub(super) fn weight(envelope: &Envelope) -> usize {
         Body::SyncPart { chats, .. } => ITEM * chats.len(),
         Body::SyncPage { chats, account, .. } => ITEM * chats.len() + 16 * account.revoked.len(),
         Body::ChatsPart { chats, .. } => chats.iter().map(|chat| ITEM + chat.frame.len()).sum(),
+        Body::Owners { node, holdings, .. } => node.len() + 16 * holdings.len(),
         Body::Gap(GapScope::Users(users)) => 8 * users.len(),
         Body::Gap(GapScope::Sessions(sessions)) => 8 * sessions.len(),
         _ => 0,

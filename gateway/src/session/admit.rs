@@ -18,9 +18,9 @@ use schema::ids::{ChatId, UserId};
 use schema::limits::CLIENT_MSG_ID_BYTES;
 use schema::wire::EntryKind;
 
-use super::KeptSend;
 use super::blocked::BLOCKED_CHATS;
 use super::fields::{Target, checked};
+use super::{KeptSend, partition_bit};
 use crate::conn::wheel::{TICK_MS, tick_of};
 use crate::conn::{PAUSE_CREDIT, Phase};
 use crate::shard::Shard;
@@ -160,7 +160,10 @@ impl Shard {
     ) {
         let (user, device) = self.user(index);
         let reply = self.address(index);
+        let partition = chat.slot().partition(self.config.partitions);
         let active = self.conns[index].active();
+        let before = if active.in_flight == 0 { 0 } else { active.sent_to };
+        active.sent_to = before | partition_bit(partition);
         active.in_flight += 1;
         if let Some(blocked) = &mut active.blocked {
             let send = frame.root().body_as_send();
@@ -171,7 +174,7 @@ impl Shard {
         {
             self.account_change(index, &send);
         }
-        let partition = usize::from(chat.slot().partition(self.config.partitions));
+        let partition = usize::from(partition);
         let credits = &mut self.credits[partition];
         assert!(*credits > 0, "a send is forwarded with a credit");
         *credits -= 1;
@@ -232,7 +235,7 @@ impl Shard {
         }
         for partition in 0..self.waiters.len() {
             while let Some(&waiter) = self.waiters[partition].front()
-                && waiter.1 <= now.mono_ns
+                && waiter.1.max(self.unowned_until_ns[partition]) <= now.mono_ns
             {
                 self.waiters[partition].pop_front();
                 let Some((index, kept)) = self.take_kept(waiter) else { continue };

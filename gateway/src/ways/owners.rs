@@ -2,11 +2,13 @@
 
 use fabric::tier::Egress;
 use fabric::time::Now;
+use schema::envelope::Address;
 use schema::errors::ErrorCode;
 use schema::ids::ChatId;
 
 use crate::conn::Phase;
 use crate::conn::wheel::{tick_of, ticks};
+use crate::session::partition_bit;
 use crate::session::sync::Listing;
 use crate::shard::Shard;
 
@@ -17,9 +19,9 @@ const ASK_AGAIN_MS: (u32, u32) = (300, 1_000);
 
 impl Shard {
     /// The way to `partition` was lost, or who holds it came back as another: what was on its way there, and its answers, are
-    /// gone. Sessions with sends without an answer end with `storage_unavailable` and come back to send again (also those
-    /// whose sends went to another partition: a session counts them as one); its credits are free again and waiting sends go
-    /// on; what syncs had asked there is asked for again soon, and clients' questions there are refused. Answers to sends of
+    /// gone. Sessions with sends there without an answer end with `storage_unavailable` and come back to send again (also those
+    /// whose sends there have an answer, but not those that went elsewhere meanwhile: a session counts them as one); its
+    /// credits are free again and waiting sends go on; what syncs had asked there is asked for again soon, and clients' questions there are refused. Answers to sends of
     /// before are ignored from now on. Call it for every partition concerned; sessions miss what was pushed meanwhile until
     /// they get a gap.
     pub fn owner_lost(&mut self, now: Now, partition: u16, egress: &mut dyn Egress) {
@@ -34,7 +36,9 @@ impl Shard {
             let place = &self.conns[index];
             let Some(active) = place.active.as_ref().filter(|_| place.phase == Phase::Ready) else { continue };
             match () {
-                () if active.in_flight == 0 => self.ask_again(now, index, partition),
+                () if active.in_flight == 0 || active.sent_to & partition_bit(partition) == 0 => {
+                    self.ask_again(now, index, partition)
+                }
                 () if self.drain.is_some() => self.send_away(now, index, egress),
                 () => {
                     self.metrics.sent_back.inc();
@@ -45,6 +49,35 @@ impl Shard {
         }
         self.credits[pool] = self.config.credits_per_partition;
         self.serve_waiters(now, pool, egress);
+    }
+
+    /// Sends that `partition` owes an answer.
+    ///
+    /// # Panics
+    /// When there is no such partition.
+    pub fn unanswered(&self, partition: u16) -> u32 {
+        self.config.credits_per_partition - self.credits[usize::from(partition)]
+    }
+
+    /// Whether an answer to, or the return of, a send to `partition` is of now: the way there was not lost since it left.
+    pub fn counts(&self, partition: u16, request: u64) -> bool {
+        self.generations.get(usize::from(partition)) == Some(&request)
+    }
+
+    /// Nobody holds `partition` before `until_ns`, it may be: whoever waits for a credit there is not refused before. 0 = it is
+    /// held.
+    pub fn unowned_until(&mut self, partition: u16, until_ns: u64) {
+        if let Some(until) = self.unowned_until_ns.get_mut(usize::from(partition)) {
+            *until = until_ns;
+        }
+    }
+
+    /// Whether a send that came back must not go out again: one of its session before it, in the same chat, was refused since.
+    pub fn is_behind_refused(&self, session: Address, chat: ChatId, client_msg_id: &[u8]) -> bool {
+        let index = self.conns.find(session.connection, session.generation);
+        let active = index.and_then(|index| self.conns[index].active.as_ref());
+        let blocked = active.and_then(|active| active.blocked.as_ref());
+        blocked.is_some_and(|blocked| !blocked.passes(chat, client_msg_id))
     }
 
     /// Takes back what the session has asked a partition for: its sync asks again soon, its client is told.

@@ -86,6 +86,41 @@ fn registering(rig: &mut Rig) -> (ConnId, (u64, u64)) {
 }
 
 #[test]
+fn a_session_stays_whose_sends_went_to_other_partitions_only() {
+    let mut rig = Rig::new();
+    let conn = rig.synced(7, 1);
+    let [here, there] = [chat_of(0, 1), chat_of(1, 2)];
+    rig.send(conn, b"1", here);
+    assert_eq!((rig.shard.unanswered(0), rig.shard.unanswered(1)), (1, 0));
+    lose(&mut rig, 1);
+    rig.send(conn, b"2", there);
+    sent(&mut rig, conn, 0, b"1", here);
+    sent(&mut rig, conn, 1, b"2", there);
+    assert_eq!(rig.count("sent_back"), 0);
+    assert!(rig.shard.counts(0, 0) && rig.shard.counts(1, 1) && !rig.shard.counts(1, 0));
+    rig.send(conn, b"3", here);
+    lose(&mut rig, 0);
+    assert_eq!(rig.count("sent_back"), 1, "that one went there");
+    assert_eq!(rig.shard.unanswered(0), 0);
+}
+
+#[test]
+fn what_was_sent_after_a_refused_send_does_not_go_out_again() {
+    let mut rig = Rig::new();
+    let conn = rig.synced(7, 1);
+    let chat = chat_of(0, 1);
+    rig.envelopes();
+    rig.send(conn, b"1", chat);
+    rig.send(conn, b"2", chat);
+    let session = rig.envelopes()[0].header.reply;
+    assert!(!rig.shard.is_behind_refused(session, chat, b"2"));
+    let (client_msg_id, code) = (bytes::Bytes::from_static(b"1"), ErrorCode::RateLimited);
+    rig.answer(conn, 0, Body::Refused { client_msg_id, chat, code, retry_after_ms: 0 });
+    assert!(rig.shard.is_behind_refused(session, chat, b"2") && !rig.shard.is_behind_refused(session, chat, b"1"));
+    assert!(!rig.shard.is_behind_refused(session, chat_of(0, 2), b"2"));
+}
+
+#[test]
 fn who_has_sends_without_an_answer_comes_back_and_the_others_stay() {
     let mut rig = Rig::new();
     let conns: Vec<ConnId> = (1..=100).map(|id| rig.synced(id, 1)).collect();

@@ -8,8 +8,8 @@ use flatbuffers::{FlatBufferBuilder, ForwardsUOffset, UnionWIPOffset, Vector, Ve
 use smallvec::SmallVec;
 
 use super::{
-    AccountFacts, Address, Body, ChangedChat, Class, Envelope, GapScope, Header, Recipient, Recipients, Stages,
-    SyncCursor, Target, Trace,
+    AccountFacts, Address, Body, ChangedChat, Class, Envelope, GapScope, Header, Holding, Recipient, Recipients,
+    Stages, SyncCursor, Target, Trace,
 };
 use crate::errors::ErrorCode;
 use crate::frame::{FrameError, VerifiedFrame};

@@ -7,7 +7,7 @@ mod codec;
 mod parts;
 
 pub use codec::{EnvelopeError, EnvelopeWriter, decode, encode};
-pub use parts::{AccountFacts, ChangedChat, GapScope, ListedChat, Recipient, Recipients, SyncCursor, Target};
+pub use parts::{AccountFacts, ChangedChat, GapScope, Holding, ListedChat, Recipient, Recipients, SyncCursor, Target};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -101,7 +101,8 @@ pub struct Header {
     pub request_id: u64,
     /// ns of the host's monotonic clock after which nobody waits for the answer; 0 = none.
     pub deadline_ns: u64,
-    /// One router passed it on to another, which passes it on no further.
+    /// One router passed it on to another, or one writer to another, which passes it on no further; or a writer that does not
+    /// hold the slot gives a send back to its gateway.
     pub passed_on: bool,
     /// Only of a sampled message: most envelopes are small, and are moved often.
     pub trace: Option<Box<Trace>>,
@@ -464,6 +465,17 @@ pub enum Body {
         head_seq: u64,
         /// The shard's sessions.
         targets: SmallVec<[Target; 2]>,
+    },
+
+    // ---- owner -> everyone that asks owners --------------------------------------------------------------------------
+    /// Which partitions a writer holds, and which it has given up. Said whenever it changes, and to whoever's link comes up.
+    Owners {
+        /// The writer's name.
+        node: String,
+        /// How many partitions there are in the cluster, as the writer knows it.
+        partitions: u16,
+        /// Those that it holds, or held last.
+        holdings: Vec<Holding>,
     },
 
     // ---- anyone downstream ------------------------------------------------------------------------------------------

@@ -46,6 +46,17 @@ pub struct ChangedChat {
     pub ticked: bool,
 }
 
+/// A partition as a writer holds it, or has given it up. An epoch that was given up does not come back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Holding {
+    /// Its number.
+    pub partition: u16,
+    /// Rises whenever it gets another owner, or the same one anew.
+    pub epoch: u64,
+    /// Or given up.
+    pub held: bool,
+}
+
 /// What a session must know of its user's account.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AccountFacts {

@@ -13,10 +13,10 @@ pub mod envelope {
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_BODY: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_BODY: u8 = 31;
+pub const ENUM_MAX_BODY: u8 = 32;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_BODY: [Body; 32] = [
+pub const ENUM_VALUES_BODY: [Body; 33] = [
   Body::NONE,
   Body::Send,
   Body::ForgetRefusals,
@@ -49,6 +49,7 @@ pub const ENUM_VALUES_BODY: [Body; 32] = [
   Body::ChatsPart,
   Body::Answer,
   Body::AccountRequest,
+  Body::Owners,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -88,9 +89,10 @@ impl Body {
   pub const ChatsPart: Self = Self(29);
   pub const Answer: Self = Self(30);
   pub const AccountRequest: Self = Self(31);
+  pub const Owners: Self = Self(32);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 31;
+  pub const ENUM_MAX: u8 = 32;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::NONE,
     Self::Send,
@@ -124,6 +126,7 @@ impl Body {
     Self::ChatsPart,
     Self::Answer,
     Self::AccountRequest,
+    Self::Owners,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -160,6 +163,7 @@ impl Body {
       Self::ChatsPart => Some("ChatsPart"),
       Self::Answer => Some("Answer"),
       Self::AccountRequest => Some("AccountRequest"),
+      Self::Owners => Some("Owners"),
       _ => None,
     }
   }
@@ -1912,6 +1916,166 @@ impl<'a> RevokedDevice {
         &x_le as *const _ as *const u8,
         self.0[8..].as_mut_ptr(),
         ::core::mem::size_of::<<u32 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+}
+
+/// One partition, as a writer holds it or has given it up.
+// struct Holding, aligned to 8
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq)]
+pub struct Holding(pub [u8; 16]);
+impl Default for Holding { 
+  fn default() -> Self { 
+    Self([0; 16])
+  }
+}
+impl ::core::fmt::Debug for Holding {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    f.debug_struct("Holding")
+      .field("epoch", &self.epoch())
+      .field("partition", &self.partition())
+      .field("held", &self.held())
+      .finish()
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for Holding {}
+impl<'a> ::flatbuffers::Follow<'a> for Holding {
+  type Inner = &'a Holding;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    unsafe { <&'a Holding>::follow(buf, loc) }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for &'a Holding {
+  type Inner = &'a Holding;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    unsafe { ::flatbuffers::follow_cast_ref::<Holding>(buf, loc) }
+  }
+}
+impl<'b> ::flatbuffers::Push for Holding {
+    type Output = Holding;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        let src = unsafe { ::core::slice::from_raw_parts(self as *const Holding as *const u8, <Self as ::flatbuffers::Push>::size()) };
+        dst.copy_from_slice(src);
+    }
+    #[inline]
+    fn alignment() -> ::flatbuffers::PushAlignment {
+        ::flatbuffers::PushAlignment::new(8)
+    }
+}
+
+impl<'a> ::flatbuffers::Verifiable for Holding {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.in_buffer::<Self>(pos)
+  }
+}
+
+impl<'a> Holding {
+  #[allow(clippy::too_many_arguments)]
+  pub fn new(
+    epoch: u64,
+    partition: u16,
+    held: bool,
+  ) -> Self {
+    let mut s = Self([0; 16]);
+    s.set_epoch(epoch);
+    s.set_partition(partition);
+    s.set_held(held);
+    s
+  }
+
+  pub fn epoch(&self) -> u64 {
+    let mut mem = ::core::mem::MaybeUninit::<<u64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[0..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_epoch(&mut self, x: u64) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[0..].as_mut_ptr(),
+        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  pub fn partition(&self) -> u16 {
+    let mut mem = ::core::mem::MaybeUninit::<<u16 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[8..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<u16 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_partition(&mut self, x: u16) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[8..].as_mut_ptr(),
+        ::core::mem::size_of::<<u16 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  pub fn held(&self) -> bool {
+    let mut mem = ::core::mem::MaybeUninit::<<bool as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[10..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<bool as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_held(&mut self, x: bool) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[10..].as_mut_ptr(),
+        ::core::mem::size_of::<<bool as ::flatbuffers::EndianScalar>::Scalar>(),
       );
     }
   }
@@ -6409,6 +6573,138 @@ impl ::core::fmt::Debug for DeliverNudge<'_> {
       ds.finish()
   }
 }
+pub enum OwnersOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// Which partitions a writer holds.
+pub struct Owners<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Owners<'a> {
+  type Inner = Owners<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Owners<'a> {
+  pub const VT_NODE: ::flatbuffers::VOffsetT = 4;
+  pub const VT_PARTITIONS: ::flatbuffers::VOffsetT = 6;
+  pub const VT_HOLDINGS: ::flatbuffers::VOffsetT = 8;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Owners { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args OwnersArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Owners<'bldr>> {
+    let mut builder = OwnersBuilder::new(_fbb);
+    if let Some(x) = args.holdings { builder.add_holdings(x); }
+    if let Some(x) = args.node { builder.add_node(x); }
+    builder.add_partitions(args.partitions);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn node(&self) -> &'a str {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Owners::VT_NODE, None).unwrap()}
+  }
+  #[inline]
+  pub fn partitions(&self) -> u16 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u16>(Owners::VT_PARTITIONS, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn holdings(&self) -> Option<::flatbuffers::Vector<'a, Holding>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, Holding>>>(Owners::VT_HOLDINGS, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Owners<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("node", Self::VT_NODE, true)?
+     .visit_field::<u16>("partitions", Self::VT_PARTITIONS, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, Holding>>>("holdings", Self::VT_HOLDINGS, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct OwnersArgs<'a> {
+    pub node: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub partitions: u16,
+    pub holdings: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, Holding>>>,
+}
+impl<'a> Default for OwnersArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    OwnersArgs {
+      node: None, // required field
+      partitions: 0,
+      holdings: None,
+    }
+  }
+}
+
+pub struct OwnersBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> OwnersBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_node(&mut self, node: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Owners::VT_NODE, node);
+  }
+  #[inline]
+  pub fn add_partitions(&mut self, partitions: u16) {
+    self.fbb_.push_slot::<u16>(Owners::VT_PARTITIONS, partitions, 0);
+  }
+  #[inline]
+  pub fn add_holdings(&mut self, holdings: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , Holding>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Owners::VT_HOLDINGS, holdings);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> OwnersBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    OwnersBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Owners<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, Owners::VT_NODE,"node");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Owners<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Owners");
+      ds.field("node", &self.node());
+      ds.field("partitions", &self.partitions());
+      ds.field("holdings", &self.holdings());
+      ds.finish()
+  }
+}
 pub enum GapAllOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -7181,6 +7477,20 @@ impl<'a> Envelope<'a> {
     }
   }
 
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_owners(&self) -> Option<Owners<'a>> {
+    if self.body_type() == Body::Owners {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Owners::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
 }
 
 impl ::flatbuffers::Verifiable for Envelope<'_> {
@@ -7223,6 +7533,7 @@ impl ::flatbuffers::Verifiable for Envelope<'_> {
           Body::ChatsPart => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<ChatsPart>>("Body::ChatsPart", pos),
           Body::Answer => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Answer>>("Body::Answer", pos),
           Body::AccountRequest => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<AccountRequest>>("Body::AccountRequest", pos),
+          Body::Owners => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Owners>>("Body::Owners", pos),
           _ => Ok(()),
         }
      })?
@@ -7505,6 +7816,13 @@ impl ::core::fmt::Debug for Envelope<'_> {
         },
         Body::AccountRequest => {
           if let Some(x) = self.body_as_account_request() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::Owners => {
+          if let Some(x) = self.body_as_owners() {
             ds.field("body", &x)
           } else {
             ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")

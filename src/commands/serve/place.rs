@@ -114,6 +114,8 @@ impl Place {
             secret: cluster.secret.clone(),
             peers: cluster.others.iter().map(|node| cluster.peer(node)).collect(),
             room: cluster.others.len() + ROOM_TO_SPARE,
+            moving: None,
+            holdings: None,
             view: view.clone(),
             names: Arc::default(),
             entropy: || Box::new(OsEntropy),

@@ -10,6 +10,7 @@ use fabric::time::Now;
 use schema::envelope::{Body, Class, Envelope, GapScope};
 use schema::ids::UserId;
 
+use super::owners::OwnerMap;
 use super::routers::{Movement, Reach, Routers, Way};
 use super::view::ClusterView;
 
@@ -36,6 +37,9 @@ pub struct AwayConfig {
     pub peers: Vec<Peer>,
     /// Others there may be in all.
     pub room: usize,
+    /// Where partitions move: how many there are, and how long what has no holder waits for one, ms. `None`: one writer holds
+    /// all of them for good.
+    pub moving: Option<(u16, u32)>,
     /// Shared by the process's shards.
     pub view: ClusterView,
     /// As above: whose links stand.
@@ -49,14 +53,16 @@ pub struct AwayConfig {
 pub enum News {
     /// An envelope came.
     Arrived(To, Envelope),
-    /// The owners' node was lost, on the way there (`here`: only this shard's) or on the way back (every shard's).
+    /// A writer was lost, on the way there (`here`: only this shard's) or on the way back (every shard's).
     OwnersLost {
+        /// Which.
+        peer: u16,
         /// Only this shard's way.
         here: bool,
     },
     /// The owners' node stops soon.
     OwnersLeaving,
-    /// The way to the owners' node stands again.
+    /// The way to a writer stands again: something live may have been missed.
     OwnersBack,
     /// Which router has whom changed: see [`Away::movement`].
     RoutersChanged,
@@ -70,8 +76,14 @@ pub struct Away {
     pub(super) roles: Roles,
     pub(super) name: String,
     incarnation: u64,
-    /// The owners' node; `None`: this one.
+    /// The owners' node; `None`: this one, or partitions move.
     pub(super) owner: Option<u16>,
+    /// Who holds what, where partitions move.
+    pub(super) owners: Option<OwnerMap>,
+    /// Peers by their numbers.
+    pub(super) names: Vec<String>,
+    /// Peers that have to be told what this node holds.
+    pub(super) tell: Vec<bool>,
     /// What each peer is.
     pub(super) peers: Vec<Roles>,
     /// From which nodes there are links, and when that was looked at ([`ClusterView::changes`]).
@@ -89,7 +101,7 @@ pub struct Away {
     /// Answers for gateways whose link is on its way, in order.
     waiting: VecDeque<Waiting>,
     /// The last turn's time.
-    now_ns: u64,
+    pub(super) now_ns: u64,
     /// Which peers have said that they stop soon, since their links stand.
     pub(super) leaving: Vec<bool>,
     /// This node does.
@@ -104,9 +116,10 @@ pub struct Away {
 impl Away {
     /// No link stands yet.
     pub fn new(config: AwayConfig, entropy: Box<dyn fabric::entropy::Entropy + Send>) -> Self {
-        let AwayConfig { link, peers, room, view, names, hash_seed } = config;
+        let AwayConfig { link, peers, room, moving, view, names, hash_seed } = config;
         let (roles, incarnation, name) = (link.identity.roles, link.identity.incarnation, link.identity.name.clone());
         let owner = peers.iter().position(|peer| peer.roles.has(Roles::STORAGE_WRITER)).map(|number| number as u16);
+        let owners = moving.map(|(count, hold_ms)| OwnerMap::new(count, incarnation, link.identity.shard, hold_ms));
         let reach = Reach::new(Routers::of(&name, roles, peers.iter().map(Some)));
         if roles.has(Roles::GATEWAY) {
             view.is_gateway(incarnation);
@@ -115,7 +128,10 @@ impl Away {
             roles,
             name,
             incarnation,
-            owner: owner.filter(|_| !roles.has(Roles::STORAGE_WRITER)),
+            owner: owner.filter(|_| !roles.has(Roles::STORAGE_WRITER) && owners.is_none()),
+            owners,
+            names: peers.iter().map(|peer| peer.name.clone()).collect(),
+            tell: vec![false; peers.len()],
             heard: vec![false; peers.len()],
             heard_at: view.changes(),
             before: reach.clone(),
@@ -176,9 +192,25 @@ impl Away {
         self.roles.has(Roles::GATEWAY)
     }
 
-    /// Whether the owners are on this node.
+    /// Whether owners are on this node.
     pub(in crate::node) fn has_owners(&self) -> bool {
-        self.owner.is_none()
+        match self.owners {
+            Some(_) => self.roles.has(Roles::STORAGE_WRITER),
+            None => self.owner.is_none(),
+        }
+    }
+
+    /// Whether a peer holds partitions, or may.
+    pub(super) fn is_writer(&self, peer: u16) -> bool {
+        match self.owners {
+            Some(_) => self.peers[usize::from(peer)].has(Roles::STORAGE_WRITER),
+            None => self.owner == Some(peer),
+        }
+    }
+
+    /// Whether a peer sends to owners.
+    pub(super) fn asks_owners(&self, peer: usize) -> bool {
+        self.peers[peer].has(Roles::GATEWAY) || self.peers[peer].has(Roles::STORAGE_WRITER)
     }
 
     /// The way to the router that has a user.
@@ -191,9 +223,13 @@ impl Away {
         Movement { before: self.before.clone(), after: self.reach.clone(), returned: self.returned }
     }
 
-    /// To the owners' node; as good as no link where it could not answer.
-    pub(in crate::node) fn push_to_owner(&mut self, envelope: Envelope) -> Result<(), Undelivered> {
-        let peer = self.owner.expect("owners of this node are not reached by a link");
+    /// Where partitions do not move, whether the owners are on another node.
+    pub(in crate::node) fn fixed_owner(&self) -> Option<u16> {
+        self.owner
+    }
+
+    /// To a writer; as good as no link where it could not answer.
+    pub(in crate::node) fn push_to_owner(&mut self, peer: u16, envelope: Envelope) -> Result<(), Undelivered> {
         if self.heard[usize::from(peer)] {
             return self.push(peer, To::Owner, envelope);
         }
@@ -317,7 +353,8 @@ impl Away {
     /// When [`Self::tick`] is due, ns of the monotonic clock.
     pub fn next_deadline_ns(&self) -> Option<u64> {
         let forget = self.forget.iter().map(|&(at, ..)| at).min();
-        [self.links.next_deadline_ns(), forget].into_iter().flatten().min()
+        let owners = self.owners.as_ref().and_then(OwnerMap::next_deadline_ns);
+        [self.links.next_deadline_ns(), forget, owners].into_iter().flatten().min()
     }
 
     /// What happened, in order; `None` when nothing is left.
@@ -341,8 +378,8 @@ impl Away {
                 self.view.down(peer);
                 self.gateways.retain(|_, of| *of != peer);
                 self.gap_past(peer);
-                if self.owner == Some(peer) {
-                    return Some(News::OwnersLost { here: true });
+                if self.is_writer(peer) {
+                    return Some(News::OwnersLost { peer, here: true });
                 }
                 self.look_for_routers(None)
             }
@@ -350,14 +387,14 @@ impl Away {
                 let gone = self.view.heard(peer, incarnation);
                 self.forget.extend(gone.into_iter().map(|of| (now.mono_ns, peer, of)));
                 // What it answered while this link was broken is lost.
-                (lost && self.owner == Some(peer)).then_some(News::OwnersLost { here: false })
+                (lost && self.is_writer(peer)).then_some(News::OwnersLost { peer, here: false })
             }
             LinkEvent::Silent { peer, incarnation } => {
                 let left = self.view.silent(peer, incarnation);
                 if left == 0 {
                     self.forget.push((now.mono_ns + FORGET_NS, peer, incarnation));
                 }
-                (self.owner == Some(peer)).then_some(News::OwnersLost { here: false })
+                self.is_writer(peer).then_some(News::OwnersLost { peer, here: false })
             }
             LinkEvent::Leaving { peer } => {
                 let known = core::mem::replace(&mut self.leaving[usize::from(peer)], true);
@@ -393,7 +430,8 @@ impl Away {
             self.send_waiting(self.now_ns);
         }
         self.owed[usize::from(peer)] |= lost;
-        if self.owner == Some(peer) {
+        self.tell[usize::from(peer)] = true;
+        if self.is_writer(peer) && (lost || self.owners.is_none()) {
             return Some(News::OwnersBack);
         }
         self.look_for_routers(lost.then_some(peer))

@@ -31,14 +31,19 @@ impl Away {
         })
     }
 
-    /// Lets those go that leave: a router once no session here moves any more, the owners' node once no answer of its is awaited.
+    /// Lets those go that leave: a router once no session here moves any more, the owners' node once no answer of its is awaited,
+    /// and one of several writers once it holds nothing and owes nothing.
     pub fn let_go(&mut self, is_moving: impl Fn() -> bool, waits_for_owners: impl Fn() -> bool) {
         for peer in 0..self.peers.len() as u16 {
             if !self.leaving[usize::from(peer)] || self.links.has_let_go(peer) {
                 continue;
             }
             let routes = self.peers[usize::from(peer)].has(Roles::ROUTER);
-            if !(routes && is_moving() || self.owner == Some(peer) && waits_for_owners()) {
+            let needs = match &self.owners {
+                Some(owners) => owners.needs(peer),
+                None => self.owner == Some(peer) && waits_for_owners(),
+            };
+            if !(routes && is_moving() || needs) {
                 self.links.let_go(peer);
             }
         }

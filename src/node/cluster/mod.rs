@@ -4,7 +4,9 @@
 //! where something live was lost.
 
 mod away;
+mod holders;
 mod leave;
+mod owners;
 mod relist;
 mod routers;
 pub(super) mod undelivered;
@@ -12,6 +14,7 @@ mod view;
 
 pub(super) use away::News;
 pub use away::{Away, AwayConfig};
+pub(super) use owners::Step;
 pub use routers::Routers;
 pub(super) use routers::Way;
 pub use view::{ClusterView, NodeInfo, NodeLine};

@@ -18,11 +18,19 @@ impl Away {
         self.heard.resize(count, false);
         self.leaving.resize(count, false);
         self.owed.resize(count, false);
+        self.tell.resize(count, false);
+        self.names.resize(count, String::new());
         self.peers.resize(count, Roles::NONE);
         for (number, peer) in list.iter().enumerate() {
             let roles = peer.as_ref().map_or(Roles::NONE, |peer| peer.roles);
             if self.peers[number].is_none() && !roles.is_none() {
-                (self.leaving[number], self.owed[number]) = (false, false);
+                (self.leaving[number], self.owed[number], self.tell[number]) = (false, false, false);
+            }
+            if let (Some(peer), Some(owners)) = (peer, &mut self.owners)
+                && peer.name != self.names[number]
+            {
+                owners.forget(number as u16);
+                self.names[number].clone_from(&peer.name);
             }
             self.peers[number] = roles;
         }

@@ -35,7 +35,7 @@ pub struct NodeInfo {
     pub roles: Roles,
     /// Where its links come in.
     pub address: String,
-    /// This node keeps links to it.
+    /// This node keeps links to it, and is not ready without any of its kind.
     pub dialled: bool,
 }
 

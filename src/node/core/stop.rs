@@ -12,6 +12,7 @@ use fabric::time::Now;
 use gateway::Next;
 use storage_writer::partition::Partition;
 
+use super::super::holdings::Holdings;
 use super::ShardCore;
 
 /// How often a stopping shard looks whether the others have come as far.
@@ -87,15 +88,18 @@ impl ShardCore {
                 if let Some(away) = self.hub.away() {
                     away.leave();
                 }
+                self.owned.holdings.iter().for_each(Holdings::leave);
                 Some(Stopping::HandOver(now.mono_ns + self.stops.0.patience_ns))
             }
             Stopping::HandOver(until_ns)
-                if now.mono_ns >= until_ns || self.hub.away().is_none_or(|away| away.may_go()) =>
+                if now.mono_ns >= until_ns
+                    || self.has_given_up() && self.hub.away().is_none_or(|away| away.may_go()) =>
             {
                 self.stops.0.needed.fetch_sub(1, Ordering::SeqCst);
                 Some(Stopping::HandOvers)
             }
             Stopping::HandOvers if none_left(&self.stops.0.needed) && !self.more => {
+                // Where they move, these are those that nobody took in time.
                 self.partitions.iter_mut().for_each(|partition| partition.stop(now));
                 Some(Stopping::Partitions)
             }
@@ -109,7 +113,12 @@ impl ShardCore {
     }
 
     fn is_sealed(&self) -> bool {
-        self.partitions.iter().all(Partition::stopped)
+        self.partitions.iter().chain(&self.owned.leaving).all(Partition::stopped)
+    }
+
+    /// Whether no shard of the node has a partition that could move.
+    fn has_given_up(&self) -> bool {
+        self.owned.holdings.as_ref().is_none_or(Holdings::is_empty)
     }
 
     pub(super) fn has_stopped(&self) -> bool {

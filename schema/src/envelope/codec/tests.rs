@@ -232,6 +232,12 @@ fn a_body() -> impl Strategy<Value = Body> {
             }
         ),
         bytes(300).prop_map(|frame| Body::Answer { frame }),
+        ("[a-z0-9-]{0,20}", any::<u16>(), prop::collection::vec(any::<(u16, u64, bool)>(), 0..5)).prop_map(
+            |(node, partitions, holdings)| {
+                let of = |(partition, epoch, held)| Holding { partition, epoch, held };
+                Body::Owners { node, partitions, holdings: holdings.into_iter().map(of).collect() }
+            }
+        ),
         Just(Body::Gap(GapScope::All)),
         prop::collection::vec(a_user(), 0..5).prop_map(|users| Body::Gap(GapScope::Users(users))),
         prop::collection::vec(any::<(u32, u32)>(), 0..5).prop_map(|list| Body::Gap(GapScope::Sessions(list))),

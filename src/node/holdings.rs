@@ -1,0 +1,202 @@
+//! What a node with owners holds where partitions move between writers: the shards serve it, a keeper decides it.
+//!
+//! The keeper is a thread that may block; shards never wait for it. What must stay true: a partition is in one shard at most,
+//! nobody is told that it is held before its shard serves it, and it is not given back before its shard has dropped it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use schema::envelope::Holding;
+use storage_writer::partition::Partition;
+
+use super::changes::{Inbox, ShardChange};
+use super::topology::Topology;
+
+/// A partition on its way to its shard, with its epoch.
+pub(super) type Arriving = (Partition, u64);
+
+#[derive(Default)]
+struct State {
+    /// What each partition was last, by number.
+    holdings: BTreeMap<u16, Holding>,
+    /// On their way to a shard.
+    arriving: Vec<Arriving>,
+    /// Dropped by their shards after they were asked to; the keeper has not looked yet.
+    given_up: Vec<u16>,
+    /// Shards' partitions, those that are being given up among them.
+    served: usize,
+    /// The node stops: everything is to be given up.
+    leaves: bool,
+    /// The keeper has a reason to look at once.
+    poked: bool,
+}
+
+struct Inner {
+    topology: Topology,
+    state: Mutex<State>,
+    pokes: Condvar,
+    /// Rises with every change of `holdings`.
+    changes: AtomicU64,
+    inboxes: OnceLock<Arc<[Inbox]>>,
+    epochs: Family<Vec<(String, String)>, Gauge>,
+}
+
+/// Shared by the shards of a process and its keeper; the lock is held for a few instructions.
+#[derive(Clone)]
+pub struct Holdings(Arc<Inner>);
+
+impl std::fmt::Debug for Holdings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Holdings").field("holdings", &self.state().holdings).finish_non_exhaustive()
+    }
+}
+
+impl Holdings {
+    /// Nothing is held.
+    pub fn new(topology: Topology) -> Self {
+        Self(Arc::new(Inner {
+            topology,
+            state: Mutex::default(),
+            pokes: Condvar::new(),
+            changes: AtomicU64::new(0),
+            inboxes: OnceLock::new(),
+            epochs: Family::default(),
+        }))
+    }
+
+    /// Adds the epochs of what is held to `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        let help = "Epoch under which a partition is held here; 0 = it was, and is no more";
+        registry.register("storage_epoch", help, self.0.epochs.clone());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whom to wake: every shard of the process, once, before the keeper begins.
+    pub(super) fn set_inboxes(&self, inboxes: Arc<[Inbox]>) {
+        let _ = self.0.inboxes.set(inboxes);
+    }
+
+    fn put(&self, shard: u16, change: ShardChange) {
+        if let Some(inbox) = self.0.inboxes.get().and_then(|inboxes| inboxes.get(usize::from(shard))) {
+            inbox.put(change);
+        }
+    }
+
+    // ---- the keeper's ------------------------------------------------------------------------------------------------
+
+    /// Hands an opened partition to its shard, which serves it under `epoch` from its next turn on.
+    pub fn hand_in(&self, partition: Partition, epoch: u64) {
+        let shard = self.0.topology.partition_shard(partition.number());
+        let mut state = self.state();
+        state.arriving.push((partition, epoch));
+        state.served += 1;
+        drop(state);
+        self.put(shard, ShardChange::TakePartitions);
+    }
+
+    /// Has a partition given up in order: [`Self::take_given_up`] names it once that is done.
+    pub fn drain(&self, partition: u16) {
+        self.put(self.0.topology.partition_shard(partition), ShardChange::GiveUp(partition));
+    }
+
+    /// Has a partition dropped at once: it is another's.
+    pub fn lose(&self, partition: u16) {
+        self.put(self.0.topology.partition_shard(partition), ShardChange::Drop(partition));
+    }
+
+    /// Notes that a partition cannot be served here: as if it had been given up.
+    pub fn refuse(&self, partition: u16) {
+        self.state().given_up.push(partition);
+        self.poke();
+    }
+
+    /// What was given up since the last call.
+    pub fn take_given_up(&self) -> Vec<u16> {
+        std::mem::take(&mut self.state().given_up)
+    }
+
+    /// Whether the node stops.
+    pub fn leaves(&self) -> bool {
+        self.state().leaves
+    }
+
+    /// Waits for a reason to look, but no longer than `most`.
+    pub fn wait(&self, most: Duration) {
+        let state = self.state();
+        let waits = |state: &mut State| !state.poked;
+        let (mut state, _) =
+            self.0.pokes.wait_timeout_while(state, most, waits).unwrap_or_else(PoisonError::into_inner);
+        state.poked = false;
+    }
+
+    // ---- the shards' -------------------------------------------------------------------------------------------------
+
+    /// The keeper looks at once: others may have given something up.
+    pub(super) fn poke(&self) {
+        self.state().poked = true;
+        self.0.pokes.notify_all();
+    }
+
+    /// The node stops: the keeper has everything given up.
+    pub(super) fn leave(&self) {
+        self.state().leaves = true;
+        self.poke();
+    }
+
+    /// Whether no shard has a partition, nor will have.
+    pub fn is_empty(&self) -> bool {
+        self.state().served == 0
+    }
+
+    /// The partitions that have arrived for a shard.
+    pub(super) fn take_arriving(&self, shard: u16) -> Vec<Arriving> {
+        let topology = self.0.topology;
+        let mut state = self.state();
+        let (here, others) = std::mem::take(&mut state.arriving)
+            .into_iter()
+            .partition(|(partition, _)| topology.partition_shard(partition.number()) == shard);
+        state.arriving = others;
+        here
+    }
+
+    /// A shard serves a partition (`held`), or does so no longer.
+    pub(super) fn note(&self, holding: Holding) {
+        self.state().holdings.insert(holding.partition, holding);
+        let label = vec![("partition".to_owned(), holding.partition.to_string())];
+        let epoch = if holding.held { holding.epoch as i64 } else { 0 };
+        self.0.epochs.get_or_create(&label).set(epoch);
+        self.0.changes.fetch_add(1, Ordering::Release);
+        if let Some(inboxes) = self.0.inboxes.get() {
+            inboxes.iter().for_each(|inbox| inbox.put(ShardChange::Holdings));
+        }
+    }
+
+    /// A shard has dropped a partition; `in_order`: it was asked to give it up, and has.
+    pub(super) fn dropped(&self, partition: u16, in_order: bool) {
+        let mut state = self.state();
+        state.served = state.served.saturating_sub(1);
+        if in_order {
+            state.given_up.push(partition);
+        }
+        drop(state);
+        self.poke();
+    }
+
+    /// Another number after every change: cheap to look at.
+    pub(super) fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Acquire)
+    }
+
+    /// What each partition is, or was last.
+    pub(super) fn all(&self) -> Vec<Holding> {
+        self.state().holdings.values().copied().collect()
+    }
+}
