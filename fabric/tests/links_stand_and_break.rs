@@ -316,9 +316,7 @@ fn a_node_says_whom_it_hears_at_once_when_that_changes_and_again_over_a_new_link
     rig.nodes[0].hears(Vec::new());
     rig.pass(20);
     assert_eq!(told(&mut rig), [(0, vec![])]);
-    rig.cut(0, 1);
-    rig.pass(3_000);
-    rig.heal();
+    rig.cut_all();
     rig.pass(3_000);
     assert_eq!(told(&mut rig), [(0, vec![])]);
 }

@@ -66,6 +66,7 @@ impl ShardCore {
         stops: Stops,
     ) -> Self {
         debug_assert!(partitions.is_sorted_by_key(Partition::number));
+        let http = HttpHold::at_start(hub.carries_http());
         Self {
             gateway,
             partitions,
@@ -74,7 +75,7 @@ impl ShardCore {
             board,
             board_due_ns: 0,
             inbox,
-            http: HttpHold::at_start(hub.carries_http()),
+            http,
             inboxes,
             more: false,
             now: Now::default(),

@@ -218,6 +218,7 @@ pub fn said(event: &LinkEvent) -> String {
         LinkEvent::Down { peer } => format!("down {peer}"),
         LinkEvent::Heard { peer, incarnation, lost } => format!("heard {peer} {incarnation} lost={lost}"),
         LinkEvent::Silent { peer, incarnation } => format!("silent {peer} {incarnation}"),
+        LinkEvent::Hears { peer, whom } => format!("hears {peer} {whom:?}"),
         LinkEvent::Leaving { peer } => format!("leaving {peer}"),
         LinkEvent::Refused { peer, why } => format!("refused {peer:?} {}", why.code),
     }

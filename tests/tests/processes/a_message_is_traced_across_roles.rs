@@ -2,41 +2,67 @@
 //! or refuses hurts nobody.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use schema::ids::UserId;
 use serde_json::Value;
 use shardwire_tests::process::cluster::{Cluster, Options as ClusterOptions, SMALL_JOURNAL, Shape};
-use shardwire_tests::process::{Deadline, Native, Options, Server};
+use shardwire_tests::process::{Answer, Authority, Deadline, Native, Options, Server};
 
 const CONTENT: &str = "for nobody else's eyes";
 
 /// An OTLP collector that keeps what it gets.
 struct Collector {
-    address: SocketAddr,
+    endpoint: String,
     bodies: Arc<Mutex<Vec<String>>>,
 }
 
 impl Collector {
     /// Answers everything with this status.
     fn start(status: &'static str) -> Self {
+        Self::over("http", move |stream| take(stream, status))
+    }
+
+    /// One behind TLS, as `authority` says.
+    fn start_tls(authority: &Authority) -> Self {
+        let [chain, key] = authority.issue("collector", |_| ());
+        let chain = CertificateDer::pem_file_iter(chain).unwrap().collect::<Result<_, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap());
+        Self::over("https", move |stream| {
+            let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+            take(StreamOwned::new(session, stream), "200 OK")
+        })
+    }
+
+    fn over(scheme: &str, take: impl Fn(TcpStream) -> Option<String> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, bodies) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<String>>>::default());
+        let endpoint = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let bodies = Arc::<Mutex<Vec<String>>>::default();
         let kept = Arc::clone(&bodies);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                if let Some(body) = take(stream, status) {
+                if let Some(body) = take(stream) {
                     kept.lock().unwrap().push(body);
                 }
             }
         });
-        Self { address, bodies }
+        Self { endpoint, bodies }
     }
 
     fn config(&self) -> String {
-        format!("[traces]\nendpoint = \"http://{}\"\nsample = 1.0\n", self.address)
+        self.sampling("1.0")
+    }
+
+    fn sampling(&self, share: &str) -> String {
+        format!("[traces]\nendpoint = \"{}\"\nsample = {share}\n", self.endpoint)
     }
 
     /// The spans of each trace, each with the node that told of it.
@@ -66,7 +92,7 @@ impl Collector {
 }
 
 /// One request's body.
-fn take(mut stream: TcpStream, status: &str) -> Option<String> {
+fn take(mut stream: impl Read + Write, status: &str) -> Option<String> {
     let (mut bytes, mut chunk) = (Vec::new(), [0; 4_096]);
     let (head, length) = loop {
         let text = String::from_utf8_lossy(&bytes);
@@ -137,6 +163,70 @@ fn a_message_is_traced_across_roles() {
         }
     }
     cluster.stop().unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// What a REST client says of its own trace.
+const CALLER: (&str, &str) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+
+/// Sends by REST with this traceparent.
+fn post(http: SocketAddr, token: &str, id: &str, traceparent: &str) {
+    let body = format!(r#"{{"senderId":"7","receiverId":"9","message":"{CONTENT}","client_msg_id":"{id}"}}"#);
+    let authorization = format!("Bearer {token}");
+    let headers =
+        [("Authorization", authorization.as_str()), ("Content-Type", "application/json"), ("traceparent", traceparent)];
+    let answer = Answer::request(http, ("POST", "/api/v1/messages"), &headers, body.as_bytes()).unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+#[test]
+fn a_rest_send_is_part_of_its_callers_trace_if_the_caller_records_it() {
+    let collector = Collector::start("200 OK");
+    let config = collector.sampling("0.000001");
+    let server = Server::start(Options { config, ..Options::default() });
+    let (http, token) = (server.http(), server.token(7, 1));
+    let (trace, span) = CALLER;
+    let other = trace.replace("0af7", "ffff");
+    post(http, &token, "recorded", &format!("00-{trace}-{span}-01"));
+    post(http, &token, "not-recorded", &format!("00-{other}-{span}-00"));
+    post(http, &token, "nothing", "nothing of the kind");
+    post(http, &token, "recorded-too", &format!("00-{trace}-{span}-01"));
+    let named = |name: &str| {
+        let spans = collector.traces().remove(trace).unwrap_or_default();
+        let spans = spans.into_iter().map(|(_, span)| span).filter(|span| span["name"] == name);
+        spans.collect::<Vec<Value>>()
+    };
+    let both = || named("gateway send").len() >= 2 && named("storage-writer commit").len() >= 2;
+    assert!(Deadline::after_s(30).wait_until(both), "{:?}\n{}", collector.traces(), server.log());
+    let (sends, commits) = (named("gateway send"), named("storage-writer commit"));
+    assert!(sends.iter().all(|send| send["parentSpanId"] == span), "{sends:?}");
+    let ids = |spans: &[Value], key: &str| {
+        let mut ids: Vec<String> = spans.iter().map(|span| span[key].as_str().unwrap().to_owned()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    };
+    assert_eq!((ids(&sends, "spanId").len(), ids(&sends, "spanId")), (2, ids(&commits, "parentSpanId")));
+    let traces: Vec<String> = collector.traces().into_keys().collect();
+    assert_eq!(traces, [trace], "what its caller does not record is not told of");
+}
+
+#[test]
+fn a_collector_behind_tls_is_one_that_this_host_trusts() {
+    let authority = Authority::new("a collector's");
+    let collector = Collector::start_tls(&authority);
+    let trusting = vec!["env".to_owned(), format!("SSL_CERT_FILE={}", authority.file().display())];
+    let other = Authority::new("nobody's");
+    let trusting_another = vec!["env".to_owned(), format!("SSL_CERT_FILE={}", other.file().display())];
+    for (through, is_trusted) in [(trusting, true), (trusting_another, false)] {
+        let server = Server::start(Options { config: collector.config(), through, ..Options::default() });
+        let mut sender = Native::login(server.native(), &server.token(7, 1)).unwrap();
+        sender.send("1", UserId::new(9).unwrap(), b"hello").unwrap();
+        let taken = || !collector.traces().is_empty();
+        let dropped = || server.metric("trace_spans_dropped_total") > 0;
+        let told = || if is_trusted { taken() } else { dropped() };
+        assert!(Deadline::after_s(30).wait_until(told), "{}", server.log());
+        assert_eq!(server.log().contains("spans are not taken"), !is_trusted, "{}", server.log());
+    }
 }
 
 #[test]
