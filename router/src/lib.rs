@@ -12,7 +12,7 @@ mod metrics;
 pub mod placement;
 mod router;
 
-pub use directory::{Directory, MemoryDirectory, Outcome, Registration};
+pub use directory::{Change, Directory, MemoryDirectory, MirrorCounts, Outcome, Registration};
 pub use fanout::{Group, Groups};
 pub use metrics::RouterMetrics;
 pub use placement::Placement;

@@ -3,6 +3,7 @@
 //! Precedence: command line, then file, then default. An unknown key or a value out of bounds stops the start with an
 //! error that names key, file and what is allowed. Every key's documentation says whether it can be reloaded.
 
+mod directory;
 mod load;
 mod store;
 
@@ -17,6 +18,7 @@ use serde::Serialize;
 use crate::edge::MODES;
 use crate::traces::Endpoint;
 
+pub use directory::{Directory, DirectoryConfigError};
 pub use load::{ConfigError, Layer, load, template};
 pub use store::{Store, StoreConfigError};
 
@@ -51,6 +53,9 @@ pub struct Config {
     /// Several processes that are one server.
     #[config(nested)]
     pub cluster: Cluster,
+    /// A copy of the routers' directory in Redis (docs/OPERATIONS.md).
+    #[config(nested)]
+    pub directory: Directory,
     /// Traces of single messages, for OpenTelemetry.
     #[config(nested)]
     pub traces: Traces,
@@ -373,6 +378,7 @@ impl Config {
             return Err(load::OutOfBounds { key: "storage.journal_segment_bytes", value, allowed });
         }
         self.store.check()?;
+        self.directory.check()?;
         if self.tls.cert_file.is_some() != self.tls.key_file.is_some() {
             let (key, value) = match &self.tls.cert_file {
                 Some(file) => ("tls.cert_file", file),

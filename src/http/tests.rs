@@ -42,6 +42,7 @@ fn app(development: bool) -> App {
         traces: None,
         edge: EdgeConfig::default(),
         cluster: None,
+        directory: None,
     };
     let mut keys = Keys::new();
     keys.add(KeyKind::Hs256, None, &SECRET).unwrap();

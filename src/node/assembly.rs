@@ -62,6 +62,8 @@ pub struct NodeConfig {
     pub edge: EdgeConfig,
     /// The other nodes; `None`: there are none.
     pub cluster: Option<ClusterConfig>,
+    /// Who is connected where; `None`: one of its own.
+    pub directory: Option<MemoryDirectory>,
 }
 
 /// Who says who a client is, and what an address may do. By default nobody, and anything.
@@ -261,7 +263,7 @@ pub fn assemble(
     let rates = UserRates::new(limits.sends_per_second_per_user, limits.burst_per_user, hash_seed);
     let strangers = Arc::new(Strangers::new(config.edge.refused_tokens_per_second_per_address, hash_seed));
     let (rates, epochs) = (Arc::new(rates), Arc::new(Epochs::default()));
-    let directory = MemoryDirectory::new(hash_seed);
+    let directory = config.directory.clone().unwrap_or_else(|| MemoryDirectory::new(hash_seed));
     let sessions = Gauge::default();
     registry.register("router_sessions", "Sessions in the directory", sessions.clone());
     // HTTP's is the last, as its port is.

@@ -16,7 +16,7 @@ pub use assembly::{
 };
 pub use board::Board;
 pub use changes::{Inbox, ShardChange};
-pub use cluster::{Away, AwayConfig, ClusterView, NodeInfo, NodeLine};
+pub use cluster::{Away, AwayConfig, ClusterView, NodeInfo, NodeLine, Routers};
 pub use core::{ShardCore, Stops};
 pub use holdings::Holdings;
 pub use hub::{Hub, HubMetrics};

@@ -6,6 +6,8 @@
 //! of [`Directory::each_session`] passes, and that only notes what it is shown; the lock of what is lost is taken before that
 //! of a part, never after.
 
+mod mirrored;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +18,9 @@ use schema::ids::UserId;
 use smallvec::SmallVec;
 
 use super::{Directory, Outcome, Registration};
+use mirrored::{Mirrored, Sums};
+
+pub use mirrored::{Change, MirrorCounts};
 
 /// Parts of the map, each behind its own lock on a cache line of its own.
 const PARTS: usize = 256;
@@ -24,8 +29,15 @@ const SWEPT_PARTS: usize = 1;
 
 type Sessions = SmallVec<[Registration; 1]>;
 
+/// A part's users.
+struct Table {
+    users: Map<UserId, Sessions>,
+    /// Where there is a mirror.
+    mirrored: Option<Box<Mirrored>>,
+}
+
 #[repr(align(64))]
-struct Part(RwLock<Map<UserId, Sessions>>);
+struct Part(RwLock<Table>);
 
 /// A gateway that is gone.
 struct Lost {
@@ -40,30 +52,49 @@ struct Shared {
     lost: Mutex<VecDeque<Lost>>,
     /// How many are in `lost`: who registers looks there only when it is not 0.
     losing: AtomicUsize,
+    /// Where there is a mirror.
+    sums: Option<Sums>,
 }
 
 /// All of a process's registrations. Clones share them; any thread.
 #[derive(Clone)]
 pub struct MemoryDirectory(Arc<Shared>);
 
+impl std::fmt::Debug for MemoryDirectory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryDirectory").field("sessions", &self.session_count()).finish_non_exhaustive()
+    }
+}
+
 impl MemoryDirectory {
     /// Empty. `hash_seed`: see [`fabric::hash`].
     pub fn new(hash_seed: u64) -> Self {
-        let parts = (0..PARTS).map(|_| Part(RwLock::new(map(hash_seed)))).collect();
-        let (session_count, losing) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self(Arc::new(Shared { parts, session_count, lost: Mutex::default(), losing }))
+        Self::with(hash_seed, None)
     }
 
-    fn part(&self, user: UserId) -> &RwLock<Map<UserId, Sessions>> {
+    /// As [`Self::new`], with what a mirror elsewhere needs: [`Self::take_changes`] and [`Self::restore`].
+    pub fn mirrored(hash_seed: u64) -> Self {
+        Self::with(hash_seed, Some(Sums::default()))
+    }
+
+    fn with(hash_seed: u64, sums: Option<Sums>) -> Self {
+        let mirrored = || sums.is_some().then(|| Box::new(Mirrored::new(hash_seed)));
+        let table = |_| Part(RwLock::new(Table { users: map(hash_seed), mirrored: mirrored() }));
+        let parts = (0..PARTS).map(table).collect();
+        let (session_count, losing) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self(Arc::new(Shared { parts, session_count, lost: Mutex::default(), losing, sums }))
+    }
+
+    fn part(&self, user: UserId) -> &RwLock<Table> {
         let hash = user.get().wrapping_mul(0x9E37_79B9_7F4A_7C15);
         &self.0.parts[(hash >> 56) as usize % PARTS].0
     }
 
-    fn read(&self, user: UserId) -> RwLockReadGuard<'_, Map<UserId, Sessions>> {
+    fn read(&self, user: UserId) -> RwLockReadGuard<'_, Table> {
         self.part(user).read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, user: UserId) -> RwLockWriteGuard<'_, Map<UserId, Sessions>> {
+    fn write(&self, user: UserId) -> RwLockWriteGuard<'_, Table> {
         self.part(user).write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -76,12 +107,24 @@ impl MemoryDirectory {
         let end = PARTS.min(lost.next + parts);
         for part in &self.0.parts[lost.next..end] {
             let mut removed = 0;
-            part.0.write().unwrap_or_else(PoisonError::into_inner).retain(|_, sessions| {
+            let mut table = part.0.write().unwrap_or_else(PoisonError::into_inner);
+            let Table { users, mirrored } = &mut *table;
+            let mut mirror = mirrored.as_deref_mut().zip(self.0.sums.as_ref());
+            users.retain(|&user, sessions| {
                 let before = sessions.len();
-                sessions.retain(|held| held.address.incarnation != lost.incarnation);
+                sessions.retain(|held| {
+                    let goes = held.address.incarnation == lost.incarnation;
+                    if goes && let Some((mirrored, sums)) = &mut mirror {
+                        mirrored.mark(user, Some(*held), sums);
+                    }
+                    !goes
+                });
                 removed += before - sessions.len();
                 !sessions.is_empty()
             });
+            if let Some((mirrored, sums)) = mirror {
+                mirrored.forget_all(|held| held.address.incarnation == lost.incarnation, sums);
+            }
             self.0.session_count.fetch_sub(removed, Ordering::Relaxed);
         }
         lost.next = end;
@@ -103,8 +146,12 @@ impl Directory for MemoryDirectory {
         if self.0.losing.load(Ordering::Acquire) > 0 {
             self.is_back(registration.address.incarnation);
         }
-        let mut users = self.write(user);
+        let mut table = self.write(user);
+        let Table { users, mirrored } = &mut *table;
         let sessions = users.entry(user).or_default();
+        if let Some((mirrored, sums)) = mirrored.as_deref_mut().zip(self.0.sums.as_ref()) {
+            mirrored.registers(user, (sessions, registration), sums);
+        }
         let Some(held) = sessions.iter_mut().find(|held| held.device == registration.device) else {
             sessions.push(registration);
             self.0.session_count.fetch_add(1, Ordering::Relaxed);
@@ -120,9 +167,18 @@ impl Directory for MemoryDirectory {
     }
 
     fn unregister(&mut self, user: UserId, registration: Registration) -> bool {
-        let mut users = self.write(user);
-        let Some(sessions) = users.get_mut(&user) else { return false };
-        let Some(place) = sessions.iter().position(|held| *held == registration) else { return false };
+        let mut table = self.write(user);
+        let Table { users, mirrored } = &mut *table;
+        let sessions = users.get_mut(&user);
+        let place = sessions.as_ref().and_then(|sessions| sessions.iter().position(|held| *held == registration));
+        let mut was_read = false;
+        if let Some((mirrored, sums)) = mirrored.as_deref_mut().zip(self.0.sums.as_ref()) {
+            was_read = mirrored.forget(user, |read| *read == registration, sums);
+            if place.is_some() || was_read {
+                mirrored.mark(user, Some(registration), sums);
+            }
+        }
+        let (Some(sessions), Some(place)) = (sessions, place) else { return was_read };
         sessions.swap_remove(place);
         if sessions.is_empty() {
             users.remove(&user);
@@ -132,8 +188,12 @@ impl Directory for MemoryDirectory {
     }
 
     fn each_session(&self, user: UserId, mut see: impl FnMut(&Registration)) {
-        if let Some(sessions) = self.read(user).get(&user) {
+        let table = self.read(user);
+        if let Some(sessions) = table.users.get(&user) {
             sessions.iter().for_each(&mut see);
+        }
+        if let Some(mirrored) = &table.mirrored {
+            mirrored.read(user).iter().for_each(see);
         }
     }
 
@@ -173,6 +233,7 @@ mod tests {
     #[test]
     fn the_memory_directory_keeps_the_contract() {
         super::super::contract::run(|| MemoryDirectory::new(7));
+        super::super::contract::run(|| MemoryDirectory::mirrored(7));
     }
 
     #[test]

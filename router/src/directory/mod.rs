@@ -7,7 +7,7 @@ mod memory;
 #[cfg(test)]
 pub(crate) mod contract;
 
-pub use memory::MemoryDirectory;
+pub use memory::{Change, MemoryDirectory, MirrorCounts};
 
 use schema::envelope::Address;
 use schema::ids::{DeviceId, UserId};

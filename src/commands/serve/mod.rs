@@ -4,6 +4,7 @@
 //! The order matters: keys, folder, store, recovery, lanes, shards, then HTTP. Nothing listens before everything that was
 //! acknowledged earlier is back.
 
+mod directory;
 mod place;
 mod storage;
 
@@ -27,6 +28,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use storage_writer::folder::{DataFolder, Expected};
 use tokio::net::TcpListener;
 
+use self::directory::Directory;
 use self::place::Place;
 use self::storage::Storage;
 use crate::backup::job::Backups;
@@ -70,7 +72,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     let node = start_node(&config, &folder, (topology, &cores), storage, &place)?;
     let operator = node.operator(args, &config, log, backups);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
-    let Node { shards, state, trust, names, office, proxies, roster, .. } = node;
+    let Node { shards, state, trust, names, office, proxies, roster, directory, .. } = node;
     let served = runtime.block_on(async {
         let parts = http::Parts { state: state.clone(), office: office.clone(), trust, names };
         let served = attend(&config, (&place, proxies, roster), parts, operator).await;
@@ -78,6 +80,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
         drain(shards, &office, config.limits.drain_patience_ms).await;
         served
     });
+    directory.stop();
     admin::remove(&config.server.data);
     tracing::info!("stopped");
     served
@@ -94,6 +97,7 @@ struct Node {
     office: Office,
     proxies: Proxies,
     roster: Option<Roster>,
+    directory: Directory,
 }
 
 impl Node {
@@ -129,13 +133,16 @@ fn start_node(
     }
     let certificates = Certificates::open(config)?;
     let proxies = edge::proxies(&config.edge).into_diagnostic()?;
-    let node_config = node_config(config, topology, (place, &proxies));
+    let directory = Directory::open(config, folder, place)?;
+    let node_config =
+        NodeConfig { directory: Some(directory.memory()), ..node_config(config, topology, (place, &proxies)) };
     let ports = lanes(&node_config, OsEntropy.next_u64() | 1).into_diagnostic()?;
     let mut registry = Registry::with_prefix("shardwire");
     storage.iter().for_each(|storage| storage.register(&mut registry));
     certificates.iter().for_each(|certificates| certificates.register(&mut registry));
     place.spans().iter().for_each(|spans| spans.register(&mut registry));
     proxies.register(&mut registry);
+    directory.register(&mut registry);
     let keys: Arc<dyn gateway::auth::TokenVerifier> = trust.clone();
     let board = Board::default();
     let partitions = storage.as_mut().map(Storage::take_partitions).unwrap_or_default();
@@ -171,7 +178,7 @@ fn start_node(
         cluster: place.view(),
     });
     let (roster, office) = (place.roster(inboxes.clone()), Office::new(http));
-    Ok(Node { shards, state, trust, inboxes, rates, names: Arc::default(), office, proxies, roster })
+    Ok(Node { shards, state, trust, inboxes, rates, names: Arc::default(), office, proxies, roster, directory })
 }
 
 /// Where it listens; HTTP not yet.
@@ -214,6 +221,7 @@ fn node_config(config: &Config, topology: Topology, (place, proxies): (&Place, &
             refused_tokens_per_second_per_address: limits.refused_tokens_per_second_per_address,
         },
         cluster: place.links(),
+        directory: None,
     }
 }
 

@@ -13,16 +13,20 @@ use fabric::trace::Spans;
 use gateway::Traces;
 use gateway::auth::Trusted;
 use miette::{IntoDiagnostic as _, Result, WrapErr as _};
+use schema::ids::UserId;
 
 use crate::cluster::{Cluster, ClusterError, Node, ROOM_TO_SPARE, Roster};
 use crate::config::Config;
-use crate::node::{ClusterConfig, ClusterView, Inbox, REMOTE_SHARDS, Topology};
+use crate::node::{ClusterConfig, ClusterView, Inbox, REMOTE_SHARDS, Routers, Topology};
 use crate::state::{Addresses, ServerState};
 use crate::traces::{Endpoint, Exporter, Resource};
 
 /// When a node that nobody takes stops, at the earliest; and how often it looks.
 const REFUSED_AFTER: Duration = Duration::from_secs(5);
 const REFUSED_POLL: Duration = Duration::from_millis(200);
+
+type Owns = Box<dyn Fn(UserId) -> bool + Send + Sync>;
+type Heard = Box<dyn Fn() -> Vec<u64> + Send + Sync>;
 
 /// A process's place among others.
 pub(super) struct Place {
@@ -120,6 +124,20 @@ impl Place {
             names: Arc::default(),
             entropy: || Box::new(OsEntropy),
         })
+    }
+
+    /// Its name, and its cluster's.
+    pub(super) fn identity(&self) -> Option<(String, String)> {
+        self.cluster.as_ref().map(|(cluster, _)| (cluster.me.name.clone(), cluster.id.clone()))
+    }
+
+    /// Whether a user is this router's, and which gateways are heard.
+    pub(super) fn readers(&self) -> Option<(Owns, Heard)> {
+        let (cluster, view) = self.cluster.clone()?;
+        let peers: Vec<_> = cluster.others.iter().map(|node| cluster.peer(node)).collect();
+        let Routers { placement, .. } = Routers::of(&cluster.me.name, cluster.me.roles, peers.iter().map(Some));
+        let owns = move |user| placement.first(user) == placement.own();
+        Some((Box::new(owns), Box::new(move || view.incarnations())))
     }
 
     /// Which messages are traced.

@@ -165,25 +165,14 @@ impl ClusterView {
         self.nodes().iter().map(Node::is_heard).collect()
     }
 
-    /// This process is a gateway, of this incarnation.
-    pub(super) fn is_gateway(&self, incarnation: u64) {
-        // Every shard says the same.
-        let _ = self.0.own.set(incarnation);
+    /// Incarnations of other nodes from which there are links.
+    pub fn incarnations(&self) -> Vec<u64> {
+        let nodes = self.nodes();
+        let incoming = nodes.iter().flat_map(|node| &node.incoming);
+        incoming.filter(|(_, links)| **links > 0).map(|(&incarnation, _)| incarnation).collect()
     }
 
-    /// Gateways that are heard, this one too.
-    pub(super) fn gateways(&self) -> Vec<u64> {
-        self.0.gateways(&self.nodes())
-    }
-
-    /// Another router says which gateways it hears.
-    pub(super) fn hears(&self, peer: u16, whom: Vec<u64>) {
-        let mut nodes = self.nodes();
-        nodes[usize::from(peer)].hears = Some(whom);
-        self.0.changed(&nodes);
-    }
-
-    /// Whether a gateway that has no link to this process may have sessions at another router.
+    /// Whether a gateway has no link to this process.
     pub(super) fn misses_gateways(&self) -> bool {
         self.0.misses_gateways.load(Ordering::Relaxed)
     }
@@ -382,6 +371,6 @@ mod tests {
         assert_eq!(view.silent(3, 7), 0);
         assert_eq!(view.links_from(3, 7), 0);
         assert_eq!(view.heard(3, 8), [7]);
-        assert_eq!(view.lines()[3].links_in, 1);
+        assert_eq!((view.lines()[3].links_in, view.incarnations()), (1, vec![8]));
     }
 }

@@ -149,6 +149,7 @@ fn core(now: Now) -> ShardCore {
         traces: None,
         edge: EdgeConfig::default(),
         cluster: None,
+        directory: None,
     };
     let ports = lanes(&node, entropy.next_u64() | 1).expect("eventfds");
     let auth: Arc<dyn TokenVerifier> = Arc::new(Numbers);

@@ -96,6 +96,7 @@ impl Server {
             traces: None,
             edge: EdgeConfig::default(),
             cluster: None,
+            directory: None,
         };
         let ports = lanes(&node, entropy.next_u64() | 1).expect("eventfds");
         let auth: Arc<dyn TokenVerifier> = Arc::new(SimTokens);
