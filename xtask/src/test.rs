@@ -100,10 +100,11 @@ fn processes() -> Result<()> {
     shell::run(tests.env("SHARDWIRE_PYTHON", tools::program("python3")?))
 }
 
-/// What needs a real Cassandra: it is fetched, and started by the tests.
+/// What needs a real Cassandra or a real Redis: fetched or installed, and started by the tests.
 fn engines() -> Result<()> {
     let args = ["test", "--quiet", "--package", "shardwire-tests", "--no-fail-fast", "--test", "engines"];
     let mut tests = shell::cargo(&args);
     tests.args(["--", "--test-threads=2"]).env("SHARDWIRE_CASSANDRA", cassandra::jars()?);
+    tools::redis()?;
     shell::run(tests.env("SHARDWIRE_BIN_DIR", shell::target().join("release")))
 }

@@ -1,5 +1,5 @@
 //! Tools that tests and generators need, in folders below `target/tools`: Python's pinned by hash in `requirements.txt`,
-//! Node's in the TypeScript client's `package-lock.json`, an S3 service for backups by its version. A browser comes from the system.
+//! Node's in the TypeScript client's `package-lock.json`, an S3 service for backups by its version. A browser and Redis come from the system.
 
 use std::path::{Path, PathBuf};
 
@@ -108,6 +108,23 @@ pub fn chromium() -> Result<PathBuf> {
     system_chromium().ok_or_else(|| {
         miette!("the browser tests need Chromium: `apt-get install chromium`, or set SHARDWIRE_CHROMIUM to one")
     })
+}
+
+/// Makes sure that `redis-server` and `redis-cli` are there, for the tests of the directory in Redis; installed by apt where that
+/// is possible.
+///
+/// # Errors
+/// When they are missing and cannot be installed; says what to do.
+pub fn redis() -> Result<()> {
+    let starts = |program| shell::output(&mut shell::command(program, &["--version"])).is_ok();
+    let both = || starts("redis-server") && starts("redis-cli");
+    if both() {
+        return Ok(());
+    }
+    eprintln!("installing redis-server by apt-get");
+    let _ = shell::run(&mut shell::command("apt-get", &["install", "--yes", "--quiet", "redis-server"]));
+    let missing = "the tests of the directory in Redis need redis-server and redis-cli: `apt-get install redis-server`";
+    if both() { Ok(()) } else { Err(miette!("{missing}")) }
 }
 
 fn system_chromium() -> Option<PathBuf> {

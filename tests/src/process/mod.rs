@@ -1,4 +1,4 @@
-//! A real server as a child process, or several as a [`cluster`], real Cassandra nodes, and what a test needs to talk to
+//! A real server as a child process, or several as a [`cluster`], real Cassandra and Redis nodes, and what a test needs to talk to
 //! them: the command line, HTTP, a raw native client, Python programs, journal files.
 //!
 //! Everything waits with a bound and panics with what the server wrote on stderr; no process outlives its [`Server`].
@@ -11,6 +11,7 @@ mod native;
 mod pair;
 mod programs;
 mod proxy;
+mod redis;
 mod s3;
 mod server;
 mod tls;
@@ -22,6 +23,7 @@ pub use native::{Got, Native, Wire};
 pub use pair::Pair;
 pub use programs::{binary, chromium, example, node, output, python, python_with, run_node, unwrapped};
 pub use proxy::Proxy;
+pub use redis::Redis;
 pub use s3::S3;
 pub use server::{Options, Server, Signal};
 pub use tls::{Authority, Tls};

@@ -1,9 +1,15 @@
-//! The store and the server on real Cassandra nodes, which the tests start. Each file says what must hold.
+//! The store and the server on real Cassandra nodes, the directory in real Redis servers, which the tests start. Each file says
+//! what must hold.
 //!
-//! `cargo xtask test --only engines` fetches Cassandra and runs these; the binaries are taken as by the process tests.
+//! `cargo xtask test --only engines` fetches Cassandra, installs Redis and runs these; the binaries are taken as by the process tests.
 #![allow(missing_docs)]
 
 mod a_keyspace_that_does_not_fit_stops_the_start;
+mod a_killed_router_knows_its_sessions_when_it_is_back;
+mod a_redis_that_does_not_fit_stops_the_start;
 mod a_server_on_cassandra_loses_nothing_it_acknowledged;
+mod chat;
 mod keyspace;
+mod redis_goes_and_comes_back_under_a_chat;
+mod the_directory_in_redis_keeps_its_contract;
 mod the_scylla_store_keeps_its_contract;

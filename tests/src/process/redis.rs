@@ -1,0 +1,265 @@
+//! Real Redis servers as child processes on loopback: one, or a Redis Cluster.
+//!
+//! `redis-server` and `redis-cli` are the system's; `cargo xtask test` installs them. No server outlives the process that
+//! started it: each is tied to a thread that lives as long as it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Sender};
+
+use fabric::entropy::{Entropy as _, OsEntropy};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::{Authority, Deadline, binary, output};
+
+/// How long a start may take, s.
+const PATIENCE_S: u64 = 30;
+/// A command that has no answer after so long has none, s.
+const ANSWER_S: u64 = 10;
+/// Ports: below what hosts give to outgoing connections, for a server comes back where it was, and so is its bus port above it.
+const PORTS: core::ops::Range<u16> = 10_000..20_000;
+const BUS: u16 = 10_000;
+/// A cluster's node that has not been heard for so long is taken for dead by the others, ms.
+const NODE_TIMEOUT_MS: &str = "1000";
+
+struct Node {
+    port: u16,
+    folder: PathBuf,
+    arguments: Vec<String>,
+    child: Option<Child>,
+    /// The thread that its process is tied to ends with this.
+    keeper: Option<Sender<()>>,
+}
+
+/// One Redis or several that are a cluster. Dropping it ends them, and removes what they stored.
+pub struct Redis {
+    nodes: Vec<Node>,
+    scheme: &'static str,
+    /// How `redis-cli` comes in.
+    cli: Vec<String>,
+    is_cluster: bool,
+    _folder: TempDir,
+}
+
+impl Redis {
+    /// One server.
+    ///
+    /// # Panics
+    /// When it does not start, with its log.
+    pub fn single() -> Self {
+        Self::start(1, "redis", &|_| Vec::new(), &[])
+    }
+
+    /// One server that asks for a password.
+    ///
+    /// # Panics
+    /// As [`Self::single`].
+    pub fn with_password(password: &str) -> Self {
+        let options = |_| ["--requirepass", password].map(str::to_owned).to_vec();
+        Self::start(1, "redis", &options, &["-a", password])
+    }
+
+    /// One server that speaks TLS and nothing else, with a certificate of this authority.
+    ///
+    /// # Panics
+    /// As [`Self::single`].
+    pub fn with_tls(authority: &Authority) -> Self {
+        let files = authority.issue("redis", |_| {}).map(|file| file.display().to_string());
+        let trusted = authority.file().display().to_string();
+        let options = |port: u16| {
+            let files = ["--tls-cert-file", &files[0], "--tls-key-file", &files[1], "--tls-ca-cert-file", &trusted];
+            let ports = ["--port", "0", "--tls-auth-clients", "no", "--tls-port", &port.to_string()];
+            ports.into_iter().chain(files).map(str::to_owned).collect()
+        };
+        Self::start(1, "rediss", &options, &["--tls", "--cacert", &trusted])
+    }
+
+    /// A cluster of three primaries, each with so many replicas.
+    ///
+    /// # Panics
+    /// As [`Self::single`].
+    pub fn cluster(replicas: usize) -> Self {
+        let options = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"];
+        let timeout = ["--cluster-node-timeout", NODE_TIMEOUT_MS, "--repl-diskless-sync-delay", "0"];
+        let options = |_| options.into_iter().chain(timeout).map(str::to_owned).collect();
+        let mut this = Self::start(3 * (1 + replicas), "redis", &options, &[]);
+        let mut create = vec!["--cluster".to_owned(), "create".to_owned()];
+        create.extend(this.addresses().iter().map(SocketAddr::to_string));
+        create.extend(["--cluster-replicas".to_owned(), replicas.to_string(), "--cluster-yes".to_owned()]);
+        let mut command = Command::new("redis-cli");
+        command.args(&create);
+        let made = output(command, PATIENCE_S);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&[made.stdout, made.stderr].concat()));
+        this.is_cluster = true;
+        assert!(Deadline::after_s(PATIENCE_S).wait_until(|| this.is_whole()), "no cluster:\n{}", this.logs());
+        this
+    }
+
+    fn start(count: usize, scheme: &'static str, options: &dyn Fn(u16) -> Vec<String>, cli: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("shardwire-redis-").tempdir().expect("a temporary folder");
+        let make = |port: u16| {
+            let folder = folder.path().join(port.to_string());
+            std::fs::create_dir(&folder).expect("a server's folder can be made");
+            let own = [("--bind", "127.0.0.1".to_owned()), ("--port", port.to_string()), ("--save", String::new())];
+            let own = own.into_iter().chain([("--appendonly", "no".to_owned())]);
+            let own = own.flat_map(|(option, value)| [option.to_owned(), value]);
+            let arguments = own.chain(options(port)).collect();
+            Node { port, folder, arguments, child: None, keeper: None }
+        };
+        let nodes = free_ports(count).into_iter().map(make).collect();
+        let cli = cli.iter().map(|&option| option.to_owned()).collect();
+        let mut this = Self { nodes, scheme, cli, is_cluster: false, _folder: folder };
+        (0..count).for_each(|node| this.nodes[node].start());
+        (0..count).for_each(|node| this.wait_for(node));
+        this
+    }
+
+    fn wait_for(&self, node: usize) {
+        let answers = || self.ask(node, &["PING"]).trim() == "PONG";
+        assert!(Deadline::after_s(PATIENCE_S).wait_until(answers), "Redis does not answer:\n{}", self.logs());
+    }
+
+    /// Where it is, every server.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| SocketAddr::from(([127, 0, 0, 1], node.port))).collect()
+    }
+
+    /// URLs of the first three servers at most: a cluster's others are to be learned from them.
+    pub fn urls(&self) -> Vec<String> {
+        self.addresses().iter().take(3).map(|address| format!("{}://{address}", self.scheme)).collect()
+    }
+
+    /// Lines of a configuration with them.
+    pub fn config(&self) -> String {
+        format!("[directory]\nurls = {:?}\n", self.urls())
+    }
+
+    /// What the server says to a command, as `redis-cli` prints it; errors too.
+    ///
+    /// # Panics
+    /// When `redis-cli` cannot be run.
+    pub fn ask(&self, node: usize, command: &[&str]) -> String {
+        let mut cli = Command::new("redis-cli");
+        cli.args(["-p", &self.nodes[node].port.to_string(), "--no-auth-warning"]).args(&self.cli);
+        if self.is_cluster {
+            cli.arg("-c");
+        }
+        cli.args(command);
+        let answer = output(cli, ANSWER_S);
+        String::from_utf8_lossy(&[answer.stdout, answer.stderr].concat()).into_owned()
+    }
+
+    /// As [`Self::ask`], of the first server that runs.
+    pub fn say(&self, command: &[&str]) -> String {
+        let node = self.nodes.iter().position(|node| node.child.is_some()).expect("one runs");
+        self.ask(node, command).trim_end().to_owned()
+    }
+
+    /// Whether every server of the cluster that runs says that it is one, and no replica is behind.
+    fn is_whole(&self) -> bool {
+        let running = (0..self.nodes.len()).filter(|&node| self.nodes[node].child.is_some());
+        running.into_iter().all(|node| {
+            let info = self.ask(node, &["CLUSTER", "INFO"]);
+            let is_ok = info.contains("cluster_state:ok") && info.contains("cluster_slots_ok:16384");
+            is_ok && !self.ask(node, &["INFO", "REPLICATION"]).contains("master_link_status:down")
+        })
+    }
+
+    /// Keys of all servers that run.
+    pub fn key_count(&self) -> usize {
+        let running = (0..self.nodes.len()).filter(|&node| self.nodes[node].child.is_some());
+        let primaries = running.filter(|&node| self.ask(node, &["ROLE"]).starts_with("master"));
+        primaries.map(|node| self.ask(node, &["DBSIZE"]).trim().parse::<usize>().unwrap_or(0)).sum()
+    }
+
+    /// Ends a server at once.
+    pub fn kill(&mut self, node: usize) {
+        self.nodes[node].kill();
+    }
+
+    /// Starts a server that has ended, where it was, with what it has stored: nothing but who is in its cluster.
+    ///
+    /// # Panics
+    /// As [`Self::single`].
+    pub fn start_again(&mut self, node: usize) {
+        self.nodes[node].start();
+        self.wait_for(node);
+        if self.is_cluster {
+            assert!(Deadline::after_s(PATIENCE_S).wait_until(|| self.is_whole()), "no cluster:\n{}", self.logs());
+        }
+    }
+
+    /// Sends a server a signal: STOP and CONT freeze it and let it go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn signal(&self, node: usize, signal: Signal) {
+        let child = self.nodes[node].child.as_ref().expect("the server runs");
+        kill_process(Pid::from_child(child), signal).expect("a child can be sent a signal");
+    }
+
+    fn logs(&self) -> String {
+        self.nodes.iter().map(|node| std::fs::read_to_string(log_file(&node.folder)).unwrap_or_default()).collect()
+    }
+}
+
+impl Node {
+    fn start(&mut self) {
+        assert!(self.child.is_none(), "the server runs already");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log_file(&self.folder));
+        let log = log.expect("a log file");
+        let errors = log.try_clone().expect("a log file twice");
+        let mut command = Command::new(binary("cluster"));
+        command.arg("become-server").arg(std::process::id().to_string()).args(["--", "redis-server"]);
+        command.args(&self.arguments).arg("--dir").arg(&self.folder);
+        command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        let (started, child) = mpsc::channel();
+        let (keeper, ended) = mpsc::channel();
+        std::thread::spawn(move || {
+            let _ = started.send(command.spawn());
+            let _: Result<(), _> = ended.recv();
+        });
+        let child = child.recv().expect("the thread starts it");
+        self.child = Some(child.expect("the program `cluster` can be started"));
+        self.keeper = Some(keeper);
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        self.keeper = None;
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("the log of Redis:\n{}", self.logs());
+        }
+        self.nodes.iter_mut().for_each(Node::kill);
+    }
+}
+
+fn log_file(folder: &Path) -> PathBuf {
+    folder.join("redis.log")
+}
+
+/// Ports that are free, and so are those of the bus. They are held while they are looked for.
+fn free_ports(count: usize) -> Vec<u16> {
+    let mut held = Vec::new();
+    for _ in 0..PORTS.len() {
+        let port = PORTS.start + (OsEntropy.next_u64() % PORTS.len() as u64) as u16;
+        let both = [port, port + BUS].map(|port| TcpListener::bind(("127.0.0.1", port)));
+        if let [Ok(own), Ok(bus)] = both {
+            held.push((port, own, bus));
+        }
+        if held.len() == count {
+            return held.iter().map(|(port, ..)| *port).collect();
+        }
+    }
+    panic!("no ports are free on 127.0.0.1");
+}
