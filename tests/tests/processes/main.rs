@@ -25,6 +25,7 @@ mod a_typescript_client_keeps_what_the_rust_client_keeps;
 mod an_absent_user_comes_back_to_every_message_once;
 mod bad_input_hurts_only_its_sender;
 mod every_listener_speaks_tls;
+mod gateways_that_are_routers_too_restart_unnoticed;
 mod hosts_whose_packets_vanish_lose_nothing;
 mod independent_clients_chat;
 mod nodes_come_and_go_by_the_list_of_nodes;
