@@ -12,6 +12,7 @@ mod a_damaged_journal_is_cut_or_refused;
 mod a_device_misses_and_doubles_nothing_over_dropped_connections;
 mod a_drained_server_loses_nobody_and_nothing;
 mod a_full_disk_stops_acks_and_recovers_by_itself;
+mod a_gateway_that_is_down_costs_routers_nothing;
 mod a_group_lives_on_over_a_killed_server;
 mod a_group_lives_over_rest_and_websocket;
 mod a_killed_server_loses_nothing_it_acknowledged;
