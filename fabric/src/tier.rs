@@ -109,6 +109,9 @@ pub trait Egress {
     /// To the owner partition that holds `slot`.
     fn to_owner(&mut self, slot: Slot, envelope: Envelope);
 
+    /// A send with this client_msg_id comes next: an owner at hand may fetch what it will look at. Means nothing else.
+    fn expect(&mut self, _chat: ChatId, _user: UserId, _client_msg_id: &[u8]) {}
+
     /// To an owner partition by its number (owners among themselves, in one process).
     fn to_partition(&mut self, partition: u16, envelope: Envelope);
 

@@ -9,7 +9,7 @@ use gateway::Shard as Gateway;
 use router::{Group, Groups, MemoryDirectory, Router};
 use schema::arena::Arena;
 use schema::envelope::{Address, Body, Class, Envelope, Recipients, Target};
-use schema::ids::{Slot, UserId};
+use schema::ids::{ChatId, Slot, UserId};
 use smallvec::SmallVec;
 use storage_writer::partition::Partition;
 
@@ -61,6 +61,12 @@ impl Egress for FromGateway<'_> {
                 self.partitions[place].take_send(self.now, send, self.hub);
             }
             None => self.hub.send(send, arena),
+        }
+    }
+
+    fn expect(&mut self, chat: ChatId, user: UserId, client_msg_id: &[u8]) {
+        if let Some(place) = self.hub.own_partition(chat.slot(), self.partitions) {
+            self.partitions[place].expect_send(chat, user, client_msg_id);
         }
     }
 

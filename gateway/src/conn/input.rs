@@ -98,6 +98,7 @@ impl Shard {
 
     fn consume_frames(&mut self, now: Now, index: u32, bytes: &[u8], egress: &mut dyn Egress) -> usize {
         let mut used = 0;
+        let mut ahead = None;
         while self.conns[index].reads() {
             let rest = &bytes[used..];
             let frame = match frame_len(rest, self.frame_limit(index)) {
@@ -112,15 +113,35 @@ impl Shard {
                 break;
             }
             used += frame.len();
-            self.frame(now, index, frame, egress);
+            let verified = ahead.take().unwrap_or_else(|| FrameRef::verify(frame));
+            ahead = self.look_ahead(index, &bytes[used..], egress);
+            self.frame(now, index, verified, egress);
         }
         used
     }
 
+    /// Verifies the frame behind the one that is handled now, and lets its owner fetch what it will ask for: the memory comes
+    /// while the first is worked on.
+    fn look_ahead<'a>(
+        &mut self,
+        index: u32,
+        rest: &'a [u8],
+        egress: &mut dyn Egress,
+    ) -> Option<Result<FrameRef<'a>, FrameError>> {
+        let len = frame_len(rest, self.frame_limit(index)).ok().flatten().filter(|&len| len <= rest.len())?;
+        let verified = FrameRef::verify(&rest[..len]);
+        if let Ok(frame) = &verified
+            && self.conns[index].phase == Phase::Ready
+        {
+            self.announce(index, *frame, egress);
+        }
+        Some(verified)
+    }
+
     /// One whole native frame, however it came.
-    fn frame(&mut self, now: Now, index: u32, bytes: &[u8], egress: &mut dyn Egress) {
+    fn frame(&mut self, now: Now, index: u32, verified: Result<FrameRef<'_>, FrameError>, egress: &mut dyn Egress) {
         self.metrics.frames_in.one();
-        match FrameRef::verify(bytes) {
+        match verified {
             Ok(frame) => self.decoded(now, index, native::decode(frame), egress),
             Err(error) => self.bad_frame(now, index, &error, egress),
         }
@@ -212,7 +233,9 @@ impl Shard {
                 self.metrics.frames_in.one();
                 self.decoded(now, index, crate::json::decode(text), egress);
             }
-            (Message::Binary(bytes), Dialect::WebSocketNative) => self.frame(now, index, bytes, egress),
+            (Message::Binary(bytes), Dialect::WebSocketNative) => {
+                self.frame(now, index, FrameRef::verify(bytes), egress)
+            }
             (Message::Text(_) | Message::Binary(_), _) => {
                 self.decoded(now, index, Err(EventError::new(ErrorCode::Unsupported)), egress);
             }

@@ -71,6 +71,17 @@ impl Shard {
         }
     }
 
+    /// A send that will be handled next, where its chat is known without asking.
+    pub(crate) fn announce(&mut self, index: u32, frame: FrameRef<'_>, egress: &mut dyn Egress) {
+        let Some(send) = frame.root().body_as_send() else { return };
+        let last_to = self.conns[index].active.as_ref().and_then(|active| active.last_to);
+        let derived = last_to.filter(|(to, _)| to.get() == send.to()).map(|(_, chat)| chat);
+        let chat = send.chat_id().map(ChatId::from).or(derived);
+        if let (Some(chat), Some(id)) = (chat, send.client_msg_id()) {
+            egress.expect(chat, self.user(index).0, id.bytes());
+        }
+    }
+
     /// One message of so many is timed: whichever is traced is among them.
     fn timed_every(&self) -> u32 {
         self.config.traces.as_ref().map_or(SAMPLE, |traces| traces.every.min(SAMPLE))

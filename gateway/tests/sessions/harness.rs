@@ -25,13 +25,17 @@ pub enum To {
     Other,
 }
 
+/// Envelopes, and the client_msg_ids of sends that were announced.
 #[derive(Default)]
-pub struct Outbox(pub Vec<(To, Envelope)>);
+pub struct Outbox(pub Vec<(To, Envelope)>, pub Vec<Vec<u8>>);
 
 impl Egress for Outbox {
     fn to_owner(&mut self, slot: Slot, envelope: Envelope) {
         assert_eq!(envelope.header.slot, slot);
         self.0.push((To::Owner, envelope));
+    }
+    fn expect(&mut self, _chat: ChatId, _user: UserId, client_msg_id: &[u8]) {
+        self.1.push(client_msg_id.to_vec());
     }
     fn to_partition(&mut self, _partition: u16, envelope: Envelope) {
         self.0.push((To::Other, envelope));

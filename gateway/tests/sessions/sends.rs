@@ -342,3 +342,22 @@ fn history_comes_in_frames_within_the_limit_and_a_few_at_a_time() {
     rig.wait_ms(10_100);
     assert_eq!(rig.read(conn), [refusal(ErrorCode::Overloaded, b"")], "the fourth was never answered");
 }
+
+#[test]
+fn owners_are_told_what_comes_next_where_its_chat_is_known() {
+    let mut rig = Rig::new();
+    let conn = rig.synced(1, 2);
+    let to_user = SendTarget::User(user(7));
+    let targets = [SendTarget::Chat(CHAT), SendTarget::Chat(OTHER), to_user, to_user, to_user];
+    let frames: Vec<_> = (0..).zip(targets).map(|(n, target)| rig.send_frame(&[b'a' + n], target, false)).collect();
+    rig.receive(conn, &frames.concat());
+    // The first is handled at once. Which chat is meant by a user takes a hash to say, until one such send was handled.
+    assert_eq!(rig.out.1, [b"b", b"e"]);
+    assert_eq!(sends(&mut rig), [b"a", b"b", b"c", b"d", b"e"]);
+    let mut cut = frames[0].to_vec();
+    cut.extend_from_slice(&frames[1][..20]);
+    rig.receive(conn, &cut);
+    assert_eq!(rig.out.1.len(), 2, "half a frame says nothing");
+    rig.receive(conn, &frames[1][20..]);
+    assert_eq!(sends(&mut rig), [b"a", b"b"]);
+}
