@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use scylla::client::session::Session;
-use scylla::statement::Consistency;
 use scylla::statement::prepared::PreparedStatement;
 
 use crate::error::{SetupError, refused};
@@ -87,7 +86,7 @@ const LEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 macro_rules! transactions {
     ($($(#[$doc:meta])* $name:ident: $text:literal,)*) => {
-        /// What is asked of the leases: reads that see every transaction, and transactions, which are not repeated.
+        /// What is asked of the leases: readings, and transactions, which are not repeated.
         pub struct LeaseStatements {
             $($(#[$doc])* pub $name: PreparedStatement,)*
         }
@@ -123,11 +122,8 @@ transactions! {
 async fn prepare_transaction(session: &Session, text: &str, keyspace: &str) -> Result<PreparedStatement, SetupError> {
     let mut statement = prepare(session, text, keyspace).await?;
     statement.set_request_timeout(Some(LEASE_TIMEOUT));
-    if text.starts_with("SELECT") {
-        statement.set_consistency(Consistency::LocalSerial);
-    } else {
-        statement.set_is_idempotent(false);
-    }
+    // A quorum's answer has every transaction whose success somebody was told of; that is all that is asked of a reading.
+    statement.set_is_idempotent(text.starts_with("SELECT"));
     Ok(statement)
 }
 

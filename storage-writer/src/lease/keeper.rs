@@ -122,12 +122,13 @@ impl Keeper {
         self.gone
     }
 
-    /// The partition is no longer served here: nothing of it is under way.
-    pub fn given_up(&mut self, partition: u16) {
+    /// The partition is no longer served here: nothing of it is under way. Returns the epoch under which it was held, if it
+    /// was; a later step releases it if nobody has.
+    pub fn given_up(&mut self, partition: u16) -> Option<Epoch> {
         self.draining.remove(&partition);
-        if let Some(epoch) = self.held.remove(&partition) {
-            self.giving.insert(partition, epoch);
-        }
+        let epoch = self.held.remove(&partition)?;
+        self.giving.insert(partition, epoch);
+        Some(epoch)
     }
 
     /// An [`Action::Enter`] or [`Action::Renew`] of this incarnation that was asked at `asked_ns` was done.

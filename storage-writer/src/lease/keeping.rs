@@ -85,10 +85,15 @@ impl Keeping {
         changes
     }
 
-    /// A partition has been dropped here: after it was to drain, or because its tenure was over for it.
+    /// A partition has been dropped here: after it was to drain, or because it could not be opened or its tenure was over for
+    /// it. Gives it back, so that others need not wait for the next round; blocks.
     pub fn given_up(&mut self, partition: u16) {
         self.end(partition);
-        self.keeper.given_up(partition);
+        if let Some(epoch) = self.keeper.given_up(partition) {
+            let released = self.table.release(partition, epoch, self.keeper.me()).map(|_| ());
+            // What fails is done by the next round.
+            self.answered(&released);
+        }
     }
 
     /// Gives everything back: the next rounds drain what is held. Go on until [`Self::is_gone`].

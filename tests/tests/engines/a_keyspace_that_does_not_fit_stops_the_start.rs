@@ -21,7 +21,7 @@ fn a_missing_keyspace_is_made_by_migrating_once() {
         matches!(error, SetupError::NoKeyspace { .. }) && error.to_string().contains("shardwire migrate"),
         "{error}"
     );
-    let all = Migrated { made_keyspace: true, applied: vec!["1 store".to_owned()] };
+    let all = Migrated { made_keyspace: true, applied: vec!["1 store".to_owned(), "2 many writers".to_owned()] };
     assert_eq!(migrate(&keyspace.config, WRITER.cluster, true).expect("looks"), all);
     assert!(matches!(refusal(&keyspace), SetupError::NoKeyspace { .. }), "a check makes nothing");
     assert_eq!(migrate(&keyspace.config, WRITER.cluster, false).expect("migrates"), all);
@@ -41,12 +41,12 @@ fn other_versions_are_named() {
     keyspace.run("DELETE FROM {}.migrations WHERE number = 99", ());
     keyspace.run("INSERT INTO {}.migrations (number, name, checksum) VALUES (1, 'store', 1)", ());
     assert!(matches!(refusal(&keyspace), SetupError::Changed { number: 1, .. }));
-    keyspace.run("DELETE FROM {}.migrations WHERE number = 1", ());
+    keyspace.run("DELETE FROM {}.migrations WHERE number IN (1, 2)", ());
     let error = refusal(&keyspace);
     assert!(matches!(error, SetupError::Older { found: 0, .. }) && error.to_string().contains("migrate"), "{error}");
     // As after a migration that was cut off: it is applied again.
     let once = migrate(&keyspace.config, WRITER.cluster, false).expect("migrates");
-    assert_eq!(once.applied, ["1 store"]);
+    assert_eq!(once.applied, ["1 store", "2 many writers"]);
     drop(keyspace.store());
 }
 
@@ -96,4 +96,33 @@ fn a_cluster_that_cannot_keep_what_is_asked_is_refused() {
     let error = refusal(&keyspace);
     assert!(matches!(&error, SetupError::Unreachable { nodes, .. } if nodes == "127.0.0.1:1"), "{error}");
     assert!(error.to_string().contains("store.nodes"), "{error}");
+}
+
+#[test]
+fn a_keyspace_is_one_writers_or_shared_as_it_was_made() {
+    let mut keyspace = Keyspace::shared(4);
+    drop(keyspace.writer());
+    let error = refusal(&keyspace).to_string();
+    assert!(error.contains("shared in 4 partitions") && error.contains("store.ack"), "{error}");
+    keyspace.config.partitions = Some(8);
+    let refused = ScyllaStore::open_shared(&keyspace.config).map(|_| ()).expect_err("made for 4");
+    assert!(matches!(&refused, SetupError::Sharing { .. }), "{refused}");
+    assert!(matches!(migrate(&keyspace.config, WRITER.cluster, false), Err(SetupError::Sharing { .. })));
+    keyspace.config.partitions = Some(129);
+    assert!(matches!(migrate(&keyspace.config, OTHER, true), Err(SetupError::Partitions { max: 128, .. })));
+    keyspace.config.partitions = Some(4);
+    assert_eq!(migrate(&keyspace.config, OTHER, false).expect("anybody may look"), Migrated::default());
+
+    // One from before there were several writers stays one writer's, also while the second migration is missing.
+    let mut keyspace = Keyspace::new();
+    keyspace.run("DELETE FROM {}.migrations WHERE number = 2", ());
+    keyspace.run("DROP TABLE {}.sharing", ());
+    keyspace.config.partitions = Some(4);
+    assert!(matches!(migrate(&keyspace.config, WRITER.cluster, false), Err(SetupError::Sharing { .. })));
+    keyspace.config.partitions = None;
+    assert_eq!(migrate(&keyspace.config, WRITER.cluster, false).expect("migrates").applied, ["2 many writers"]);
+    keyspace.config.partitions = Some(4);
+    assert!(matches!(migrate(&keyspace.config, WRITER.cluster, false), Err(SetupError::Sharing { .. })));
+    keyspace.config.partitions = None;
+    drop(keyspace.store());
 }

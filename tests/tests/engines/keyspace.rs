@@ -1,5 +1,6 @@
 //! A keyspace of a test's own on the shared node.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use scylla::client::session::Session;
@@ -8,8 +9,8 @@ use scylla::serialize::row::SerializeRow;
 use scylla_store::{ScyllaConfig, ScyllaStore, Writer, migrate};
 use shardwire_tests::process::CassandraCluster;
 use storage_writer::folder::FolderId;
-use storage_writer::store::Store;
-use storage_writer::store::contract::Place;
+use storage_writer::store::contract::{Place, SharedPlace};
+use storage_writer::store::{SharedStore, Store};
 
 /// The data folder that all of them belong to.
 pub const WRITER: Writer = Writer { cluster: FolderId([7; 16]), node: FolderId([8; 16]) };
@@ -36,6 +37,19 @@ impl Keyspace {
         this
     }
 
+    /// One with all tables, for several writers.
+    pub fn shared(partitions: u16) -> Self {
+        let mut this = Self::named();
+        this.config.partitions = Some(partitions);
+        migrate(&this.config, WRITER.cluster, false).expect("migrations apply");
+        this
+    }
+
+    /// One more of its writers.
+    pub fn writer(&self) -> Arc<ScyllaStore> {
+        Arc::new(ScyllaStore::open_shared(&self.config).expect("a store"))
+    }
+
     pub fn store(&self) -> ScyllaStore {
         ScyllaStore::open(&self.config, WRITER).expect("a store")
     }
@@ -55,5 +69,11 @@ impl Keyspace {
 impl Place for Keyspace {
     fn open(&self) -> Box<dyn Store> {
         Box::new(self.store())
+    }
+}
+
+impl SharedPlace for Keyspace {
+    fn open(&self) -> Arc<dyn SharedStore> {
+        self.writer()
     }
 }

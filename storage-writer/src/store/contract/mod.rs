@@ -4,6 +4,7 @@
 //! A check opens a [`Place`], works on the store, and may close and open it again as a restart would.
 
 mod entries;
+mod shared;
 mod states;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use super::{
 use crate::lsn::{JournalId, Lsn};
 
 pub use entries::*;
+pub use shared::*;
 pub use states::*;
 
 /// Where a store lives between its openings.

@@ -156,3 +156,25 @@ impl SharedStore for MemoryStore {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::contract::{SHARED_CHECKS, SHARED_PARTITIONS, SharedPlace};
+
+    struct Place(Arc<MemoryStore>);
+
+    impl SharedPlace for Place {
+        fn open(&self) -> Arc<dyn SharedStore> {
+            self.0.clone()
+        }
+    }
+
+    #[test]
+    fn it_passes_every_check_of_a_shared_store() {
+        let place = Place(Arc::new(MemoryStore::shared(SHARED_PARTITIONS)));
+        SHARED_CHECKS.iter().for_each(|(_, check)| check(&place));
+    }
+}
