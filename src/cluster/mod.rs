@@ -101,6 +101,19 @@ pub enum ClusterError {
         /// By the list.
         listed: Roles,
     },
+    /// Several writers, and a store that has one.
+    #[error("the list of nodes has several storage-writers, {names}, and the configured store has one")]
+    #[diagnostic(help(
+        "set store.engine = \"scylla\" and store.ack = \"store\" on every node of the cluster, or leave one storage-writer in the list"
+    ))]
+    Writers {
+        /// Theirs.
+        names: String,
+    },
+    /// A store that several writers share, and no cluster.
+    #[error("store.ack is store, but this node is in no cluster")]
+    #[diagnostic(help("set cluster.name, cluster.nodes_file and cluster.secret_file, or store.ack = \"journal\""))]
+    Alone,
     /// Only the data folder's development key.
     #[error("no signing key is configured, and a gateway's own development key is no other gateway's")]
     #[diagnostic(help("set auth.* to the same keys on every gateway"))]

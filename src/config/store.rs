@@ -9,6 +9,9 @@ use serde::Serialize;
 
 use super::load::OutOfBounds;
 
+/// How many partitions may move.
+const PARTITIONS: core::ops::RangeInclusive<u16> = 1..=128;
+
 /// The engine behind the journal (docs/OPERATIONS.md).
 #[derive(Debug, Clone, Confique, Serialize)]
 #[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
@@ -16,6 +19,14 @@ pub struct Store {
     /// embedded: in the data folder. scylla: in a Scylla or Cassandra cluster, whose tables `shardwire migrate` makes. (restart)
     #[config(default = "embedded")]
     pub engine: String,
+    /// When a message is acknowledged there. journal: when this host's journal has it; one writer. store: when that cluster has it;
+    /// any number of writers. The same on every node. (restart)
+    #[config(default = "journal")]
+    pub ack: String,
+    /// Partitions that move between writers where ack is store, 1 to 128: as many as `shardwire migrate` noted when it made
+    /// the tables, the same on every node. (restart)
+    #[config(default = 16)]
+    pub partitions: u16,
     /// Some nodes of that cluster, `host:port`; the others are learned from them. (restart)
     #[config(default = [])]
     pub nodes: Vec<String>,
@@ -56,6 +67,11 @@ impl Store {
         self.engine == "scylla"
     }
 
+    /// Whether several writers share the cluster, and partitions move between them.
+    pub fn is_shared(&self) -> bool {
+        self.is_scylla() && self.ack == "store"
+    }
+
     /// The only datacenter that can be meant, or the one that is.
     fn datacenter(&self) -> Option<&String> {
         let only = || self.replication.keys().next().filter(|_| self.replication.len() == 1);
@@ -67,6 +83,15 @@ impl Store {
         let bad = |key, value: String, allowed: &str| Err(OutOfBounds { key, value, allowed: allowed.to_owned() });
         if !["embedded", "scylla"].contains(&self.engine.as_str()) {
             return bad("store.engine", self.engine.clone(), "embedded or scylla");
+        }
+        if !["journal", "store"].contains(&self.ack.as_str()) {
+            return bad("store.ack", self.ack.clone(), "journal or store");
+        }
+        if self.ack == "store" && !self.is_scylla() {
+            return bad("store.ack", self.ack.clone(), "journal, unless store.engine is scylla");
+        }
+        if !PARTITIONS.contains(&self.partitions) {
+            return bad("store.partitions", self.partitions.to_string(), "1 to 128");
         }
         let is_node = |node: &String| {
             node.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
@@ -119,6 +144,7 @@ impl Store {
             replication: self.replication.clone(),
             datacenter: self.datacenter().cloned().unwrap_or_default(),
             credentials,
+            partitions: self.is_shared().then_some(self.partitions),
             ..ScyllaConfig::new(self.nodes.clone())
         })
     }
@@ -140,6 +166,10 @@ mod tests {
         let _: Option<Layer> = None;
         for (text, key) in [
             ("engine = \"postgres\"", "store.engine"),
+            ("ack = \"soon\"", "store.ack"),
+            ("ack = \"store\"", "store.ack"),
+            ("partitions = 0", "store.partitions"),
+            ("partitions = 129", "store.partitions"),
             ("engine = \"scylla\"", "store.nodes"),
             ("nodes = [\"db1\"]", "store.nodes"),
             ("keyspace = \"a; DROP\"", "store.keyspace"),

@@ -56,22 +56,30 @@ impl std::fmt::Debug for Holdings {
     }
 }
 
+fn label(partition: u16) -> Vec<(String, String)> {
+    vec![("partition".to_owned(), partition.to_string())]
+}
+
 impl Holdings {
     /// Nothing is held.
     pub fn new(topology: Topology) -> Self {
+        let epochs = Family::<Vec<(String, String)>, Gauge>::default();
+        for partition in 0..topology.partitions {
+            epochs.get_or_create(&label(partition)).set(0);
+        }
         Self(Arc::new(Inner {
             topology,
             state: Mutex::default(),
             pokes: Condvar::new(),
             changes: AtomicU64::new(0),
             inboxes: OnceLock::new(),
-            epochs: Family::default(),
+            epochs,
         }))
     }
 
     /// Adds the epochs of what is held to `registry`.
     pub fn register(&self, registry: &mut Registry) {
-        let help = "Epoch under which a partition is held here; 0 = it was, and is no more";
+        let help = "Epoch under which a partition is held here; 0 = it is not";
         registry.register("storage_epoch", help, self.0.epochs.clone());
     }
 
@@ -146,7 +154,7 @@ impl Holdings {
     }
 
     /// The node stops: the keeper has everything given up.
-    pub(super) fn leave(&self) {
+    pub fn leave(&self) {
         self.state().leaves = true;
         self.poke();
     }
@@ -170,9 +178,8 @@ impl Holdings {
     /// A shard serves a partition (`held`), or does so no longer.
     pub(super) fn note(&self, holding: Holding) {
         self.state().holdings.insert(holding.partition, holding);
-        let label = vec![("partition".to_owned(), holding.partition.to_string())];
         let epoch = if holding.held { holding.epoch as i64 } else { 0 };
-        self.0.epochs.get_or_create(&label).set(epoch);
+        self.0.epochs.get_or_create(&label(holding.partition)).set(epoch);
         self.0.changes.fetch_add(1, Ordering::Release);
         if let Some(inboxes) = self.0.inboxes.get() {
             inboxes.iter().for_each(|inbox| inbox.put(ShardChange::Holdings));

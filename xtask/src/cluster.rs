@@ -7,22 +7,25 @@ use std::process::Command;
 
 use miette::{IntoDiagnostic, Result, WrapErr};
 
-use crate::shell;
+use crate::{cassandra, shell};
 
 #[derive(clap::Args)]
 struct Nodes {
     /// Where messages are kept.
-    #[arg(long, value_parser = ["embedded"])]
+    #[arg(long, value_parser = ["embedded", "cassandra"])]
     store: String,
-    /// Gateways.
-    #[arg(long, default_value_t = 3)]
-    gateways: u16,
-    /// Routers; 0: the gateways are that too.
+    /// Cassandra nodes, 1 to 3: a node takes about 1.5 GB.
+    #[arg(long, default_value_t = 1)]
+    nodes: u8,
+    /// Gateways; 3 by default, 2 with Cassandra.
+    #[arg(long)]
+    gateways: Option<u16>,
+    /// Routers.
     #[arg(long, default_value_t = 2)]
     routers: u16,
-    /// Storage writers; the embedded store has one.
-    #[arg(long, default_value_t = 1)]
-    writers: u16,
+    /// Storage writers; the embedded store has one, Cassandra two by default.
+    #[arg(long)]
+    writers: Option<u16>,
     /// Where secrets, data and logs are kept; a temporary folder by default.
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
@@ -110,7 +113,8 @@ pub fn faults(args: &FaultsArgs) -> Result<()> {
 /// # Errors
 /// As [`run`], or one was not clean.
 pub fn smoke() -> Result<()> {
-    let nodes = Nodes { store: "embedded".to_owned(), gateways: 3, routers: 2, writers: 1, folder: None };
+    let nodes =
+        Nodes { store: "embedded".to_owned(), nodes: 1, gateways: None, routers: 2, writers: None, folder: None };
     shell::run(cluster("faults", &nodes)?.arg("--smoke"))
 }
 
@@ -129,9 +133,15 @@ fn cluster(task: &str, nodes: &Nodes) -> Result<Command> {
     };
     let mut command = Command::new(programs.join("cluster"));
     command.arg(task);
-    for (option, count) in [("--gateways", nodes.gateways), ("--routers", nodes.routers), ("--writers", nodes.writers)]
-    {
-        command.arg(option).arg(count.to_string());
+    let on_cassandra = nodes.store == "cassandra";
+    let gateways = nodes.gateways.unwrap_or(if on_cassandra { 2 } else { 3 });
+    command.args(["--store", &nodes.store, "--nodes", &nodes.nodes.to_string()]);
+    command.args(["--gateways", &gateways.to_string(), "--routers", &nodes.routers.to_string()]);
+    if let Some(writers) = nodes.writers {
+        command.arg("--writers").arg(writers.to_string());
+    }
+    if on_cassandra {
+        command.env("SHARDWIRE_CASSANDRA", cassandra::jars()?);
     }
     if let Some(folder) = &nodes.folder {
         command.arg("--folder").arg(folder);

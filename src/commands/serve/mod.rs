@@ -4,7 +4,7 @@
 //! The order matters: keys, folder, store, recovery, lanes, shards, then HTTP. Nothing listens before everything that was
 //! acknowledged earlier is back.
 
-mod directory;
+mod keeper;
 mod place;
 mod storage;
 
@@ -28,7 +28,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use storage_writer::folder::{DataFolder, Expected};
 use tokio::net::TcpListener;
 
-use self::directory::Directory;
+use self::keeper::Keeper;
 use self::place::Place;
 use self::storage::Storage;
 use crate::backup::job::Backups;
@@ -37,9 +37,7 @@ use crate::cluster::{ClusterError, Roster};
 use crate::config::{self, Config};
 use crate::http::Office;
 use crate::logging::LogLevel;
-use crate::node::{
-    Board, CREDITS_PER_PARTITION, EdgeConfig, HttpParts, Inbox, NodeConfig, ShardParts, Topology, assemble, lanes,
-};
+use crate::node::{Board, EdgeConfig, Holdings, HttpParts, Inbox, NodeConfig, ShardParts, Topology, assemble, lanes};
 use crate::operator::Operator;
 use crate::reload::{AuthPart, HttpPart, LogPart, NodesPart, Reloadable, Reloader, SettingsPart, TlsPart};
 use crate::state::{Addresses, Parts, Phase, ServerState};
@@ -72,7 +70,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     let node = start_node(&config, &folder, (topology, &cores), storage, &place)?;
     let operator = node.operator(args, &config, log, backups);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
-    let Node { shards, state, trust, names, office, proxies, roster, directory, .. } = node;
+    let Node { shards, state, trust, names, office, proxies, roster, keeper, .. } = node;
     let served = runtime.block_on(async {
         let parts = http::Parts { state: state.clone(), office: office.clone(), trust, names };
         let served = attend(&config, (&place, proxies, roster), parts, operator).await;
@@ -80,7 +78,8 @@ pub fn run(args: &ServeArgs) -> Result<()> {
         drain(shards, &office, config.limits.drain_patience_ms).await;
         served
     });
-    directory.stop();
+    // What this node held is free for the others at once.
+    keeper.into_iter().for_each(Keeper::finish);
     admin::remove(&config.server.data);
     tracing::info!("stopped");
     served
@@ -97,7 +96,7 @@ struct Node {
     office: Office,
     proxies: Proxies,
     roster: Option<Roster>,
-    directory: Directory,
+    keeper: Option<Keeper>,
 }
 
 impl Node {
@@ -133,16 +132,16 @@ fn start_node(
     }
     let certificates = Certificates::open(config)?;
     let proxies = edge::proxies(&config.edge).into_diagnostic()?;
-    let directory = Directory::open(config, folder, place)?;
-    let node_config =
-        NodeConfig { directory: Some(directory.memory()), ..node_config(config, topology, (place, &proxies)) };
+    let shared = storage.as_ref().and_then(Storage::shared);
+    let holdings = shared.is_some().then(|| Holdings::new(topology));
+    let node_config = node_config(config, topology, (place, &proxies), holdings.clone());
     let ports = lanes(&node_config, OsEntropy.next_u64() | 1).into_diagnostic()?;
     let mut registry = Registry::with_prefix("shardwire");
     storage.iter().for_each(|storage| storage.register(&mut registry));
     certificates.iter().for_each(|certificates| certificates.register(&mut registry));
     place.spans().iter().for_each(|spans| spans.register(&mut registry));
     proxies.register(&mut registry);
-    directory.register(&mut registry);
+    holdings.iter().for_each(|holdings| holdings.register(&mut registry));
     let keys: Arc<dyn gateway::auth::TokenVerifier> = trust.clone();
     let board = Board::default();
     let partitions = storage.as_mut().map(Storage::take_partitions).unwrap_or_default();
@@ -164,6 +163,10 @@ fn start_node(
     for ((number, metrics), driver) in (0u16..).zip(shards.metrics()).zip(shards.drivers()) {
         metrics.register(*driver, registry.sub_registry_with_label(("shard".into(), number.to_string().into())));
     }
+    let keeper = match shared.zip(holdings) {
+        Some(((table, opener), holdings)) => Some(Keeper::start(&place.name(), table, opener, holdings)?),
+        None => None,
+    };
     let driver = shards.drivers().first().map_or("none", |driver| driver.name());
     tracing::info!(driver, shards = topology.shards, partitions = topology.partitions, "shards are up");
     let state = ServerState::new(Parts {
@@ -178,7 +181,7 @@ fn start_node(
         cluster: place.view(),
     });
     let (roster, office) = (place.roster(inboxes.clone()), Office::new(http));
-    Ok(Node { shards, state, trust, inboxes, rates, names: Arc::default(), office, proxies, roster, directory })
+    Ok(Node { shards, state, trust, inboxes, rates, names: Arc::default(), office, proxies, roster, keeper })
 }
 
 /// Where it listens; HTTP not yet.
@@ -191,7 +194,12 @@ fn addresses(config: &Config, shards: &Shards) -> Addresses {
     }
 }
 
-fn node_config(config: &Config, topology: Topology, (place, proxies): (&Place, &Proxies)) -> NodeConfig {
+fn node_config(
+    config: &Config,
+    topology: Topology,
+    (place, proxies): (&Place, &Proxies),
+    holdings: Option<Holdings>,
+) -> NodeConfig {
     let unlimited = |limit: u32| if limit == 0 { u32::MAX } else { limit };
     let limits = &config.limits;
     NodeConfig {
@@ -214,14 +222,13 @@ fn node_config(config: &Config, topology: Topology, (place, proxies): (&Place, &
         },
         allowed_hosts: config.http.allowed_hosts.clone(),
         capacities: Capacities::default(),
-        credits_per_partition: CREDITS_PER_PARTITION,
+        credits_per_partition: place.credits(),
         traces: place.traces(),
         edge: EdgeConfig {
             trusted: proxies.trusted().clone(),
             refused_tokens_per_second_per_address: limits.refused_tokens_per_second_per_address,
         },
-        cluster: place.links(),
-        directory: None,
+        cluster: place.links(holdings),
     }
 }
 
@@ -236,6 +243,7 @@ fn options(
         tls: certificates.map(|certificates| certificates.server().clone()),
         proxies: config.edge.has_headers().then(|| proxies.clone()),
         resolver: place.resolver(),
+        commit_threads: place.commit_threads(),
         own_descriptors: true,
         // Shards wake HTTP, which is no shard of theirs.
         keep: vec![http.waker().raw_fd()],

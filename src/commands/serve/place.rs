@@ -17,7 +17,7 @@ use schema::ids::UserId;
 
 use crate::cluster::{Cluster, ClusterError, Node, ROOM_TO_SPARE, Roster};
 use crate::config::Config;
-use crate::node::{ClusterConfig, ClusterView, Inbox, REMOTE_SHARDS, Routers, Topology};
+use crate::node::{CREDITS_PER_PARTITION, ClusterConfig, ClusterView, Holdings, Inbox, REMOTE_SHARDS, Topology};
 use crate::state::{Addresses, ServerState};
 use crate::traces::{Endpoint, Exporter, Resource};
 
@@ -31,6 +31,8 @@ type Heard = Box<dyn Fn() -> Vec<u64> + Send + Sync>;
 /// A process's place among others.
 pub(super) struct Place {
     store: String,
+    /// Where partitions move between writers: their number.
+    moving: Option<u16>,
     cluster: Option<(Cluster, ClusterView)>,
     /// Where its links come in.
     listen: Option<SocketAddr>,
@@ -50,13 +52,22 @@ impl Place {
         let endpoint = config.traces.endpoint.as_deref().map(str::parse::<Endpoint>).transpose().into_diagnostic()?;
         let spans = || Spans::new(OsEntropy.next_u64());
         let traces = endpoint.map(|endpoint| (endpoint, Traces { every: config.traces.every(), spans: spans() }));
+        let moving = config.store.is_shared().then_some(config.store.partitions);
         let Some(cluster) = cluster else {
-            return Ok(Self { store, cluster: None, listen: None, list: None, resolver: None, traces });
+            if moving.is_some() {
+                return Err(ClusterError::Alone.into());
+            }
+            return Ok(Self { store, moving, cluster: None, listen: None, list: None, resolver: None, traces });
         };
+        let writers = cluster.others.iter().chain([&cluster.me]).filter(|node| node.roles.has(Roles::STORAGE_WRITER));
+        let writers: Vec<&str> = writers.map(|node| node.name.as_str()).collect();
+        if moving.is_none() && writers.len() > 1 {
+            return Err(ClusterError::Writers { names: writers.join(", ") }.into());
+        }
         let view = ClusterView::new(cluster.others.iter().map(|node| cluster.info(node)));
         let (listen, list) = (Some(cluster.listen()?), config.cluster.nodes_file.clone());
         let resolver = Some(Resolver::start().into_diagnostic()?);
-        Ok(Self { store, cluster: Some((cluster, view)), listen, list, resolver, traces })
+        Ok(Self { store, moving, cluster: Some((cluster, view)), listen, list, resolver, traces })
     }
 
     /// Whether it does this.
@@ -64,10 +75,31 @@ impl Place {
         self.cluster.as_ref().is_none_or(|(cluster, _)| cluster.me.roles.has(role))
     }
 
-    /// Its threads. Without owners there is one pool of credits, for the owners' node.
+    /// Its threads. Where partitions move there are as many everywhere; else, without owners, there is one pool of credits, for
+    /// the owners' node.
     pub(super) fn topology(&self, config: &Config, cores: u16) -> Topology {
-        let partitions = if self.has(Roles::STORAGE_WRITER) { config.server.partitions } else { 1 };
+        let partitions = match self.moving {
+            Some(partitions) => partitions,
+            None if self.has(Roles::STORAGE_WRITER) => config.server.partitions,
+            None => 1,
+        };
         Topology::new(config.server.shards, partitions, cores)
+    }
+
+    /// Its name among others.
+    pub(super) fn name(&self) -> String {
+        self.cluster.as_ref().map(|(cluster, _)| cluster.me.name.clone()).unwrap_or_default()
+    }
+
+    /// Threads that wait for commits into a store that is shared: each partition has one under way at most.
+    pub(super) fn commit_threads(&self) -> usize {
+        let partitions = self.moving.filter(|_| self.has(Roles::STORAGE_WRITER));
+        partitions.map_or(0, usize::from)
+    }
+
+    /// Sends a gateway shard may have unanswered at one partition: what a link reserves room for is divided among all.
+    pub(super) fn credits(&self) -> u32 {
+        CREDITS_PER_PARTITION / self.moving.map_or(1, u32::from)
     }
 
     /// Gateway shards on other nodes, at most.
@@ -110,7 +142,7 @@ impl Place {
     }
 
     /// How its shards are linked.
-    pub(super) fn links(&self) -> Option<ClusterConfig> {
+    pub(super) fn links(&self, holdings: Option<Holdings>) -> Option<ClusterConfig> {
         self.cluster.as_ref().map(|(cluster, view)| ClusterConfig {
             id: cluster.id.clone(),
             name: cluster.me.name.clone(),
@@ -118,8 +150,8 @@ impl Place {
             secret: cluster.secret.clone(),
             peers: cluster.others.iter().map(|node| cluster.peer(node)).collect(),
             room: cluster.others.len() + ROOM_TO_SPARE,
-            moving: None,
-            holdings: None,
+            moving: self.moving,
+            holdings,
             view: view.clone(),
             names: Arc::default(),
             entropy: || Box::new(OsEntropy),

@@ -12,18 +12,24 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use scylla_store::{ScyllaStore, Writer};
 use storage_writer::folder::DataFolder;
+use storage_writer::lease::LeaseTable;
 use storage_writer::partition::{
     self, Job, JobDone, OpenConfig, Opened, Partition, PartitionConfig, RecoverySummary, StorageMetrics,
 };
 use storage_writer::store::Store;
 use storage_writer::store::fjall::{FjallConfig, FjallStore};
 
+use super::keeper::Opener;
 use crate::backup::job::Backups;
 use crate::backup::take::Source;
 use crate::config::Config;
 use crate::engine;
 use crate::figures::{FolderFigures, ScyllaFigures, StoreFigures};
 use crate::node::{CREDITS_PER_PARTITION, Topology};
+
+/// Where the store is the commit, a memory table is written down at this size and age, bytes and ms: a takeover replays as much.
+const OWNED_TABLE_BYTES: usize = 16 << 20;
+const OWNED_TABLE_AGE_MS: u64 = 60_000;
 
 /// Who keeps messages behind the journal.
 enum Engine {
@@ -41,6 +47,11 @@ impl Engine {
             return Ok(Self::Embedded(Arc::new(store)));
         }
         let scylla = config.store.scylla()?;
+        if config.store.is_shared() {
+            let store = ScyllaStore::open_shared(&scylla).into_diagnostic()?;
+            engine::note(folder, &config.store)?;
+            return Ok(Self::Scylla(Arc::new(store)));
+        }
         let writer = Writer { cluster: folder.format().cluster, node: folder.format().node };
         let store = ScyllaStore::open(&scylla, writer).into_diagnostic()?;
         engine::note(folder, &config.store)?;
@@ -62,6 +73,8 @@ pub(super) struct Storage {
     opened: Opened,
     metrics: Vec<StorageMetrics>,
     folder: PathBuf,
+    /// What partitions are opened with that come while this process runs.
+    owned: Option<PartitionConfig>,
 }
 
 impl Storage {
@@ -77,7 +90,20 @@ impl Storage {
         let disk =
             FileDisk::open(folder.journal_path()).into_diagnostic().wrap_err("the journal folder cannot be used")?;
         let metrics: Vec<StorageMetrics> = (0..topology.partitions).map(|_| StorageMetrics::new()).collect();
-        let credits = CREDITS_PER_PARTITION as usize * (usize::from(topology.gateways()) + remote_shards);
+        let shards = usize::from(topology.gateways()) + remote_shards;
+        if config.store.is_shared() {
+            let credits = CREDITS_PER_PARTITION as usize / usize::from(topology.partitions) * shards;
+            let owned = PartitionConfig {
+                spans,
+                freeze_bytes: OWNED_TABLE_BYTES.min(config.storage.memory_table_bytes as usize),
+                freeze_age_ms: OWNED_TABLE_AGE_MS,
+                ..partition_config(config, credits)
+            };
+            let opened = Opened { partitions: Vec::new(), recovery: RecoverySummary::default() };
+            let folder = folder.path().to_owned();
+            return Ok(Self { engine, disk, opened, metrics, folder, owned: Some(owned) });
+        }
+        let credits = CREDITS_PER_PARTITION as usize * shards;
         let (partitions, dedupe_secret) = (topology.partitions, folder.format().dedupe_secret);
         let open = OpenConfig {
             partitions,
@@ -91,7 +117,14 @@ impl Storage {
             .wrap_err("cannot recover")?;
         let took_ms = SystemClock.now().mono_ms() - now.mono_ms();
         tracing::info!(recovery = ?opened.recovery, took_ms, "storage is open");
-        Ok(Self { engine, disk, opened, metrics, folder: folder.path().to_owned() })
+        Ok(Self { engine, disk, opened, metrics, folder: folder.path().to_owned(), owned: None })
+    }
+
+    /// The table of leases, and what opens the partitions that it gives; `None` where all partitions are this process's.
+    pub(super) fn shared(&self) -> Option<(Arc<dyn LeaseTable>, Opener)> {
+        let (Engine::Scylla(store), Some(partition)) = (&self.engine, &self.owned) else { return None };
+        let opener = Opener { store: store.clone(), partition: partition.clone(), metrics: self.metrics.clone() };
+        Some((store.clone(), opener))
     }
 
     /// Its partitions, each once.

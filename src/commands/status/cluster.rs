@@ -180,12 +180,23 @@ fn figures(metrics: &str) -> NodeStatus {
     let chats = samples.iter().filter(|(name, ..)| *name == "shardwire_storage_chats");
     let partition =
         |labels: &str| labels.split_once("partition=\"")?.1.split_once('"').map(|(number, _)| number.to_owned());
+    // Where partitions move between writers, each knows the epoch under which it holds one, 0 once it does not.
+    let moves = samples.iter().any(|(name, ..)| *name == "shardwire_storage_epoch");
+    let epoch = |(name, labels, value): &(&str, &str, f64)| {
+        (*name == "shardwire_storage_epoch").then(|| Some((partition(labels)?, *value))).flatten()
+    };
+    let epochs = moves.then(|| samples.iter().filter_map(epoch).collect::<BTreeMap<String, f64>>());
     let now_s = SystemClock.now().wall_ms() / 1_000;
     NodeStatus {
         uptime_s: sum("process_start_seconds").map(|started_s| now_s.saturating_sub(started_s)),
         sessions: sum("gateway_sessions"),
         routed_sessions: sum("router_sessions"),
-        owned_chats: chats.filter_map(|(_, labels, value)| Some((partition(labels)?, *value as u64))).collect(),
+        owned_chats: chats
+            .filter_map(|(_, labels, value)| Some((partition(labels)?, *value as u64)))
+            .filter(|(number, _)| {
+                epochs.as_ref().is_none_or(|epochs| epochs.get(number).is_some_and(|epoch| *epoch > 0.0))
+            })
+            .collect(),
         store_lag_bytes: sum("storage_memory_bytes"),
         queued_bytes: sums(&["link_queued_bytes", "gateway_output_bytes"]),
         gaps: sums(&["gateway_gaps_total", "hub_gaps_total", "router_gaps_total"]),

@@ -12,7 +12,11 @@ use clap::{Parser, Subcommand};
 use fabric::entropy::{Entropy as _, OsEntropy};
 use serde_json::json;
 use shardwire_tests::faults::{self, Extent};
+use shardwire_tests::process::CassandraCluster;
 use shardwire_tests::process::cluster::{Cluster, Node, Options, Shape, become_server};
+
+/// What a cluster's tables are in.
+const KEYSPACE: &str = "shardwire";
 
 /// Clusters of several processes on this host.
 #[derive(Parser)]
@@ -40,9 +44,15 @@ struct Nodes {
     /// Routers; 0: the gateways are that too.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=64))]
     routers: u16,
-    /// Storage writers; the embedded store has one.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1))]
-    writers: u16,
+    /// Storage writers; one with the embedded store, two by default with Cassandra.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    writers: Option<u16>,
+    /// Where messages are kept: embedded, or cassandra, of which this program starts nodes.
+    #[arg(long, default_value = "embedded", value_parser = ["embedded", "cassandra"])]
+    store: String,
+    /// Cassandra nodes.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
+    nodes: u8,
     /// Where the programs `shardwire` and `loadgen` are; beside this one by default.
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
@@ -109,8 +119,21 @@ fn main() -> ExitCode {
 type Anything = Box<dyn std::error::Error>;
 
 impl Nodes {
-    const fn shape(&self) -> Shape {
-        Shape { gateways: self.gateways, routers: self.routers, writers: self.writers }
+    fn shape(&self) -> Result<Shape, Anything> {
+        let shared = self.store == "cassandra";
+        let writers = self.writers.unwrap_or(if shared { 2 } else { 1 });
+        if writers > 1 && !shared {
+            return Err(format!("--writers {writers}: the embedded store has one; add --store cassandra").into());
+        }
+        Ok(Shape { gateways: self.gateways, routers: self.routers, writers })
+    }
+
+    /// The nodes that keep messages, if any are to.
+    fn cassandra(&self) -> Option<CassandraCluster> {
+        (self.store == "cassandra").then(|| {
+            eprintln!("starting {} of Cassandra", if self.nodes == 1 { "a node" } else { "the nodes" });
+            CassandraCluster::start(self.nodes)
+        })
     }
 
     fn program(&self, name: &str) -> Result<PathBuf, Anything> {
@@ -140,16 +163,21 @@ fn run(args: &Run) -> Result<(), Anything> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&told))?;
     }
-    let (folder, kept) = folder(args.nodes.folder.as_deref())?;
+    let (shape, (folder, kept)) = (args.nodes.shape()?, folder(args.nodes.folder.as_deref())?);
+    // Dropped last: writers give back what they hold before it goes.
+    let cassandra = args.nodes.cassandra();
     let mut cluster = Cluster::new(&Options {
-        shape: args.nodes.shape(),
+        shape,
         folder: folder.clone(),
         program: args.nodes.program("shardwire")?,
         guard: std::env::current_exe()?,
         first_port: args.first_port,
         relays: false,
-        config: String::new(),
+        config: cassandra.as_ref().map(|cassandra| cassandra.shared_store(KEYSPACE)).unwrap_or_default(),
     })?;
+    if cassandra.is_some() {
+        cluster.migrate()?;
+    }
     eprintln!("starting {} nodes in {}", cluster.nodes().len(), folder.display());
     if !cluster.start_until(&told)? {
         cluster.stop()?;
@@ -164,9 +192,9 @@ fn run(args: &Run) -> Result<(), Anything> {
             return Err(error.into());
         }
     }
-    eprintln!("stopping: gateways, routers, the writer");
+    eprintln!("stopping: gateways, routers, writers");
     cluster.stop()?;
-    drop(kept);
+    drop((cassandra, kept));
     Ok(())
 }
 
@@ -193,6 +221,9 @@ fn line(node: &Node) -> serde_json::Value {
 }
 
 fn make_faults(args: Faults) -> Result<ExitCode, Anything> {
+    if args.nodes.store != "embedded" {
+        return Err("faults are made with --store embedded only; `cluster run` has --store cassandra".into());
+    }
     let (folder, kept) = folder(args.nodes.folder.as_deref())?;
     let extent = match (args.smoke, args.all) {
         (true, _) => Extent::Smoke,
@@ -203,7 +234,7 @@ fn make_faults(args: Faults) -> Result<ExitCode, Anything> {
         folder,
         programs: (args.nodes.program("shardwire")?, args.nodes.program("loadgen")?),
         guard: std::env::current_exe()?,
-        shape: args.nodes.shape(),
+        shape: args.nodes.shape()?,
         extent,
         seed: args.seed.unwrap_or_else(|| OsEntropy.next_u64() % 1_000_000),
         only: args.only,

@@ -4,6 +4,7 @@
 //! Everything waits with a bound and panics with what the server wrote on stderr; no process outlives its [`Server`].
 
 pub mod cassandra;
+pub mod chatter;
 pub mod cluster;
 mod http;
 pub mod journal;

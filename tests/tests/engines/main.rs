@@ -12,3 +12,4 @@ mod chat;
 mod keyspace;
 mod several_writers_share_a_keyspace_and_none_undoes_anothers_work;
 mod the_scylla_store_keeps_its_contract;
+mod writers_that_share_a_store_take_over_from_each_other;

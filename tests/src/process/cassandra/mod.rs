@@ -68,6 +68,15 @@ impl CassandraCluster {
         format!("{:?}", self.addresses().iter().map(SocketAddr::to_string).collect::<Vec<_>>())
     }
 
+    /// Lines of a configuration whose writers share a keyspace of these nodes.
+    pub fn shared_store(&self, keyspace: &str) -> String {
+        let (nodes, copies) = (self.addresses_toml(), self.nodes.len().min(3));
+        format!(
+            "[store]\nengine = \"scylla\"\nack = \"store\"\nnodes = {nodes}\nkeyspace = \"{keyspace}\"\n\
+             replication = {{ datacenter1 = {copies} }}\n"
+        )
+    }
+
     /// Sends a node a signal: STOP and CONT freeze it and let it go on.
     ///
     /// # Panics

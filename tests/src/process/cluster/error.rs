@@ -27,6 +27,9 @@ pub enum ClusterError {
         /// Why.
         source: std::io::Error,
     },
+    /// The store's tables cannot be made.
+    #[error("`shardwire migrate` failed: {0}")]
+    Migrate(String),
     /// There are not enough free ports.
     #[error("no free ports were found on 127.0.0.1 below the ephemeral ones; name some with --first-port")]
     NoPorts,

@@ -1,4 +1,4 @@
-//! A cluster: gateways, routers and a writer as processes of one folder, started, killed, frozen and ended as one says.
+//! A cluster: gateways, routers and writers as processes of one folder, started, killed, frozen and ended as one says.
 //!
 //! Every address is chosen before anything starts, for all nodes must know all links, and a node that comes back must be found
 //! where it was. No process outlives its [`Cluster`]: each is started by way of [`become_server`], which ties it to the thread
@@ -150,6 +150,19 @@ impl Cluster {
         number.unwrap_or_else(|| panic!("there is no node {name}")) as u8
     }
 
+    /// Makes the tables of the store that the configuration names.
+    ///
+    /// # Errors
+    /// What `shardwire migrate` says.
+    pub fn migrate(&self) -> Result<(), ClusterError> {
+        self.nodes[0].migrate()
+    }
+
+    /// The list of nodes, as the first one reads it.
+    pub fn list(&self) -> &Path {
+        self.nodes[0].list()
+    }
+
     /// Starts every node and waits until all are ready.
     ///
     /// # Errors
@@ -259,7 +272,7 @@ impl Cluster {
         self.nodes[0].token(&self.config_file(), user, device)
     }
 
-    /// Ends all with SIGTERM: gateways, then routers, then the writer.
+    /// Ends all with SIGTERM: gateways, then routers, then writers.
     ///
     /// # Errors
     /// One did not end in time (it was killed) or not with success.

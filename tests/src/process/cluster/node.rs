@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal};
 
 use super::layout::{CONFIG_FILE, SECRET_FILE};
 use super::{ClusterError, Options, Place};
-use crate::process::{Deadline, output};
+use crate::process::{Answer, Deadline, output};
 
 /// A frozen node takes connections and says nothing: it is not waited for longer.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1_000);
@@ -193,6 +193,34 @@ impl Node {
             Err(error) => format!("/readyz does not answer: {error}"),
         };
         format!("{}: {said}; its log is {}\n{}", self.place.name, self.log_file().display(), self.said_last())
+    }
+
+    /// Its metrics as text; empty while it does not answer.
+    pub fn metrics(&self) -> String {
+        Answer::get(self.place.http, "/metrics").map(|answer| answer.body).unwrap_or_default()
+    }
+
+    /// A metric's sum over its labels, 0 when it is not there. `name` without the prefix `shardwire_`.
+    pub fn metric(&self, name: &str) -> u64 {
+        let answer = Answer::get(self.place.http, "/metrics").ok();
+        answer.and_then(|answer| answer.metric(&format!("shardwire_{name}"))).unwrap_or(0.0) as u64
+    }
+
+    /// The list of nodes that it reads.
+    pub(super) fn list(&self) -> &Path {
+        &self.list
+    }
+
+    /// Makes the tables of the configured store.
+    pub(super) fn migrate(&self) -> Result<(), ClusterError> {
+        let mut command = Command::new(&self.program);
+        command.arg("migrate").arg("--config").arg(self.folder.join(CONFIG_FILE));
+        command.arg("--data").arg(self.folder.join("migrate"));
+        let made = command.output().map_err(|error| ClusterError::Migrate(error.to_string()))?;
+        if !made.status.success() {
+            return Err(ClusterError::Migrate(String::from_utf8_lossy(&made.stderr).into_owned()));
+        }
+        Ok(())
     }
 
     /// Its log so far.
