@@ -18,7 +18,7 @@ const WAITING_BYTES: usize = 64 << 20;
 /// Envelopes that may.
 const WAITING_MAX: usize = 131_072;
 /// A holder that has given a partition up gives back, or has answered, what it was sent within so long, ns: else it is lost.
-const SETTLE_NS: u64 = 1_000_000_000;
+const SETTLE_NS: u64 = 3_000_000_000;
 
 /// Who holds a partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,13 +45,13 @@ pub enum Routed {
 pub enum Step {
     /// What was sent to its former holder is lost: the gateway has to know, then [`OwnerMap::lost`].
     Lost(u16),
-    /// These go out, in this order, before anything else. `healed`: something live may have been missed.
+    /// These go out, in this order, before anything else. `healed`: something live may have been missed meanwhile.
     Release {
         /// The partition.
         partition: u16,
         /// What waited.
         envelopes: Vec<Envelope>,
-        /// Its holder before was lost.
+        /// Its holder before was another one, or was lost.
         healed: bool,
     },
     /// These are refused: nobody holds the partition for too long.
@@ -77,7 +77,7 @@ struct Place {
     hold_until_ns: u64,
     /// What the former holder owes is lost then, ns; 0 = it owes nothing.
     settle_by_ns: u64,
-    /// A holder was lost.
+    /// A holder was lost, or has changed.
     lost: bool,
 }
 
@@ -92,6 +92,11 @@ impl Place {
 
     fn is_busy(&self) -> bool {
         self.next.is_some() || self.settle_by_ns > 0 || !self.waiting.is_empty() || !self.returned.is_empty()
+    }
+
+    /// A peer holds it, or owes something that it was sent while it did.
+    fn needs(&self, peer: u16) -> bool {
+        self.holder == Some(Holder::Peer(peer)) && (self.closed < self.epoch || self.settle_by_ns > 0)
     }
 
     fn take_all(&mut self) -> Vec<Envelope> {
@@ -225,18 +230,16 @@ impl OwnerMap {
         self.busy |= place.is_busy();
     }
 
-    /// The partitions that a peer holds, or has not answered everything of.
+    /// The partitions that a peer holds, or has not answered everything of. What waits for one that it has given up waits for
+    /// another.
     pub fn of_peer(&self, peer: u16) -> Vec<u16> {
-        let of = |place: &Place| place.holder == Some(Holder::Peer(peer));
-        (0u16..).zip(&self.places).filter(|(_, place)| of(place)).map(|(partition, _)| partition).collect()
+        let of = (0u16..).zip(&self.places).filter(|(_, place)| place.needs(peer));
+        of.map(|(partition, _)| partition).collect()
     }
 
     /// Whether something here still needs a peer as a holder.
     pub fn needs(&self, peer: u16) -> bool {
-        let needs = |place: &Place| {
-            place.holder == Some(Holder::Peer(peer)) && (place.closed < place.epoch || place.settle_by_ns > 0)
-        };
-        self.places.iter().any(needs)
+        self.places.iter().any(|place| place.needs(peer))
     }
 
     /// What was on its way to a partition's holder, or back, is lost, and the gateway's sends with it, also those that wait
@@ -306,6 +309,8 @@ impl OwnerMap {
             }
             place.settle_by_ns = 0;
             if let Some((holder, epoch)) = place.next.take() {
+                // Whoever held it before took its nudges along.
+                place.lost |= place.holder.is_some();
                 (place.holder, place.epoch) = (Some(holder), epoch);
             }
         }

@@ -151,8 +151,10 @@ fn a_send_that_comes_back_waits_for_a_later_epoch() {
     let mut owners = held_by(3);
     let Routed::To(_, back) = owners.route(MS, 0, send(1, OWN), |_| true) else { panic!("a holder") };
     let _ = owners.returned(MS, 0, back);
+    assert_eq!(owners.of_peer(3), [0], "it may owe something");
     owners.heard(MS, Holder::Peer(3), held(0, 1));
     assert!(owners.step(MS, |_| 1, |_| true).is_none(), "that word is older");
+    assert!(owners.of_peer(3).is_empty() && !owners.needs(3), "with it nothing is lost any more");
     owners.heard(MS, Holder::Peer(3), held(0, 3));
     assert_eq!(released(owners.step(MS, |_| 1, |_| true)), [1]);
 }
