@@ -1,14 +1,17 @@
 //! Keepers over a table that answers late, twice as late as it did what was asked, or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fabric::entropy::Entropy;
 use fabric::sim::SeededEntropy;
+use fabric::time::{Clock, Now};
 
 use super::contract::writer;
-use super::{Action, Epoch, Keeper, LeaseConfig, LeaseTable, MemoryLeases, Step, TableView, WriterId};
+use super::{Action, Epoch, Keeper, Keeping, LeaseConfig, LeaseTable, MemoryLeases, Step, TableView, Tenure, WriterId};
 
-crate::lease_contract!(std::sync::Arc::new(MemoryLeases::new(4)));
+crate::lease_contract!(Arc::new(MemoryLeases::new(4)));
 
 const PARTITIONS: u16 = 8;
 const MS: u64 = 1_000_000;
@@ -271,4 +274,87 @@ fn a_table_that_was_away_leads_to_no_burials() {
     world.run_for(60_000);
     assert_eq!(world.gained.len(), gained, "everybody goes on with what they had");
     assert_eq!(world.held(), [4, 4]);
+}
+
+/// A clock that is set by hand, ms.
+#[derive(Default)]
+struct HandClock(AtomicU64);
+
+impl Clock for HandClock {
+    fn now(&self) -> Now {
+        Now { mono_ns: self.0.load(Ordering::Relaxed) * MS + 1, wall_ticks: 0 }
+    }
+}
+
+/// A writer, and what it serves.
+struct Serving {
+    keeping: Keeping,
+    tenures: BTreeMap<u16, Arc<Tenure>>,
+}
+
+impl Serving {
+    fn new(table: &Arc<MemoryLeases>, number: u64, clock: &Arc<HandClock>) -> Self {
+        Self { keeping: Keeping::new(table.clone(), writer(number), CONFIG, clock.clone()), tenures: BTreeMap::new() }
+    }
+
+    fn round(&mut self) {
+        let changes = self.keeping.round();
+        for partition in changes.lost {
+            assert!(self.tenures.remove(&partition).is_some_and(|tenure| tenure.is_over()));
+        }
+        self.tenures.extend(changes.gained.into_iter().map(|tenure| (tenure.partition(), tenure)));
+        for partition in changes.drain {
+            let tenure = self.tenures.remove(&partition).expect("served");
+            assert!(tenure.is_held(), "it may finish what it has");
+            self.keeping.given_up(partition);
+            assert!(tenure.is_over());
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.tenures.values().filter(|tenure| tenure.is_held()).count()
+    }
+}
+
+#[test]
+fn tenures_follow_the_table() {
+    let (table, clock) = (Arc::new(MemoryLeases::new(PARTITIONS)), Arc::new(HandClock::default()));
+    let mut one = Serving::new(&table, 1, &clock);
+    let mut two = Serving::new(&table, 2, &clock);
+    let pass = |ms: u64| clock.0.fetch_add(ms, Ordering::Relaxed);
+    for _ in 0..3 {
+        one.round();
+        pass(CONFIG.poll_ms);
+    }
+    assert_eq!(one.held(), 8);
+    for _ in 0..20 {
+        one.round();
+        two.round();
+        pass(CONFIG.poll_ms);
+    }
+    assert_eq!((one.held(), two.held()), (4, 4));
+    // One is frozen: it holds nothing from the moment its lease has run out, long before the other has it.
+    let mut waited_ms = 0;
+    while two.held() < 8 {
+        two.round();
+        assert!(one.held() == 0 || two.held() == 4, "after {waited_ms} ms");
+        pass(CONFIG.poll_ms);
+        waited_ms += CONFIG.poll_ms;
+    }
+    assert!(waited_ms > CONFIG.lease_ms, "{waited_ms} ms");
+    one.round();
+    assert!(one.tenures.is_empty(), "it was told");
+    for _ in 0..20 {
+        one.round();
+        two.round();
+        pass(CONFIG.poll_ms);
+    }
+    assert_eq!((one.held(), two.held()), (4, 4), "and begins again");
+    two.keeping.stop();
+    while !two.keeping.is_gone() {
+        two.round();
+        one.round();
+        pass(CONFIG.poll_ms);
+    }
+    assert_eq!((one.held(), two.held()), (8, 0));
 }

@@ -4,6 +4,7 @@ mod account;
 mod amendments;
 mod groups;
 mod life;
+mod owned;
 mod pages;
 mod replays;
 mod resends;
