@@ -124,12 +124,7 @@ fn start_node(
 ) -> Result<Node> {
     let trust = Arc::new(auth::trust(config)?);
     place.check_keys(&trust.trusted())?;
-    if trust.trusted().development {
-        tracing::warn!(
-            "no signing key is configured: whoever can read {} can make tokens; set auth.* before production",
-            config.server.data.join(gateway::auth::dev_key::DEV_KEY_FILE).display()
-        );
-    }
+    warn_of_development_key(config, &trust);
     let certificates = Certificates::open(config)?;
     let proxies = edge::proxies(&config.edge).into_diagnostic()?;
     let shared = storage.as_ref().and_then(Storage::shared);
@@ -182,6 +177,15 @@ fn start_node(
     });
     let (roster, office) = (place.roster(inboxes.clone()), Office::new(http));
     Ok(Node { shards, state, trust, inboxes, rates, names: Arc::default(), office, proxies, roster, keeper })
+}
+
+fn warn_of_development_key(config: &Config, trust: &Trust) {
+    if trust.trusted().development {
+        tracing::warn!(
+            "no signing key is configured: whoever can read {} can make tokens; set auth.* before production",
+            config.server.data.join(gateway::auth::dev_key::DEV_KEY_FILE).display()
+        );
+    }
 }
 
 /// Where it listens; HTTP not yet.
