@@ -17,6 +17,9 @@ pub struct Directory {
     /// no copy. (restart)
     #[config(default = [])]
     pub urls: Vec<String>,
+    /// The name of the primary that Sentinels watch: then `urls` are theirs, and they are asked without a password. Unset = there
+    /// are no Sentinels. (restart)
+    pub sentinel_primary: Option<String>,
     /// File with its password; unset = it asks for none. (restart)
     pub password_file: Option<PathBuf>,
 }
@@ -72,7 +75,8 @@ impl Directory {
             }
         });
         let password = password.transpose()?;
-        Ok(Some(RedisConfig::new(&self.urls, password.as_deref(), (writer, cluster))?))
+        let redis = RedisConfig::new(&self.urls, password.as_deref(), (writer, cluster))?;
+        Ok(Some(redis.with_sentinels(self.sentinel_primary.clone())))
     }
 }
 
@@ -102,14 +106,15 @@ mod tests {
     fn the_password_is_a_file_s_first_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("password");
-        let directory = Directory { urls: vec!["redis://10.0.0.1".to_owned()], password_file: Some(path.clone()) };
+        let urls = vec!["redis://10.0.0.1".to_owned()];
+        let directory = Directory { urls, sentinel_primary: None, password_file: Some(path.clone()) };
         let error = directory.redis("rt-1", "c").unwrap_err().to_string();
         assert!(error.contains("directory.password_file") && error.contains("password"), "{error}");
         for (text, good) in [("se cret\n", true), ("secret", true), ("", false), ("\n", false), ("a\nb\n", false)] {
             std::fs::write(&path, text).unwrap();
             assert_eq!(directory.redis("rt-1", "c").is_ok(), good, "{text:?}");
         }
-        let none = Directory { urls: Vec::new(), password_file: Some(folder.path().join("nowhere")) };
+        let none = Directory { urls: Vec::new(), password_file: Some(folder.path().join("nowhere")), ..directory };
         assert!(none.redis("rt-1", "c").unwrap().is_none(), "without a Redis nothing is read");
     }
 }

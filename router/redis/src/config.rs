@@ -8,6 +8,8 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _};
 #[derive(Clone)]
 pub struct RedisConfig {
     pub(crate) seeds: Vec<ConnectionInfo>,
+    /// The seeds are Sentinels, and this is the primary they watch.
+    pub(crate) primary: Option<String>,
     /// The writer's name: what this router wrote, no other removes.
     pub(crate) writer: String,
     /// Whose directory it is: two clusters do not share one.
@@ -30,7 +32,13 @@ impl RedisConfig {
         if seeds.iter().any(|seed| seed.redis_settings().db() != seeds[0].redis_settings().db()) {
             return Err(NotAnAddress("all must name the same database, or none".to_owned()));
         }
-        Ok(Self { seeds, writer: writer.replace(char::is_whitespace, "_"), cluster: cluster.to_owned() })
+        Ok(Self { seeds, primary: None, writer: writer.replace(char::is_whitespace, "_"), cluster: cluster.to_owned() })
+    }
+
+    /// The URLs are those of Sentinels, who are asked without a user or password where the primary of this name is.
+    #[must_use]
+    pub fn with_sentinels(self, primary: Option<String>) -> Self {
+        Self { primary, ..self }
     }
 
     /// The addresses, for people.

@@ -13,6 +13,19 @@ pub enum SetupError {
         /// The driver's words.
         what: String,
     },
+    /// No Sentinel knows where the primary is.
+    #[error(
+        "directory: no Sentinel at {addresses} knows a primary {primary:?}: {what}; check that they run, directory.urls (which \
+         are Sentinels' where directory.sentinel_primary is set) and directory.sentinel_primary"
+    )]
+    NoPrimary {
+        /// As configured.
+        addresses: String,
+        /// As configured.
+        primary: String,
+        /// The last one's words.
+        what: String,
+    },
     /// It does not let us in.
     #[error(
         "directory: the Redis at {addresses} does not take this user or password: {what}; set directory.password_file, and \

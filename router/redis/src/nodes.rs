@@ -1,11 +1,14 @@
-//! One Redis, or the primaries of a Redis Cluster, each with a connection, and who has which slot.
+//! One Redis, perhaps as Sentinels name it, or the primaries of a Redis Cluster, each with a connection, and who has which slot.
 //!
 //! A start wants all of them. Later a node may be away while others go on: what is for it is not written, and who holds this
 //! connects anew, by way of any node that answers, until all are there. What must stay true: a Redis is written to only after
 //! it has said whose directory it holds.
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, FromRedisValue, RedisError, Value, cmd};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, FromRedisValue, RedisConnectionInfo, RedisError,
+    Value, cmd,
+};
 use schema::ids::UserId;
 use std::time::Duration;
 
@@ -61,6 +64,12 @@ impl Nodes {
     }
 
     async fn by_way_of(config: &RedisConfig, seeds: &[ConnectionInfo], all: bool) -> Result<Self, SetupError> {
+        // One that was the primary may take writes that are lost: only Sentinels say who is.
+        let primary = match &config.primary {
+            Some(name) => Some(primary(config, name).await?),
+            None => None,
+        };
+        let seeds = primary.as_ref().map_or(seeds, std::slice::from_ref);
         let mut last = None;
         for seed in seeds {
             match open(seed).await {
@@ -87,7 +96,7 @@ impl Nodes {
         let ranges = match slots {
             Ok(slots) => ranges(&slots),
             Err(error) if is_no_cluster(&error) => {
-                if config.seeds.len() > 1 {
+                if config.seeds.len() > 1 && config.primary.is_none() {
                     let (count, address) = (config.seeds.len(), seed.addr().to_string());
                     return Err(SetupError::Several { count, address });
                 }
@@ -207,6 +216,25 @@ async fn open(info: &ConnectionInfo) -> Result<MultiplexedConnection, RedisError
     // What it refuses to strangers it refuses now.
     cmd("PING").query_async::<()>(&mut connection).await?;
     Ok(connection)
+}
+
+/// Where the Sentinels say that the primary of this name is.
+async fn primary(config: &RedisConfig, name: &str) -> Result<ConnectionInfo, SetupError> {
+    let mut what = String::new();
+    for seed in &config.seeds {
+        match ask_sentinel(seed, name).await {
+            Ok(Some((host, port))) => return Ok(seed.clone().set_addr(at(seed.addr(), host, port))),
+            Ok(None) => what = format!("{} does not know it", seed.addr()),
+            Err(error) => what = format!("{}: {error}", seed.addr()),
+        }
+    }
+    let (addresses, primary) = (config.addresses(), name.to_owned());
+    Err(SetupError::NoPrimary { addresses, primary, what })
+}
+
+async fn ask_sentinel(seed: &ConnectionInfo, name: &str) -> Result<Option<(String, u16)>, RedisError> {
+    let mut sentinel = open(&seed.clone().set_redis_settings(RedisConnectionInfo::default())).await?;
+    cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).query_async(&mut sentinel).await
 }
 
 async fn load(connection: &mut MultiplexedConnection) -> Result<String, RedisError> {

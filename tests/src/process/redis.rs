@@ -97,13 +97,48 @@ impl Redis {
         this
     }
 
+    /// A primary and a replica that a Sentinel watches, by the name [`Self::PRIMARY`]; the Sentinel is the last server.
+    ///
+    /// # Panics
+    /// As [`Self::single`].
+    pub fn with_sentinel() -> Self {
+        let mut this =
+            Self::start(3, "redis", &|_| ["--repl-diskless-sync-delay", "0"].map(str::to_owned).to_vec(), &[]);
+        let [primary, ..] = this.addresses()[..] else { unreachable!("three were started") };
+        this.ask(1, &["REPLICAOF", "127.0.0.1", &primary.port().to_string()]);
+        // The Sentinel asks the primary about its replicas when it starts, and then every ten seconds.
+        let follows = || this.ask(1, &["INFO", "REPLICATION"]).contains("master_link_status:up");
+        assert!(Deadline::after_s(PATIENCE_S).wait_until(follows), "the replica does not follow:\n{}", this.logs());
+        let (name, sentinel) = (Self::PRIMARY, &mut this.nodes[2]);
+        let (file, folder) = (sentinel.folder.join("sentinel.conf"), sentinel.folder.display());
+        let settings = format!(
+            "port {}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor {name} 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds {name} 1000\nsentinel failover-timeout {name} 5000\n",
+            sentinel.port,
+            primary.port()
+        );
+        std::fs::write(&file, settings).expect("a Sentinel's settings");
+        sentinel.kill();
+        sentinel.arguments = vec![file.display().to_string(), "--sentinel".to_owned()];
+        sentinel.start();
+        this.wait_for(2);
+        let is_known = || this.ask(2, &["SENTINEL", "REPLICAS", name]).contains(&this.nodes[1].port.to_string());
+        let ready = Deadline::after_s(PATIENCE_S).wait_until(is_known);
+        assert!(ready, "the Sentinel does not know the replica:\n{}", this.logs());
+        this
+    }
+
+    /// What the Sentinel of [`Self::with_sentinel`] calls the primary.
+    pub const PRIMARY: &'static str = "main";
+
     fn start(count: usize, scheme: &'static str, options: &dyn Fn(u16) -> Vec<String>, cli: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("shardwire-redis-").tempdir().expect("a temporary folder");
         let make = |port: u16| {
             let folder = folder.path().join(port.to_string());
             std::fs::create_dir(&folder).expect("a server's folder can be made");
             let own = [("--bind", "127.0.0.1".to_owned()), ("--port", port.to_string()), ("--save", String::new())];
-            let own = own.into_iter().chain([("--appendonly", "no".to_owned())]);
+            let more = [("--appendonly", "no".to_owned()), ("--dir", folder.display().to_string())];
+            let own = own.into_iter().chain(more);
             let own = own.flat_map(|(option, value)| [option.to_owned(), value]);
             let arguments = own.chain(options(port)).collect();
             Node { port, folder, arguments, child: None, keeper: None }
@@ -213,8 +248,7 @@ impl Node {
         let errors = log.try_clone().expect("a log file twice");
         let mut command = Command::new(binary("cluster"));
         command.arg("become-server").arg(std::process::id().to_string()).args(["--", "redis-server"]);
-        command.args(&self.arguments).arg("--dir").arg(&self.folder);
-        command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(log).stderr(errors);
         let (started, child) = mpsc::channel();
         let (keeper, ended) = mpsc::channel();
         std::thread::spawn(move || {

@@ -212,6 +212,32 @@ fn on_a_redis_cluster() {
 }
 
 #[test]
+fn a_primary_is_found_by_sentinels_and_so_is_the_next() {
+    let mut redis = Redis::with_sentinel();
+    let sentinel = format!("redis://{}", redis.addresses()[2]);
+    let config = |name: &str| {
+        let config = RedisConfig::new(std::slice::from_ref(&sentinel), None, ("rt-1", "test")).expect("an address");
+        config.with_sentinels(Some(name.to_owned()))
+    };
+    let (mut directory, metrics) = (MemoryDirectory::mirrored(7), Arc::<MirrorMetrics>::default());
+    let start = |name: &str| Mirror::start(config(name), directory.clone(), None, metrics.clone());
+    let error = start("unheard-of").map(drop).expect_err("nobody knows it").to_string();
+    assert!(error.contains("does not know it") && error.contains("directory.sentinel_primary"), "{error}");
+    let mirror = start(Redis::PRIMARY).expect("the primary is there");
+    for id in 1..=USERS {
+        directory.register(user(id), session(1, GATEWAY, 10));
+    }
+    let on = |redis: &Redis, node, whole: u64| redis.ask(node, &["DBSIZE"]).trim() == whole.to_string();
+    assert!(Deadline::after_s(PATIENCE_S).wait_until(|| on(&redis, 0, 2 * USERS + 1)), "all are noted");
+    redis.kill(0);
+    assert!(Deadline::after_s(PATIENCE_S).wait_until(|| metrics.away.get() == 1), "that it is away is seen");
+    directory.register(user(USERS + 1), session(1, GATEWAY, 10));
+    let next = || metrics.away.get() == 0 && on(&redis, 1, 2 * USERS + 3);
+    assert!(Deadline::after_s(PATIENCE_S).wait_until(next), "the replica that took over has all");
+    mirror.stop();
+}
+
+#[test]
 fn what_was_read_back_and_is_confirmed_by_nobody_is_forgotten() {
     let redis = Redis::single();
     let mut before = Router::start(&redis, "rt-1", None);
