@@ -159,7 +159,7 @@ fn start_node(
         metrics.register(*driver, registry.sub_registry_with_label(("shard".into(), number.to_string().into())));
     }
     let keeper = match shared.zip(holdings) {
-        Some((shared, holdings)) => Some(Keeper::start(&place.name(), shared, holdings)?),
+        Some(((table, opener), holdings)) => Some(Keeper::start(&place.name(), table, opener, holdings)?),
         None => None,
     };
     let driver = shards.drivers().first().map_or("none", |driver| driver.name());
