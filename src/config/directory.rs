@@ -13,8 +13,8 @@ use super::load::OutOfBounds;
 #[derive(Debug, Clone, Confique, Serialize)]
 #[config(layer_attr(derive(Clone)), layer_attr(serde(deny_unknown_fields)))]
 pub struct Directory {
-    /// One Redis, or some nodes of one Redis Cluster: redis://[user@]host[:port][/database], rediss:// for TLS. Empty = there is
-    /// no copy. (restart)
+    /// One Redis, or some nodes of one Redis Cluster: `redis://user@host:port/database`, where all but the host may be left
+    /// out; `rediss://` for TLS. Empty = there is no copy. (restart)
     #[config(default = [])]
     pub urls: Vec<String>,
     /// The name of the primary that Sentinels watch: then `urls` are theirs, and they are asked without a password. Unset = there
