@@ -141,7 +141,7 @@ fn cluster(task: &str, nodes: &Nodes) -> Result<Command> {
         command.arg("--writers").arg(writers.to_string());
     }
     if on_cassandra {
-        command.env("SHARDWIRE_CASSANDRA", cassandra::jars()?);
+        command.env("SHARDWIRE_CASSANDRA", cassandra::jars()?).env("SHARDWIRE_BIN_DIR", &programs);
     }
     if let Some(folder) = &nodes.folder {
         command.arg("--folder").arg(folder);
