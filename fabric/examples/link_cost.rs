@@ -185,8 +185,14 @@ fn start(listen: bool, ends: Vec<(Way, Option<Envelope>, Waker)>, meter: &Arc<Me
 }
 
 fn links(name: &str, incarnation: u64, peer: Peer) -> Way {
-    let identity =
-        NodeIdentity { cluster: "bench".to_owned(), name: name.to_owned(), incarnation, roles: Roles::ALL, shard: 0 };
+    let identity = NodeIdentity {
+        cluster: "bench".to_owned(),
+        name: name.to_owned(),
+        incarnation,
+        roles: Roles::ALL,
+        shard: 0,
+        shards: 1,
+    };
     let config = LinkConfig::new(identity, Arc::from(&b"secret"[..]));
     Way::Link(Box::new(Links::new(config, vec![peer], Box::new(OsEntropy))))
 }

@@ -104,9 +104,9 @@ pub struct ClusterConfig {
 
 impl ClusterConfig {
     /// One shard's links.
-    fn away(&self, shard: u16, incarnation: u64, hold_ms: u32, entropy: &mut dyn Entropy) -> Away {
-        let identity =
-            NodeIdentity { cluster: self.id.clone(), name: self.name.clone(), incarnation, roles: self.roles, shard };
+    fn away(&self, (shard, shards): (u16, u16), incarnation: u64, hold_ms: u32, entropy: &mut dyn Entropy) -> Away {
+        let (cluster, name, roles) = (self.id.clone(), self.name.clone(), self.roles);
+        let identity = NodeIdentity { cluster, name, incarnation, roles, shard, shards };
         // Credits reserve the room of acks in a gateway, and of sends at the owners: of all shards behind a link together.
         let mut link = LinkConfig::new(identity, self.secret.clone());
         let reserved = CREDITS_PER_PARTITION as usize * REMOTE_SHARDS;
@@ -288,7 +288,10 @@ pub fn assemble(
         hub_metrics.register(registry);
         port.metrics().register(registry);
         router_metrics.register(registry);
-        let away = config.cluster.as_ref().map(|cluster| cluster.away(shard, incarnation, limits.hold_ms, entropy));
+        let away = config
+            .cluster
+            .as_ref()
+            .map(|cluster| cluster.away((shard, topology.shards), incarnation, limits.hold_ms, entropy));
         if let Some(away) = &away {
             away.metrics().register(registry);
         }

@@ -387,7 +387,7 @@ impl Core for ShardCore {
     }
 
     fn next_deadline_ns(&self) -> Option<u64> {
-        if self.more || self.router.has_work() {
+        if self.more || self.router.has_work() || self.http.is_due() {
             return Some(self.now.mono_ns);
         }
         let stop = (self.stopping != Stopping::No).then_some(self.now.mono_ns + STOP_POLL_NS);

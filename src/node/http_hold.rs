@@ -14,12 +14,14 @@ pub(super) struct HttpHold {
     waits: bool,
     /// HTTP is to be told when it serves again.
     held: bool,
+    /// It served in the turn before.
+    served: bool,
 }
 
 impl HttpHold {
     /// At a start, when HTTP waits for the owners' node too. `carries`: HTTP's requests go by this shard's links.
     pub(super) const fn at_start(carries: bool) -> Self {
-        Self { times: 0, waits: false, held: carries }
+        Self { times: 0, waits: false, held: carries, served: false }
     }
 
     /// The owners' node leaves: what HTTP is told.
@@ -42,12 +44,19 @@ impl HttpHold {
         self.waits
     }
 
-    /// What HTTP is told, if the owners' node has left and serves again.
+    /// A turn is needed: the owners' node serves, as of this one.
+    pub(super) const fn is_due(&self) -> bool {
+        self.served
+    }
+
+    /// What HTTP is told, if the owners' node has left and serves again, and did so a turn ago: what other shards had to say of
+    /// what was lost has been heard by then.
     pub(super) fn release(&mut self, serves: impl FnOnce() -> bool) -> Option<ShardChange> {
-        if !self.held || !serves() {
+        let served = core::mem::replace(&mut self.served, self.held && serves());
+        if !served || !self.served {
             return None;
         }
-        (self.waits, self.held) = (false, false);
+        (self.waits, self.held, self.served) = (false, false, false);
         Some(ShardChange::OwnersServe)
     }
 }
@@ -61,11 +70,14 @@ mod tests {
         assert!(HttpHold::at_start(false).release(|| true).is_none(), "another shard does");
         let mut hold = HttpHold::at_start(true);
         assert!(!hold.waits() && hold.release(|| false).is_none(), "there is no link yet");
+        assert!(hold.release(|| true).is_none() && hold.is_due(), "the next turn hears what others have said by now");
         assert!(matches!(hold.release(|| true), Some(ShardChange::OwnersServe)));
-        assert!(matches!(hold.hold(), ShardChange::OwnersLeaving(1)));
+        assert!(!hold.is_due() && matches!(hold.hold(), ShardChange::OwnersLeaving(1)));
         assert!(hold.waits() && hold.release(|| false).is_none());
         hold.waits_for_none(1);
         assert!(!hold.waits());
+        assert!(hold.release(|| true).is_none() && hold.release(|| false).is_none(), "it was there for a moment");
+        assert!(hold.release(|| true).is_none());
         assert!(matches!(hold.release(|| true), Some(ShardChange::OwnersServe)));
         assert!(hold.release(|| true).is_none(), "told once");
         assert!(matches!(hold.hold(), ShardChange::OwnersLeaving(2)));

@@ -78,7 +78,7 @@ impl Links {
             let said = format!("the secret of {} is not that of {}", hello.identity.name, self.config.identity.name);
             return self.refuse(now, index, RefusalCode::BadSecret, &said);
         }
-        let shard = hello.identity.shard;
+        let (shard, shards) = (hello.identity.shard, hello.identity.shards);
         let times = (now.mono_ns, self.heard_after_ns(now));
         let name = &self.nodes[usize::from(peer)].peer.name;
         let Some(number) = self.names.link(name, incarnation, End::Dialer(shard), times) else {
@@ -91,7 +91,7 @@ impl Links {
         conn.stand(now.mono_ns, Stage::Accepted { peer, incarnation, shard, count: wire::first_count(proof) });
         (conn.number, conn.newest_at) = (number, number);
         self.metrics.heard.inc();
-        self.events.push_back(LinkEvent::Heard { peer, incarnation, lost });
+        self.events.push_back(LinkEvent::Heard { peer, incarnation, shards, lost });
         self.dial_now(now, peer);
         // Its first heartbeat is due at once: it tells the dialer.
         self.due_ns = now.mono_ns;

@@ -51,6 +51,7 @@ impl Hello {
             out.put_u8(text.len() as u8);
             out.extend_from_slice(text.as_bytes());
         }
+        out.put_u16_le(identity.shards);
     }
 
     pub(super) fn read(mut from: &[u8]) -> Result<Self, WireError> {
@@ -69,7 +70,10 @@ impl Hello {
         from.try_copy_to_slice(&mut nonce).map_err(short)?;
         let cluster = text(from)?;
         let name = text(from)?;
-        Ok(Self { versions, identity: NodeIdentity { cluster, name, incarnation, roles, shard }, again, nonce })
+        // Appended later: builds before it do not say.
+        let shards = from.try_get_u16_le().unwrap_or_default();
+        let identity = NodeIdentity { cluster, name, incarnation, roles, shard, shards };
+        Ok(Self { versions, identity, again, nonce })
     }
 }
 
@@ -169,6 +173,7 @@ mod tests {
             incarnation: 77,
             roles: Roles::GATEWAY,
             shard: 3,
+            shards: 4,
         };
         Hello { versions: (1, 2), identity, again: true, nonce: [9; 32] }
     }
@@ -188,9 +193,11 @@ mod tests {
         let mut bytes = Vec::new();
         hello().write(&mut bytes);
         assert_eq!(Hello::read(&bytes), Ok(hello()));
-        for end in 0..bytes.len() {
+        let first_version = bytes.len() - 2;
+        for end in 0..first_version {
             assert!(Hello::read(&bytes[..end]).is_err());
         }
+        assert_eq!(Hello::read(&bytes[..first_version]).map(|hello| hello.identity.shards), Ok(0));
         bytes.extend_from_slice(b"of a later version");
         assert_eq!(Hello::read(&bytes), Ok(hello()));
         assert_eq!(Hello::read(b"GET / HTTP/1.1\r\n"), Err(WireError::NoLink));

@@ -113,6 +113,8 @@ pub struct NodeIdentity {
     pub roles: Roles,
     /// Which of its shards this is.
     pub shard: u16,
+    /// How many of its shards dial; 0 = it does not say, being of a version that could not.
+    pub shards: u16,
 }
 
 #[cfg(test)]

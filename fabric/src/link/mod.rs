@@ -168,6 +168,8 @@ pub enum LinkEvent {
         peer: u16,
         /// The process at the other end.
         incarnation: u64,
+        /// How many shards of it dial; 0 = it does not say.
+        shards: u16,
         /// An earlier one from this incarnation was broken, with what was on the way.
         lost: bool,
     },

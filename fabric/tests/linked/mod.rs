@@ -28,7 +28,14 @@ pub fn address(node: usize) -> SocketAddr {
 }
 
 pub fn identity(name: &str, incarnation: u64) -> NodeIdentity {
-    NodeIdentity { cluster: "test".to_owned(), name: name.to_owned(), incarnation, roles: Roles::ALL, shard: 0 }
+    NodeIdentity {
+        cluster: "test".to_owned(),
+        name: name.to_owned(),
+        incarnation,
+        roles: Roles::ALL,
+        shard: 0,
+        shards: 1,
+    }
 }
 
 pub fn config(name: &str, incarnation: u64, capacities: Capacities) -> LinkConfig {
@@ -216,7 +223,7 @@ pub fn said(event: &LinkEvent) -> String {
         }
         LinkEvent::Up { peer, incarnation, lost } => format!("up {peer} {incarnation} lost={lost}"),
         LinkEvent::Down { peer } => format!("down {peer}"),
-        LinkEvent::Heard { peer, incarnation, lost } => format!("heard {peer} {incarnation} lost={lost}"),
+        LinkEvent::Heard { peer, incarnation, lost, .. } => format!("heard {peer} {incarnation} lost={lost}"),
         LinkEvent::Silent { peer, incarnation } => format!("silent {peer} {incarnation}"),
         LinkEvent::Hears { peer, whom } => format!("hears {peer} {whom:?}"),
         LinkEvent::Leaving { peer } => format!("leaving {peer}"),

@@ -84,6 +84,8 @@ pub struct Away {
     pub(super) names: Vec<String>,
     /// Peers that have to be told what this node holds.
     pub(super) tell: Vec<bool>,
+    /// Links that stand, whose news is being handled: peer, incarnation, shards of it that dial.
+    settling: Vec<(u16, u64, u16)>,
     /// What each peer is.
     pub(super) peers: Vec<Roles>,
     /// From which nodes there are links, and when that was looked at ([`ClusterView::changes`]).
@@ -110,7 +112,7 @@ pub struct Away {
     pub(super) owed: Vec<bool>,
     /// When which incarnations of a peer are forgotten.
     forget: Vec<(u64, u16, u64)>,
-    view: ClusterView,
+    pub(super) view: ClusterView,
 }
 
 impl Away {
@@ -132,6 +134,7 @@ impl Away {
             owners,
             names: peers.iter().map(|peer| peer.name.clone()).collect(),
             tell: vec![false; peers.len()],
+            settling: Vec::new(),
             heard: vec![false; peers.len()],
             heard_at: view.changes(),
             before: reach.clone(),
@@ -360,6 +363,9 @@ impl Away {
     /// What happened, in order; `None` when nothing is left.
     pub fn next_news(&mut self, now: Now) -> Option<News> {
         loop {
+            for (peer, incarnation, shards) in self.settling.drain(..) {
+                self.view.settled(peer, incarnation, shards);
+            }
             if let Some(news) = self.look_who_is_heard() {
                 return Some(news);
             }
@@ -383,8 +389,9 @@ impl Away {
                 }
                 self.look_for_routers(None)
             }
-            LinkEvent::Heard { peer, incarnation, lost } => {
+            LinkEvent::Heard { peer, incarnation, shards, lost } => {
                 let gone = self.view.heard(peer, incarnation);
+                self.settling.push((peer, incarnation, shards));
                 self.forget.extend(gone.into_iter().map(|of| (now.mono_ns, peer, of)));
                 // What it answered while this link was broken is lost.
                 (lost && self.is_writer(peer)).then_some(News::OwnersLost { peer, here: false })

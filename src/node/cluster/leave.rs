@@ -49,9 +49,11 @@ impl Away {
         }
     }
 
-    /// Whether the owners' node is linked both ways, and stays.
+    /// Whether the owners' node is linked both ways, each of its shards here too, and stays: an answer by a link that does not
+    /// stand yet would be lost.
     pub fn owners_serve(&self) -> bool {
-        self.owner.is_none_or(|peer| self.reaches(peer) && !self.leaving[usize::from(peer)])
+        let serves = |peer| self.reaches(peer) && self.view.hears_all_shards(peer) && !self.leaving[usize::from(peer)];
+        self.owner.is_none_or(serves)
     }
 
     /// Ends every link; [`Self::is_quiet`] before, or something is lost.

@@ -50,6 +50,8 @@ struct Node {
     out: u32,
     /// Links from it, by its incarnation.
     incoming: BTreeMap<u64, u32>,
+    /// Of the incarnation that was heard last: links whose standing everybody here has been told of, and how many it dials.
+    settled: (u64, u32, u16),
     /// Gateways that it hears, by incarnation, as it says; `None`: it has not said.
     hears: Option<Vec<u64>>,
     refused: Option<LinkRefusal>,
@@ -65,6 +67,7 @@ impl Node {
             dialled,
             out: 0,
             incoming: BTreeMap::new(),
+            settled: (0, 0, 0),
             hears: None,
             refused: None,
         }
@@ -201,14 +204,32 @@ impl ClusterView {
         gone
     }
 
+    /// Whoever has to know that a link from `peer` stands, and what may have been lost before it, has been told. `shards`: of
+    /// the peer, so many dial.
+    pub(super) fn settled(&self, peer: u16, incarnation: u64, shards: u16) {
+        let settled = &mut self.nodes()[usize::from(peer)].settled;
+        let links = if settled.0 == incarnation { settled.1 } else { 0 };
+        *settled = (incarnation, links + 1, shards);
+    }
+
+    /// Whether each shard of `peer` has a link to this process.
+    pub(super) fn hears_all_shards(&self, peer: u16) -> bool {
+        let (_, links, shards) = self.nodes()[usize::from(peer)].settled;
+        links >= u32::from(shards.max(1))
+    }
+
     /// A link from `peer` is gone; how many there still are from this incarnation.
     pub(super) fn silent(&self, peer: u16, incarnation: u64) -> u32 {
         let mut nodes = self.nodes();
         let links = nodes[usize::from(peer)].incoming.entry(incarnation).or_default();
         *links = links.saturating_sub(1);
         let left = *links;
-        if !nodes[usize::from(peer)].is_heard() {
-            nodes[usize::from(peer)].hears = None;
+        let node = &mut nodes[usize::from(peer)];
+        if node.settled.0 == incarnation {
+            node.settled.1 = node.settled.1.saturating_sub(1);
+        }
+        if !node.is_heard() {
+            node.hears = None;
         }
         self.0.changed(&nodes);
         left
@@ -372,5 +393,26 @@ mod tests {
         assert_eq!(view.links_from(3, 7), 0);
         assert_eq!(view.heard(3, 8), [7]);
         assert_eq!((view.lines()[3].links_in, view.incarnations()), (1, vec![8]));
+    }
+
+    #[test]
+    fn a_node_is_whole_once_each_of_its_shards_has_a_link_that_everybody_knows_of() {
+        let view = view();
+        assert!(!view.hears_all_shards(0));
+        view.heard(0, 7);
+        view.heard(0, 7);
+        assert!(!view.hears_all_shards(0), "others have not been told");
+        view.settled(0, 7, 2);
+        assert!(!view.hears_all_shards(0));
+        view.settled(0, 7, 2);
+        assert!(view.hears_all_shards(0));
+        view.silent(0, 7);
+        assert!(!view.hears_all_shards(0));
+        view.settled(0, 8, 1);
+        assert!(view.hears_all_shards(0), "another process");
+        view.silent(0, 7);
+        assert!(view.hears_all_shards(0));
+        view.settled(1, 3, 0);
+        assert!(view.hears_all_shards(1), "one that does not say");
     }
 }

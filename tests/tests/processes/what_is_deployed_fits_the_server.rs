@@ -88,8 +88,9 @@ fn values<'a>(key: &str, json: &'a serde_json::Value, found: &mut Vec<&'a str>) 
     }
 }
 
-/// What only a server on Scylla or Cassandra counts (src/figures.rs).
-const OF_SCYLLA: [&str; 2] = ["shardwire_store_away", "shardwire_store_request_failures_total"];
+/// What only a server on Scylla or Cassandra counts (src/figures.rs, src/node/holdings.rs).
+const OF_SCYLLA: [&str; 3] =
+    ["shardwire_store_away", "shardwire_store_request_failures_total", "shardwire_storage_epoch"];
 
 /// What only a router with a copy of its directory in Redis counts (router/redis/src/metrics.rs).
 const OF_REDIS: &str = "shardwire_directory_";
