@@ -195,9 +195,18 @@ impl Office {
         });
         hub.put_incoming(incoming);
         for change in self.0.inbox.take() {
-            let ShardChange::OwnersLost(partitions) = change else { continue };
-            for (waiting, refusal) in partitions.iter().flat_map(|&partition| desk.owner_lost(partition)) {
-                let _ = waiting.send(Err(refusal));
+            match change {
+                ShardChange::OwnersLost(partitions) => {
+                    for (waiting, refusal) in partitions.iter().flat_map(|&partition| desk.owner_lost(partition)) {
+                        let _ = waiting.send(Err(refusal));
+                    }
+                }
+                ShardChange::OwnersLeaving(time) => {
+                    desk.hold(now);
+                    *to_tell = Some(time);
+                }
+                ShardChange::OwnersServe => desk.release(now, hub),
+                _ => {}
             }
         }
         desk.end_hold(now, hub);

@@ -270,7 +270,8 @@ pub fn assemble(
     let inboxes: Arc<[Inbox]> = ports.iter().map(|port| Inbox::new(port.waker())).collect();
     let http_port = ports.pop().expect("HTTP has the last port");
     let http_inbox = inboxes[usize::from(topology.http())].clone();
-    let http = http_parts(config, incarnation, (http_port, http_inbox), &rates, registry);
+    let told = (http_inbox, inboxes[0].clone());
+    let http = http_parts(config, incarnation, (http_port, told), &rates, registry);
     let holdings = config.cluster.as_ref().and_then(|cluster| cluster.holdings.clone());
     holdings.iter().for_each(|holdings| holdings.set_inboxes(inboxes.clone()));
     let stops = Stops::new(topology.shards, limits.drain_patience_ms);

@@ -13,6 +13,12 @@ use gateway::Change;
 pub enum ShardChange {
     /// The gateway changes.
     Gateway(Change),
+    /// For HTTP: the owners' node stops soon, for the so manieth time.
+    OwnersLeaving(u32),
+    /// From HTTP: nothing of its waits for the owners' node, which it was told of so many times.
+    HttpWaitsForNone(u32),
+    /// For HTTP: the owners' node serves again.
+    OwnersServe,
     /// For HTTP: what it sent to these partitions, or the answers, may be lost.
     OwnersLost(Arc<[u16]>),
     /// Answers of the writer with this number may have been lost on their way to this node.

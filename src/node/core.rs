@@ -20,6 +20,7 @@ use super::changes::{Inbox, ShardChange};
 use super::cluster::{Away, News};
 use super::handoff::{FromGateway, FromOwner, FromRouter, LocalRouter};
 use super::holdings::Holdings;
+use super::http_hold::HttpHold;
 use super::hub::Hub;
 use super::topology::Part;
 use owned::Owned;
@@ -169,6 +170,8 @@ impl ShardCore {
     fn change(&mut self, now: Now, change: &ShardChange) {
         match change {
             ShardChange::Gateway(change) => self.with_gateway(now, |gateway, way| gateway.change(now, change, way)),
+            ShardChange::HttpWaitsForNone(time) => self.http.waits_for_none(*time),
+            ShardChange::OwnersLeaving(_) | ShardChange::OwnersServe => debug_assert!(false, "that is for HTTP"),
             // HTTP's.
             ShardChange::OwnersLost(_) => {}
             ShardChange::WriterLost(peer) => self.writer_lost(now, *peer),
@@ -197,7 +200,12 @@ impl ShardCore {
                         self.hub.count_misrouted();
                     }
                 }
-                News::OwnersLeaving => self.gateway.hold(now),
+                News::OwnersLeaving => {
+                    self.gateway.hold(now);
+                    if let Some(http) = self.inboxes.last().filter(|_| self.hub.carries_http()) {
+                        http.put(self.http.hold());
+                    }
+                }
                 News::OwnersLost { peer, here: true } => self.writer_lost(now, peer),
                 News::OwnersLost { peer, here: false } => self.tell_all(&ShardChange::WriterLost(peer)),
                 // Live entries were lost with it, or answers to marks.

@@ -8,6 +8,7 @@ mod core;
 mod gaps;
 mod handoff;
 mod holdings;
+mod http_hold;
 mod hub;
 mod topology;
 

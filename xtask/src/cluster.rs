@@ -20,7 +20,7 @@ struct Nodes {
     /// Gateways; 3 by default, 2 with Cassandra.
     #[arg(long)]
     gateways: Option<u16>,
-    /// Routers.
+    /// Routers; 0: the gateways are that too.
     #[arg(long, default_value_t = 2)]
     routers: u16,
     /// Storage writers; the embedded store has one, Cassandra two by default.

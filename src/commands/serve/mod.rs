@@ -4,6 +4,7 @@
 //! The order matters: keys, folder, store, recovery, lanes, shards, then HTTP. Nothing listens before everything that was
 //! acknowledged earlier is back.
 
+mod directory;
 mod keeper;
 mod place;
 mod storage;
@@ -28,6 +29,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use storage_writer::folder::{DataFolder, Expected};
 use tokio::net::TcpListener;
 
+use self::directory::Directory;
 use self::keeper::Keeper;
 use self::place::Place;
 use self::storage::Storage;
@@ -70,7 +72,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     let node = start_node(&config, &folder, (topology, &cores), storage, &place)?;
     let operator = node.operator(args, &config, log, backups);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
-    let Node { shards, state, trust, names, office, proxies, roster, keeper, .. } = node;
+    let Node { shards, state, trust, names, office, proxies, roster, directory, keeper, .. } = node;
     let served = runtime.block_on(async {
         let parts = http::Parts { state: state.clone(), office: office.clone(), trust, names };
         let served = attend(&config, (&place, proxies, roster), parts, operator).await;
@@ -78,6 +80,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
         drain(shards, &office, config.limits.drain_patience_ms).await;
         served
     });
+    directory.stop();
     // What this node held is free for the others at once.
     keeper.into_iter().for_each(Keeper::finish);
     admin::remove(&config.server.data);
@@ -96,6 +99,7 @@ struct Node {
     office: Office,
     proxies: Proxies,
     roster: Option<Roster>,
+    directory: Directory,
     keeper: Option<Keeper>,
 }
 
@@ -127,15 +131,18 @@ fn start_node(
     warn_of_development_key(config, &trust);
     let certificates = Certificates::open(config)?;
     let proxies = edge::proxies(&config.edge).into_diagnostic()?;
+    let directory = Directory::open(config, folder, place)?;
     let shared = storage.as_ref().and_then(Storage::shared);
     let holdings = shared.is_some().then(|| Holdings::new(topology));
-    let node_config = node_config(config, topology, (place, &proxies), holdings.clone());
+    let of_node = node_config(config, topology, (place, &proxies), holdings.clone());
+    let node_config = NodeConfig { directory: Some(directory.memory()), ..of_node };
     let ports = lanes(&node_config, OsEntropy.next_u64() | 1).into_diagnostic()?;
     let mut registry = Registry::with_prefix("shardwire");
     storage.iter().for_each(|storage| storage.register(&mut registry));
     certificates.iter().for_each(|certificates| certificates.register(&mut registry));
     place.spans().iter().for_each(|spans| spans.register(&mut registry));
     proxies.register(&mut registry);
+    directory.register(&mut registry);
     holdings.iter().for_each(|holdings| holdings.register(&mut registry));
     let keys: Arc<dyn gateway::auth::TokenVerifier> = trust.clone();
     let board = Board::default();
@@ -176,7 +183,8 @@ fn start_node(
         cluster: place.view(),
     });
     let (roster, office) = (place.roster(inboxes.clone()), Office::new(http));
-    Ok(Node { shards, state, trust, inboxes, rates, names: Arc::default(), office, proxies, roster, keeper })
+    let names = Arc::default();
+    Ok(Node { shards, state, trust, inboxes, rates, names, office, proxies, roster, directory, keeper })
 }
 
 fn warn_of_development_key(config: &Config, trust: &Trust) {
@@ -233,6 +241,7 @@ fn node_config(
             refused_tokens_per_second_per_address: limits.refused_tokens_per_second_per_address,
         },
         cluster: place.links(holdings),
+        directory: None,
     }
 }
 

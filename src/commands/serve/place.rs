@@ -17,7 +17,9 @@ use schema::ids::UserId;
 
 use crate::cluster::{Cluster, ClusterError, Node, ROOM_TO_SPARE, Roster};
 use crate::config::Config;
-use crate::node::{CREDITS_PER_PARTITION, ClusterConfig, ClusterView, Holdings, Inbox, REMOTE_SHARDS, Topology};
+use crate::node::{
+    CREDITS_PER_PARTITION, ClusterConfig, ClusterView, Holdings, Inbox, REMOTE_SHARDS, Routers, Topology,
+};
 use crate::state::{Addresses, ServerState};
 use crate::traces::{Endpoint, Exporter, Resource};
 

@@ -175,7 +175,25 @@ impl ClusterView {
         incoming.filter(|(_, links)| **links > 0).map(|(&incarnation, _)| incarnation).collect()
     }
 
-    /// Whether a gateway has no link to this process.
+    /// This process is a gateway, of this incarnation.
+    pub(super) fn is_gateway(&self, incarnation: u64) {
+        // Every shard says the same.
+        let _ = self.0.own.set(incarnation);
+    }
+
+    /// Gateways that are heard, this one too.
+    pub(super) fn gateways(&self) -> Vec<u64> {
+        self.0.gateways(&self.nodes())
+    }
+
+    /// Another router says which gateways it hears.
+    pub(super) fn hears(&self, peer: u16, whom: Vec<u64>) {
+        let mut nodes = self.nodes();
+        nodes[usize::from(peer)].hears = Some(whom);
+        self.0.changed(&nodes);
+    }
+
+    /// Whether a gateway that has no link to this process may have sessions at another router.
     pub(super) fn misses_gateways(&self) -> bool {
         self.0.misses_gateways.load(Ordering::Relaxed)
     }

@@ -10,6 +10,8 @@ mod a_redis_that_does_not_fit_stops_the_start;
 mod a_server_on_cassandra_loses_nothing_it_acknowledged;
 mod chat;
 mod keyspace;
+mod redis_goes_and_comes_back_under_a_chat;
 mod several_writers_share_a_keyspace_and_none_undoes_anothers_work;
+mod the_directory_in_redis_keeps_its_contract;
 mod the_scylla_store_keeps_its_contract;
 mod writers_that_share_a_store_take_over_from_each_other;
