@@ -4,12 +4,11 @@
 //! Everything waits with a bound and panics with what the server wrote on stderr; no process outlives its [`Server`].
 
 pub mod cassandra;
-pub mod chatter;
+mod chatter;
 pub mod cluster;
 mod http;
 pub mod journal;
 mod native;
-mod pair;
 mod programs;
 mod proxy;
 mod redis;
@@ -19,9 +18,9 @@ mod tls;
 mod wait;
 
 pub use cassandra::CassandraCluster;
+pub use chatter::{Chatter, Manner};
 pub use http::Answer;
 pub use native::{Got, Native, Wire};
-pub use pair::Pair;
 pub use programs::{binary, chromium, example, node, output, python, python_with, run_node, unwrapped};
 pub use proxy::Proxy;
 pub use redis::Redis;

@@ -8,7 +8,6 @@ mod a_keyspace_that_does_not_fit_stops_the_start;
 mod a_killed_router_knows_its_sessions_when_it_is_back;
 mod a_redis_that_does_not_fit_stops_the_start;
 mod a_server_on_cassandra_loses_nothing_it_acknowledged;
-mod chat;
 mod keyspace;
 mod redis_goes_and_comes_back_under_a_chat;
 mod several_writers_share_a_keyspace_and_none_undoes_anothers_work;

@@ -2,15 +2,18 @@
 //! end it holds everybody again.
 
 use std::path::Path;
+use std::time::Duration;
 
 use shardwire_tests::process::cluster::{Cluster, Options, Shape};
-use shardwire_tests::process::{Answer, Deadline, Native, Redis, Signal};
+use shardwire_tests::process::{Answer, Chatter, Deadline, Manner, Native, Redis, Signal};
 
-use super::chat::{Chat, USERS};
-
+/// Those who chat.
+const TALKERS: [u64; 2] = [1, 2];
 /// Users besides those who chat.
 const SILENT: core::ops::Range<u64> = 100..160;
 const PATIENCE_S: u64 = 30;
+/// So slow to give an answer up that a busy host disturbs nobody.
+const MANNER: Manner = Manner { pairs: 1, every: Duration::from_millis(20), answer_timeout_ms: 5_000, between: 15 };
 
 fn started(folder: &Path, redis: &Redis) -> Cluster {
     let options = Options::of_test(Shape { gateways: 2, routers: 2, writers: 1 }, folder);
@@ -50,7 +53,7 @@ fn missing(redis: &Redis, users: &[u64]) -> Vec<u64> {
 fn holds_everybody(redis: &Redis, cluster: &mut Cluster, silent: core::ops::Range<u64>, what: &str) {
     let back = Deadline::after_s(PATIENCE_S).wait_until(|| of_routers(cluster, "directory_away") == 0.0);
     assert!(back, "{what}: a router does not find Redis again");
-    let users: Vec<u64> = USERS.into_iter().chain(silent).collect();
+    let users: Vec<u64> = TALKERS.into_iter().chain(silent).collect();
     let mut left = users.clone();
     Deadline::after_s(PATIENCE_S).wait_until(|| {
         left = missing(redis, &left);
@@ -68,17 +71,17 @@ fn is_seen_to_be_away(cluster: &mut Cluster, what: &str) {
 fn one_redis_is_killed_and_frozen() {
     let (folder, mut redis) = (tempfile::tempdir().unwrap(), Redis::single());
     let mut cluster = started(folder.path(), &redis);
-    let chat = Chat::start(&cluster);
+    let chat = Chatter::start(&cluster, MANNER);
     let mut silent = sessions(&cluster, SILENT);
     holds_everybody(&redis, &mut cluster, SILENT, "at first");
-    chat.goes_on("at first");
+    chat.goes_on(&cluster, "at first");
 
     redis.kill(0);
     is_seen_to_be_away(&mut cluster, "Redis is killed");
     // Half of them leave, others come.
     silent.truncate(30);
     silent.extend(sessions(&cluster, 160..200));
-    chat.goes_on("while Redis is away");
+    chat.goes_on(&cluster, "while Redis is away");
     redis.start_again(0);
     holds_everybody(&redis, &mut cluster, 100..130, "after a kill");
     holds_everybody(&redis, &mut cluster, 160..200, "after a kill");
@@ -88,10 +91,10 @@ fn one_redis_is_killed_and_frozen() {
 
     redis.signal(0, Signal::STOP);
     is_seen_to_be_away(&mut cluster, "Redis is frozen");
-    chat.goes_on("while Redis is frozen");
+    chat.goes_on(&cluster, "while Redis is frozen");
     redis.signal(0, Signal::CONT);
     holds_everybody(&redis, &mut cluster, 160..200, "after a frost");
-    chat.goes_on("in the end");
+    chat.goes_on(&cluster, "in the end");
     assert!(chat.is_undisturbed(), "somebody noticed");
     chat.end();
     cluster.stop().unwrap_or_else(|error| panic!("{error}"));
@@ -101,13 +104,13 @@ fn one_redis_is_killed_and_frozen() {
 fn a_cluster_loses_a_primary() {
     let (folder, mut redis) = (tempfile::tempdir().unwrap(), Redis::cluster(1));
     let mut cluster = started(folder.path(), &redis);
-    let chat = Chat::start(&cluster);
+    let chat = Chatter::start(&cluster, MANNER);
     let _silent = sessions(&cluster, SILENT);
     holds_everybody(&redis, &mut cluster, SILENT, "at first");
     // The first three are the primaries; the routers know no others by their addresses.
     redis.kill(0);
     is_seen_to_be_away(&mut cluster, "a primary is killed");
-    chat.goes_on("while a primary is away");
+    chat.goes_on(&cluster, "while a primary is away");
     holds_everybody(&redis, &mut cluster, SILENT, "when a replica has taken over");
     assert!(chat.is_undisturbed(), "somebody noticed");
     chat.end();

@@ -3,15 +3,11 @@
 use std::process::Command;
 use std::time::Duration;
 
-use shardwire_tests::process::chatter::Chatter;
 use shardwire_tests::process::cluster::{Cluster, Options, Shape};
-use shardwire_tests::process::{CassandraCluster, Deadline, binary};
+use shardwire_tests::process::{CassandraCluster, Chatter, Deadline, Manner, binary};
 
-/// Pairs: their chats and accounts are in most of the 16 partitions.
-const PAIRS: u64 = 6;
-const EVERY: Duration = Duration::from_millis(50);
-/// Messages that each must get between two events.
-const BETWEEN: usize = 10;
+/// Their chats and accounts are in most of the 16 partitions.
+const MANNER: Manner = Manner { pairs: 6, every: Duration::from_millis(50), answer_timeout_ms: 2_000, between: 10 };
 const WRITERS: [&str; 2] = ["sw-1", "sw-2"];
 
 /// How many partitions a writer holds, as its metrics say.
@@ -58,15 +54,15 @@ fn writers_that_share_a_store_take_over_from_each_other() {
     wait_until_held(&mut cluster, "both have their part", |held| {
         held.iter().sum::<usize>() == 16 && !held.contains(&0)
     });
-    let chatter = Chatter::start(&cluster, PAIRS, EVERY);
-    chatter.goes_on(&cluster, BETWEEN, "before anything happens");
+    let chatter = Chatter::start(&cluster, MANNER);
+    chatter.goes_on(&cluster, "before anything happens");
 
     // In order: the others have everything at once, and no client hears of it.
     let ended = |cluster: &mut Cluster| at_gateways(cluster, "gateway_sent_back_total");
     let (before, refused) = (ended(&mut cluster), at_gateways(&mut cluster, "gateway_refused_by_owner_total"));
     cluster.node("sw-2").terminate();
     cluster.node("sw-2").wait_for_the_end(20).unwrap_or_else(|error| panic!("{error}"));
-    chatter.goes_on(&cluster, BETWEEN, "after one was stopped in order");
+    chatter.goes_on(&cluster, "after one was stopped in order");
     assert_eq!(held(&mut cluster, "sw-1"), 16);
     assert_eq!(ended(&mut cluster), before, "no session ended");
     assert_eq!(at_gateways(&mut cluster, "gateway_refused_by_owner_total"), refused, "nothing was refused");
@@ -74,7 +70,7 @@ fn writers_that_share_a_store_take_over_from_each_other() {
     // It comes back, and gets its part again.
     cluster.node("sw-2").start().unwrap_or_else(|error| panic!("{error}"));
     wait_until_held(&mut cluster, "both have their part again", |held| held.iter().all(|&held| held > 4));
-    chatter.goes_on(&cluster, BETWEEN, "after it came back");
+    chatter.goes_on(&cluster, "after it came back");
     let output =
         Command::new(binary("shardwire")).args(["status", "--cluster", "--nodes"]).arg(cluster.list()).output();
     let text = String::from_utf8_lossy(&output.expect("status runs").stdout).into_owned();
@@ -84,7 +80,7 @@ fn writers_that_share_a_store_take_over_from_each_other() {
     cluster.node("sw-1").kill9();
     let reached = Deadline::after_s(60).wait_until(|| held(&mut cluster, "sw-2") == 16);
     assert!(reached, "the other has taken over\n{}", cluster.node("sw-2").log());
-    chatter.goes_on(&cluster, BETWEEN, "after one was killed");
+    chatter.goes_on(&cluster, "after one was killed");
     chatter.end();
     cluster.stop().unwrap_or_else(|error| panic!("{error}"));
 }

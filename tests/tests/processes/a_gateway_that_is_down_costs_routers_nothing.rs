@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use shardwire_tests::process::cluster::{Cluster, Options, Shape, Way};
-use shardwire_tests::process::{Answer, Deadline, Pair};
+use shardwire_tests::process::{Answer, Chatter, Deadline, Manner};
 
 /// Until links of a process that is gone have been found silent, with room.
 const SILENT: Duration = Duration::from_millis(2_500);
@@ -25,12 +25,12 @@ fn a_gateway_that_is_down_costs_routers_nothing() {
     let options = Options::of_test(Shape { gateways: 3, routers: 2, writers: 1 }, folder.path());
     let mut cluster = Cluster::new(&Options { relays: true, ..options }).unwrap();
     cluster.start().unwrap_or_else(|error| panic!("{error}"));
-    let pair = Pair::start(&cluster, [1, 2]);
-    pair.goes_on(&cluster, "before");
+    let chatter = Chatter::start(&cluster, Manner::default());
+    chatter.goes_on(&cluster, "before");
     cluster.node("gw-3").kill9();
     std::thread::sleep(SILENT);
     let before = passed_on(&cluster);
-    pair.goes_on(&cluster, "with a gateway down");
+    chatter.goes_on(&cluster, "with a gateway down");
     assert_eq!(passed_on(&cluster), before, "nobody hears it");
     let held = Way { held: true, ..Way::default() };
     let relays = cluster.relays().expect("relays");
@@ -39,17 +39,17 @@ fn a_gateway_that_is_down_costs_routers_nothing() {
         relays.set("gw-1", router, held);
         relays.set(router, "gw-1", held);
         std::thread::sleep(SILENT);
-        pair.goes_on(&cluster, &format!("with a gateway cut off from {router}"));
+        chatter.goes_on(&cluster, &format!("with a gateway cut off from {router}"));
         relays.heal();
-        pair.goes_on(&cluster, &format!("with {router} back"));
+        chatter.goes_on(&cluster, &format!("with {router} back"));
     }
     assert!(passed_on(&cluster) > before, "another router hears it");
     let settled = || {
         let before = passed_on(&cluster);
-        pair.goes_on(&cluster, "healed");
+        chatter.goes_on(&cluster, "healed");
         passed_on(&cluster) == before
     };
     assert!(Deadline::after_s(30).wait_until(settled), "and all hear each other again");
-    pair.end();
+    chatter.end();
     cluster.stop().unwrap_or_else(|error| panic!("{error}"));
 }

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use shardwire_tests::process::Pair;
 use shardwire_tests::process::cluster::{Cluster, Options, Shape};
+use shardwire_tests::process::{Chatter, Manner};
 
 /// Longer than it takes links to find each other silent, and routers to forget a gateway.
 const FOR: Duration = Duration::from_millis(2_500);
@@ -15,18 +15,18 @@ fn hosts_whose_packets_vanish_lose_nothing() {
     let options = Options::of_test(Shape { gateways: 2, routers: 2, writers: 1 }, folder.path());
     let mut cluster = Cluster::on_hosts(&options).unwrap_or_else(|error| panic!("{error}"));
     cluster.start().unwrap_or_else(|error| panic!("{error}"));
-    let pair = Pair::start(&cluster, [1, 2]);
-    pair.goes_on(&cluster, "before any partition");
+    let chatter = Chatter::start(&cluster, Manner::default());
+    chatter.goes_on(&cluster, "before any partition");
     for (one, other) in [("gw-1", "sw-1"), ("gw-1", "rt-1"), ("rt-1", "sw-1")] {
         for ways in [&[(one, other), (other, one)][..], &[(one, other)], &[(other, one)]] {
             ways.iter().for_each(|(from, to)| cluster.cut(from, to).unwrap());
             std::thread::sleep(FOR);
             ways.iter().for_each(|(from, to)| cluster.mend(from, to).unwrap());
-            pair.goes_on(&cluster, &format!("after packets vanished {ways:?}"));
+            chatter.goes_on(&cluster, &format!("after packets vanished {ways:?}"));
         }
     }
     cluster.wait_ready().unwrap_or_else(|error| panic!("{error}"));
-    pair.end();
+    chatter.end();
     // Each partition was one: links were found silent, not closed.
     for name in ["gw-1", "rt-1", "sw-1"] {
         let log = cluster.node(name).log();
