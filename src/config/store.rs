@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::load::OutOfBounds;
 
 /// How many partitions may move.
-const PARTITIONS: core::ops::RangeInclusive<u16> = 1..=128;
+const PARTITIONS: core::ops::RangeInclusive<u16> = 1..=storage_writer::store::Sharing::PARTITIONS_MAX;
 
 /// The engine behind the journal (docs/OPERATIONS.md).
 #[derive(Debug, Clone, Confique, Serialize)]
