@@ -126,7 +126,7 @@ fn origins_are_kept_apart() {
         (Kind::Given, Kind::Assumed, Kind::Given)
     );
     assert_eq!(
-        (kind("message_cpu_us"), kind("gateway_share"), kind("nodes")),
+        (kind("message_cpu_us"), kind("driver_cpu_us"), kind("nodes")),
         (Kind::Measured, Kind::Assumed, Kind::Computed)
     );
     assert!(plan.sheet.get("message_cpu_us").unwrap().source.contains("benches/history/"));
