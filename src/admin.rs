@@ -1,7 +1,7 @@
 //! The admin socket in the data folder: a Unix socket, mode 0600, that answers one line of request with one line of JSON.
 //!
 //! Only the owner of the folder can reach it, so it needs no token. Requests: `status`, `reload`,
-//! `revoke USER [DEVICE]`, `backup FOLDER` (begins one), `backup-status`; an answer that is no is `{"error": "why"}`.
+//! `revoke USER [DEVICE]`, `backup FOLDER` (begins one), `backup-status`, `move-partition N WRITER`; an answer that is no is `{"error": "why"}`.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -75,6 +75,12 @@ fn done(request: &str, state: &ServerState, operator: &Operator) -> Result<Strin
         let status = operator.backup(Path::new(path.trim_end_matches('\n')))?;
         return serde_json::to_string(&status).map_err(|error| error.to_string());
     }
+    // A writer's name may have spaces.
+    if let Some((partition, to)) = request.strip_prefix("move-partition ").and_then(|rest| rest.split_once(' ')) {
+        let partition = partition.parse().map_err(|_| format!("{partition:?} is no partition's number"))?;
+        let moved = operator.move_partition(partition, to.trim_end_matches('\n'))?;
+        return serde_json::to_string(&moved).map_err(|error| error.to_string());
+    }
     let words: Vec<&str> = request.split_whitespace().collect();
     let json = match words[..] {
         ["status"] => {
@@ -93,9 +99,9 @@ fn done(request: &str, state: &ServerState, operator: &Operator) -> Result<Strin
             serde_json::to_string(&operator.revoke(user, device).map_err(|error| error.to_string())?)
         }
         _ => {
-            return Err(
-                "unknown request; known: status, reload, revoke USER [DEVICE], backup FOLDER, backup-status".to_owned()
-            );
+            return Err("unknown request; known: status, reload, revoke USER [DEVICE], backup FOLDER, backup-status, \
+                        move-partition N WRITER"
+                .to_owned());
         }
     };
     json.map_err(|error| error.to_string())

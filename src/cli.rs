@@ -44,6 +44,8 @@ pub enum Command {
     /// Have a running server refuse a user's or a device's tokens issued until now, also after a restart, and end their
     /// sessions.
     Revoke(RevokeArgs),
+    /// Partitions of a store that several storage-writers share (`store.ack = "store"`).
+    Partitions(PartitionsArgs),
     /// Save the data folder, while its server serves or while there is none: a new folder in DIR, named by the time.
     /// What is in it and what is not: docs/OPERATIONS.md.
     Backup(BackupArgs),
@@ -189,6 +191,39 @@ pub struct RevokeArgs {
     /// Device id, a decimal number from 0 [default: all of the user's]
     #[arg(long, value_name = "D")]
     pub device: Option<DeviceId>,
+}
+
+/// Options of `shardwire partitions`.
+#[derive(Debug, Args)]
+pub struct PartitionsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub task: PartitionsTask,
+}
+
+/// What is done with partitions.
+#[derive(Debug, Subcommand)]
+pub enum PartitionsTask {
+    /// Have the running storage-writer that holds a partition hand it to another one, while clients go on; returns when it is
+    /// the other's. Where that one then has two more than another, it gives away the one that it has had for longest.
+    Move(MovePartitionArgs),
+}
+
+/// Options of `shardwire partitions move`.
+#[derive(Debug, Args)]
+pub struct MovePartitionArgs {
+    /// The partition's number, from 0
+    #[arg(value_name = "N")]
+    pub partition: u16,
+    /// The name of the storage-writer that is to have it, as the list of nodes has it
+    #[arg(long, value_name = "NAME")]
+    pub to: String,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Whose settings hold: those of the one that has it now.
+    #[command(flatten)]
+    pub server: ServerArgs,
 }
 
 /// Options of `shardwire backup`.

@@ -20,6 +20,7 @@ fn main() -> miette::Result<ExitCode> {
         Some(Command::Status(args)) => commands::status::run(&args),
         Some(Command::Reload(args)) => commands::reload::run(&args),
         Some(Command::Revoke(args)) => commands::revoke::run(&args),
+        Some(Command::Partitions(args)) => commands::partitions::run(&args),
         Some(Command::Backup(args)) => commands::backup::run(&args),
         Some(Command::Restore(args)) => commands::restore::run(&args),
         Some(Command::Completions(args)) => commands::manual::completions(&args),

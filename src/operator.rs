@@ -1,4 +1,5 @@
-//! What an operator does to a running server: reload its configuration, revoke a user's or a device's tokens, save its data.
+//! What an operator does to a running server: reload its configuration, revoke a user's or a device's tokens, save its data,
+//! move a partition to another writer.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use gateway::auth::revoked::{Revocation, RevokedError};
 use schema::ids::{DeviceId, UserId};
 
 use crate::backup::job::{BackupStatus, Backups};
-use crate::node::{Inbox, ShardChange};
+use crate::node::{Holdings, Inbox, Moved, ShardChange};
 use crate::reload::{ReloadError, Reloaded, Reloader};
 use crate::status::Status;
 
@@ -24,12 +25,31 @@ struct Inner {
     inboxes: Vec<Inbox>,
     reloader: Reloader,
     backups: Option<Backups>,
+    holdings: Option<Holdings>,
 }
 
 impl Operator {
-    /// Of a server with this trust and these shards; `backups`: where it has data of its own.
-    pub fn new(trust: Arc<Trust>, inboxes: Vec<Inbox>, reloader: Reloader, backups: Option<Backups>) -> Self {
-        Self(Arc::new(Inner { trust, inboxes, reloader, backups }))
+    /// Of a server with this trust and these shards; `backups`: where it has data of its own; `holdings`: where partitions
+    /// move between writers and this is one.
+    pub fn new(
+        trust: Arc<Trust>,
+        inboxes: Vec<Inbox>,
+        reloader: Reloader,
+        backups: Option<Backups>,
+        holdings: Option<Holdings>,
+    ) -> Self {
+        Self(Arc::new(Inner { trust, inboxes, reloader, backups, holdings }))
+    }
+
+    /// Has a partition that is held here moved to another writer, by its name. Returns when it is that one's.
+    ///
+    /// # Errors
+    /// For people: why not, or not yet.
+    pub fn move_partition(&self, partition: u16, to: &str) -> Result<Moved, String> {
+        let holdings = self.0.holdings.as_ref().ok_or_else(|| {
+            "it is no storage-writer that shares its store with others; ask the one that holds the partition".to_owned()
+        })?;
+        holdings.move_to(partition, to)
     }
 
     /// Begins a backup into a new folder in `to`.

@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use storage_writer::partition::{PartitionStatus, StorageMetrics};
 
 use crate::figures::ProcessFigures;
-use crate::node::{Board, ClusterView};
+use crate::node::{Board, ClusterView, Holdings};
 use crate::status::{PartitionLine, Status};
 use crate::tls::Certificates;
 
@@ -48,6 +48,7 @@ struct Inner {
     board: Board,
     certificates: Option<Certificates>,
     cluster: Option<ClusterView>,
+    holdings: Option<Holdings>,
     phase: Mutex<Phase>,
 }
 
@@ -75,6 +76,8 @@ pub struct Parts {
     pub certificates: Option<Certificates>,
     /// The other nodes; `None` where one process does it all.
     pub cluster: Option<ClusterView>,
+    /// Where this is one of several writers that share a store.
+    pub holdings: Option<Holdings>,
 }
 
 impl ServerState {
@@ -95,6 +98,7 @@ impl ServerState {
             board: parts.board,
             certificates: parts.certificates,
             cluster: parts.cluster,
+            holdings: parts.holdings,
             phase: Mutex::new(Phase::Starting),
         }))
     }
@@ -149,11 +153,15 @@ impl ServerState {
         }
         let poisoned = (0..).zip(&self.0.partitions).filter(|(_, metrics)| metrics.poisoned.get() != 0);
         let numbers: Vec<String> = poisoned.map(|(number, _): (u16, _)| number.to_string()).collect();
+        if self.0.holdings.as_ref().is_some_and(|holdings| !holdings.is_settled()) {
+            return Err("partitions are nobody's yet, or are being opened here".to_owned());
+        }
         if numbers.is_empty() {
             return self.0.cluster.as_ref().map_or(Ok(()), ClusterView::readiness);
         }
         Err(format!(
-            "messages cannot be stored: the journal of partition {} cannot be written (disk full or failing); retrying",
+            "messages cannot be stored: nothing of partition {} can be made durable (disk full or failing, or a lease in the shared \
+             store is over); retrying",
             numbers.join(", ")
         ))
     }

@@ -51,18 +51,18 @@ pub struct Status {
 pub struct PartitionLine {
     /// Its number.
     pub partition: u16,
-    /// Last LSN given.
+    /// Last position given: a record of the journal, or a block of the log in a shared store.
     pub ordered_lsn: u64,
-    /// Last LSN durable.
+    /// Last position durable.
     pub committed_lsn: u64,
-    /// Last LSN in the store.
+    /// Last position in the store's tables.
     pub applied_lsn: u64,
     /// Chats it holds.
     pub chats: usize,
     /// Bytes in memory tables.
     pub memory_bytes: usize,
-    /// Journal segments.
+    /// Journal segments; 0 where there is no journal.
     pub journal_segments: usize,
-    /// Sends are refused after a failed write.
+    /// Sends are refused: a write failed, or the lease is over.
     pub poisoned: bool,
 }

@@ -110,10 +110,15 @@ pub enum ClusterError {
         /// Theirs.
         names: String,
     },
-    /// A store that several writers share, and no cluster.
-    #[error("store.ack is store, but this node is in no cluster")]
-    #[diagnostic(help("set cluster.name, cluster.nodes_file and cluster.secret_file, or store.ack = \"journal\""))]
-    Alone,
+    /// Somebody else writes to the keyspace of a process that knows of nobody.
+    #[error("{writer} writes to the keyspace of this process, which is in no cluster")]
+    #[diagnostic(help(
+        "writers that share a keyspace pass sends on to each other: list both in cluster.nodes_file, with cluster.name and cluster.secret_file, or give this one a keyspace of its own"
+    ))]
+    Stranger {
+        /// Its name among the keyspace's writers.
+        writer: String,
+    },
     /// Only the data folder's development key.
     #[error("no signing key is configured, and a gateway's own development key is no other gateway's")]
     #[diagnostic(help("set auth.* to the same keys on every gateway"))]

@@ -6,6 +6,7 @@ pub mod config;
 pub mod doctor;
 pub mod manual;
 pub mod migrate;
+pub mod partitions;
 pub mod reload;
 pub mod restore;
 pub mod revoke;

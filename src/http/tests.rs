@@ -66,6 +66,7 @@ fn app(development: bool) -> App {
         board,
         certificates: None,
         cluster: None,
+        holdings: None,
     });
     state.set_phase(Phase::Serving);
     let dev = Dev::new((minter(), minter().for_admins(true)), &[addresses.http]);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fabric::link::Peer;
 use fabric::wake::Waker;
 use gateway::Change;
+use schema::envelope::MoveStage;
 
 /// One thing to do.
 #[derive(Clone, Debug)]
@@ -35,6 +36,23 @@ pub enum ShardChange {
     Drop(u16),
     /// What the node holds is something else.
     Holdings,
+    /// A word to another writer about a partition that moves.
+    Say(MoveWord),
+    /// The keeper has done what is to be done for a partition that the shard gave up; its next holder is told, if it is known.
+    Gone(Option<MoveWord>),
+}
+
+/// What one writer says to another of a partition that moves between them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MoveWord {
+    /// The other writer's name: who is told, or who said it.
+    pub node: String,
+    /// Which partition.
+    pub partition: u16,
+    /// Under which epoch its owner until now has it, or had it.
+    pub epoch: u64,
+    /// How far it is.
+    pub stage: MoveStage,
 }
 
 /// One shard's. Clones share it.

@@ -16,7 +16,7 @@ use schema::envelope::{Body, Class, Envelope, GapScope};
 use storage_writer::partition::{Job, JobDone, Partition};
 
 use super::board::Board;
-use super::changes::{Inbox, ShardChange};
+use super::changes::{Inbox, MoveWord, ShardChange};
 use super::cluster::{Away, News};
 use super::handoff::{FromGateway, FromOwner, FromRouter, LocalRouter};
 use super::holdings::Holdings;
@@ -115,11 +115,13 @@ impl ShardCore {
                     },
                 }
             }
-            Part::Owners => {
-                if let Body::Owners { node, partitions, holdings } = &envelope.body {
-                    self.owners_heard(node, *partitions, holdings);
+            Part::Owners => match envelope.body {
+                Body::Owners { node, partitions, holdings } => self.owners_heard(&node, partitions, &holdings),
+                Body::Move { node, partition, epoch, stage } => {
+                    self.move_heard(MoveWord { node, partition, epoch, stage });
                 }
-            }
+                _ => debug_assert!(false, "not about holders"),
+            },
         }
     }
 
@@ -182,6 +184,11 @@ impl ShardCore {
             ShardChange::TakePartitions => self.take_partitions(now),
             ShardChange::GiveUp(partition) => self.give_up(now, *partition),
             ShardChange::Drop(partition) => self.drop_partition(*partition),
+            ShardChange::Say(word) => self.say(word),
+            ShardChange::Gone(word) => {
+                word.iter().for_each(|word| self.say(word));
+                self.owned.holdings.iter().for_each(Holdings::forgotten);
+            }
             // They are looked at in every turn.
             ShardChange::Holdings => {}
         }

@@ -1,24 +1,66 @@
 //! What a node with owners holds where partitions move between writers: the shards serve it, a keeper decides it.
 //!
 //! The keeper is a thread that may block; shards never wait for it. What must stay true: a partition is in one shard at most,
-//! nobody is told that it is held before its shard serves it, and it is not given back before its shard has dropped it.
+//! nobody is told that it is held before its shard serves it, and it is not given back before its shard has dropped it; the
+//! node does not stop before whoever is to have it next has been told.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use schema::envelope::Holding;
+use serde::{Deserialize, Serialize};
 use storage_writer::partition::Partition;
 
-use super::changes::{Inbox, ShardChange};
+use super::changes::{Inbox, MoveWord, ShardChange};
 use super::topology::Topology;
 
 /// A partition on its way to its shard, with its epoch.
 pub(super) type Arriving = (Partition, u64);
+
+/// A partition that was given up in order, or could not be served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GivenUp {
+    /// Its number.
+    pub partition: u16,
+    /// A shard had it; [`Holdings::gone`] is to be called for it.
+    pub served: bool,
+}
+
+/// An operator's wish.
+#[derive(Debug)]
+pub struct MoveRequest {
+    /// Which partition.
+    pub partition: u16,
+    /// The writer that is to have it.
+    pub to: String,
+    /// Who waits for what becomes of it.
+    pub reply: mpsc::Sender<Result<Moved, String>>,
+}
+
+/// A partition that was handed over, and how long each part of that took, µs. Fields are only ever added.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Which partition.
+    pub partition: u16,
+    /// Whose it is now.
+    pub to: String,
+    /// Under which epoch.
+    pub epoch: u64,
+    /// Until its next owner had read ahead; it was served here meanwhile.
+    pub read_ahead_us: u64,
+    /// Until what was under way in it was committed and answered.
+    pub drain_us: u64,
+    /// Until the table of leases had it as the other's.
+    pub hand_over_us: u64,
+}
+
+/// How long an operator waits for a move at most.
+const MOVE_WITHIN: Duration = Duration::from_millis(4_500);
 
 #[derive(Default)]
 struct State {
@@ -27,8 +69,12 @@ struct State {
     /// On their way to a shard.
     arriving: Vec<Arriving>,
     /// Dropped by their shards after they were asked to; the keeper has not looked yet.
-    given_up: Vec<u16>,
-    /// Shards' partitions, those that are being given up among them.
+    given_up: Vec<GivenUp>,
+    /// What other writers said of partitions that move.
+    words: Vec<MoveWord>,
+    /// What an operator wants to move.
+    wanted: Vec<MoveRequest>,
+    /// Shards' partitions, those among them that are being given up and whose next holder has not been told.
     served: usize,
     /// The node stops: everything is to be given up.
     leaves: bool,
@@ -44,6 +90,8 @@ struct Inner {
     changes: AtomicU64,
     inboxes: OnceLock<Arc<[Inbox]>>,
     epochs: Family<Vec<(String, String)>, Gauge>,
+    /// Every partition has had a holder since this process began, and what was this node's was served.
+    settled: AtomicBool,
 }
 
 /// Shared by the shards of a process and its keeper; the lock is held for a few instructions.
@@ -74,6 +122,7 @@ impl Holdings {
             changes: AtomicU64::new(0),
             inboxes: OnceLock::new(),
             epochs,
+            settled: AtomicBool::new(false),
         }))
     }
 
@@ -122,18 +171,53 @@ impl Holdings {
 
     /// Notes that a partition cannot be served here: as if it had been given up.
     pub fn refuse(&self, partition: u16) {
-        self.state().given_up.push(partition);
+        self.state().given_up.push(GivenUp { partition, served: false });
         self.poke();
     }
 
     /// What was given up since the last call.
-    pub fn take_given_up(&self) -> Vec<u16> {
+    pub fn take_given_up(&self) -> Vec<GivenUp> {
         std::mem::take(&mut self.state().given_up)
+    }
+
+    /// All is done for a partition that was served here and given up; `word`: for its next holder.
+    pub fn gone(&self, partition: u16, word: Option<MoveWord>) {
+        self.put(self.0.topology.partition_shard(partition), ShardChange::Gone(word));
+    }
+
+    /// Says something to another writer. It may be lost.
+    pub fn say(&self, word: MoveWord) {
+        self.put(self.0.topology.partition_shard(word.partition), ShardChange::Say(word));
+    }
+
+    /// What other writers said since the last call.
+    pub fn take_words(&self) -> Vec<MoveWord> {
+        std::mem::take(&mut self.state().words)
+    }
+
+    /// What operators have wanted since the last call.
+    pub fn take_wanted(&self) -> Vec<MoveRequest> {
+        std::mem::take(&mut self.state().wanted)
     }
 
     /// Whether the node stops.
     pub fn leaves(&self) -> bool {
         self.state().leaves
+    }
+
+    /// Whether a shard serves a partition.
+    pub fn serves(&self, partition: u16) -> bool {
+        self.state().holdings.get(&partition).is_some_and(|holding| holding.held)
+    }
+
+    /// Every partition has a holder, and those of this node are served: it is ready from now on, whatever moves later.
+    pub fn settle(&self) {
+        self.0.settled.store(true, Ordering::Release);
+    }
+
+    /// Whether that was so once.
+    pub fn is_settled(&self) -> bool {
+        self.0.settled.load(Ordering::Acquire)
     }
 
     /// Waits for a reason to look, but no longer than `most`.
@@ -143,6 +227,26 @@ impl Holdings {
         let (mut state, _) =
             self.0.pokes.wait_timeout_while(state, most, waits).unwrap_or_else(PoisonError::into_inner);
         state.poked = false;
+    }
+
+    // ---- an operator's ------------------------------------------------------------------------------------------------
+
+    /// Has a partition of this node's moved to the writer `to`. Blocks until it is that one's, for some seconds at most.
+    ///
+    /// # Errors
+    /// For people: why not, or not yet.
+    pub fn move_to(&self, partition: u16, to: &str) -> Result<Moved, String> {
+        let (reply, moved) = mpsc::channel();
+        self.state().wanted.push(MoveRequest { partition, to: to.to_owned(), reply });
+        self.poke();
+        match moved.recv_timeout(MOVE_WITHIN) {
+            Ok(moved) => moved,
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(format!(
+                "partition {partition} is not {to}'s after {} s; it goes on, and `status --cluster` says who holds it",
+                MOVE_WITHIN.as_secs_f32()
+            )),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err("this writer is stopping".to_owned()),
+        }
     }
 
     // ---- the shards' -------------------------------------------------------------------------------------------------
@@ -189,11 +293,24 @@ impl Holdings {
     /// A shard has dropped a partition; `in_order`: it was asked to give it up, and has.
     pub(super) fn dropped(&self, partition: u16, in_order: bool) {
         let mut state = self.state();
-        state.served = state.served.saturating_sub(1);
         if in_order {
-            state.given_up.push(partition);
+            state.given_up.push(GivenUp { partition, served: true });
+        } else {
+            state.served = state.served.saturating_sub(1);
         }
         drop(state);
+        self.poke();
+    }
+
+    /// The next holder of one that was given up has been told, if it is known.
+    pub(super) fn forgotten(&self) {
+        let mut state = self.state();
+        state.served = state.served.saturating_sub(1);
+    }
+
+    /// Another writer says something of a partition that moves.
+    pub(super) fn heard(&self, word: MoveWord) {
+        self.state().words.push(word);
         self.poke();
     }
 

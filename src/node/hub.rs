@@ -341,7 +341,7 @@ fn part_of(topology: &Topology, envelope: &Envelope) -> Part {
         | Body::DeliverNotice { .. }
         | Body::DeliverNudge { .. }
         | Body::Gap(GapScope::All | GapScope::Sessions(_)) => Part::Gateway,
-        Body::Owners { .. } => Part::Owners,
+        Body::Owners { .. } | Body::Move { .. } => Part::Owners,
     }
 }
 

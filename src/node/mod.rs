@@ -16,9 +16,9 @@ pub use assembly::{
     CREDITS_PER_PARTITION, ClusterConfig, EdgeConfig, HttpParts, NodeConfig, REMOTE_SHARDS, ShardParts, assemble, lanes,
 };
 pub use board::Board;
-pub use changes::{Inbox, ShardChange};
+pub use changes::{Inbox, MoveWord, ShardChange};
 pub use cluster::{Away, AwayConfig, ClusterView, NodeInfo, NodeLine, Routers};
 pub use core::{ShardCore, Stops};
-pub use holdings::Holdings;
+pub use holdings::{GivenUp, Holdings, MoveRequest, Moved};
 pub use hub::{Hub, HubMetrics};
 pub use topology::{Part, Topology};

@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask schema|web|tidy|test|simulate|cluster|faults|bench-record|
+//! The project's own tasks: `cargo xtask schema|web|tidy|test|simulate|cluster|faults|moves|rates|bench-record|
 //! bench-page|bench-runtimes|instructions`.
 //!
 //! Each prints what it does and how long it took, and fails with the command that failed. Tools that a fresh machine
@@ -47,6 +47,10 @@ enum Task {
     Cluster(cluster::Args),
     /// Make faults in a cluster under load, and print what each cost.
     Faults(cluster::FaultsArgs),
+    /// Measure how long a chat stands still when its partition moves.
+    Moves(cluster::MovesArgs),
+    /// Measure messages a second into Cassandra, by its driver and by the product.
+    Rates(cluster::RatesArgs),
     /// Run the benchmarks and add an entry to benches/history.
     BenchRecord(bench_record::Args),
     /// Draw benches/history/index.html from the history's entries.
@@ -66,6 +70,8 @@ fn main() -> miette::Result<()> {
         Task::Simulate(args) => simulate::run(&args),
         Task::Cluster(args) => cluster::run(&args),
         Task::Faults(args) => cluster::faults(&args),
+        Task::Moves(args) => cluster::moves(&args),
+        Task::Rates(args) => cluster::rates(&args),
         Task::BenchRecord(args) => bench_record::run(&args),
         Task::BenchPage(args) => bench_page::run(&args),
         Task::BenchRuntimes(args) => bench_runtimes::run(&args),

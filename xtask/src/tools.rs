@@ -1,5 +1,5 @@
 //! Tools that tests and generators need, in folders below `target/tools`: Python's pinned by hash in `requirements.txt`,
-//! Node's in the TypeScript client's `package-lock.json`, an S3 service for backups by its version. A browser and Redis come from the system.
+//! Node's in the TypeScript client's `package-lock.json`, an S3 service for backups by its version. A browser, Redis and faketime come from the system.
 
 use std::path::{Path, PathBuf};
 
@@ -110,21 +110,40 @@ pub fn chromium() -> Result<PathBuf> {
     })
 }
 
-/// Makes sure that `redis-server` and `redis-cli` are there, for the tests of the directory in Redis; installed by apt where that
-/// is possible.
+/// Makes sure that `redis-server` and `redis-cli` are there, for the directory in Redis; installed by apt where that is
+/// possible.
 ///
 /// # Errors
 /// When they are missing and cannot be installed; says what to do.
 pub fn redis() -> Result<()> {
+    let missing = "the directory in Redis needs redis-server and redis-cli: `apt-get install redis-server`";
     let starts = |program| shell::output(&mut shell::command(program, &["--version"])).is_ok();
-    let both = || starts("redis-server") && starts("redis-cli");
-    if both() {
+    installed("redis-server", || starts("redis-server") && starts("redis-cli"), missing)
+}
+
+/// Makes sure that there is what gives each process a host and a clock of its own, for faults with engines; installed by apt where
+/// that is possible.
+///
+/// # Errors
+/// When something is missing and cannot be installed; says what to do.
+pub fn faults() -> Result<()> {
+    let missing = "faults with engines need network namespaces, and so iproute2: `apt-get install iproute2`, as root";
+    installed("iproute2", || shell::output(&mut shell::command("ip", &["-Version"])).is_ok(), missing)?;
+    let missing =
+        "clocks that jump need faketime: `apt-get install faketime`, or name libfaketimeMT.so.1 in SHARDWIRE_FAKETIME";
+    let is_named = || std::env::var_os("SHARDWIRE_FAKETIME").is_some();
+    let starts = || shell::output(&mut shell::command("faketime", &["--version"])).is_ok();
+    installed("faketime", || is_named() || starts(), missing)
+}
+
+/// Installs a package where what it brings is not there.
+fn installed(package: &str, is_there: impl Fn() -> bool, missing: &'static str) -> Result<()> {
+    if is_there() {
         return Ok(());
     }
-    eprintln!("installing redis-server by apt-get");
-    let _ = shell::run(&mut shell::command("apt-get", &["install", "--yes", "--quiet", "redis-server"]));
-    let missing = "the tests of the directory in Redis need redis-server and redis-cli: `apt-get install redis-server`";
-    if both() { Ok(()) } else { Err(miette!("{missing}")) }
+    eprintln!("installing {package} by apt-get");
+    let _ = shell::run(&mut shell::command("apt-get", &["install", "--yes", "--quiet", package]));
+    if is_there() { Ok(()) } else { Err(miette!("{missing}")) }
 }
 
 fn system_chromium() -> Option<PathBuf> {

@@ -58,9 +58,10 @@ pub(crate) struct HistoryAsk {
     pub(crate) partition: u16,
 }
 
-/// A partition's bit among those that a session's sends went to. Above 64 partitions some share one.
-pub(crate) const fn partition_bit(partition: u16) -> u64 {
-    1 << (partition % 64)
+/// A partition's bit among those that a session's sends went to: each has its own where partitions move, for there are at most
+/// 128. Above that some share one.
+pub(crate) const fn partition_bit(partition: u16) -> u128 {
+    1 << (partition % 128)
 }
 
 /// What a session that does something needs. Freed when it has been quiet.
@@ -69,7 +70,7 @@ pub(crate) struct Active {
     /// Sends without an answer.
     pub(crate) in_flight: u32,
     /// Partitions they went to, and others that earlier ones did while some had no answer: a bit each, by [`partition_bit`].
-    pub(crate) sent_to: u64,
+    pub(crate) sent_to: u128,
     /// Nothing to tidy before this tick.
     pub(crate) tidy_at: u32,
     pub(crate) rate: Option<Arc<UserRate>>,

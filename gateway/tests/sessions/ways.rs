@@ -105,6 +105,20 @@ fn a_session_stays_whose_sends_went_to_other_partitions_only() {
 }
 
 #[test]
+fn a_session_ends_for_its_own_partitions_however_many_there_are() {
+    const MANY: u16 = 128;
+    let chats = (0..=u16::MAX).map(|n| ChatId([n as u8, (n >> 8) as u8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+    let first = chats.into_iter().find(|chat| chat.slot().partition(MANY) == 1).unwrap();
+    let mut rig = Rig::with(ShardConfig { partitions: MANY, ..config(Limits::default()) });
+    let conn = rig.synced(7, 1);
+    rig.send(conn, b"1", first);
+    (0..MANY).filter(|&partition| partition != 1).for_each(|partition| lose(&mut rig, partition));
+    assert_eq!(rig.count("sent_back"), 0, "it sent nothing to any of them");
+    lose(&mut rig, 1);
+    assert_eq!(rig.count("sent_back"), 1);
+}
+
+#[test]
 fn what_was_sent_after_a_refused_send_does_not_go_out_again() {
     let mut rig = Rig::new();
     let conn = rig.synced(7, 1);

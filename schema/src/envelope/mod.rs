@@ -7,7 +7,9 @@ mod codec;
 mod parts;
 
 pub use codec::{EnvelopeError, EnvelopeWriter, decode, encode};
-pub use parts::{AccountFacts, ChangedChat, GapScope, Holding, ListedChat, Recipient, Recipients, SyncCursor, Target};
+pub use parts::{
+    AccountFacts, ChangedChat, GapScope, Holding, ListedChat, MoveStage, Recipient, Recipients, SyncCursor, Target,
+};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -476,6 +478,19 @@ pub enum Body {
         partitions: u16,
         /// Those that it holds, or held last.
         holdings: Vec<Holding>,
+    },
+
+    // ---- owner -> owner ----------------------------------------------------------------------------------------------
+    /// What two writers say to each other of a partition that moves from one to the other. Any of it may be lost.
+    Move {
+        /// Who says it.
+        node: String,
+        /// Which partition.
+        partition: u16,
+        /// Under which epoch its owner until now has it, or had it.
+        epoch: u64,
+        /// How far it is.
+        stage: MoveStage,
     },
 
     // ---- anyone downstream ------------------------------------------------------------------------------------------

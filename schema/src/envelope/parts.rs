@@ -46,6 +46,17 @@ pub struct ChangedChat {
     pub ticked: bool,
 }
 
+/// How far a partition is on its way from one writer to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MoveStage {
+    /// Said by its owner, to the next one: what can be read of it is to be read ahead.
+    ReadAhead,
+    /// Said by the next one: that is done.
+    Read,
+    /// Said by its owner until now: the table of leases has it as the other's.
+    Yours,
+}
+
 /// A partition as a writer holds it, or has given it up. An epoch that was given up does not come back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Holding {

@@ -11,12 +11,104 @@ pub mod envelope {
 
 
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MIN_BODY: u8 = 0;
+pub const ENUM_MIN_MOVE_STAGE: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_BODY: u8 = 32;
+pub const ENUM_MAX_MOVE_STAGE: u8 = 2;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_BODY: [Body; 33] = [
+pub const ENUM_VALUES_MOVE_STAGE: [MoveStage; 3] = [
+  MoveStage::ReadAhead,
+  MoveStage::Read,
+  MoveStage::Yours,
+];
+
+/// Where a partition stands on its way from one writer to another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct MoveStage(pub u8);
+#[allow(non_upper_case_globals)]
+impl MoveStage {
+  /// Its owner: read ahead, you are its next one.
+  pub const ReadAhead: Self = Self(0);
+  /// The next one: it has been read.
+  pub const Read: Self = Self(1);
+  /// Its owner until now: it is yours.
+  pub const Yours: Self = Self(2);
+
+  pub const ENUM_MIN: u8 = 0;
+  pub const ENUM_MAX: u8 = 2;
+  pub const ENUM_VALUES: &'static [Self] = &[
+    Self::ReadAhead,
+    Self::Read,
+    Self::Yours,
+  ];
+  /// Returns the variant's name or "" if unknown.
+  pub fn variant_name(self) -> Option<&'static str> {
+    match self {
+      Self::ReadAhead => Some("ReadAhead"),
+      Self::Read => Some("Read"),
+      Self::Yours => Some("Yours"),
+      _ => None,
+    }
+  }
+}
+impl ::core::fmt::Debug for MoveStage {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    if let Some(name) = self.variant_name() {
+      f.write_str(name)
+    } else {
+      f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+    }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for MoveStage {
+  type Inner = Self;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    let b = unsafe { ::flatbuffers::read_scalar_at::<u8>(buf, loc) };
+    Self(b)
+  }
+}
+
+impl ::flatbuffers::Push for MoveStage {
+    type Output = MoveStage;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        unsafe { ::flatbuffers::emplace_scalar::<u8>(dst, self.0) };
+    }
+}
+
+impl ::flatbuffers::EndianScalar for MoveStage {
+  type Scalar = u8;
+  #[inline]
+  fn to_little_endian(self) -> u8 {
+    self.0.to_le()
+  }
+  #[inline]
+  #[allow(clippy::wrong_self_convention)]
+  fn from_little_endian(v: u8) -> Self {
+    let b = u8::from_le(v);
+    Self(b)
+  }
+}
+
+impl<'a> ::flatbuffers::Verifiable for MoveStage {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    u8::run_verifier(v, pos)
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for MoveStage {}
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MIN_BODY: u8 = 0;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MAX_BODY: u8 = 33;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+#[allow(non_camel_case_types)]
+pub const ENUM_VALUES_BODY: [Body; 34] = [
   Body::NONE,
   Body::Send,
   Body::ForgetRefusals,
@@ -50,6 +142,7 @@ pub const ENUM_VALUES_BODY: [Body; 33] = [
   Body::Answer,
   Body::AccountRequest,
   Body::Owners,
+  Body::Move,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -90,9 +183,10 @@ impl Body {
   pub const Answer: Self = Self(30);
   pub const AccountRequest: Self = Self(31);
   pub const Owners: Self = Self(32);
+  pub const Move: Self = Self(33);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 32;
+  pub const ENUM_MAX: u8 = 33;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::NONE,
     Self::Send,
@@ -127,6 +221,7 @@ impl Body {
     Self::Answer,
     Self::AccountRequest,
     Self::Owners,
+    Self::Move,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -164,6 +259,7 @@ impl Body {
       Self::Answer => Some("Answer"),
       Self::AccountRequest => Some("AccountRequest"),
       Self::Owners => Some("Owners"),
+      Self::Move => Some("Move"),
       _ => None,
     }
   }
@@ -6705,6 +6801,155 @@ impl ::core::fmt::Debug for Owners<'_> {
       ds.finish()
   }
 }
+pub enum MoveOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// What two writers say to each other of a partition that moves.
+pub struct Move<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Move<'a> {
+  type Inner = Move<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Move<'a> {
+  pub const VT_NODE: ::flatbuffers::VOffsetT = 4;
+  pub const VT_PARTITION: ::flatbuffers::VOffsetT = 6;
+  pub const VT_EPOCH: ::flatbuffers::VOffsetT = 8;
+  pub const VT_STAGE: ::flatbuffers::VOffsetT = 10;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Move { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args MoveArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Move<'bldr>> {
+    let mut builder = MoveBuilder::new(_fbb);
+    builder.add_epoch(args.epoch);
+    if let Some(x) = args.node { builder.add_node(x); }
+    builder.add_partition(args.partition);
+    builder.add_stage(args.stage);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn node(&self) -> &'a str {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Move::VT_NODE, None).unwrap()}
+  }
+  #[inline]
+  pub fn partition(&self) -> u16 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u16>(Move::VT_PARTITION, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn epoch(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Move::VT_EPOCH, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn stage(&self) -> MoveStage {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<MoveStage>(Move::VT_STAGE, Some(MoveStage::ReadAhead)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Move<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("node", Self::VT_NODE, true)?
+     .visit_field::<u16>("partition", Self::VT_PARTITION, false)?
+     .visit_field::<u64>("epoch", Self::VT_EPOCH, false)?
+     .visit_field::<MoveStage>("stage", Self::VT_STAGE, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct MoveArgs<'a> {
+    pub node: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub partition: u16,
+    pub epoch: u64,
+    pub stage: MoveStage,
+}
+impl<'a> Default for MoveArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    MoveArgs {
+      node: None, // required field
+      partition: 0,
+      epoch: 0,
+      stage: MoveStage::ReadAhead,
+    }
+  }
+}
+
+pub struct MoveBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> MoveBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_node(&mut self, node: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Move::VT_NODE, node);
+  }
+  #[inline]
+  pub fn add_partition(&mut self, partition: u16) {
+    self.fbb_.push_slot::<u16>(Move::VT_PARTITION, partition, 0);
+  }
+  #[inline]
+  pub fn add_epoch(&mut self, epoch: u64) {
+    self.fbb_.push_slot::<u64>(Move::VT_EPOCH, epoch, 0);
+  }
+  #[inline]
+  pub fn add_stage(&mut self, stage: MoveStage) {
+    self.fbb_.push_slot::<MoveStage>(Move::VT_STAGE, stage, MoveStage::ReadAhead);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> MoveBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    MoveBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Move<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, Move::VT_NODE,"node");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Move<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Move");
+      ds.field("node", &self.node());
+      ds.field("partition", &self.partition());
+      ds.field("epoch", &self.epoch());
+      ds.field("stage", &self.stage());
+      ds.finish()
+  }
+}
 pub enum GapAllOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -7491,6 +7736,20 @@ impl<'a> Envelope<'a> {
     }
   }
 
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_move(&self) -> Option<Move<'a>> {
+    if self.body_type() == Body::Move {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Move::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
 }
 
 impl ::flatbuffers::Verifiable for Envelope<'_> {
@@ -7534,6 +7793,7 @@ impl ::flatbuffers::Verifiable for Envelope<'_> {
           Body::Answer => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Answer>>("Body::Answer", pos),
           Body::AccountRequest => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<AccountRequest>>("Body::AccountRequest", pos),
           Body::Owners => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Owners>>("Body::Owners", pos),
+          Body::Move => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Move>>("Body::Move", pos),
           _ => Ok(()),
         }
      })?
@@ -7823,6 +8083,13 @@ impl ::core::fmt::Debug for Envelope<'_> {
         },
         Body::Owners => {
           if let Some(x) = self.body_as_owners() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::Move => {
+          if let Some(x) = self.body_as_move() {
             ds.field("body", &x)
           } else {
             ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")

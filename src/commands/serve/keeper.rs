@@ -1,10 +1,12 @@
 //! The keeper of a writer that shares its store: a thread that asks the table of leases what this node may hold, opens it, and
 //! gives it back.
 //!
-//! Everything here may block; shards never wait for it. What must stay true: leases are renewed while partitions are opened,
-//! which is why another thread opens them; and when the process ends in order, what it held is free at once.
+//! Everything here may block; shards never wait for it. What must stay true: leases are renewed while partitions are opened or
+//! read ahead, which is why other threads do that; and when the process ends in order, what it held is free at once.
 
-use std::collections::BTreeSet;
+mod moves;
+mod opener;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -13,28 +15,25 @@ use std::time::Duration;
 use fabric::entropy::{Entropy as _, OsEntropy};
 use fabric::time::{Clock as _, SystemClock};
 use miette::{IntoDiagnostic as _, Result, WrapErr as _};
-use storage_writer::lease::{Keeping, LeaseConfig, LeaseTable, Tenure, WriterId};
-use storage_writer::partition::{PartitionConfig, StorageMetrics, open_owned};
-use storage_writer::store::SharedStore;
+use storage_writer::lease::{Epoch, Keeping, LeaseConfig, LeaseTable, Tenure, WriterId};
 
-use crate::node::Holdings;
+use self::moves::Moves;
+pub(super) use self::opener::Opener;
+use self::opener::Opening;
+use crate::node::{Holdings, MoveWord};
 
 /// When the process ends, what could not be given back is left for the others to take over after so long.
 const GIVE_BACK: Duration = Duration::from_secs(3);
 
-/// What partitions are opened with.
-pub(super) struct Opener {
-    pub(super) store: Arc<dyn SharedStore>,
-    pub(super) partition: PartitionConfig,
-    /// By number.
-    pub(super) metrics: Vec<StorageMetrics>,
-}
+/// A table of leases, and who this writer is in it as long as nobody gives it up.
+pub(super) type InTable = (Arc<dyn LeaseTable>, WriterId);
 
 /// The thread. Call [`Self::finish`] once the shards have ended.
 pub(super) struct Keeper {
     thread: JoinHandle<()>,
     ended: Arc<AtomicBool>,
     holdings: Holdings,
+    table: InTable,
 }
 
 impl Keeper {
@@ -44,28 +43,33 @@ impl Keeper {
     /// There is no thread to be had.
     pub(super) fn start(name: &str, table: Arc<dyn LeaseTable>, opener: Opener, holdings: Holdings) -> Result<Self> {
         let me = WriterId { name: name.to_owned(), incarnation: OsEntropy.next_u64() >> 1 };
+        let in_table = (Arc::clone(&table), me.clone());
         let keeping = Keeping::new(table, me, LeaseConfig::default(), Arc::new(SystemClock));
         let (to_open, opens) = mpsc::channel::<Arc<Tenure>>();
+        let (to_read, reads) = mpsc::channel::<MoveWord>();
         let ended = Arc::new(AtomicBool::new(false));
-        let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        let to_hand_in = holdings.clone();
-        named("opener")
-            .spawn(move || opens.into_iter().for_each(|tenure| open(&tenure, &opener, &to_hand_in)))
-            .into_diagnostic()
-            .wrap_err("the thread that opens partitions cannot be started")?;
+        let opening = Opening::new(opener, holdings.clone());
+        let (opens_them, reads_them) = (opening.clone(), opening.clone());
+        start_thread("opener", move || opens.into_iter().for_each(|tenure| opens_them.open(&tenure)))?;
+        start_thread("reader", move || reads.into_iter().for_each(|word| reads_them.read_ahead(word)))?;
+        let (moves, of_thread) = (Moves::new(holdings.clone()), Arc::clone(&ended));
         let mut rounds = Rounds {
             keeping,
+            moves,
+            opening,
             to_open,
-            draining: BTreeSet::new(),
+            to_read,
             stopping: false,
             holdings: holdings.clone(),
-            ended: Arc::clone(&ended),
+            ended: of_thread,
         };
-        let thread = named("keeper")
-            .spawn(move || rounds.run())
-            .into_diagnostic()
-            .wrap_err("the thread that keeps leases cannot be started")?;
-        Ok(Self { thread, ended, holdings })
+        let thread = start_thread("keeper", move || rounds.run())?;
+        Ok(Self { thread, ended, holdings, table: in_table })
+    }
+
+    /// The table that it keeps.
+    pub(super) fn in_table(&self) -> InTable {
+        self.table.clone()
     }
 
     /// Gives back what is left, and ends. Blocks, for a while at most.
@@ -79,24 +83,20 @@ impl Keeper {
     }
 }
 
-fn open(tenure: &Arc<Tenure>, opener: &Opener, holdings: &Holdings) {
-    let (number, epoch) = (tenure.partition(), tenure.epoch().0);
-    let Some(metrics) = opener.metrics.get(usize::from(number)).cloned() else { return };
-    let now = SystemClock.now();
-    match open_owned(Arc::clone(tenure), &opener.partition, &opener.store, &mut OsEntropy, now, metrics) {
-        Ok(partition) => holdings.hand_in(partition, epoch),
-        Err(error) => {
-            tracing::error!(partition = number, epoch, %error, "a partition cannot be opened; it is given back");
-            holdings.refuse(number);
-        }
-    }
+fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("the thread {name:?}, which keeps partitions, cannot be started"))
 }
 
 struct Rounds {
     keeping: Keeping,
+    moves: Moves,
+    opening: Opening,
     to_open: mpsc::Sender<Arc<Tenure>>,
-    /// Asked of the shards, which have not dropped them yet.
-    draining: BTreeSet<u16>,
+    to_read: mpsc::Sender<MoveWord>,
     stopping: bool,
     holdings: Holdings,
     /// The shards have ended.
@@ -109,30 +109,49 @@ impl Rounds {
             if self.holdings.leaves() && !std::mem::replace(&mut self.stopping, true) {
                 self.keeping.stop();
             }
-            for partition in self.holdings.take_given_up() {
-                self.draining.remove(&partition);
-                self.keeping.given_up(partition);
+            // First what a partition waits for.
+            for given_up in self.holdings.take_given_up() {
+                self.moves.given_up(&mut self.keeping, given_up);
             }
+            for word in self.holdings.take_words() {
+                if let Some(word) = self.moves.heard(&self.keeping, word) {
+                    // The reader lives as long as this thread.
+                    let _ = self.to_read.send(word);
+                }
+            }
+            self.holdings.take_wanted().into_iter().for_each(|wanted| self.moves.wanted(&mut self.keeping, wanted));
             let ended = self.ended.load(Ordering::Acquire);
             let changes = self.keeping.round();
             for partition in changes.lost {
-                self.draining.remove(&partition);
+                self.moves.lost(partition);
                 self.holdings.lose(partition);
             }
-            for partition in changes.drain {
-                if self.draining.insert(partition) {
-                    self.holdings.drain(partition);
-                }
-            }
-            if ended {
-                std::mem::take(&mut self.draining).into_iter().for_each(|partition| self.keeping.given_up(partition));
-            }
             for tenure in changes.gained {
-                // The opener lives as long as this thread.
+                // So does the opener.
                 let _ = self.to_open.send(tenure);
             }
+            changes.drain.into_iter().for_each(|leaving| self.moves.begin(leaving, None));
+            if ended {
+                self.moves.end(&mut self.keeping);
+            }
+            self.settle(&changes.owners);
+            self.opening.forget_old();
             let wait_ms = if ended { changes.wait_ms.min(10) } else { changes.wait_ms };
-            self.holdings.wait(Duration::from_millis(wait_ms));
+            self.holdings.wait(self.moves.patience(Duration::from_millis(wait_ms)));
+        }
+    }
+
+    /// This node is ready once nothing is nobody's, and what is its own is served.
+    fn settle(&self, owners: &[(u16, Epoch, Option<WriterId>)]) {
+        if owners.is_empty() || self.holdings.is_settled() {
+            return;
+        }
+        let me = self.keeping.me();
+        // What another start of this node had is nobody's before long.
+        let has_one =
+            |owner: &WriterId, partition| owner.name != me.name || owner == me && self.holdings.serves(partition);
+        if owners.iter().all(|(partition, _, owner)| owner.as_ref().is_some_and(|owner| has_one(owner, *partition))) {
+            self.holdings.settle();
         }
     }
 }

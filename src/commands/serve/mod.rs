@@ -8,6 +8,7 @@ mod directory;
 mod keeper;
 mod place;
 mod storage;
+mod strangers;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -30,7 +31,7 @@ use storage_writer::folder::{DataFolder, Expected};
 use tokio::net::TcpListener;
 
 use self::directory::Directory;
-use self::keeper::Keeper;
+use self::keeper::{InTable, Keeper};
 use self::place::Place;
 use self::storage::Storage;
 use crate::backup::job::Backups;
@@ -62,7 +63,8 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     raise_descriptor_limit();
     let folder = DataFolder::open(&config.server.data, Expected::default(), &mut OsEntropy).into_diagnostic()?;
     let cores = available_cores();
-    let place = Place::of(&config)?;
+    let place = Place::of(&config, &folder)?;
+    place.warning(&config).into_iter().for_each(|warning| tracing::warn!("{warning}"));
     let topology = place.topology(&config, cores.len() as u16);
     let storage = match place.has(Roles::STORAGE_WRITER) {
         true => Some(Storage::open(&config, &folder, topology, (place.remote_shards(), place.spans()))?),
@@ -73,9 +75,10 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     let operator = node.operator(args, &config, log, backups);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
     let Node { shards, state, trust, names, office, proxies, roster, directory, keeper, .. } = node;
+    let lonely = keeper.as_ref().filter(|_| place.is_alone()).map(Keeper::in_table);
     let served = runtime.block_on(async {
         let parts = http::Parts { state: state.clone(), office: office.clone(), trust, names };
-        let served = attend(&config, (&place, proxies, roster), parts, operator).await;
+        let served = attend(&config, (&place, proxies, roster, lonely), parts, operator).await;
         state.set_phase(Phase::Stopping);
         drain(shards, &office, config.limits.drain_patience_ms).await;
         served
@@ -101,6 +104,7 @@ struct Node {
     roster: Option<Roster>,
     directory: Directory,
     keeper: Option<Keeper>,
+    holdings: Option<Holdings>,
 }
 
 impl Node {
@@ -115,7 +119,7 @@ impl Node {
             Box::new(NodesPart(self.roster.clone())),
         ];
         let reloader = Reloader::new(args.clone(), config.clone(), parts);
-        Operator::new(self.trust.clone(), self.inboxes.clone(), reloader, backups)
+        Operator::new(self.trust.clone(), self.inboxes.clone(), reloader, backups, self.holdings.clone())
     }
 }
 
@@ -133,6 +137,7 @@ fn start_node(
     let proxies = edge::proxies(&config.edge).into_diagnostic()?;
     let directory = Directory::open(config, folder, place)?;
     let shared = storage.as_ref().and_then(Storage::shared);
+    strangers::check(shared.as_ref().map(|(table, _)| &**table), place)?;
     let holdings = shared.is_some().then(|| Holdings::new(topology));
     let of_node = node_config(config, topology, (place, &proxies), holdings.clone());
     let node_config = NodeConfig { directory: Some(directory.memory()), ..of_node };
@@ -165,10 +170,8 @@ fn start_node(
     for ((number, metrics), driver) in (0u16..).zip(shards.metrics()).zip(shards.drivers()) {
         metrics.register(*driver, registry.sub_registry_with_label(("shard".into(), number.to_string().into())));
     }
-    let keeper = match shared.zip(holdings) {
-        Some(((table, opener), holdings)) => Some(Keeper::start(&place.name(), table, opener, holdings)?),
-        None => None,
-    };
+    let keep = |((table, opener), holdings)| Keeper::start(&place.name(), table, opener, holdings);
+    let keeper = shared.zip(holdings.clone()).map(keep).transpose()?;
     let driver = shards.drivers().first().map_or("none", |driver| driver.name());
     tracing::info!(driver, shards = topology.shards, partitions = topology.partitions, "shards are up");
     let state = ServerState::new(Parts {
@@ -181,10 +184,11 @@ fn start_node(
         board,
         certificates,
         cluster: place.view(),
+        holdings: holdings.clone(),
     });
     let (roster, office) = (place.roster(inboxes.clone()), Office::new(http));
     let names = Arc::default();
-    Ok(Node { shards, state, trust, inboxes, rates, names, office, proxies, roster, directory, keeper })
+    Ok(Node { shards, state, trust, inboxes, rates, names, office, proxies, roster, directory, keeper, holdings })
 }
 
 fn warn_of_development_key(config: &Config, trust: &Trust) {
@@ -281,7 +285,7 @@ fn specs(parts: Vec<ShardParts>, topology: Topology, cores: &[usize], journal: &
 /// Serves HTTP and the admin socket, says `ready`, and returns when the process is told to stop.
 async fn attend(
     config: &Config,
-    (place, proxies, roster): (&Place, Proxies, Option<Roster>),
+    (place, proxies, roster, lonely): (&Place, Proxies, Option<Roster>, Option<InTable>),
     parts: http::Parts,
     operator: Operator,
 ) -> Result<()> {
@@ -314,6 +318,7 @@ async fn attend(
         ended = served => tracing::error!(?ended, "HTTP ended"),
         ended = admin => tracing::error!(?ended, "the admin socket ended"),
         refusal = place.refused() => return Err(ClusterError::from(refusal).into()),
+        writer = strangers::stranger(lonely) => return Err(ClusterError::Stranger { writer }.into()),
     }
     Ok(())
 }

@@ -14,7 +14,10 @@ use gateway::Traces;
 use gateway::auth::Trusted;
 use miette::{IntoDiagnostic as _, Result, WrapErr as _};
 use schema::ids::UserId;
+use storage_writer::folder::DataFolder;
+use storage_writer::lease::LeaseConfig;
 
+use super::strangers;
 use crate::cluster::{Cluster, ClusterError, Node, ROOM_TO_SPARE, Roster};
 use crate::config::Config;
 use crate::node::{
@@ -35,6 +38,8 @@ pub(super) struct Place {
     store: String,
     /// Where partitions move between writers: their number.
     moving: Option<u16>,
+    /// Its name where it is in no list: its data folder's, which nobody else has while this process runs.
+    alone: String,
     cluster: Option<(Cluster, ClusterView)>,
     /// Where its links come in.
     listen: Option<SocketAddr>,
@@ -47,19 +52,17 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// What the configuration says. Blocks.
-    pub(super) fn of(config: &Config) -> Result<Self> {
+    /// What the configuration says, for the process that has this data folder. Blocks.
+    pub(super) fn of(config: &Config, folder: &DataFolder) -> Result<Self> {
         let cluster = Cluster::load(&config.cluster)?;
         let store = config.store.engine.clone();
         let endpoint = config.traces.endpoint.as_deref().map(str::parse::<Endpoint>).transpose().into_diagnostic()?;
         let spans = || Spans::new(OsEntropy.next_u64());
         let traces = endpoint.map(|endpoint| (endpoint, Traces { every: config.traces.every(), spans: spans() }));
         let moving = config.store.is_shared().then_some(config.store.partitions);
+        let alone = strangers::alone(folder.format().node);
         let Some(cluster) = cluster else {
-            if moving.is_some() {
-                return Err(ClusterError::Alone.into());
-            }
-            return Ok(Self { store, moving, cluster: None, listen: None, list: None, resolver: None, traces });
+            return Ok(Self { store, moving, alone, cluster: None, listen: None, list: None, resolver: None, traces });
         };
         let writers = cluster.others.iter().chain([&cluster.me]).filter(|node| node.roles.has(Roles::STORAGE_WRITER));
         let writers: Vec<&str> = writers.map(|node| node.name.as_str()).collect();
@@ -69,7 +72,7 @@ impl Place {
         let view = ClusterView::new(cluster.others.iter().map(|node| cluster.info(node)));
         let (listen, list) = (Some(cluster.listen()?), config.cluster.nodes_file.clone());
         let resolver = Some(Resolver::start().into_diagnostic()?);
-        Ok(Self { store, moving, cluster: Some((cluster, view)), listen, list, resolver, traces })
+        Ok(Self { store, moving, alone, cluster: Some((cluster, view)), listen, list, resolver, traces })
     }
 
     /// Whether it does this.
@@ -90,7 +93,24 @@ impl Place {
 
     /// Its name among others.
     pub(super) fn name(&self) -> String {
-        self.cluster.as_ref().map(|(cluster, _)| cluster.me.name.clone()).unwrap_or_default()
+        self.cluster.as_ref().map_or_else(|| self.alone.clone(), |(cluster, _)| cluster.me.name.clone())
+    }
+
+    /// Whether it is in no list of nodes: then whoever else writes to a store that could be shared is a stranger.
+    pub(super) const fn is_alone(&self) -> bool {
+        self.cluster.is_none()
+    }
+
+    /// What is wrong with how long it would wait for an owner, if anything: who is killed is missed for longer.
+    pub(super) fn warning(&self, config: &Config) -> Option<String> {
+        let (hold_ms, missed_ms) = (u64::from(config.limits.hold_ms), LeaseConfig::default().missed_ms());
+        let concerns = self.moving.is_some() && self.has(Roles::GATEWAY) && hold_ms < missed_ms;
+        concerns.then(|| {
+            format!(
+                "limits.hold_ms is {hold_ms}, and a storage-writer that is killed is missed for up to {missed_ms} ms: what is sent to \
+                 its partitions is refused before others have them; set limits.hold_ms to {missed_ms} or more"
+            )
+        })
     }
 
     /// Threads that wait for commits into a store that is shared: each partition has one under way at most.
@@ -145,7 +165,8 @@ impl Place {
 
     /// How its shards are linked.
     pub(super) fn links(&self, holdings: Option<Holdings>) -> Option<ClusterConfig> {
-        self.cluster.as_ref().map(|(cluster, view)| ClusterConfig {
+        let Some((cluster, view)) = &self.cluster else { return self.linked_with_nobody(holdings) };
+        Some(ClusterConfig {
             id: cluster.id.clone(),
             name: cluster.me.name.clone(),
             roles: cluster.me.roles,
@@ -155,6 +176,24 @@ impl Place {
             moving: self.moving,
             holdings,
             view: view.clone(),
+            names: Arc::default(),
+            entropy: || Box::new(OsEntropy),
+        })
+    }
+
+    /// Where partitions come and go by leases, one process is a cluster of one: what is sent to a partition that it does not
+    /// hold yet waits until it does.
+    fn linked_with_nobody(&self, holdings: Option<Holdings>) -> Option<ClusterConfig> {
+        self.moving.map(|partitions| ClusterConfig {
+            id: String::new(),
+            name: self.alone.clone(),
+            roles: Roles::ALL,
+            secret: Arc::default(),
+            peers: Vec::new(),
+            room: 0,
+            moving: Some(partitions),
+            holdings,
+            view: ClusterView::new([]),
             names: Arc::default(),
             entropy: || Box::new(OsEntropy),
         })

@@ -45,7 +45,7 @@ struct NodeStatus {
     /// Chats whose owner it is, by partition.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     owned_chats: BTreeMap<String, u64>,
-    /// Bytes durable in its journals but not yet in its store.
+    /// Bytes durable in its journals, or logs, but not yet in the tables of its store.
     #[serde(skip_serializing_if = "Option::is_none")]
     store_lag_bytes: Option<u64>,
     /// Bytes that wait for links and for clients that read slowly.

@@ -53,7 +53,7 @@ fn text(status: &Status) -> String {
             line.chats,
             line.memory_bytes >> 20,
             line.journal_segments,
-            if line.poisoned { "  refusing sends: a write failed" } else { "" }
+            if line.poisoned { "  refusing sends: nothing can be made durable" } else { "" }
         );
     }
     for NodeLine { name, roles, address, links_out, links_in, refused } in &status.nodes {

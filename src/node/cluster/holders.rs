@@ -3,6 +3,7 @@
 use fabric::link::{To, Undelivered, Why};
 use schema::envelope::{Body, Class, Envelope, Holding};
 
+use super::super::changes::MoveWord;
 use super::away::Away;
 use super::owners::{Holder, OwnerMap, Routed, Step};
 
@@ -112,6 +113,15 @@ impl Away {
         if let Some(owners) = &mut self.owners {
             holdings.iter().for_each(|&holding| owners.heard(self.now_ns, Holder::Here, holding));
         }
+    }
+
+    /// Tells another writer, if its link stands, of a partition that moves.
+    pub(in crate::node) fn say(&mut self, word: &MoveWord) {
+        let Some(peer) = self.names.iter().position(|name| *name == word.node) else { return };
+        let MoveWord { partition, epoch, stage, .. } = *word;
+        let body = Body::Move { node: self.name.clone(), partition, epoch, stage };
+        // Whoever waits for it goes on without it before long.
+        let _ = self.links.push(peer as u16, To::Gateways, Envelope::new(Class::Control, body));
     }
 
     /// Whether somebody's link has come up since they were last told what this node holds.

@@ -11,7 +11,7 @@ use schema::envelope::{Body, Class, Envelope, GapScope, Holding};
 use schema::errors::ErrorCode;
 use storage_writer::partition::Partition;
 
-use super::super::changes::ShardChange;
+use super::super::changes::{MoveWord, ShardChange};
 use super::super::cluster::Step;
 use super::super::holdings::Holdings;
 use super::super::topology::Part;
@@ -156,6 +156,21 @@ impl ShardCore {
         }
     }
 
+    /// Tells another writer of a partition that moves.
+    pub(super) fn say(&mut self, word: &MoveWord) {
+        if let Some(away) = self.hub.away() {
+            away.say(word);
+        }
+    }
+
+    /// Another writer says something of a partition that moves. Every shard gets it; one passes it on.
+    pub(super) fn move_heard(&mut self, word: MoveWord) {
+        let is_here = self.hub.partition_shard(word.partition) == self.hub.shard();
+        if let Some(holdings) = self.owned.holdings.as_ref().filter(|_| is_here) {
+            holdings.heard(word);
+        }
+    }
+
     /// Others are told what this node holds: when that has changed, or their link came up.
     pub(super) fn tell_holdings(&mut self) {
         let Some(holdings) = &self.owned.holdings else { return };
@@ -206,9 +221,11 @@ impl ShardCore {
         let Some(gone) = found(&mut self.partitions).or_else(|| found(&mut self.owned.leaving)) else { return };
         self.board.forget(partition);
         let epoch = self.owned.epochs.remove(&partition).unwrap_or_default();
+        let in_order = gone.stopped();
+        gone.leave();
         if let Some(holdings) = &self.owned.holdings {
             holdings.note(Holding { partition, epoch, held: false });
-            holdings.dropped(partition, gone.stopped());
+            holdings.dropped(partition, in_order);
         }
     }
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::try_join3;
 use schema::dedupe::DedupeKey;
 use storage_writer::lease::{Epoch, Tenure};
 use storage_writer::lsn::JournalId;
@@ -80,6 +81,25 @@ impl ScyllaStore {
         Flush { node: holder(partition), ..self.flushing() }
     }
 
+    /// Where a partition stands, and what its owner goes on from. A part of every takeover: what it needs is asked for at once.
+    async fn look(&self, partition: u16) -> Result<(Standing, Writing), StoreError> {
+        let takeovers = async {
+            let mut takeovers = Vec::new();
+            let take = |(epoch, first_block, after): (i64, i64, i64)| {
+                let (epoch, after) = (Epoch(epoch.cast_unsigned()), Epoch(after.cast_unsigned()));
+                takeovers.push(Takeover { epoch, first_block: first_block.cast_unsigned(), after });
+                true
+            };
+            self.cluster.read(READING, &self.cluster.statements.takeovers, (part(partition),), take).await?;
+            Ok(takeovers)
+        };
+        let writing = Writing::load(&self.cluster, holder(partition));
+        let (writing, takeovers, slices) = try_join3(writing, takeovers, dedupe::slices(&self.cluster)).await?;
+        self.slices.extend(slices);
+        let applied = writing.applied.get(&JournalId(u32::from(partition))).map_or(0, |lsn| lsn.0);
+        Ok((Standing { applied, takeovers }, writing))
+    }
+
     /// Drops the slices of answers that are over, in the name of a partition that was adopted.
     pub(crate) fn expire_owned(&self, over: Vec<i64>) -> Result<(), StoreError> {
         let Some((partition, adopted)) = self.shared().adopted(None) else { return Ok(()) };
@@ -93,23 +113,15 @@ impl SharedStore for ScyllaStore {
         self.shared().sharing
     }
 
+    fn standing(&self, partition: u16) -> Result<Standing, StoreError> {
+        self.runtime.block_on(self.look(partition)).map(|(standing, _)| standing)
+    }
+
     fn adopt(&self, partition: u16) -> Result<Standing, StoreError> {
-        let (writing, takeovers) = self.runtime.block_on(async {
-            let writing = Writing::load(&self.cluster, holder(partition)).await?;
-            let mut takeovers = Vec::new();
-            let take = |(epoch, first_block, after): (i64, i64, i64)| {
-                let (epoch, after) = (Epoch(epoch.cast_unsigned()), Epoch(after.cast_unsigned()));
-                takeovers.push(Takeover { epoch, first_block: first_block.cast_unsigned(), after });
-                true
-            };
-            self.cluster.read(READING, &self.cluster.statements.takeovers, (part(partition),), take).await?;
-            self.slices.extend(dedupe::slices(&self.cluster).await?);
-            Ok::<_, StoreError>((writing, takeovers))
-        })?;
-        let applied = writing.applied.get(&JournalId(u32::from(partition))).map_or(0, |lsn| lsn.0);
+        let (standing, writing) = self.runtime.block_on(self.look(partition))?;
         let adopted = Arc::new(Mutex::new(Adopted { writing, forgotten: None }));
         lock(&self.shared().adopted).insert(partition, adopted);
-        Ok(Standing { applied, takeovers })
+        Ok(standing)
     }
 
     fn load_chats_of(&self, partition: u16, each: &mut dyn FnMut(ChatState)) -> Result<(), StoreError> {

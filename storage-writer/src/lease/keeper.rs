@@ -1,10 +1,11 @@
 //! One writer's view of the leases: from the table as it was read to what is to be asked of it. Sans-IO.
 //!
 //! All writers that see the same table come to the same plan: what is free goes one by one to whoever has least, and with
-//! nothing free the writer that has most gives one back when another has two fewer. What must stay true: a lease is counted
+//! nothing free the writer that has most gives one to whoever has least, when that has two fewer. Whoever gives a partition up
+//! of its own will names its successor, who then has nothing to wait for. What must stay true: a lease is counted
 //! from before it was asked for; another writer is given up only after its beat has been seen to stand still for all of a
 //! lease and the margin, in a table that answered all the while; a partition is held only under an epoch that this keeper
-//! has taken itself.
+//! has taken itself or that the table gives it, and never twice under the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,9 +46,44 @@ pub struct Step {
     /// Partitions that this writer has, though it was not told when it took them.
     pub gained: Vec<(u16, Epoch)>,
     /// Partitions that are to stop, and be given up with [`Keeper::given_up`] once what they have under way is done.
-    pub drain: Vec<u16>,
+    pub drain: Vec<Leaving>,
     /// Partitions that are another's by now.
     pub lost: Vec<u16>,
+}
+
+/// A partition that is to be given up, and who is to have it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Leaving {
+    /// Its number.
+    pub partition: u16,
+    /// Under which epoch it is held.
+    pub epoch: Epoch,
+    /// Whose it is to be; `None`: nobody is there to take it.
+    pub to: Option<WriterId>,
+}
+
+/// A partition that is held.
+struct Held {
+    epoch: Epoch,
+    /// Rises with every gain.
+    gained: u64,
+}
+
+/// Why a partition is not moved as it was asked.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum MoveError {
+    /// It is another's, or nobody's.
+    #[error("this writer does not hold partition {0}")]
+    NotHeld(u16),
+    /// It is on its way already.
+    #[error("partition {0} is being given up already")]
+    Leaving(u16),
+    /// Nobody who could take it has that name.
+    #[error("{0} is no writer that takes partitions: it does not run, or it is stopping")]
+    NoTaker(String),
+    /// It is there already.
+    #[error("{0} is this writer")]
+    Here(String),
 }
 
 /// What is known of another writer's beat.
@@ -66,9 +102,12 @@ pub struct Keeper {
     renew_ns: u64,
     looked_ns: u64,
     others: BTreeMap<WriterId, Seen>,
-    held: BTreeMap<u16, Epoch>,
-    /// Of those held.
-    draining: BTreeSet<u16>,
+    held: BTreeMap<u16, Held>,
+    gains: u64,
+    /// Of those held; and who is to have them.
+    draining: BTreeMap<u16, Option<WriterId>>,
+    /// Who takes partitions, as the table was read last.
+    takers: BTreeSet<WriterId>,
     /// Given up here, and perhaps not yet in the table.
     giving: BTreeMap<u16, Epoch>,
     /// The last epoch under which each was held.
@@ -89,7 +128,9 @@ impl Keeper {
             looked_ns: 0,
             others: BTreeMap::new(),
             held: BTreeMap::new(),
-            draining: BTreeSet::new(),
+            gains: 0,
+            draining: BTreeMap::new(),
+            takers: BTreeSet::new(),
             giving: BTreeMap::new(),
             used: BTreeMap::new(),
             stopping: false,
@@ -109,7 +150,7 @@ impl Keeper {
 
     /// What it holds, those that drain included.
     pub fn held(&self) -> impl Iterator<Item = (u16, Epoch)> {
-        self.held.iter().map(|(partition, epoch)| (*partition, *epoch))
+        self.held.iter().map(|(partition, held)| (*partition, held.epoch))
     }
 
     /// Takes nothing more and drains what it has.
@@ -123,12 +164,31 @@ impl Keeper {
     }
 
     /// The partition is no longer served here: nothing of it is under way. Returns the epoch under which it was held, if it
-    /// was; a later step releases it if nobody has.
-    pub fn given_up(&mut self, partition: u16) -> Option<Epoch> {
-        self.draining.remove(&partition);
-        let epoch = self.held.remove(&partition)?;
+    /// was, and who is to have it, if they still take partitions; a later step releases it if nobody has.
+    pub fn given_up(&mut self, partition: u16) -> Option<(Epoch, Option<WriterId>)> {
+        let to = self.draining.remove(&partition).flatten().filter(|to| self.takers.contains(to));
+        let Held { epoch, .. } = self.held.remove(&partition)?;
         self.giving.insert(partition, epoch);
-        Some(epoch)
+        Some((epoch, to))
+    }
+
+    /// Somebody wants a partition of this writer's to be another's. What the next step would have drained, this one does; the
+    /// balance may then give another one back for it, but not the one that was moved.
+    ///
+    /// # Errors
+    /// [`MoveError`]: everything is as it was.
+    pub fn move_to(&mut self, partition: u16, name: &str) -> Result<Leaving, MoveError> {
+        let Some(Held { epoch, .. }) = self.held.get(&partition) else { return Err(MoveError::NotHeld(partition)) };
+        if self.draining.contains_key(&partition) {
+            return Err(MoveError::Leaving(partition));
+        }
+        if name == self.me.name {
+            return Err(MoveError::Here(name.to_owned()));
+        }
+        let to = self.takers.iter().find(|taker| taker.name == name).cloned();
+        let to = to.ok_or_else(|| MoveError::NoTaker(name.to_owned()))?;
+        self.draining.insert(partition, Some(to.clone()));
+        Ok(Leaving { partition, epoch: *epoch, to: Some(to) })
     }
 
     /// An [`Action::Enter`] or [`Action::Renew`] of this incarnation that was asked at `asked_ns` was done.
@@ -147,7 +207,8 @@ impl Keeper {
     fn hold(&mut self, partition: u16, epoch: Epoch) {
         self.draining.remove(&partition);
         self.giving.remove(&partition);
-        self.held.insert(partition, epoch);
+        self.gains += 1;
+        self.held.insert(partition, Held { epoch, gained: self.gains });
         self.used.insert(partition, epoch);
     }
 
@@ -173,6 +234,8 @@ impl Keeper {
         }
         self.looked_ns = now_ns;
         self.own_row(now_ns, view, &mut step);
+        let takes_part = |row: &&WriterRow| !row.buried && !row.leaving;
+        self.takers = view.writers.iter().filter(takes_part).map(|row| row.writer.clone()).collect();
         self.watch(now_ns, view, &mut step);
         self.own_partitions(view, &mut step);
         if self.stopping {
@@ -255,52 +318,72 @@ impl Keeper {
         }
     }
 
+    /// How many partitions each of those has that take some.
+    fn counts(&self, view: &TableView) -> BTreeMap<WriterId, usize> {
+        let mut counts: BTreeMap<_, usize> = self.takers.iter().map(|taker| (taker.clone(), 0)).collect();
+        for owner in view.partitions.iter().filter_map(|row| row.owner.as_ref()) {
+            if let Some(count) = counts.get_mut(owner) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
     fn leave(&mut self, view: &TableView, step: &mut Step) {
-        let new: Vec<u16> = self.held.keys().copied().filter(|partition| !self.draining.contains(partition)).collect();
-        self.draining.extend(&new);
-        step.drain.extend(new);
+        let mut counts = self.counts(view);
+        counts.remove(&self.me);
+        for to in self.draining.values().flatten() {
+            counts.entry(to.clone()).and_modify(|count| *count += 1);
+        }
+        for (&partition, &Held { epoch, .. }) in &self.held {
+            if self.draining.contains_key(&partition) {
+                continue;
+            }
+            let to = counts.iter_mut().min_by_key(|(_, count)| **count).map(|(to, count)| {
+                *count += 1;
+                to.clone()
+            });
+            self.draining.insert(partition, to.clone());
+            step.drain.push(Leaving { partition, epoch, to });
+        }
         let owns = view.partitions.iter().any(|row| row.owner.as_ref() == Some(&self.me));
         if self.held.is_empty() && !owns {
             step.actions = vec![Action::Remove(self.me.clone())];
         }
     }
 
-    /// Takes what is this writer's part of what is free, or gives one back.
+    /// Takes what is this writer's part of what is free, or gives one to whoever has least.
     fn balance(&mut self, view: &TableView, step: &mut Step) {
-        let takes_part = |row: &&WriterRow| !row.buried && !row.leaving;
-        let mut counts: BTreeMap<&WriterId, usize> =
-            view.writers.iter().filter(takes_part).map(|row| (&row.writer, 0)).collect();
+        let mut counts = self.counts(view);
         if !counts.contains_key(&self.me) {
             return;
         }
         let lives = |owner: &WriterId| view.writers.iter().any(|row| row.writer == *owner && !row.buried);
-        let (owned, free): (Vec<_>, Vec<_>) =
-            view.partitions.iter().partition(|row| row.owner.as_ref().is_some_and(lives));
-        for row in &owned {
-            if let Some(count) = row.owner.as_ref().and_then(|owner| counts.get_mut(owner)) {
-                *count += 1;
-            }
-        }
+        let free: Vec<_> = view.partitions.iter().filter(|row| !row.owner.as_ref().is_some_and(lives)).collect();
         if free.is_empty() && self.draining.is_empty() && self.giving.is_empty() {
-            let fewest = counts.values().copied().min().unwrap_or(0);
-            let most = counts.values().copied().max().unwrap_or(0);
-            let first = counts.iter().find(|(_, count)| **count == most).map(|(writer, _)| *writer);
-            if most >= fewest + 2
-                && first == Some(&self.me)
-                && let Some((&partition, _)) = self.held.last_key_value()
-            {
-                self.draining.insert(partition);
-                step.drain.push(partition);
-            }
-            return;
+            return self.even_out(&counts, step);
         }
         for row in free {
             let least = counts.iter_mut().min_by_key(|(_, count)| **count);
             let Some((writer, count)) = least else { return };
             *count += 1;
-            if **writer == self.me && !self.held.contains_key(&row.partition) {
+            if *writer == self.me && !self.held.contains_key(&row.partition) {
                 step.actions.push(Action::Take(row.clone()));
             }
+        }
+    }
+
+    /// Nothing is free: gives away what was held for longest, so that nothing goes to and fro.
+    fn even_out(&mut self, counts: &BTreeMap<WriterId, usize>, step: &mut Step) {
+        let Some((to, fewest)) = counts.iter().min_by_key(|(_, count)| **count) else { return };
+        let most = counts.values().copied().max().unwrap_or(0);
+        let first = counts.iter().find(|(_, count)| **count == most).map(|(writer, _)| writer);
+        if most >= fewest + 2
+            && first == Some(&self.me)
+            && let Some((&partition, held)) = self.held.iter().min_by_key(|(_, held)| held.gained)
+        {
+            self.draining.insert(partition, Some(to.clone()));
+            step.drain.push(Leaving { partition, epoch: held.epoch, to: Some(to.clone()) });
         }
     }
 }

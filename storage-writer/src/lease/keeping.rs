@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fabric::time::Clock;
 
-use super::keeper::{Action, Keeper};
-use super::{Epoch, LeaseConfig, LeaseTable, Tenure, WriterId};
+use super::keeper::{Action, Keeper, Leaving, MoveError};
+use super::{Epoch, LeaseConfig, LeaseTable, PartitionRow, Tenure, WriterId};
 use crate::store::StoreError;
 
 /// What a round changed.
@@ -15,8 +15,9 @@ use crate::store::StoreError;
 pub struct Changes {
     /// Partitions that are this writer's from now on: open them with [`crate::partition::open_owned`].
     pub gained: Vec<Arc<Tenure>>,
-    /// Partitions that are to stop: once one has, drop it and call [`Keeping::given_up`].
-    pub drain: Vec<u16>,
+    /// Partitions that are to stop: once one has, drop it and call [`Keeping::given_up`]. Who is to have it may be told
+    /// before, to read ahead.
+    pub drain: Vec<Leaving>,
     /// Partitions that are another's by now: drop them at once.
     pub lost: Vec<u16>,
     /// Every partition with its epoch and owner, as the round read them; empty when the table could not be read.
@@ -86,14 +87,41 @@ impl Keeping {
     }
 
     /// A partition has been dropped here: after it was to drain, or because it could not be opened or its tenure was over for
-    /// it. Gives it back, so that others need not wait for the next round; blocks.
-    pub fn given_up(&mut self, partition: u16) {
+    /// it. Makes it its successor's, or gives it back, so that nobody need wait for a round of this writer; blocks. Returns
+    /// whose it is now, if it is somebody's who was named.
+    pub fn given_up(&mut self, partition: u16) -> Option<WriterId> {
         self.end(partition);
-        if let Some(epoch) = self.keeper.given_up(partition) {
-            let released = self.table.release(partition, epoch, self.keeper.me()).map(|_| ());
-            // What fails is done by the next round.
-            self.answered(&released);
-        }
+        let (epoch, to) = self.keeper.given_up(partition)?;
+        let me = self.keeper.me();
+        // What fails is done by the next round: it gives back what is still this writer's then.
+        let done = match &to {
+            Some(to) => {
+                let held = PartitionRow { partition, epoch, owner: Some(me.clone()) };
+                self.table.take(&held, to)
+            }
+            None => self.table.release(partition, epoch, me),
+        };
+        let handed_over = matches!(done, Ok(true));
+        self.answered(&done.map(|_| ()));
+        to.filter(|_| handed_over)
+    }
+
+    /// See [`Keeper::move_to`].
+    ///
+    /// # Errors
+    /// [`MoveError`]: everything is as it was.
+    pub fn move_to(&mut self, partition: u16, name: &str) -> Result<Leaving, MoveError> {
+        self.keeper.move_to(partition, name)
+    }
+
+    /// Who it is. Another incarnation after others have given it up.
+    pub const fn me(&self) -> &WriterId {
+        self.keeper.me()
+    }
+
+    /// Whether this writer has a partition, be it that it drains.
+    pub fn holds(&self, partition: u16) -> bool {
+        self.keeper.held().any(|(held, _)| held == partition)
     }
 
     /// Gives everything back: the next rounds drain what is held. Go on until [`Self::is_gone`].

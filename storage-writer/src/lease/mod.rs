@@ -20,7 +20,7 @@ mod tests;
 
 use std::fmt;
 
-pub use keeper::{Action, Keeper, Step};
+pub use keeper::{Action, Keeper, Leaving, MoveError, Step};
 pub use keeping::{Changes, Keeping};
 pub use memory::MemoryLeases;
 pub use tenure::Tenure;
@@ -117,7 +117,8 @@ pub trait LeaseTable: Send + Sync {
     /// As [`Self::read`].
     fn remove(&self, writer: &WriterId) -> Result<(), StoreError>;
 
-    /// Makes a partition `writer`'s, under the next epoch, if it is exactly as `seen`.
+    /// Makes a partition `writer`'s, under the next epoch, if it is exactly as `seen`. Its owner may ask that for another, as
+    /// may that one itself.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -141,6 +142,13 @@ pub struct LeaseConfig {
     pub margin_ms: u64,
     /// How often the table is read, ms.
     pub poll_ms: u64,
+}
+
+impl LeaseConfig {
+    /// A writer that ends without a word is given up by the others after so long, ms, if the table answers them.
+    pub const fn missed_ms(&self) -> u64 {
+        self.lease_ms + self.margin_ms + 2 * self.poll_ms
+    }
 }
 
 impl Default for LeaseConfig {

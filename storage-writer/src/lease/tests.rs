@@ -1,6 +1,6 @@
 //! Keepers over a table that answers late, twice as late as it did what was asked, or not at all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +9,10 @@ use fabric::sim::SeededEntropy;
 use fabric::time::{Clock, Now};
 
 use super::contract::writer;
-use super::{Action, Epoch, Keeper, Keeping, LeaseConfig, LeaseTable, MemoryLeases, Step, TableView, Tenure, WriterId};
+use super::{
+    Action, Epoch, Keeper, Keeping, LeaseConfig, LeaseTable, MemoryLeases, MoveError, PartitionRow, Step, TableView,
+    Tenure, WriterId,
+};
 
 crate::lease_contract!(Arc::new(MemoryLeases::new(4)));
 
@@ -37,6 +40,8 @@ struct Life {
     next: (u64, Next),
     /// Partitions that drain, and when they have.
     draining: BTreeMap<u16, u64>,
+    /// Partitions that are to be handed over, and to whom.
+    giving: VecDeque<(PartitionRow, WriterId)>,
 }
 
 struct World {
@@ -56,6 +61,30 @@ impl Life {
     fn local_ns(&self, real_ns: u64) -> u64 {
         let (start, per_mille) = self.clock;
         start + (real_ns as i128 * (1_000 + i128::from(per_mille)) / 1_000) as u64
+    }
+
+    /// Something that it asked was done. What it has gained by that.
+    fn heard(&mut self, action: Action, asked_ns: u64) -> Option<(u16, Epoch)> {
+        match action {
+            Action::Enter | Action::Renew { .. } => self.keeper.renewed(asked_ns),
+            Action::Take(seen) => return Some(self.keeper.took(&seen)),
+            Action::Remove(writer) => self.keeper.removed(&writer),
+            Action::Bury { .. } | Action::Release(..) => {}
+        }
+        None
+    }
+
+    /// What has drained by now is not served any more.
+    fn give_up(&mut self, now_ns: u64) {
+        let done: Vec<u16> = self.draining.iter().filter(|(_, at)| **at <= now_ns).map(|(number, _)| *number).collect();
+        for partition in done {
+            self.draining.remove(&partition);
+            let given_up = self.keeper.given_up(partition);
+            if let Some((epoch, Some(to))) = given_up {
+                let held = PartitionRow { partition, epoch, owner: Some(self.keeper.me().clone()) };
+                self.giving.push_back((held, to));
+            }
+        }
     }
 }
 
@@ -104,7 +133,7 @@ impl World {
         let clock = (self.random(1_000_000) * MS, self.random(21) as i64 - 10);
         let at = self.now_ns + self.random(3_000) * MS;
         let keeper = Keeper::new(writer(self.started), CONFIG);
-        Life { keeper, clock, next: (at, Next::Read), draining: BTreeMap::new() }
+        Life { keeper, clock, next: (at, Next::Read), draining: BTreeMap::new(), giving: VecDeque::new() }
     }
 
     /// How long something takes: mostly short, sometimes longer than a lease, as when its writer is frozen.
@@ -154,12 +183,19 @@ impl World {
         let now_ns = self.now_ns;
         let life = &mut self.lives[at];
         let local_ns = life.local_ns(now_ns);
-        let done: Vec<u16> = life.draining.iter().filter(|(_, at)| **at <= now_ns).map(|(number, _)| *number).collect();
-        for partition in done {
-            life.draining.remove(&partition);
-            life.keeper.given_up(partition);
-        }
+        life.give_up(now_ns);
         match std::mem::replace(&mut life.next.1, Next::Read) {
+            // What has a successor is handed over before anything else is asked.
+            Next::Read if !life.giving.is_empty() => {
+                let (held, to) = life.giving.pop_front().expect("not empty");
+                let give = Action::Take(held);
+                if !lost {
+                    apply(&self.table, &to, &give);
+                } else if late {
+                    self.late.push((later, to, give));
+                }
+                life.next = (answer, Next::Read);
+            }
             Next::Read if lost => {
                 life.keeper.table_away();
                 life.next = (later, Next::Read);
@@ -170,7 +206,7 @@ impl World {
                 for partition in lost {
                     life.draining.remove(&partition);
                 }
-                life.draining.extend(drain.into_iter().map(|partition| (partition, later)));
+                life.draining.extend(drain.into_iter().map(|leaving| (leaving.partition, later)));
                 life.next = (later, Next::Act(actions));
                 self.note(gained);
             }
@@ -192,13 +228,7 @@ impl World {
             }
             Next::Act(_) => life.next = (now_ns + CONFIG.poll_ms * MS, Next::Read),
             Next::Heard { action, asked_ns, rest } => {
-                let mut gained = None;
-                match action {
-                    Action::Enter | Action::Renew { .. } => life.keeper.renewed(asked_ns),
-                    Action::Take(seen) => gained = Some(life.keeper.took(&seen)),
-                    Action::Remove(writer) => life.keeper.removed(&writer),
-                    Action::Bury { .. } | Action::Release(..) => {}
-                }
+                let gained = life.heard(action, asked_ns);
                 life.next = (later, Next::Act(rest));
                 self.note(gained);
             }
@@ -303,7 +333,7 @@ impl Serving {
             assert!(self.tenures.remove(&partition).is_some_and(|tenure| tenure.is_over()));
         }
         self.tenures.extend(changes.gained.into_iter().map(|tenure| (tenure.partition(), tenure)));
-        for partition in changes.drain {
+        for partition in changes.drain.into_iter().map(|leaving| leaving.partition) {
             let tenure = self.tenures.remove(&partition).expect("served");
             assert!(tenure.is_held(), "it may finish what it has");
             self.keeping.given_up(partition);
@@ -314,6 +344,61 @@ impl Serving {
     fn held(&self) -> usize {
         self.tenures.values().filter(|tenure| tenure.is_held()).count()
     }
+}
+
+#[test]
+fn who_is_named_has_a_partition_at_once_and_keeps_it() {
+    let (table, clock) = (Arc::new(MemoryLeases::new(PARTITIONS)), Arc::new(HandClock::default()));
+    let (mut one, mut two) = (Serving::new(&table, 1, &clock), Serving::new(&table, 2, &clock));
+    let rounds = |one: &mut Serving, two: &mut Serving| {
+        for _ in 0..20 {
+            one.round();
+            two.round();
+            clock.0.fetch_add(CONFIG.poll_ms, Ordering::Relaxed);
+        }
+    };
+    rounds(&mut one, &mut two);
+    assert_eq!((one.held(), two.held()), (4, 4));
+    let partition = *two.tenures.last_key_value().expect("four").0;
+    for (wrong, to) in [(MoveError::NoTaker("writer-3".to_owned()), 3), (MoveError::Here("writer-2".to_owned()), 2)] {
+        assert_eq!(two.keeping.move_to(partition, &writer(to).name).err(), Some(wrong));
+    }
+    assert_eq!(one.keeping.move_to(partition, "writer-2").err(), Some(MoveError::NotHeld(partition)));
+
+    let leaving = two.keeping.move_to(partition, "writer-1").expect("it may go");
+    assert_eq!(leaving.to, Some(writer(1)));
+    assert_eq!(two.keeping.move_to(partition, "writer-1").err(), Some(MoveError::Leaving(partition)));
+    assert!(two.tenures[&partition].is_held(), "until it has been given up");
+    two.tenures.remove(&partition);
+    assert_eq!(two.keeping.given_up(partition), Some(writer(1)));
+    one.round();
+    assert!(one.tenures[&partition].is_held() && one.tenures[&partition].epoch() == Epoch(leaving.epoch.0 + 1));
+    // It has five now, and the other three: it gives another one for it.
+    rounds(&mut one, &mut two);
+    assert_eq!((one.held(), two.held()), (4, 4));
+    assert!(one.tenures.contains_key(&partition), "what was moved stays");
+}
+
+#[test]
+fn nothing_is_handed_to_whoever_has_gone_meanwhile() {
+    let (table, clock) = (Arc::new(MemoryLeases::new(PARTITIONS)), Arc::new(HandClock::default()));
+    let (mut one, mut two) = (Serving::new(&table, 1, &clock), Serving::new(&table, 2, &clock));
+    for _ in 0..20 {
+        one.round();
+        two.round();
+        clock.0.fetch_add(CONFIG.poll_ms, Ordering::Relaxed);
+    }
+    let partition = *two.tenures.first_key_value().expect("four").0;
+    two.keeping.move_to(partition, "writer-1").expect("it may go");
+    one.keeping.stop();
+    one.round();
+    let mut changes = two.keeping.round();
+    assert_eq!(changes.drain.len(), 0);
+    two.tenures.remove(&partition);
+    assert_eq!(two.keeping.given_up(partition), None, "it is leaving");
+    changes = two.keeping.round();
+    let gained: Vec<u16> = changes.gained.iter().map(|tenure| tenure.partition()).collect();
+    assert!(gained.contains(&partition), "it is free, and taken again: {gained:?}");
 }
 
 #[test]

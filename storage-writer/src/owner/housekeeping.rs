@@ -186,7 +186,7 @@ impl Partition {
                     partition = self.number,
                     %error,
                     wait_ms,
-                    "a memory table could not be flushed and stays in the journal; trying again"
+                    "a memory table could not be flushed; the partition's journal or log keeps it, trying again"
                 );
             }
         }

@@ -47,11 +47,11 @@ pub(crate) struct Raised {
     pub before: (u64, u64),
 }
 
-/// A journalled entry that cannot follow what is known of its chat.
+/// An entry of a journal, or of a log in a store, that cannot follow what is known of its chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReplayError {
-    /// Entries before it are neither in the store nor in a journal.
-    #[error("chat {chat}: seq {seq} follows {head} in the journal; the entries between them are missing")]
+    /// Entries before it are neither in the store nor in what was replayed.
+    #[error("chat {chat}: seq {seq} follows {head} in what was replayed; the entries between them are missing")]
     Hole {
         /// The chat.
         chat: ChatId,
@@ -61,7 +61,7 @@ pub enum ReplayError {
         head: u64,
     },
     /// A change of a group or an account that says nothing.
-    #[error("chat {chat}: the change of seq {seq} in the journal cannot be read")]
+    #[error("chat {chat}: the change of seq {seq} cannot be read")]
     Change {
         /// The chat.
         chat: ChatId,
@@ -69,7 +69,7 @@ pub enum ReplayError {
         seq: u64,
     },
     /// A chat's first entry says nothing of who is in it.
-    #[error("chat {chat}: its first entry in the journal names no members")]
+    #[error("chat {chat}: its first entry names no members")]
     NoMembers {
         /// The chat.
         chat: ChatId,

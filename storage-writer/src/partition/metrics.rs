@@ -35,18 +35,20 @@ pub struct StorageMetrics {
     pub parked: Counter,
     /// Sends that waited for a block with room.
     pub queued: Counter,
-    /// Journal blocks that became durable.
+    /// Blocks that became durable: of the journal, or of the partition's log in a store that is shared.
     pub blocks: Counter,
-    /// Journal records that became durable.
+    /// Records in them.
     pub records: Counter,
-    /// Bytes of journal blocks that became durable.
+    /// Their bytes.
     pub journal_bytes: Counter,
-    /// Journal writes that failed.
+    /// Writes of blocks that failed.
     pub write_failures: Counter,
     /// Times a failed write stopped the partition.
     pub poisonings: Counter,
     /// Times a new segment took over after a failed write.
     pub takeovers: Counter,
+    /// Times it was opened with what had been read ahead, while its former owner still had it.
+    pub read_ahead: Counter,
     /// Segments that could not be prepared.
     pub segment_failures: Counter,
     /// Watermarks taken from gateways.
@@ -147,6 +149,7 @@ impl StorageMetrics {
             write_failures: Counter::default(),
             poisonings: Counter::default(),
             takeovers: Counter::default(),
+            read_ahead: Counter::default(),
             segment_failures: Counter::default(),
             marks: Counter::default(),
             marks_clamped: Counter::default(),
@@ -184,6 +187,14 @@ impl StorageMetrics {
         }
     }
 
+    /// The partition is not here any more: what it had is nobody's here.
+    pub(super) fn left(&self) {
+        let gauges = [&self.memory_bytes, &self.frozen_tables, &self.poisoned, &self.chats, &self.fanout_jobs];
+        gauges.into_iter().for_each(|gauge| {
+            gauge.set(0);
+        });
+    }
+
     /// Counts a refusal.
     pub fn refused(&self, code: ErrorCode) {
         self.refused.get_or_create(&RefusalLabels { code: code.info().name }).inc();
@@ -215,13 +226,14 @@ impl StorageMetrics {
             ),
             ("parked", "Sends that waited behind a lookup of their chat", &self.parked),
             ("queued", "Sends that waited for a block with room", &self.queued),
-            ("blocks", "Journal blocks that became durable", &self.blocks),
-            ("records", "Journal records that became durable", &self.records),
-            ("journal_bytes", "Bytes of journal blocks that became durable", &self.journal_bytes),
-            ("write_failures", "Journal writes that failed", &self.write_failures),
+            ("blocks", "Blocks of the journal, or of the log in a shared store, that became durable", &self.blocks),
+            ("records", "Records in blocks that became durable", &self.records),
+            ("journal_bytes", "Bytes of blocks that became durable", &self.journal_bytes),
+            ("write_failures", "Writes of blocks that failed", &self.write_failures),
             ("poisonings", "Times a failed write stopped the partition", &self.poisonings),
-            ("takeovers", "Times a new segment took over after a failed write", &self.takeovers),
-            ("segment_failures", "Segments that could not be prepared", &self.segment_failures),
+            ("takeovers", "Times a new journal segment took over after a failed write", &self.takeovers),
+            ("read_ahead", "Times a partition was opened with what had been read ahead of its move", &self.read_ahead),
+            ("segment_failures", "Journal segments that could not be prepared", &self.segment_failures),
             ("marks", "Watermarks taken from gateways", &self.marks),
             ("marks_clamped", "Watermarks above the head, clamped to it", &self.marks_clamped),
             ("marks_stale", "Watermarks that raised nothing", &self.marks_stale),
@@ -257,7 +269,7 @@ impl StorageMetrics {
         let gauges: &[(&str, &str, &Gauge)] = &[
             ("memory_bytes", "Bytes of entries in memory tables", &self.memory_bytes),
             ("frozen_tables", "Frozen tables not yet in the store", &self.frozen_tables),
-            ("poisoned", "1 while sends are refused after a failed write", &self.poisoned),
+            ("poisoned", "1 while sends are refused: after a failed write, or because a lease is over", &self.poisoned),
             ("chats", "Chats held", &self.chats),
         ];
         for &(name, help, gauge) in gauges {

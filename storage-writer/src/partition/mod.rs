@@ -10,6 +10,7 @@ mod metrics;
 mod open;
 mod owned;
 mod status;
+mod taking;
 
 #[cfg(test)]
 mod tests;
@@ -41,8 +42,8 @@ pub use job::{Job, JobDone, run_job};
 pub(crate) use job::{ReadWork, Recovered, Work};
 pub use metrics::StorageMetrics;
 pub use open::{OpenConfig, OpenError, Opened, open};
-pub use owned::open_owned;
 pub use status::{PartitionStatus, RecoverySummary};
+pub use taking::{Ahead, open_owned, read_ahead};
 
 use job::{Done, ReadFound};
 

@@ -74,6 +74,16 @@ pub enum OpenError {
         /// What is wrong.
         source: BlockError,
     },
+    /// A block of a partition's log and the tables do not fit together.
+    #[error("partition {partition}, block {block} of its log: {source}; restore the keyspace from a backup")]
+    Entry {
+        /// Which partition.
+        partition: u16,
+        /// Which block.
+        block: u64,
+        /// What is wrong.
+        source: ReplayError,
+    },
     /// A block of a partition's log is missing.
     #[error("partition {partition}, block {block} of its log is missing; restore the keyspace from a backup")]
     Hole {

@@ -71,8 +71,14 @@ pub trait SharedStore: Store {
     /// How it is shared.
     fn sharing(&self) -> Sharing;
 
-    /// Where a partition stands, as the store has it now: also what earlier owners have left is read anew. Call it before
-    /// any other call about the partition.
+    /// Where a partition stands, for whoever only looks: nothing that is kept about it here changes.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says; so for all calls.
+    fn standing(&self, partition: u16) -> Result<Standing, StoreError>;
+
+    /// As [`Self::standing`], for its next owner: also what earlier owners have left is read anew. Call it before
+    /// anything that writes about the partition, but for its log.
     ///
     /// # Errors
     /// As [`StoreError`] says; so for all calls.
@@ -132,6 +138,9 @@ pub trait SharedStore: Store {
 impl<S: SharedStore + ?Sized> SharedStore for Arc<S> {
     fn sharing(&self) -> Sharing {
         (**self).sharing()
+    }
+    fn standing(&self, partition: u16) -> Result<Standing, StoreError> {
+        (**self).standing(partition)
     }
     fn adopt(&self, partition: u16) -> Result<Standing, StoreError> {
         (**self).adopt(partition)

@@ -1,4 +1,5 @@
-//! A cluster on this host: `cluster run` serves until it is told to stop, `cluster faults` makes faults in one under load.
+//! A cluster on this host: `cluster run` serves until it is told to stop, `cluster faults` makes faults in one under load,
+//! `cluster moves` measures what it costs a chat that its partition moves.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -12,8 +13,10 @@ use clap::{Parser, Subcommand};
 use fabric::entropy::{Entropy as _, OsEntropy};
 use serde_json::json;
 use shardwire_tests::faults::{self, Extent};
+use shardwire_tests::moves;
 use shardwire_tests::process::CassandraCluster;
 use shardwire_tests::process::cluster::{Cluster, Node, Options, Shape, become_server};
+use shardwire_tests::process::engines::{Directory, EngineShape, Engines};
 
 /// What a cluster's tables are in.
 const KEYSPACE: &str = "shardwire";
@@ -31,6 +34,8 @@ enum Task {
     Run(Run),
     /// Makes faults in one under load and prints what they cost.
     Faults(Faults),
+    /// Moves a chat's partition between two writers on Cassandra, and prints how long the chat stood still.
+    Moves(Moves),
     /// For this program itself: becomes a node, ended with PARENT.
     #[command(hide = true)]
     BecomeServer(BecomeServer),
@@ -53,6 +58,10 @@ struct Nodes {
     /// Cassandra nodes.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
     nodes: u8,
+    /// Where routers keep a copy of who is connected where: memory (nowhere), redis, or redis-cluster; this program starts the
+    /// servers. With Cassandra redis-cluster by default, else memory.
+    #[arg(long, value_parser = Directory::WORDS)]
+    directory: Option<String>,
     /// Where the programs `shardwire` and `loadgen` are; beside this one by default.
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
@@ -74,7 +83,7 @@ struct Run {
 struct Faults {
     #[command(flatten)]
     nodes: Nodes,
-    /// Some faults of each kind, at most 4 minutes.
+    /// Some faults of each kind, at most 4 minutes, 5 with engines.
     #[arg(long, conflicts_with = "all")]
     smoke: bool,
     /// Every single fault and every pair, however long that takes.
@@ -95,6 +104,28 @@ struct Faults {
 }
 
 #[derive(clap::Args)]
+struct Moves {
+    /// Moves on an operator's command.
+    #[arg(long, default_value_t = 100)]
+    moves: u32,
+    /// Stops in order of the writer that has the partition.
+    #[arg(long, default_value_t = 5)]
+    stops: u32,
+    /// Deaths of it, by SIGKILL.
+    #[arg(long, default_value_t = 10)]
+    kills: u32,
+    /// Messages a second of the chat.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rate: u32,
+    /// Where the program `shardwire` is; beside this one by default.
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
+    /// Where data and logs are kept; a temporary folder, removed at the end unless something failed, by default.
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
 struct BecomeServer {
     parent: u32,
     #[arg(last = true, required = true)]
@@ -105,6 +136,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Run(args) => run(&args).map(|()| ExitCode::SUCCESS),
         Task::Faults(args) => make_faults(args),
+        Task::Moves(args) => move_partitions(&args).map(|()| ExitCode::SUCCESS),
         Task::BecomeServer(args) => {
             eprintln!("cannot become a node: {}", become_server(args.parent, &args.program));
             return ExitCode::from(127);
@@ -128,20 +160,25 @@ impl Nodes {
         Ok(Shape { gateways: self.gateways, routers: self.routers, writers })
     }
 
-    /// The nodes that keep messages, if any are to.
-    fn cassandra(&self) -> Option<CassandraCluster> {
-        (self.store == "cassandra").then(|| {
-            eprintln!("starting {} of Cassandra", if self.nodes == 1 { "a node" } else { "the nodes" });
-            CassandraCluster::start(self.nodes)
-        })
+    /// What is below the cluster.
+    fn engines(&self) -> EngineShape {
+        let cassandra = if self.store == "cassandra" { self.nodes } else { 0 };
+        let by_default = if cassandra > 0 { Directory::RedisCluster } else { Directory::Memory };
+        let directory = self.directory.as_deref().and_then(Directory::parse).unwrap_or(by_default);
+        EngineShape { cassandra, directory }
     }
 
     fn program(&self, name: &str) -> Result<PathBuf, Anything> {
-        let own = std::env::current_exe()?;
-        let folder = self.programs.clone().or_else(|| own.parent().map(Path::to_owned)).unwrap_or_default();
-        let path = folder.join(name);
-        if path.is_file() { Ok(path) } else { Err(format!("{} is not there: build it first", path.display()).into()) }
+        program(self.programs.as_deref(), name)
     }
+}
+
+/// A program in a folder, by default this one's.
+fn program(folder: Option<&Path>, name: &str) -> Result<PathBuf, Anything> {
+    let own = std::env::current_exe()?;
+    let folder = folder.or_else(|| own.parent()).unwrap_or(Path::new("."));
+    let path = folder.join(name);
+    if path.is_file() { Ok(path) } else { Err(format!("{} is not there: build it first", path.display()).into()) }
 }
 
 /// The folder that was named, or one that goes when it is dropped.
@@ -164,8 +201,12 @@ fn run(args: &Run) -> Result<(), Anything> {
         signal_hook::flag::register(signal, Arc::clone(&told))?;
     }
     let (shape, (folder, kept)) = (args.nodes.shape()?, folder(args.nodes.folder.as_deref())?);
+    let engines = args.nodes.engines();
+    if engines != EngineShape::NONE {
+        eprintln!("starting {} of Cassandra, {} of Redis", engines.cassandra, engines.directory.servers());
+    }
     // Dropped last: writers give back what they hold before it goes.
-    let cassandra = args.nodes.cassandra();
+    let mut engines = Engines::start(engines, None);
     let mut cluster = Cluster::new(&Options {
         shape,
         folder: folder.clone(),
@@ -173,9 +214,10 @@ fn run(args: &Run) -> Result<(), Anything> {
         guard: std::env::current_exe()?,
         first_port: args.first_port,
         relays: false,
-        config: cassandra.as_ref().map(|cassandra| cassandra.shared_store(KEYSPACE)).unwrap_or_default(),
+        hosts: None,
+        config: engines.config(KEYSPACE),
     })?;
-    if cassandra.is_some() {
+    if engines.keep_messages() {
         cluster.migrate()?;
     }
     eprintln!("starting {} nodes in {}", cluster.nodes().len(), folder.display());
@@ -183,26 +225,32 @@ fn run(args: &Run) -> Result<(), Anything> {
         cluster.stop()?;
         return Ok(());
     }
-    announce(&cluster)?;
+    announce(&cluster, &engines)?;
     while !told.load(Ordering::Acquire) {
         std::thread::sleep(Duration::from_millis(50));
-        if let Err(error) = cluster.check() {
+        let ended = cluster.check().err().map(Anything::from).or_else(|| engines.check().err().map(Anything::from));
+        if let Some(error) = ended {
             // The others end as they should; that they miss one is known.
             let _ = cluster.stop();
-            return Err(error.into());
+            return Err(error);
         }
     }
     eprintln!("stopping: gateways, routers, writers");
     cluster.stop()?;
-    drop((cassandra, kept));
+    drop((engines, kept));
     Ok(())
 }
 
 /// A line for every process, then that all are ready.
-fn announce(cluster: &Cluster) -> Result<(), Anything> {
+fn announce(cluster: &Cluster, engines: &Engines) -> Result<(), Anything> {
     let mut out = std::io::stdout().lock();
     for node in cluster.nodes() {
         writeln!(out, "{}", line(node))?;
+    }
+    for process in engines.processes() {
+        let address = process.address.to_string();
+        let line = json!({ "name": process.name, "role": process.role, "pid": process.pid, "address": address });
+        writeln!(out, "{line}")?;
     }
     writeln!(out, "cluster ready token_config={}", cluster.config_file().display())?;
     Ok(out.flush()?)
@@ -220,10 +268,34 @@ fn line(node: &Node) -> serde_json::Value {
     line
 }
 
-fn make_faults(args: Faults) -> Result<ExitCode, Anything> {
-    if args.nodes.store != "embedded" {
-        return Err("faults are made with --store embedded only; `cluster run` has --store cassandra".into());
+fn move_partitions(args: &Moves) -> Result<(), Anything> {
+    let (folder, kept) = folder(args.folder.as_deref())?;
+    let options = moves::Options {
+        folder,
+        program: program(args.programs.as_deref(), "shardwire")?,
+        guard: std::env::current_exe()?,
+        moves: args.moves,
+        stops: args.stops,
+        kills: args.kills,
+        rate: args.rate,
+    };
+    eprintln!("starting a node of Cassandra, two gateways, a router and two writers");
+    let cassandra = CassandraCluster::start(1);
+    match moves::run(&cassandra, &options) {
+        Ok(figures) => {
+            print!("{figures}");
+            Ok(())
+        }
+        Err(error) => {
+            if let Some(folder) = kept {
+                eprintln!("logs stay in {}", folder.keep().display());
+            }
+            Err(error.into())
+        }
     }
+}
+
+fn make_faults(args: Faults) -> Result<ExitCode, Anything> {
     let (folder, kept) = folder(args.nodes.folder.as_deref())?;
     let extent = match (args.smoke, args.all) {
         (true, _) => Extent::Smoke,
@@ -235,6 +307,7 @@ fn make_faults(args: Faults) -> Result<ExitCode, Anything> {
         programs: (args.nodes.program("shardwire")?, args.nodes.program("loadgen")?),
         guard: std::env::current_exe()?,
         shape: args.nodes.shape()?,
+        engines: args.nodes.engines(),
         extent,
         seed: args.seed.unwrap_or_else(|| OsEntropy.next_u64() % 1_000_000),
         only: args.only,

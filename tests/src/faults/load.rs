@@ -15,8 +15,6 @@ use crate::process::cluster::Cluster;
 
 /// Users of a run.
 const USERS: u64 = 36;
-/// Messages a second, of all of them.
-const RATE: u64 = 120;
 /// The load goes on for so long at most, s: it is ended when the fault is over.
 const LOAD_S: u64 = 120;
 /// What is outstanding then is waited for, s.
@@ -111,7 +109,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts the `number`th run against all gateways, with users that no run had before, and waits until it sends.
+    /// Starts the `number`th run against all gateways, with users that no run had before and so many messages a second, and
+    /// waits until it sends.
     ///
     /// # Errors
     /// It ended, or did not come to send: with what it said.
@@ -119,13 +118,13 @@ impl Load {
         (program, guard): (&Path, &Path),
         cluster: &Cluster,
         folder: &Path,
-        (number, speaks): (u64, Speaks),
+        (number, speaks, rate): (u64, Speaks, u64),
     ) -> Result<Self, FaultsError> {
         let failed = |path: &Path, source| FaultsError::Folder { path: path.to_owned(), source };
         let out = folder.join(format!("run-{number}-{}", speaks.word()));
         std::fs::create_dir_all(&out).map_err(|error| failed(&out, error))?;
         let scenario = out.join("scenario.toml");
-        std::fs::write(&scenario, text(number, speaks)).map_err(|error| failed(&scenario, error))?;
+        std::fs::write(&scenario, text(number, speaks, rate)).map_err(|error| failed(&scenario, error))?;
         let targets = match speaks {
             Speaks::Native => cluster.natives(),
             Speaks::WebSocket => cluster.websockets(),
@@ -211,10 +210,10 @@ impl From<Report> for Found {
 }
 
 /// The scenario: people in pairs and two groups over all gateways, everything delivered is audited.
-fn text(number: u64, speaks: Speaks) -> String {
+fn text(number: u64, speaks: Speaks, rate: u64) -> String {
     let (first_user, protocol) = (speaks.first_user(number), speaks.word());
     format!(
-        "[load]\nprotocol = \"{protocol}\"\nusers = {USERS}\nfirst_user = {first_user}\nmode = \"open\"\nrate = {RATE}.0\npairs = \"ring\"\npeers = 2\n\
+        "[load]\nprotocol = \"{protocol}\"\nusers = {USERS}\nfirst_user = {first_user}\nmode = \"open\"\nrate = {rate}.0\npairs = \"ring\"\npeers = 2\n\
          ramp_s = 0.5\nsteady_s = {LOAD_S}.0\ndrain_s = {DRAIN_S}.0\nreceipts = false\nworkers = 1\n\
          tolerate = [\"connect\", \"disconnected\", \"postponed\", \"complaint\"]\n\
          [[load.groups]]\nmembers = 9\ncount = 2\nshare = 0.3\n"

@@ -3,14 +3,19 @@
 use core::time::Duration;
 
 use super::Fault;
+use super::fault::{is_engine, role};
 use crate::process::Dice;
+use crate::process::engines::EngineShape;
+
+/// A clock's jump that is among the few, s.
+const SHORT_JUMP_S: i64 = 10;
 
 /// How much is run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Extent {
-    /// Some of each kind, and two pairs; at most 4 minutes.
+    /// Some of each kind, and one or two pairs; at most 4 minutes, with engines 5.
     Smoke,
-    /// Every single fault, then pairs while there is time; at most 25 minutes.
+    /// Every single fault, then pairs while there is time; at most 25 minutes, with engines 50.
     Usual,
     /// Every single fault and every pair.
     All,
@@ -18,12 +23,15 @@ pub enum Extent {
 
 impl Extent {
     /// Within which everything is over; `None`: whenever it is.
-    pub const fn within(self) -> Option<Duration> {
-        match self {
-            Self::Smoke => Some(Duration::from_secs(4 * 60)),
-            Self::Usual => Some(Duration::from_secs(25 * 60)),
-            Self::All => None,
-        }
+    pub const fn within(self, engines: EngineShape) -> Option<Duration> {
+        let minutes = match (self, engines.cassandra) {
+            (Self::Smoke, 0) => 4,
+            (Self::Smoke, _) => 5,
+            (Self::Usual, 0) => 25,
+            (Self::Usual, _) => 50,
+            (Self::All, _) => return None,
+        };
+        Some(Duration::from_secs(minutes * 60))
     }
 }
 
@@ -61,8 +69,9 @@ impl Plan {
             Extent::Smoke => {
                 shuffle(&mut pairs, &mut dice);
                 let few = few(singles, &mut dice);
+                let count = if singles.iter().any(needs_engines) { 1 } else { 2 };
                 Self {
-                    required: few.iter().map(alone).chain(pairs.drain(..2.min(pairs.len()))).collect(),
+                    required: few.iter().map(alone).chain(pairs.drain(..count.min(pairs.len()))).collect(),
                     sample: Vec::new(),
                 }
             }
@@ -79,17 +88,29 @@ fn pairs(singles: &[Fault]) -> Vec<Vec<Fault>> {
     singles.iter().enumerate().flat_map(with).collect()
 }
 
-/// Each process fault of one node of each role, and one link of each kind of link fault.
+/// Each process fault of one node of each role, and one link of each kind of link fault. With engines, what has nothing to do
+/// with them or with several writers is left to the few of the embedded store.
 fn few(singles: &[Fault], dice: &mut Dice) -> Vec<Fault> {
+    let with_engines = singles.iter().any(needs_engines);
     let mut kinds: Vec<(String, Vec<&Fault>)> = Vec::new();
     for fault in singles {
         let kind = match fault {
+            Fault::Slow(..) | Fault::Lossy(..) | Fault::OneWay(..) | Fault::Partition(..) if with_engines => continue,
+            Fault::Kill(name) if with_engines && role(name) == "gw" => continue,
+            Fault::Freeze(name) if with_engines && !is_engine(name) => continue,
+            Fault::Restart(names) if with_engines && role(&names[0]) != "sw" => continue,
             Fault::Kill(name) => format!("kill {}", role(name)),
             Fault::Freeze(name) => format!("freeze {}", role(name)),
+            Fault::Outlast(_) => "outlast".to_owned(),
             Fault::Partition(..) => "partition".to_owned(),
             Fault::OneWay(..) => "one way".to_owned(),
             Fault::Slow(..) => "slow".to_owned(),
             Fault::Lossy(..) => "lossy".to_owned(),
+            Fault::Apart(name, others) if others.names.len() == 1 => format!("apart {}", role(name)),
+            Fault::Apart(name, _) => format!("apart {} from all", role(name)),
+            // Far ones take as long as they are far.
+            Fault::Clock(_, by_s) if by_s.abs() > SHORT_JUMP_S => continue,
+            Fault::Clock(..) => "clock".to_owned(),
             // Each is stopped alone there, once a role.
             Fault::Restart(names) if names.len() > 1 => continue,
             Fault::Restart(names) => format!("restart {}", role(&names[0])),
@@ -102,9 +123,8 @@ fn few(singles: &[Fault], dice: &mut Dice) -> Vec<Fault> {
     kinds.iter().map(|(_, faults)| faults[dice.below(faults.len() as u64) as usize].clone()).collect()
 }
 
-/// What stands before the number of a node's name.
-fn role(name: &str) -> &str {
-    name.split('-').next().unwrap_or(name)
+fn needs_engines(fault: &Fault) -> bool {
+    matches!(fault, Fault::Apart(..) | Fault::Outlast(_))
 }
 
 fn shuffle<T>(all: &mut [T], dice: &mut Dice) {
@@ -118,9 +138,37 @@ mod tests {
     use super::*;
     use crate::faults::singles;
     use crate::process::cluster::{Layout, Shape};
+    use crate::process::engines::Directory;
 
     fn all() -> Vec<Fault> {
-        singles(&Layout::new(Shape { gateways: 3, routers: 2, writers: 1 }, None).unwrap())
+        singles(&Layout::new(Shape { gateways: 3, routers: 2, writers: 1 }, None).unwrap(), EngineShape::NONE)
+    }
+
+    #[test]
+    fn a_few_with_engines_are_about_them_and_the_writers() {
+        let layout = Layout::new(Shape { gateways: 2, routers: 2, writers: 2 }, None).unwrap();
+        let engines = EngineShape { cassandra: 3, directory: Directory::RedisCluster };
+        let plan = Plan::new(&singles(&layout, engines), Extent::Smoke, 5);
+        let shown: Vec<String> = plan.required.iter().map(|faults| faults[0].to_string()).collect();
+        assert_eq!(plan.required.len(), 13 + 1, "{shown:?}");
+        for kind in [
+            "kill -9 rt",
+            "kill -9 sw",
+            "kill -9 cassandra",
+            "kill -9 redis",
+            "SIGSTOP cassandra",
+            "SIGSTOP redis",
+            "past its lease",
+            "restart sw",
+            "| everybody",
+            "| cassandra-",
+            "| cassandra",
+            "| redis",
+            "clock of",
+        ] {
+            assert!(shown.iter().any(|one| one.contains(kind)), "{kind} is not in {shown:?}");
+        }
+        assert!(Extent::Smoke.within(engines) > Extent::Smoke.within(EngineShape::NONE));
     }
 
     #[test]

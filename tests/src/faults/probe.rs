@@ -15,12 +15,11 @@ use schema::ids::UserId;
 use tokio::sync::watch;
 
 use super::FaultsError;
+use super::run::Pace;
 use crate::process::cluster::Cluster;
 
-/// A sender sends to every receiver so often, ms.
-const EVERY_MS: u64 = 100;
-/// Quick is within, ns.
-const QUICK_NS: u64 = 1_000_000_000;
+/// Between a client that ended for good and the next one.
+const AGAIN: Duration = Duration::from_millis(100);
 /// So many in a row must be quick.
 const IN_A_ROW: usize = 10;
 /// Probes of a stream that are kept: the longest wait for a recovery.
@@ -40,32 +39,41 @@ struct Sent {
 
 impl Sent {
     /// When it was both acknowledged and delivered, if that was quick; `None` while nothing can be said yet.
-    fn verdict(&self, now: u64) -> Option<Result<u64, ()>> {
+    fn verdict(&self, now: u64, quick_ns: u64) -> Option<Result<u64, ()>> {
         match (self.acked, self.delivered) {
             (Some(acked), Some(delivered)) => {
                 let done = acked.max(delivered);
-                Some(if done - self.at <= QUICK_NS { Ok(done) } else { Err(()) })
+                Some(if done - self.at <= quick_ns { Ok(done) } else { Err(()) })
             }
-            _ if now > self.at + QUICK_NS => Some(Err(())),
+            _ if now > self.at + quick_ns => Some(Err(())),
             _ => None,
         }
     }
 }
 
 /// What one sender sends to one receiver.
-#[derive(Clone, Default, Debug)]
-struct Stream(VecDeque<Sent>);
+#[derive(Clone, Debug)]
+struct Stream {
+    sent: VecDeque<Sent>,
+    quick_ns: u64,
+}
 
 impl Stream {
+    const fn new(quick_ns: u64) -> Self {
+        Self { sent: VecDeque::new(), quick_ns }
+    }
+
     fn find(&mut self, number: u64) -> Option<&mut Sent> {
-        let first = self.0.front()?.number;
-        self.0.get_mut(usize::try_from(number.checked_sub(first)?).ok()?)
+        let first = self.sent.front()?.number;
+        self.sent.get_mut(usize::try_from(number.checked_sub(first)?).ok()?)
     }
 
     /// When the first of enough quick ones in a row, up to now, that were sent at `from` or later was there.
     fn serves_since(&self, from: u64, now: u64) -> Option<u64> {
         let (mut begin, mut quick) = (None, 0);
-        for verdict in self.0.iter().filter(|sent| sent.at >= from).filter_map(|sent| sent.verdict(now)) {
+        for verdict in
+            self.sent.iter().filter(|sent| sent.at >= from).filter_map(|sent| sent.verdict(now, self.quick_ns))
+        {
             (begin, quick) = match verdict {
                 Ok(done) => (begin.or(Some(done)), quick + 1),
                 Err(()) => (None, 0),
@@ -90,9 +98,10 @@ impl Probes {
     ///
     /// # Errors
     /// No token, no thread.
-    pub fn start(cluster: &Cluster) -> Result<Self, FaultsError> {
+    pub fn start(cluster: &Cluster, pace: Pace) -> Result<Self, FaultsError> {
         let natives = cluster.natives();
-        let streams: Streams = Arc::new(Mutex::new(vec![vec![Stream::default(); natives.len()]; natives.len()]));
+        let streams: Streams =
+            Arc::new(Mutex::new(vec![vec![Stream::new(pace.quick_ns); natives.len()]; natives.len()]));
         let (stop, stopped) = watch::channel(false);
         let mut users = Vec::new();
         for (at, address) in natives.iter().enumerate() {
@@ -104,6 +113,7 @@ impl Probes {
                     address: *address,
                     token: cluster.token(user, 1)?,
                     streams: streams.clone(),
+                    every: Duration::from_millis(pace.probe_every_ms),
                 });
             }
         }
@@ -155,6 +165,7 @@ struct User {
     address: SocketAddr,
     token: String,
     streams: Streams,
+    every: Duration,
 }
 
 impl User {
@@ -168,12 +179,12 @@ impl User {
             if let Ok(client) = client.connect_timeout_ms(5_000).connect().await {
                 self.live(client, &mut number).await;
             }
-            tokio::time::sleep(Duration::from_millis(EVERY_MS)).await;
+            tokio::time::sleep(AGAIN).await;
         }
     }
 
     async fn live(&self, mut client: Client, number: &mut u64) {
-        let mut ticks = tokio::time::interval(Duration::from_millis(EVERY_MS));
+        let mut ticks = tokio::time::interval(self.every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -197,7 +208,7 @@ impl User {
         for to in 0..receivers {
             {
                 let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-                let stream = &mut streams[self.at][to].0;
+                let stream = &mut streams[self.at][to].sent;
                 stream.push_back(Sent { number, at: SystemClock.now().mono_ns, acked: None, delivered: None });
                 while stream.len() > KEPT {
                     stream.pop_front();
@@ -251,7 +262,7 @@ mod tests {
             let there = after.map(|ms| at + ms * MS);
             Sent { number: number as u64, at, acked: there.map(|at| at - 1), delivered: there }
         };
-        Stream(after_ms.iter().enumerate().map(sent).collect())
+        Stream { sent: after_ms.iter().enumerate().map(sent).collect(), quick_ns: 1_000 * MS }
     }
 
     #[test]
@@ -281,7 +292,7 @@ mod tests {
     #[test]
     fn probes_are_found_by_number_after_old_ones_are_gone() {
         let mut stream = stream(&[Some(1); 5]);
-        stream.0.pop_front();
+        stream.sent.pop_front();
         assert_eq!(stream.find(3).map(|sent| sent.number), Some(3));
         assert!(stream.find(0).is_none() && stream.find(5).is_none());
     }

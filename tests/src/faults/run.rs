@@ -9,8 +9,10 @@ use super::load::{Found, Load, Speaks};
 use super::probe::Probes;
 use super::rest::Posters;
 use super::table::{self, Row};
+use super::world::World;
 use super::{Extent, Fault, Plan, singles};
-use crate::process::cluster::{self, Cluster, ClusterError, Layout, Shape};
+use crate::process::cluster::{self, ClusterError, Layout, Shape};
+use crate::process::engines::EngineShape;
 use crate::process::{Deadline, Dice};
 
 /// A cluster that does not serve again within this is started anew, s.
@@ -38,6 +40,8 @@ pub struct Options {
     pub guard: PathBuf,
     /// How many of what.
     pub shape: Shape,
+    /// What is below them.
+    pub engines: EngineShape,
     /// How much.
     pub extent: Extent,
     /// Chooses pairs.
@@ -46,6 +50,27 @@ pub struct Options {
     pub only: Option<String>,
     /// Of all experiments, counted from 1: from this one on, so many.
     pub part: (u64, Option<u64>),
+}
+
+/// How much is asked of a cluster while faults are made in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Messages a second of each load, of all its users.
+    pub rate: u64,
+    /// A probe is sent on each way so often, ms.
+    pub probe_every_ms: u64,
+    /// It goes through quickly within, ns.
+    pub quick_ns: u64,
+}
+
+impl Options {
+    /// Where engines share the host's cores, less is asked, and quick is slower.
+    const fn pace(&self) -> Pace {
+        match self.engines.cassandra {
+            0 => Pace { rate: 120, probe_every_ms: 100, quick_ns: 1_000_000_000 },
+            _ => Pace { rate: 60, probe_every_ms: 150, quick_ns: 1_500_000_000 },
+        }
+    }
 }
 
 /// Why there is no table, or not all of it.
@@ -69,6 +94,12 @@ pub enum FaultsError {
         how: String,
         /// What it said.
         said: String,
+    },
+    /// What is below the cluster.
+    #[error("{how}")]
+    Engine {
+        /// What happened.
+        how: String,
     },
     /// The senders by REST.
     #[error("REST: {how}")]
@@ -105,7 +136,7 @@ pub fn run(options: &Options) -> Result<bool, FaultsError> {
     let begun = SystemClock.now().mono_ns;
     let left = || {
         let gone = Duration::from_nanos(SystemClock.now().mono_ns - begun);
-        options.extent.within().map(|within| within.saturating_sub(gone))
+        options.extent.within(options.engines).map(|within| within.saturating_sub(gone))
     };
     let all = plan(options)?.numbered();
     let (first, count) = options.part;
@@ -115,10 +146,10 @@ pub fn run(options: &Options) -> Result<bool, FaultsError> {
         .collect();
     let Some((last, ..)) = part.last() else { return Err(FaultsError::NoneLeft { first, all: all.len() as u64 }) };
     let expected = part.iter().map(|(_, faults, _)| expected(faults)).sum::<Duration>();
-    let expected = options.extent.within().map_or(expected, |within| expected.min(within));
+    let expected = options.extent.within(options.engines).map_or(expected, |within| expected.min(within));
     let minutes = expected.as_secs().div_ceil(60);
     println!("seed={} experiments={first}-{last} of {}, about {minutes} minutes", options.seed, all.len());
-    let mut rig = Rig::new(options)?;
+    let mut rig = Rig::new(options, 0)?;
     println!("{}", table::head());
     let (mut rows, mut left_out) = (Vec::new(), 0);
     for (number, faults, required) in part {
@@ -126,11 +157,16 @@ pub fn run(options: &Options) -> Result<bool, FaultsError> {
             left_out += usize::from(*required);
             continue;
         }
-        let row = rig.experiment(*number, faults)?;
+        let (row, serves) = rig.experiment(*number, faults);
         println!("{}", row.line());
         rows.push(row);
+        if !serves {
+            // What is left of it takes nothing from the next one.
+            drop(rig);
+            rig = Rig::new(options, *number)?;
+        }
     }
-    rig.cluster.stop()?;
+    rig.world.cluster.stop()?;
     let unclean: Vec<&Row> = rows.iter().filter(|row| !row.is_clean()).collect();
     if !unclean.is_empty() {
         let names: Vec<&str> = unclean.iter().map(|row| row.fault.as_str()).collect();
@@ -144,7 +180,7 @@ pub fn run(options: &Options) -> Result<bool, FaultsError> {
 }
 
 fn plan(options: &Options) -> Result<Plan, FaultsError> {
-    let singles = singles(&Layout::new(options.shape, None)?);
+    let singles = singles(&Layout::new(options.shape, None)?, options.engines);
     let Some(only) = &options.only else { return Ok(Plan::new(&singles, options.extent, options.seed)) };
     let named = |faults: &Vec<Fault>| name(faults).contains(only.as_str());
     let mut plan = Plan::new(&singles, Extent::All, options.seed);
@@ -166,50 +202,49 @@ fn expected(faults: &[Fault]) -> Duration {
     AROUND * 2 + LOAD + Duration::from_millis(alone + (faults.len() as u64 - 1) * APART_MS / 2)
 }
 
-/// The cluster, its probes, and what experiments take turns with.
+/// What experiments take turns with, and the probes.
 struct Rig<'a> {
     options: &'a Options,
-    cluster: Cluster,
+    /// Dropped before the world: its clients would see that end.
     probes: Probes,
+    world: World,
 }
 
 impl<'a> Rig<'a> {
-    fn new(options: &'a Options) -> Result<Self, FaultsError> {
-        let (cluster, probes) = start(options, 0)?;
-        Ok(Self { options, cluster, probes })
+    fn new(options: &'a Options, number: u64) -> Result<Self, FaultsError> {
+        let (world, probes) = start(options, number)?;
+        Ok(Self { options, probes, world })
     }
 
-    /// One run of the load generator with these faults in it. When the cluster does not come back, the next one is a new one.
-    fn experiment(&mut self, number: u64, faults: &[Fault]) -> Result<Row, FaultsError> {
+    /// One run of the load generator with these faults in it, and whether the cluster came back: else the next one is a new one.
+    fn experiment(&mut self, number: u64, faults: &[Fault]) -> (Row, bool) {
         // Of the number, so that a part of a run is what the whole one does there.
         let apart_ms = Dice::from_seed(self.options.seed.wrapping_add(number)).below(APART_MS);
         let Attempt { recovery_ms, drained_ms, found } = self.attempt(number, faults, apart_ms);
-        if let Some(relays) = self.cluster.relays() {
-            relays.heal();
-        }
-        let planned = faults.iter().all(Fault::is_planned);
+        let unseen = faults.iter().all(Fault::is_unseen);
         let found = found.map_err(|error| one_line(&error));
-        let mut row = Row { fault: name(faults), planned, recovery_ms, drained_ms, found };
-        let whole = self.cluster.wait_ready();
+        let mut row = Row { fault: name(faults), unseen, recovery_ms, drained_ms, found };
+        let whole = self.world.mend_all();
         if let (Err(error), Ok(found)) = (&whole, &mut row.found) {
             let before = found.else_wrong.take().map_or_else(String::new, |before| format!("{before}, "));
             found.else_wrong = Some(before + &one_line(error));
         }
-        if recovery_ms.is_none() || whole.is_err() {
+        let serves = recovery_ms.is_some() && whole.is_ok();
+        if !serves {
             let silent = self.probes.silent(0);
             eprintln!("{}: the cluster is started anew; ways that did not go through: {silent:?}", row.fault);
-            (self.cluster, self.probes) = start(self.options, number)?;
         }
-        Ok(row)
+        (row, serves)
     }
 
     fn attempt(&mut self, number: u64, faults: &[Fault], apart_ms: u64) -> Attempt {
-        let load = match self.load(number, faults.iter().all(Fault::is_planned)) {
+        let prepared = self.prepare(faults);
+        let load = match prepared.and_then(|()| self.load(number, faults.iter().all(Fault::wants_every_kind))) {
             Ok(load) => load,
             Err(error) => return Attempt::failed(error),
         };
         std::thread::sleep(AROUND);
-        let (since, drained_ms) = match make(&mut self.cluster, faults, apart_ms) {
+        let (since, drained_ms) = match make(&mut self.world, faults, apart_ms) {
             Ok(made) => made,
             Err(error) => return Attempt::failed(error.into()),
         };
@@ -224,15 +259,29 @@ impl<'a> Rig<'a> {
         Attempt { recovery_ms, drained_ms, found }
     }
 
+    /// Before any load: clocks, and who is whose replica. Then everything must go through.
+    fn prepare(&mut self, faults: &[Fault]) -> Result<(), FaultsError> {
+        let clocks: Vec<&str> = faults.iter().filter_map(Fault::clock_of).collect();
+        self.world.true_clocks(&clocks)?;
+        faults.iter().try_for_each(|fault| fault.prepare(&mut self.world))?;
+        let from = SystemClock.now().mono_ns;
+        if !Deadline::after_s(RECOVERY_WITHIN_S).wait_until(|| self.probes.serve_since(from).is_some()) {
+            let how = format!("before any fault these ways do not go through: {:?}", self.probes.silent(from));
+            return Err(FaultsError::Engine { how });
+        }
+        Ok(())
+    }
+
     /// Native clients; where clients must see nothing of what is done, WebSocket clients and REST too.
     fn load(&self, number: u64, every_kind: bool) -> Result<Vec<Running>, FaultsError> {
         let (_, loadgen) = &self.options.programs;
         let programs: (&Path, &Path) = (loadgen, &self.options.guard);
-        let start = |speaks| Load::start(programs, &self.cluster, &self.options.folder, (number, speaks));
+        let (cluster, rate) = (&self.world.cluster, self.options.pace().rate);
+        let start = |speaks| Load::start(programs, cluster, &self.options.folder, (number, speaks, rate));
         let mut load = vec![Running::Load(start(Speaks::Native)?)];
         if every_kind {
             load.push(Running::Load(start(Speaks::WebSocket)?));
-            load.push(Running::Posters(Posters::start(&self.cluster, number)?));
+            load.push(Running::Posters(Posters::start(cluster, number)?));
         }
         Ok(load)
     }
@@ -266,29 +315,30 @@ impl Attempt {
     }
 }
 
-fn start(options: &Options, number: u64) -> Result<(Cluster, Probes), FaultsError> {
-    let mut cluster = Cluster::new(&cluster::Options {
+fn start(options: &Options, number: u64) -> Result<(World, Probes), FaultsError> {
+    let of_cluster = cluster::Options {
         shape: options.shape,
         folder: options.folder.join(format!("cluster-{number}")),
         program: options.programs.0.clone(),
         guard: options.guard.clone(),
         first_port: None,
         relays: true,
+        hosts: None,
         config: CONFIG.to_owned(),
-    })?;
-    cluster.start()?;
-    let probes = Probes::start(&cluster)?;
+    };
+    let world = World::start(of_cluster, options.engines)?;
+    let probes = Probes::start(&world.cluster, options.pace())?;
     let begun = SystemClock.now().mono_ns;
     let serves = Deadline::after_s(RECOVERY_WITHIN_S).wait_until(|| probes.serve_since(begun).is_some());
     if !serves {
         eprintln!("a cluster without faults: ways that do not go through: {:?}", probes.silent(begun));
     }
-    Ok((cluster, probes))
+    Ok((world, probes))
 }
 
 /// Begins and ends the faults, each `apart_ms` after the one before. From when a recovery counts, ns of the monotonic clock: the
 /// last end, or where all are kills the last kill. And the longest drain, ms.
-fn make(cluster: &mut Cluster, faults: &[Fault], apart_ms: u64) -> Result<(u64, Option<u64>), ClusterError> {
+fn make(world: &mut World, faults: &[Fault], apart_ms: u64) -> Result<(u64, Option<u64>), ClusterError> {
     // What happens when: (ms, whose, whether it is the end).
     let mut steps = Vec::new();
     for (at, fault) in faults.iter().enumerate() {
@@ -305,11 +355,11 @@ fn make(cluster: &mut Cluster, faults: &[Fault], apart_ms: u64) -> Result<(u64, 
         let fault = &faults[at];
         let mut at_ns = None;
         if end {
-            let ended = fault.end(cluster)?;
+            let ended = fault.end(world)?;
             drained_ms = drained_ms.max(ended.drained_ms);
             at_ns = (!matches!(fault, Fault::Kill(_))).then_some(ended.at_ns);
         } else {
-            fault.begin(cluster);
+            fault.begin(world)?;
             if matches!(fault, Fault::Kill(_)) {
                 at_ns = Some(SystemClock.now().mono_ns);
             }

@@ -15,8 +15,8 @@ const MOVED: &str = "disconnected: going_away";
 pub struct Row {
     /// What was done.
     pub fault: String,
-    /// It was in order, and clients must not have seen an error.
-    pub planned: bool,
+    /// Clients must not have seen an error.
+    pub unseen: bool,
     /// From the fault's end, or from a kill, until everything went through again, ms; `None`: it was given up.
     pub recovery_ms: Option<u64>,
     /// How long a process took to end after SIGTERM, ms.
@@ -26,12 +26,12 @@ pub struct Row {
 }
 
 impl Row {
-    /// Whether nothing was lost, doubled or reordered, everything went through again, and clients saw no error of what was
-    /// planned.
+    /// Whether nothing was lost, doubled or reordered, everything went through again, and clients saw no error of what they
+    /// must not see.
     pub fn is_clean(&self) -> bool {
         let clean = |found: &Found| {
             let whole = found.lost + found.doubled + found.reordered == 0 && found.else_wrong.is_none();
-            whole && (!self.planned || found.errors.keys().all(|error| error == MOVED))
+            whole && (!self.unseen || found.errors.keys().all(|error| error == MOVED))
         };
         self.recovery_ms.is_some() && self.found.as_ref().is_ok_and(clean)
     }
@@ -51,7 +51,7 @@ impl Row {
                 if let Some(ms) = self.drained_ms {
                     let _ = write!(line, "; drained in {:.1} s", ms as f64 / 1e3);
                 }
-                if self.planned && found.errors.keys().any(|error| error != MOVED) {
+                if self.unseen && found.errors.keys().any(|error| error != MOVED) {
                     line.push_str("; NONE WERE ALLOWED");
                 }
                 if let Some(wrong) = &found.else_wrong {
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     fn row(found: Result<Found, String>, recovery_ms: Option<u64>) -> Row {
-        Row { fault: "kill -9 gw-1".to_owned(), planned: false, recovery_ms, drained_ms: None, found }
+        Row { fault: "kill -9 gw-1".to_owned(), unseen: false, recovery_ms, drained_ms: None, found }
     }
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn what_was_planned_is_clean_only_without_an_error_at_any_client() {
         let of = |name: &str| Found { sent: 9, errors: [(name.to_owned(), 3)].into(), ..Found::default() };
-        let planned = |found| Row { planned: true, drained_ms: Some(1_250), ..row(Ok(found), Some(3)) };
+        let planned = |found| Row { unseen: true, drained_ms: Some(1_250), ..row(Ok(found), Some(3)) };
         let moved = planned(of("disconnected: going_away"));
         assert!(moved.is_clean());
         assert!(moved.line().ends_with("  none; 3 told to go elsewhere; drained in 1.2 s"), "{}", moved.line());

@@ -6,6 +6,7 @@
 pub mod cassandra;
 mod chatter;
 pub mod cluster;
+pub mod engines;
 mod http;
 pub mod journal;
 mod native;

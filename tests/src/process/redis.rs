@@ -12,6 +12,7 @@ use fabric::entropy::{Entropy as _, OsEntropy};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::cluster::Spot;
 use super::{Authority, Deadline, binary, output};
 
 /// How long a start may take, s.
@@ -21,10 +22,13 @@ const ANSWER_S: u64 = 10;
 /// Ports: below what hosts give to outgoing connections, for a server comes back where it was, and so is its bus port above it.
 const PORTS: core::ops::Range<u16> = 10_000..20_000;
 const BUS: u16 = 10_000;
+/// Where a host has one server and nothing else.
+const USUAL_PORT: u16 = 6_379;
 /// A cluster's node that has not been heard for so long is taken for dead by the others, ms.
 const NODE_TIMEOUT_MS: &str = "1000";
 
 struct Node {
+    spot: Spot,
     port: u16,
     folder: PathBuf,
     arguments: Vec<String>,
@@ -76,25 +80,65 @@ impl Redis {
         Self::start(1, "rediss", &options, &["--tls", "--cacert", &trusted])
     }
 
+    /// One server, there.
+    ///
+    /// # Panics
+    /// As [`Self::single`].
+    pub fn single_on(spot: Spot) -> Self {
+        Self::start_on(vec![spot], "redis", &|_| Vec::new(), &[])
+    }
+
     /// A cluster of three primaries, each with so many replicas.
     ///
     /// # Panics
     /// As [`Self::single`].
     pub fn cluster(replicas: usize) -> Self {
-        let options = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"];
-        let timeout = ["--cluster-node-timeout", NODE_TIMEOUT_MS, "--repl-diskless-sync-delay", "0"];
-        let options = |_| options.into_iter().chain(timeout).map(str::to_owned).collect();
-        let mut this = Self::start(3 * (1 + replicas), "redis", &options, &[]);
+        let options = |_| cluster_options();
+        Self::start(3 * (1 + replicas), "redis", &options, &[]).joined(replicas)
+    }
+
+    /// A cluster, a server on each of these: three primaries, and each further one is the replica of the one three before it.
+    ///
+    /// # Panics
+    /// As [`Self::single`]; or there are fewer than three or more than six.
+    pub fn cluster_on(spots: Vec<Spot>) -> Self {
+        assert!((3..=6).contains(&spots.len()), "three primaries and at most a replica of each");
+        let this = Self::start_on(spots, "redis", &|_| cluster_options(), &[]);
+        let (of, primaries) = (this.nodes.len(), this.addresses());
+        let mut this = this.joined_first(3, 0);
+        for replica in 3..of {
+            let primary = this.ask(replica - 3, &["CLUSTER", "MYID"]).trim().to_owned();
+            let mut command = Command::new("redis-cli");
+            command.args(["--cluster", "add-node"]).arg(primaries[replica].to_string());
+            command.arg(primaries[0].to_string()).args(["--cluster-slave", "--cluster-master-id", &primary]);
+            let made = output(command, PATIENCE_S);
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&[made.stdout, made.stderr].concat()));
+        }
+        this.is_cluster = true;
+        let follows = |node: usize| this.ask(node, &["INFO", "REPLICATION"]).contains("master_link_status:up");
+        let whole = Deadline::after_s(PATIENCE_S).wait_until(|| this.is_whole() && (3..of).all(follows));
+        assert!(whole, "no cluster:\n{}", this.logs());
+        this
+    }
+
+    /// Makes one cluster of all.
+    fn joined(self, replicas: usize) -> Self {
+        let all = self.nodes.len();
+        self.joined_first(all, replicas)
+    }
+
+    fn joined_first(mut self, count: usize, replicas: usize) -> Self {
         let mut create = vec!["--cluster".to_owned(), "create".to_owned()];
-        create.extend(this.addresses().iter().map(SocketAddr::to_string));
+        create.extend(self.addresses().iter().take(count).map(SocketAddr::to_string));
         create.extend(["--cluster-replicas".to_owned(), replicas.to_string(), "--cluster-yes".to_owned()]);
         let mut command = Command::new("redis-cli");
         command.args(&create);
         let made = output(command, PATIENCE_S);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&[made.stdout, made.stderr].concat()));
-        this.is_cluster = true;
-        assert!(Deadline::after_s(PATIENCE_S).wait_until(|| this.is_whole()), "no cluster:\n{}", this.logs());
-        this
+        self.is_cluster = true;
+        let whole = Deadline::after_s(PATIENCE_S).wait_until(|| (0..count).all(|node| self.is_whole_to(node)));
+        assert!(whole, "no cluster:\n{}", self.logs());
+        self
     }
 
     /// A primary and a replica that a Sentinel watches, by the name [`Self::PRIMARY`]; the Sentinel is the last server.
@@ -132,18 +176,26 @@ impl Redis {
     pub const PRIMARY: &'static str = "main";
 
     fn start(count: usize, scheme: &'static str, options: &dyn Fn(u16) -> Vec<String>, cli: &[&str]) -> Self {
+        Self::start_on(vec![Spot::loopback(0); count], scheme, options, cli)
+    }
+
+    fn start_on(spots: Vec<Spot>, scheme: &'static str, options: &dyn Fn(u16) -> Vec<String>, cli: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("shardwire-redis-").tempdir().expect("a temporary folder");
-        let make = |port: u16| {
-            let folder = folder.path().join(port.to_string());
+        let make = |(spot, port): (Spot, u16)| {
+            let folder = folder.path().join(format!("{}-{port}", spot.address));
             std::fs::create_dir(&folder).expect("a server's folder can be made");
-            let own = [("--bind", "127.0.0.1".to_owned()), ("--port", port.to_string()), ("--save", String::new())];
+            let own = [("--bind", spot.address.to_string()), ("--port", port.to_string()), ("--save", String::new())];
             let more = [("--appendonly", "no".to_owned()), ("--dir", folder.display().to_string())];
-            let own = own.into_iter().chain(more);
+            // A host of its own is reached from others, without a password.
+            let open = [("--protected-mode", "no".to_owned())];
+            let own = own.into_iter().chain(more).chain(open);
             let own = own.flat_map(|(option, value)| [option.to_owned(), value]);
             let arguments = own.chain(options(port)).collect();
-            Node { port, folder, arguments, child: None, keeper: None }
+            Node { spot, port, folder, arguments, child: None, keeper: None }
         };
-        let nodes = free_ports(count).into_iter().map(make).collect();
+        let count = spots.len();
+        let ports = if spots.iter().all(Spot::is_here) { free_ports(count) } else { vec![USUAL_PORT; count] };
+        let nodes = spots.into_iter().zip(ports).map(make).collect();
         let cli = cli.iter().map(|&option| option.to_owned()).collect();
         let mut this = Self { nodes, scheme, cli, is_cluster: false, _folder: folder };
         (0..count).for_each(|node| this.nodes[node].start());
@@ -158,7 +210,7 @@ impl Redis {
 
     /// Where it is, every server.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.nodes.iter().map(|node| SocketAddr::from(([127, 0, 0, 1], node.port))).collect()
+        self.nodes.iter().map(|node| SocketAddr::from((node.spot.address, node.port))).collect()
     }
 
     /// URLs of the first three servers at most: a cluster's others are to be learned from them.
@@ -177,7 +229,8 @@ impl Redis {
     /// When `redis-cli` cannot be run.
     pub fn ask(&self, node: usize, command: &[&str]) -> String {
         let mut cli = Command::new("redis-cli");
-        cli.args(["-p", &self.nodes[node].port.to_string(), "--no-auth-warning"]).args(&self.cli);
+        let Node { spot, port, .. } = &self.nodes[node];
+        cli.args(["-h", &spot.address.to_string(), "-p", &port.to_string(), "--no-auth-warning"]).args(&self.cli);
         if self.is_cluster {
             cli.arg("-c");
         }
@@ -193,13 +246,43 @@ impl Redis {
     }
 
     /// Whether every server of the cluster that runs says that it is one, and no replica is behind.
-    fn is_whole(&self) -> bool {
-        let running = (0..self.nodes.len()).filter(|&node| self.nodes[node].child.is_some());
-        running.into_iter().all(|node| {
-            let info = self.ask(node, &["CLUSTER", "INFO"]);
-            let is_ok = info.contains("cluster_state:ok") && info.contains("cluster_slots_ok:16384");
-            is_ok && !self.ask(node, &["INFO", "REPLICATION"]).contains("master_link_status:down")
-        })
+    pub fn is_whole(&self) -> bool {
+        (0..self.nodes.len()).filter(|&node| self.nodes[node].child.is_some()).all(|node| self.is_whole_to(node))
+    }
+
+    fn is_whole_to(&self, node: usize) -> bool {
+        let info = self.ask(node, &["CLUSTER", "INFO"]);
+        let is_ok = info.contains("cluster_state:ok") && info.contains("cluster_slots_ok:16384");
+        is_ok && !self.ask(node, &["INFO", "REPLICATION"]).contains("master_link_status:down")
+    }
+
+    /// Makes a server of the cluster the primary of its part, if it is a replica; its primary becomes its replica.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn promote(&self, node: usize) {
+        let is_primary = || self.ask(node, &["ROLE"]).starts_with("master");
+        let promoted = Deadline::after_s(PATIENCE_S).wait_until(|| {
+            is_primary() || {
+                self.ask(node, &["CLUSTER", "FAILOVER"]);
+                Deadline::after_s(2).wait_until(is_primary)
+            }
+        });
+        assert!(promoted, "Redis on {} does not become a primary:\n{}", self.addresses()[node], self.logs());
+    }
+
+    /// A server's process, while it runs.
+    pub fn pid(&self, node: usize) -> Option<u32> {
+        self.nodes[node].child.as_ref().map(Child::id)
+    }
+
+    /// A server that was started and has ended by itself: its number, and its log.
+    pub fn ended(&mut self) -> Option<(usize, String)> {
+        let ended = |node: &mut Node| {
+            node.child.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|status| status.is_some()))
+        };
+        let node = self.nodes.iter_mut().position(ended)?;
+        Some((node, std::fs::read_to_string(log_file(&self.nodes[node].folder)).unwrap_or_default()))
     }
 
     /// Keys of all servers that run.
@@ -246,8 +329,8 @@ impl Node {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log_file(&self.folder));
         let log = log.expect("a log file");
         let errors = log.try_clone().expect("a log file twice");
-        let mut command = Command::new(binary("cluster"));
-        command.arg("become-server").arg(std::process::id().to_string()).args(["--", "redis-server"]);
+        let mut command = self.spot.command(&binary("cluster"));
+        command.arg("redis-server");
         command.args(&self.arguments).stdin(Stdio::null()).stdout(log).stderr(errors);
         let (started, child) = mpsc::channel();
         let (keeper, ended) = mpsc::channel();
@@ -276,6 +359,12 @@ impl Drop for Redis {
         }
         self.nodes.iter_mut().for_each(Node::kill);
     }
+}
+
+fn cluster_options() -> Vec<String> {
+    let options = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"];
+    let timeout = ["--cluster-node-timeout", NODE_TIMEOUT_MS, "--repl-diskless-sync-delay", "0"];
+    options.into_iter().chain(timeout).map(str::to_owned).collect()
 }
 
 fn log_file(folder: &Path) -> PathBuf {

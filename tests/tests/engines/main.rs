@@ -6,6 +6,8 @@
 
 mod a_keyspace_that_does_not_fit_stops_the_start;
 mod a_killed_router_knows_its_sessions_when_it_is_back;
+mod a_partition_moves_under_a_chat;
+mod a_process_alone_may_have_its_store_as_the_commit;
 mod a_redis_that_does_not_fit_stops_the_start;
 mod a_server_on_cassandra_loses_nothing_it_acknowledged;
 mod keyspace;

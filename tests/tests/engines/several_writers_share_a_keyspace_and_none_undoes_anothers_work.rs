@@ -129,7 +129,7 @@ impl Owner {
     fn open(keyspace: &Keyspace, tenure: Arc<Tenure>) -> Self {
         let store: Arc<dyn SharedStore> = keyspace.writer();
         let (config, metrics, now) = (PartitionConfig::default(), StorageMetrics::new(), SystemClock.now());
-        let partition = open_owned(tenure, &config, &store, &mut OsEntropy, now, metrics).expect("opened");
+        let partition = open_owned(tenure, None, &config, &store, (&mut OsEntropy, now), metrics).expect("opened");
         Self { partition, store, answers: Answers::default() }
     }
 

@@ -4,6 +4,7 @@
 use shardwire_tests::faults::{self, Extent, Options};
 use shardwire_tests::process::binary;
 use shardwire_tests::process::cluster::Shape;
+use shardwire_tests::process::engines::EngineShape;
 
 #[test]
 fn gateways_that_are_routers_too_restart_unnoticed() {
@@ -13,6 +14,7 @@ fn gateways_that_are_routers_too_restart_unnoticed() {
         programs: (binary("shardwire"), binary("loadgen")),
         guard: binary("loadgen"),
         shape: Shape { gateways: 2, routers: 0, writers: 1 },
+        engines: EngineShape::NONE,
         extent: Extent::All,
         seed: 1,
         only: Some("restart each in turn".to_owned()),

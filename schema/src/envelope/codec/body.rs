@@ -16,7 +16,9 @@ macro_rules! member {
     };
 }
 
+mod holding;
 mod question;
+use holding::{decode_holding, encode_holding};
 use question::{decode_question, encode_question};
 
 pub(super) fn encode_body(fbb: &mut Builder, body: &Body) -> Union {
@@ -36,7 +38,7 @@ pub(super) fn encode_body(fbb: &mut Builder, body: &Body) -> Union {
         | Body::ChatsPart { .. }
         | Body::Answer { .. } => encode_question(fbb, body),
         Body::Push { .. } | Body::Notify { .. } | Body::Nudge { .. } | Body::Gap(_) => encode_to_router(fbb, body),
-        Body::Owners { node, partitions, holdings } => encode_owners(fbb, (node, *partitions), holdings),
+        Body::Owners { .. } | Body::Move { .. } => encode_holding(fbb, body),
         Body::Register { .. } | Body::Unregister { .. } | Body::Registered { .. } | Body::Superseded { .. } => {
             encode_registration(fbb, body)
         }
@@ -221,14 +223,6 @@ fn encode_to_router(fbb: &mut Builder, body: &Body) -> Union {
     }
 }
 
-fn encode_owners(fbb: &mut Builder, (node, partitions): (&str, u16), holdings: &[Holding]) -> Union {
-    let node = Some(fbb.create_string(node));
-    let of = |holding: &Holding| link::Holding::new(holding.epoch, holding.partition, holding.held);
-    let holdings: Vec<_> = holdings.iter().map(of).collect();
-    let holdings = Some(fbb.create_vector(&holdings));
-    union!(fbb, Owners, OwnersArgs { node: node, partitions: partitions, holdings: holdings })
-}
-
 fn encode_registration(fbb: &mut Builder, body: &Body) -> Union {
     match body {
         Body::Register { user, device, epoch } => {
@@ -285,7 +279,7 @@ pub(super) fn decode_body(bytes: &Bytes, root: &link::Envelope<'_>) -> Result<Bo
         }
         Kind::Register | Kind::Unregister | Kind::Registered | Kind::Superseded => decode_registration(root),
         Kind::Deliver | Kind::DeliverNotice | Kind::DeliverNudge => decode_delivery(bytes, root),
-        Kind::Owners => decode_owners(root),
+        Kind::Owners | Kind::Move => decode_holding(root),
         other => Err(EnvelopeError::UnknownKind(other.0)),
     }
 }
@@ -427,17 +421,6 @@ fn decode_to_router(bytes: &Bytes, root: &link::Envelope<'_>) -> Result<Body, En
         link::Body::GapUsers => Body::Gap(GapScope::Users(users(member!(root, body_as_gap_users).users())?)),
         _ => Body::Gap(GapScope::Sessions(decode_sessions(member!(root, body_as_gap_sessions).sessions()))),
     })
-}
-
-fn decode_owners(root: &link::Envelope<'_>) -> Result<Body, EnvelopeError> {
-    let b = member!(root, body_as_owners);
-    let of = |holding: &link::Holding| Holding {
-        partition: holding.partition(),
-        epoch: holding.epoch(),
-        held: holding.held(),
-    };
-    let holdings = b.holdings().map(|list| list.iter().map(of).collect()).unwrap_or_default();
-    Ok(Body::Owners { node: b.node().to_owned(), partitions: b.partitions(), holdings })
 }
 
 fn decode_registration(root: &link::Envelope<'_>) -> Result<Body, EnvelopeError> {

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::*;
 use crate::encode::{Encoder, SendFields, SendTarget};
-use crate::envelope::ListedChat;
+use crate::envelope::{ListedChat, MoveStage};
 use crate::errors::TABLE;
 use crate::wire::EntryKind;
 
@@ -238,6 +238,10 @@ fn a_body() -> impl Strategy<Value = Body> {
                 Body::Owners { node, partitions, holdings: holdings.into_iter().map(of).collect() }
             }
         ),
+        ("[a-z0-9-]{0,20}", any::<(u16, u64)>(), 0usize..3).prop_map(|(node, (partition, epoch), stage)| {
+            let stage = [MoveStage::ReadAhead, MoveStage::Read, MoveStage::Yours][stage];
+            Body::Move { node, partition, epoch, stage }
+        }),
         Just(Body::Gap(GapScope::All)),
         prop::collection::vec(a_user(), 0..5).prop_map(|users| Body::Gap(GapScope::Users(users))),
         prop::collection::vec(any::<(u32, u32)>(), 0..5).prop_map(|list| Body::Gap(GapScope::Sessions(list))),

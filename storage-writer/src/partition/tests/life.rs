@@ -164,6 +164,18 @@ fn break_something(world: &mut World, model: &mut Model) {
     model.landed += world.store.land();
 }
 
+/// The next owners read ahead; these go on for a while.
+fn read_ahead(world: &mut World, model: &mut Model) {
+    world.read_ahead();
+    for _ in 0..world.random(12) {
+        let (from, to, jobs) = (user(1 + world.random(4)), user(1 + world.random(4)), world.random(4));
+        model.send(world, from, to);
+        world.turn();
+        world.run_jobs(jobs as usize);
+    }
+    model.look(world);
+}
+
 fn step(world: &mut World, model: &mut Model) {
     let from = user(1 + world.random(4));
     let to = user(1 + world.random(4));
@@ -213,6 +225,9 @@ fn step(world: &mut World, model: &mut Model) {
                 None => [1, 2, 5][world.random(3) as usize],
                 Some(_) => world.config.partitions,
             };
+            if world.random(2) == 0 {
+                read_ahead(world, model);
+            }
             world.crash(partitions);
             model.reconnect();
         }
@@ -333,6 +348,7 @@ fn nothing_is_lost_doubled_reordered_or_taken_back_where_owners_follow_one_anoth
             ("failed flushes", m.flush_failures.get()),
             ("owners after the first", world.tenures.map_or(0, |tenures| tenures.len() as u64 - 3)),
             ("late writes", model.landed as u64),
+            ("read ahead", m.read_ahead.get()),
         ] {
             *fired.entry(name).or_insert(0) += count;
         }

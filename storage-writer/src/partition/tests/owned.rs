@@ -91,6 +91,23 @@ fn a_partition_that_stops_finishes_all_that_is_in_it_and_that_still_comes() {
 }
 
 #[test]
+fn what_was_left_is_not_counted_here_any_more() {
+    let mut world = World::owned(1, 1, small());
+    send(&mut world, "one");
+    world.settle();
+    let gauges = |world: &World| {
+        let of = &world.metrics;
+        [of.memory_bytes.get() > 0, of.chats.get() > 0, of.poisoned.get() > 0]
+    };
+    assert_eq!(gauges(&world), [true, true, false]);
+    world.tenures.as_ref().expect("owned")[0].end();
+    world.turn();
+    assert_eq!(gauges(&world), [true; 3], "it refuses until it is dropped");
+    world.partitions.remove(0).leave();
+    assert_eq!(gauges(&world), [false; 3]);
+}
+
+#[test]
 fn marks_alone_share_a_block() {
     let mut world = World::owned(1, 1, small());
     for n in 0..9 {

@@ -15,7 +15,8 @@ use schema::wire::EntryKind;
 
 use crate::lease::{Epoch, Tenure};
 use crate::partition::{
-    Job, OpenConfig, OpenError, Partition, PartitionConfig, StorageMetrics, Work, open, open_owned, run_job,
+    Ahead, Job, OpenConfig, OpenError, Partition, PartitionConfig, StorageMetrics, Work, open, open_owned, read_ahead,
+    run_job,
 };
 use crate::store::{AppendFault, MemoryStore, SharedStore};
 
@@ -58,6 +59,8 @@ pub(super) struct World {
     pub config: OpenConfig,
     /// Where partitions are owned: the tenures there have been, the last of each partition last.
     pub tenures: Option<Vec<Arc<Tenure>>>,
+    /// What the next owners have read while these own.
+    ahead: Vec<Ahead>,
     encoder: Encoder,
 }
 
@@ -101,6 +104,7 @@ impl World {
     fn with(seed: u64, partitions: u16, config: PartitionConfig, tenures: Option<Vec<Arc<Tenure>>>) -> Self {
         let mut world = Self {
             tenures,
+            ahead: Vec::new(),
             store: Arc::new(MemoryStore::shared(partitions)),
             disk: SimDisk::new(seed),
             entropy: SeededEntropy::new(seed),
@@ -131,12 +135,22 @@ impl World {
         Ok(opened.recovery)
     }
 
+    /// Whoever owns them next reads ahead, where partitions are owned and the store does not fail.
+    pub(super) fn read_ahead(&mut self) {
+        let of = &self.config.partition;
+        let partitions = self.tenures.as_ref().map_or(0, |_| self.config.partitions);
+        let read = (0..partitions).map(|one| read_ahead(one, of, &*self.store, &mut self.entropy, self.now));
+        self.ahead = read.filter_map(Result::ok).collect();
+    }
+
     /// Others own all partitions from now on, as they find them in the store. Whoever tries while it fails is followed by
     /// another.
     fn take_over(&mut self, partitions: u16) {
         self.partitions.clear();
         let store: Arc<dyn SharedStore> = self.store.clone();
         for partition in 0..partitions {
+            let at = self.ahead.iter().position(|ahead| ahead.partition() == partition);
+            let mut ahead = at.map(|at| self.ahead.swap_remove(at));
             let opened = (0..).find_map(|tries| {
                 if tries == 3 {
                     self.store.set_append_fault(AppendFault::None);
@@ -150,7 +164,8 @@ impl World {
                 let tenure = Tenure::endless(partition, Epoch(tenures.len() as u64 + 1));
                 tenures.push(Arc::clone(&tenure));
                 let of = &self.config.partition;
-                open_owned(tenure, of, &store, &mut self.entropy, self.now, self.metrics.clone()).ok()
+                let when = (&mut self.entropy as &mut dyn Entropy, self.now);
+                open_owned(tenure, ahead.take(), of, &store, when, self.metrics.clone()).ok()
             });
             self.partitions.extend(opened);
         }

@@ -84,7 +84,9 @@ fn takeovers_are_kept(place: &dyn SharedPlace) {
     two.take_over(2, takeover(5, 12, 4)).expect("noted");
     let wanted = vec![takeover(1, 1, 0), takeover(4, 9, 1), takeover(5, 12, 4)];
     for store in [one, two] {
-        assert_eq!(adopted(&*store, 2), Standing { applied: 0, takeovers: wanted.clone() });
+        let looked = store.standing(2).expect("read");
+        assert_eq!(looked, Standing { applied: 0, takeovers: wanted.clone() });
+        assert_eq!(adopted(&*store, 2), looked);
     }
 }
 

@@ -93,6 +93,10 @@ impl SharedStore for MemoryStore {
     }
 
     fn adopt(&self, partition: u16) -> Result<Standing, StoreError> {
+        self.standing(partition)
+    }
+
+    fn standing(&self, partition: u16) -> Result<Standing, StoreError> {
         let tables = self.lock();
         let applied = tables.applied.get(&JournalId(u32::from(partition))).map_or(0, |lsn| lsn.0);
         let range = (partition, Epoch(0))..=(partition, Epoch(u64::MAX));

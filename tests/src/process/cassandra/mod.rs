@@ -1,4 +1,4 @@
-//! Real Cassandra nodes as child processes, on 127.0.0.1, 127.0.0.2 and so on, one port for all of them.
+//! Real Cassandra nodes as child processes, on 127.0.0.1, 127.0.0.2 and so on, or on hosts of their own; one port for all of them.
 //!
 //! The jars come from `SHARDWIRE_CASSANDRA`, which `cargo xtask test --only engines` fetches and names. No node outlives the
 //! process that started it: each is tied to a thread that lives as long as its cluster. What a killed test leaves in the
@@ -6,13 +6,14 @@
 
 mod node;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
 use super::Deadline;
+use super::cluster::Spot;
 use node::Node;
 
 pub use rustix::process::Signal;
@@ -31,24 +32,35 @@ struct Ports {
 /// Some nodes of one datacenter, `datacenter1`. Dropping it ends them, and removes what they stored.
 pub struct CassandraCluster {
     nodes: Vec<Node>,
-    cql: u16,
     _folder: TempDir,
 }
 
 impl CassandraCluster {
-    /// Starts `nodes` nodes and waits until all of them take clients.
+    /// Starts `nodes` nodes on this host and waits until all of them take clients.
     ///
     /// # Panics
     /// When they do not, with the end of the log of each that failed.
     pub fn start(nodes: u8) -> Self {
+        Self::start_on(&(0..nodes).map(Spot::loopback).collect::<Vec<_>>())
+    }
+
+    /// As [`Self::start`], one node on each of these.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_on(spots: &[Spot]) -> Self {
         sweep();
         let prefix = format!("{PREFIX}{}-", std::process::id());
         let folder = tempfile::Builder::new().prefix(&prefix).tempdir().expect("a temporary folder");
-        let ports = free_ports(nodes);
-        let make = |number| Node::new(folder.path(), (number, nodes), &ports);
-        let mut cluster = Self { nodes: (0..nodes).map(make).collect(), cql: ports.cql, _folder: folder };
-        cluster.nodes.iter_mut().for_each(Node::start);
-        cluster.nodes.iter_mut().for_each(|node| node.wait_until_ready(Deadline::after_s(PATIENCE_S)));
+        let ports = if spots.iter().all(Spot::is_here) { free_ports(spots) } else { Ports::usual() };
+        let make = |number| Node::new(folder.path(), number, spots, &ports);
+        let mut cluster = Self { nodes: (0..spots.len()).map(make).collect(), _folder: folder };
+        // The first one is whom the others ask who is there: on a busy machine they would give up before it answers.
+        let (first, others) = cluster.nodes.split_at_mut(1);
+        for nodes in [first, others] {
+            nodes.iter_mut().for_each(Node::start);
+            nodes.iter_mut().for_each(|node| node.wait_until_ready(Deadline::after_s(PATIENCE_S)));
+        }
         cluster
     }
 
@@ -60,7 +72,18 @@ impl CassandraCluster {
 
     /// Where clients connect.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        (0..self.nodes.len() as u8).map(|number| SocketAddr::from((address(number), self.cql))).collect()
+        self.nodes.iter().map(Node::address).collect()
+    }
+
+    /// A node's process, while it runs.
+    pub fn pid(&self, node: usize) -> Option<u32> {
+        self.nodes[node].pid()
+    }
+
+    /// A node that was started and has ended by itself: its number, and the end of its log.
+    pub fn ended(&mut self) -> Option<(usize, String)> {
+        let ended = self.nodes.iter_mut().position(Node::has_ended)?;
+        Some((ended, self.nodes[ended].log_end()))
     }
 
     /// The same as a TOML list of texts.
@@ -75,6 +98,11 @@ impl CassandraCluster {
             "[store]\nengine = \"scylla\"\nack = \"store\"\nnodes = {nodes}\nkeyspace = \"{keyspace}\"\n\
              replication = {{ datacenter1 = {copies} }}\n"
         )
+    }
+
+    /// The processes of the nodes that run.
+    pub fn pids(&self) -> Vec<u32> {
+        self.nodes.iter().filter_map(Node::pid).collect()
     }
 
     /// Sends a node a signal: STOP and CONT freeze it and let it go on.
@@ -108,24 +136,26 @@ impl CassandraCluster {
     }
 }
 
-/// A node's own address.
-const fn address(number: u8) -> Ipv4Addr {
-    Ipv4Addr::new(127, 0, 0, number + 1)
+impl Ports {
+    /// Where a host has one node and nothing else.
+    const fn usual() -> Self {
+        Self { cql: 9_042, storage: 7_000, storage_tls: 7_001 }
+    }
 }
 
 /// Three ports that are free on all addresses. They are held while they are looked for, then left to the nodes.
-fn free_ports(nodes: u8) -> Ports {
+fn free_ports(spots: &[Spot]) -> Ports {
     let mut held = Vec::new();
     let mut port = || {
         for _ in 0..100 {
-            let first = TcpListener::bind((address(0), 0)).expect("loopback has a free port");
+            let first = TcpListener::bind((spots[0].address, 0)).expect("loopback has a free port");
             let port = first.local_addr().expect("a bound address").port();
-            let others = (1..nodes).map(|number| TcpListener::bind((address(number), port)));
+            let others = spots[1..].iter().map(|spot| TcpListener::bind((spot.address, port)));
             let Ok(others) = others.collect::<Result<Vec<_>, _>>() else { continue };
             held.push((first, others));
             return port;
         }
-        panic!("no port is free on 127.0.0.1 to {}", address(nodes - 1));
+        panic!("no port is free on all of {spots:?}");
     };
     Ports { cql: port(), storage: port(), storage_tls: port() }
 }

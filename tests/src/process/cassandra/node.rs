@@ -1,17 +1,21 @@
 //! One Cassandra node: its settings, its process, its log.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Ports, address, jars};
+use super::{Ports, jars};
+use crate::process::cluster::Spot;
 use crate::process::{Deadline, binary};
 
 /// How long a node may take to drain and end, s.
 const DRAIN_S: u64 = 60;
+/// One that is frozen or cut off is asked again then.
+const CONNECT_WITHIN: Duration = Duration::from_millis(1_000);
 /// Lines of a log that are shown.
 const LINES_SHOWN: usize = 30;
 /// What the log says once clients are taken.
@@ -44,9 +48,8 @@ const OPENS: [&str; 13] = [
     "jdk.management/com.sun.management.internal",
 ];
 /// A start alone on a machine need not wait for others to be heard of.
-const PROPERTIES: [&str; 6] = [
+const PROPERTIES: [&str; 5] = [
     "cassandra-foreground=yes",
-    "cassandra.ring_delay_ms=2000",
     "cassandra.skip_wait_for_gossip_to_settle=0",
     "cassandra.superuser_setup_delay_ms=0",
     "jdk.attach.allowAttachSelf=true",
@@ -59,8 +62,10 @@ const LOGGING: &str = r#"<configuration><appender name="out" class="ch.qos.logba
 /// A node and its folder. Dropping it kills its process.
 pub struct Node {
     folder: PathBuf,
-    number: u8,
+    spot: Spot,
     heap_mb: u32,
+    /// How long others are waited for, ms.
+    ring_delay_ms: u32,
     cql: u16,
     child: Option<Child>,
     /// The thread that its process is tied to ends with this.
@@ -68,14 +73,29 @@ pub struct Node {
 }
 
 impl Node {
-    /// Makes its folder and settings; `(number, of)`.
-    pub fn new(folder: &Path, (number, of): (u8, u8), ports: &Ports) -> Self {
+    /// Makes the folder and the settings of one of all nodes.
+    pub fn new(folder: &Path, number: usize, all: &[Spot], ports: &Ports) -> Self {
         let folder = folder.join(format!("node{}", number + 1));
         std::fs::create_dir_all(&folder).expect("a node's folder can be made");
-        std::fs::write(folder.join("cassandra.yaml"), settings(&folder, (number, of), ports)).expect("its settings");
+        std::fs::write(folder.join("cassandra.yaml"), settings(&folder, number, all, ports)).expect("its settings");
         std::fs::write(folder.join("logback.xml"), LOGGING).expect("its log's settings");
-        let heap_mb = if of == 1 { 1_024 } else { 512 };
-        Self { folder, number, heap_mb, cql: ports.cql, child: None, keeper: None }
+        let (heap_mb, ring_delay_ms) = if all.len() == 1 { (1_024, 2_000) } else { (512, 15_000) };
+        Self { folder, spot: all[number].clone(), heap_mb, ring_delay_ms, cql: ports.cql, child: None, keeper: None }
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        (self.spot.address, self.cql).into()
+    }
+
+    /// Its process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Whether it was started and has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|status| status.is_some()))
     }
 
     fn log_file(&self) -> PathBuf {
@@ -83,8 +103,8 @@ impl Node {
     }
 
     fn java(&self) -> Command {
-        let mut java = Command::new(binary("cluster"));
-        java.arg("become-server").arg(std::process::id().to_string()).arg("--").arg("java");
+        let mut java = self.spot.command(&binary("cluster"));
+        java.arg("java");
         let (heap, direct) = (self.heap_mb, self.heap_mb / 4);
         java.args([format!("-Xms{heap}m"), format!("-Xmx{heap}m"), format!("-XX:MaxDirectMemorySize={direct}m")]);
         java.args(["-XX:+UseSerialGC", "-Xss256k"]);
@@ -94,6 +114,7 @@ impl Node {
         for (option, package) in packages.iter().flat_map(|(option, all)| all.iter().map(move |one| (option, one))) {
             java.arg(option).arg(format!("{package}=ALL-UNNAMED"));
         }
+        java.arg(format!("-Dcassandra.ring_delay_ms={}", self.ring_delay_ms));
         java.args(PROPERTIES.map(|property| format!("-D{property}")));
         let folder = self.folder.display();
         java.arg(format!("-Dcassandra.config=file://{folder}/cassandra.yaml"));
@@ -124,20 +145,22 @@ impl Node {
 
     /// Waits until it takes clients.
     pub fn wait_until_ready(&mut self, deadline: Deadline) {
-        let place = (address(self.number), self.cql);
+        let place = self.address();
         let mut ended = None;
         let ready = deadline.wait_until(|| {
             ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
-            ended.is_some() || (self.log().contains(READY) && TcpStream::connect(place).is_ok())
+            ended.is_some()
+                || (self.log().contains(READY) && TcpStream::connect_timeout(&place, CONNECT_WITHIN).is_ok())
         });
-        assert!(ready && ended.is_none(), "Cassandra on {} is not ready ({ended:?}):\n{}", place.0, self.log_end());
+        assert!(ready && ended.is_none(), "Cassandra on {} is not ready ({ended:?}):\n{}", place.ip(), self.log_end());
     }
 
     fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.log_file()).unwrap_or_default()).into_owned()
     }
 
-    fn log_end(&self) -> String {
+    /// The last lines of its log.
+    pub fn log_end(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n")
@@ -189,9 +212,9 @@ fn jamm(jars: &Path) -> PathBuf {
 }
 
 /// Each node has one token, a fair share of the ring; caches and memtables are small.
-fn settings(folder: &Path, (number, of): (u8, u8), ports: &Ports) -> String {
-    let token = i128::from(i64::MIN) + ((1_i128 << 64) / i128::from(of)) * i128::from(number);
-    let (own, seed, folder) = (address(number), address(0), folder.display());
+fn settings(folder: &Path, number: usize, all: &[Spot], ports: &Ports) -> String {
+    let token = i128::from(i64::MIN) + ((1_i128 << 64) / all.len() as i128) * number as i128;
+    let (own, seed, folder) = (all[number].address, all[0].address, folder.display());
     let Ports { cql, storage, storage_tls } = ports;
     format!(
         "cluster_name: shardwire-tests

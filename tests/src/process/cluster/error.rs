@@ -44,6 +44,12 @@ pub enum ClusterError {
         /// What came of it.
         said: String,
     },
+    /// No node can be given a clock of its own.
+    #[error(
+        "libfaketimeMT.so.1 is not there, which gives a process a clock of its own: `apt-get install faketime`, or name it \
+         in SHARDWIRE_FAKETIME"
+    )]
+    NoFaketime,
     /// A program cannot be started.
     #[error("{name}: cannot start {}: {source}", program.display())]
     Start {

@@ -5,9 +5,12 @@
 //! nobody has. No end is told anything, as when a cable is cut. What must stay true: nothing is left behind by a test that
 //! fails; names hold this process's id, so that several do not meet.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::ClusterError;
 
@@ -16,13 +19,52 @@ static MADE: AtomicU32 = AtomicU32::new(0);
 /// A hardware address that nobody has.
 const NOBODY: &str = "02:00:00:00:00:01";
 
+/// Where a process runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Spot {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// What it is started by to run there, before its own words; empty on this host.
+    pub by: Vec<String>,
+}
+
+impl Spot {
+    /// On this host, at 127.0.0.1 for 0, 127.0.0.2 for 1 and so on.
+    pub const fn loopback(number: u8) -> Self {
+        Self { address: Ipv4Addr::new(127, 0, 0, number + 1), by: Vec::new() }
+    }
+
+    /// What starts a program there, which is to be added: it ends with this process's thread that started it. `guard` is the
+    /// program with `become-server`.
+    pub fn command(&self, guard: &Path) -> Command {
+        let mut command = match self.by.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(guard);
+                command
+            }
+            None => Command::new(guard),
+        };
+        command.arg("become-server").arg(std::process::id().to_string()).arg("--");
+        command
+    }
+
+    /// Whether it shares its ports with everybody else on this host.
+    pub const fn is_here(&self) -> bool {
+        self.by.is_empty()
+    }
+}
+
 /// The hosts of one cluster. Removed when dropped; whatever runs on them must have ended.
+#[derive(Debug)]
 pub struct Hosts {
     bridge: String,
     /// By number: the namespace.
     spaces: Vec<String>,
     /// Third part of the addresses.
     net: u8,
+    /// From whom to whom nothing goes through.
+    cut: Mutex<BTreeSet<(u8, u8)>>,
 }
 
 impl Hosts {
@@ -33,9 +75,9 @@ impl Hosts {
     pub fn new(count: u8) -> Result<Self, ClusterError> {
         let id = format!("{}x{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let net = (std::process::id() % 256) as u8 ^ (MADE.load(Ordering::Relaxed) as u8).rotate_left(7);
-        let mut hosts = Self { bridge: format!("swb{id}"), spaces: Vec::new(), net };
+        let mut hosts = Self { bridge: format!("swb{id}"), spaces: Vec::new(), net, cut: Mutex::default() };
         ip(&["link", "add", &hosts.bridge, "type", "bridge"])?;
-        ip(&["address", "add", &format!("{}/24", hosts.address(253)), "dev", &hosts.bridge])?;
+        ip(&["address", "add", &format!("{}/24", hosts.own_address()), "dev", &hosts.bridge])?;
         ip(&["link", "set", &hosts.bridge, "up"])?;
         for number in 0..count {
             let (space, wire) = (format!("sw{id}-{number}"), format!("s{id}v{number}"));
@@ -52,13 +94,22 @@ impl Hosts {
     }
 
     /// Where the host of this number is; of a block that is for tests of networks (RFC 2544).
-    pub fn address(&self, number: u8) -> IpAddr {
-        Ipv4Addr::new(198, 18, self.net, number + 1).into()
+    pub const fn address(&self, number: u8) -> Ipv4Addr {
+        Ipv4Addr::new(198, 18, self.net, number + 1)
     }
 
-    /// What a program is started by to run there.
-    pub(super) fn run_in(&self, number: u8) -> Vec<String> {
-        ["ip", "netns", "exec", &self.spaces[usize::from(number)]].map(str::to_owned).into()
+    /// Where those on the hosts find this process.
+    pub const fn own_address(&self) -> Ipv4Addr {
+        self.address(253)
+    }
+
+    /// The host of this number.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn spot(&self, number: u8) -> Spot {
+        let by = ["ip", "netns", "exec", &self.spaces[usize::from(number)]].map(str::to_owned);
+        Spot { address: self.address(number), by: by.into() }
     }
 
     /// From now on every packet from one host to another vanishes.
@@ -67,16 +118,34 @@ impl Hosts {
     /// It cannot be done.
     pub fn cut(&self, from: u8, to: u8) -> Result<(), ClusterError> {
         let (space, address) = (&self.spaces[usize::from(from)], self.address(to).to_string());
+        self.all_cut().insert((from, to));
         ip(&["-n", space, "neighbour", "replace", &address, "lladdr", NOBODY, "dev", "eth0", "nud", "permanent"])
     }
 
-    /// Ends that.
+    /// Ends that; nothing where it was not begun.
     ///
     /// # Errors
-    /// It cannot be done, or was not.
+    /// It cannot be done.
     pub fn mend(&self, from: u8, to: u8) -> Result<(), ClusterError> {
+        if !self.all_cut().remove(&(from, to)) {
+            return Ok(());
+        }
         let (space, address) = (&self.spaces[usize::from(from)], self.address(to).to_string());
         ip(&["-n", space, "neighbour", "delete", &address, "dev", "eth0"])
+    }
+
+    /// Ends everything that was cut.
+    ///
+    /// # Errors
+    /// It cannot be done.
+    pub fn heal(&self) -> Result<(), ClusterError> {
+        let cut = self.all_cut().clone();
+        cut.into_iter().try_for_each(|(from, to)| self.mend(from, to))
+    }
+
+    fn all_cut(&self) -> std::sync::MutexGuard<'_, BTreeSet<(u8, u8)>> {
+        // Whoever panicked had noted what was cut.
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who is in a cluster, where each serves, and what the folder says about it.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use fabric::entropy::{Entropy as _, OsEntropy};
@@ -28,6 +28,13 @@ pub struct Shape {
     pub routers: u16,
     /// Writers.
     pub writers: u16,
+}
+
+impl Shape {
+    /// Nodes of all roles.
+    pub const fn nodes(self) -> u8 {
+        (self.gateways + self.routers + self.writers) as u8
+    }
 }
 
 /// What a node does.
@@ -113,9 +120,9 @@ impl Layout {
     }
 
     /// Names and addresses for a shape whose nodes have hosts of their own, each with the same ports.
-    pub(super) fn on_hosts(shape: Shape, address: impl Fn(u8) -> IpAddr) -> Self {
+    pub(super) fn on_hosts(shape: Shape, address: impl Fn(u8) -> Ipv4Addr) -> Self {
         let place = |(number, (name, role)): (u8, (String, Role))| {
-            let at = |port| SocketAddr::new(address(number), port);
+            let at = |port| SocketAddr::from((address(number), port));
             let client = |port| role.has_clients().then(|| at(port));
             Place { name, role, link: at(7_400), http: at(8_080), native: client(7_100), ws: client(7_101) }
         };

@@ -11,13 +11,14 @@ mod layout;
 mod node;
 mod relays;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use error::ClusterError;
 pub use guard::become_server;
-pub use hosts::Hosts;
+pub use hosts::{Hosts, Spot};
 pub use layout::{Layout, Place, Role, Shape};
 pub use node::Node;
 pub use relays::{Relays, Way};
@@ -44,6 +45,9 @@ pub struct Options {
     pub first_port: Option<u16>,
     /// Every link goes through a relay, which can be told to misbehave.
     pub relays: bool,
+    /// Each node has one of these hosts, from the first one on, in the order of [`Cluster::nodes`], and ports as they come; all
+    /// are on this host when absent.
+    pub hosts: Option<Arc<Hosts>>,
     /// More lines of the configuration file.
     pub config: String,
 }
@@ -61,6 +65,7 @@ impl Options {
             guard: binary("loadgen"),
             first_port: None,
             relays: false,
+            hosts: None,
             config: SMALL_JOURNAL.to_owned(),
         }
     }
@@ -75,7 +80,7 @@ pub struct Cluster {
     nodes: Vec<Node>,
     relays: Option<Relays>,
     /// After the nodes: they run there.
-    hosts: Option<Hosts>,
+    hosts: Option<Arc<Hosts>>,
 }
 
 impl Cluster {
@@ -84,39 +89,36 @@ impl Cluster {
     /// # Errors
     /// The folder cannot be written, a port is taken.
     pub fn new(options: &Options) -> Result<Self, ClusterError> {
-        let layout = Layout::new(options.shape, options.first_port)?;
+        let hosts = options.hosts.clone();
+        let layout = match &hosts {
+            Some(hosts) => Layout::on_hosts(options.shape, |number| hosts.address(number)),
+            None => Layout::new(options.shape, options.first_port)?,
+        };
         layout.write(&options.folder, &options.config)?;
+        let own = hosts.as_ref().map_or(Ipv4Addr::LOCALHOST, |hosts| hosts.own_address());
         let relays = match options.relays {
-            true => Some(Relays::start(&layout.links()).map_err(ClusterError::Relays)?),
+            true => Some(Relays::start(own, &layout.links()).map_err(ClusterError::Relays)?),
             false => None,
         };
         let mut nodes = Vec::new();
-        for place in &layout.places {
+        for (number, place) in (0..).zip(&layout.places) {
             let list = layout.list(|other| match &relays {
                 Some(relays) if other.name != place.name => relays.address(&place.name, &other.name),
                 _ => other.link,
             });
-            nodes.push(Node::new(place.clone(), options, &list)?);
+            let spot = hosts.as_ref().map_or_else(|| Spot::loopback(0), |hosts| hosts.spot(number));
+            nodes.push(Node::new(place.clone(), options, &list)?.at(spot));
         }
-        Ok(Self { layout, nodes, relays, hosts: None })
+        Ok(Self { layout, nodes, relays, hosts })
     }
 
-    /// As [`Self::new`], each node on a host of its own, in the order of [`Self::nodes`]; without relays, ports as they come.
+    /// As [`Self::new`], each node on a host of its own.
     ///
     /// # Errors
     /// As [`Self::new`], or this host does not let this process make network namespaces.
     pub fn on_hosts(options: &Options) -> Result<Self, ClusterError> {
-        let options = Options { relays: false, ..options.clone() };
-        let count = options.shape.gateways + options.shape.routers + options.shape.writers;
-        let hosts = Hosts::new(count as u8)?;
-        let layout = Layout::on_hosts(options.shape, |number| hosts.address(number));
-        layout.write(&options.folder, &options.config)?;
-        let list = layout.list(|place| place.link);
-        let node = |(number, place): (u8, &Place)| {
-            Node::new(place.clone(), &options, &list).map(|node| node.started_by(hosts.run_in(number)))
-        };
-        let nodes = (0..).zip(&layout.places).map(node).collect::<Result<_, _>>()?;
-        Ok(Self { layout, nodes, relays: None, hosts: Some(hosts) })
+        let hosts = Hosts::new(options.shape.nodes())?;
+        Self::new(&Options { hosts: Some(Arc::new(hosts)), ..options.clone() })
     }
 
     /// From now on every packet from one node's host to another's vanishes.
@@ -142,7 +144,7 @@ impl Cluster {
     }
 
     fn on_host<T>(&self, act: impl FnOnce(&Hosts) -> T) -> T {
-        act(self.hosts.as_ref().expect("nodes with hosts of their own"))
+        act(self.hosts.as_deref().expect("nodes with hosts of their own"))
     }
 
     fn number(&self, name: &str) -> u8 {

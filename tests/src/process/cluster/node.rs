@@ -1,5 +1,6 @@
 //! One node of a cluster: its process, from its start to its end, and its log.
 
+use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 
 use super::layout::{CONFIG_FILE, SECRET_FILE};
-use super::{ClusterError, Options, Place};
+use super::{ClusterError, Options, Place, Spot};
 use crate::process::{Answer, Deadline, output};
 
 /// A frozen node takes connections and says nothing: it is not waited for longer.
@@ -25,8 +26,9 @@ pub struct Node {
     program: PathBuf,
     guard: PathBuf,
     list: PathBuf,
-    /// What it is started by, before everything else.
-    by: Vec<String>,
+    spot: Spot,
+    /// More of its environment.
+    environment: Vec<(&'static str, OsString)>,
     child: Option<Child>,
 }
 
@@ -39,13 +41,32 @@ impl Node {
         });
         std::fs::write(&path, list).map_err(|source| ClusterError::Folder { path: path.clone(), source })?;
         let (program, guard) = (options.program.clone(), options.guard.clone());
-        Ok(Self { place, folder, program, guard, list: path, by: Vec::new(), child: None })
+        Ok(Self {
+            place,
+            folder,
+            program,
+            guard,
+            list: path,
+            spot: Spot::loopback(0),
+            environment: Vec::new(),
+            child: None,
+        })
     }
 
-    /// Another program starts it, by these words before its own; it becomes the node.
-    pub(super) fn started_by(mut self, by: Vec<String>) -> Self {
-        self.by = by;
+    /// It runs there.
+    pub(super) fn at(mut self, spot: Spot) -> Self {
+        self.spot = spot;
         self
+    }
+
+    /// From its next start on it has this in its environment, besides this process's own.
+    pub fn set_environment(&mut self, environment: Vec<(&'static str, OsString)>) {
+        self.environment = environment;
+    }
+
+    /// Whether its next start has more in its environment than this process.
+    pub const fn has_environment(&self) -> bool {
+        !self.environment.is_empty()
     }
 
     /// Its name and addresses.
@@ -95,16 +116,9 @@ impl Node {
         let failed = |source| ClusterError::Folder { path: log.clone(), source };
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).map_err(failed)?;
         let both = file.try_clone().map_err(failed)?;
-        let mut command = match self.by.split_first() {
-            Some((program, arguments)) => {
-                let mut command = Command::new(program);
-                command.args(arguments).arg(&self.guard);
-                command
-            }
-            None => Command::new(&self.guard),
-        };
-        command.arg("become-server").arg(std::process::id().to_string()).arg("--").arg(&self.program);
-        command.args(self.arguments());
+        let mut command = self.spot.command(&self.guard);
+        command.arg(&self.program);
+        command.args(self.arguments()).envs(self.environment.iter().map(|(name, value)| (name, value)));
         // A process group of its own: Ctrl-C is for who started the cluster, who ends the nodes in their order.
         command.stdin(Stdio::null()).stdout(both).stderr(file).process_group(0);
         let failed =

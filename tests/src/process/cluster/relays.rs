@@ -5,7 +5,7 @@
 //! connections wait while either way is held.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -51,18 +51,18 @@ struct Relay {
 }
 
 impl Relays {
-    /// Between all of these nodes, named with where each takes links.
+    /// Between all of these nodes, named with where each takes links; all relays are at `at`.
     ///
     /// # Errors
     /// No port, no thread.
-    pub fn start(nodes: &[(String, SocketAddr)]) -> std::io::Result<Self> {
+    pub fn start(at: Ipv4Addr, nodes: &[(String, SocketAddr)]) -> std::io::Result<Self> {
         let pairs = || nodes.iter().flat_map(|from| nodes.iter().map(move |to| (from, to))).filter(|(a, b)| a.0 != b.0);
         let ways: BTreeMap<Pair, _> =
             pairs().map(|(from, to)| ((from.0.clone(), to.0.clone()), watch::Sender::new(Way::default()))).collect();
         let (mut addresses, mut relays) = (BTreeMap::new(), Vec::new());
         for (from, to) in pairs() {
             let pair = (from.0.clone(), to.0.clone());
-            let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+            let listener = std::net::TcpListener::bind((at, 0))?;
             listener.set_nonblocking(true)?;
             addresses.insert(pair.clone(), listener.local_addr()?);
             let back = ways[&(to.0.clone(), from.0.clone())].subscribe();
@@ -198,7 +198,7 @@ mod tests {
     fn a_held_way_holds_one_direction_and_gives_back_what_it_held() {
         let there = TcpListener::bind("127.0.0.1:0").unwrap();
         let nodes = [("a".to_owned(), ([127, 0, 0, 1], 9).into()), ("b".to_owned(), there.local_addr().unwrap())];
-        let relays = Relays::start(&nodes).unwrap();
+        let relays = Relays::start(Ipv4Addr::LOCALHOST, &nodes).unwrap();
         let mut dialer = TcpStream::connect(relays.address("a", "b")).unwrap();
         let (mut acceptor, _) = there.accept().unwrap();
         dialer.write_all(&[1]).unwrap();
@@ -217,7 +217,7 @@ mod tests {
     fn a_lossy_way_loses_nothing_for_good_and_keeps_the_order() {
         let there = TcpListener::bind("127.0.0.1:0").unwrap();
         let nodes = [("a".to_owned(), ([127, 0, 0, 1], 9).into()), ("b".to_owned(), there.local_addr().unwrap())];
-        let relays = Relays::start(&nodes).unwrap();
+        let relays = Relays::start(Ipv4Addr::LOCALHOST, &nodes).unwrap();
         relays.set("a", "b", Way { lossy: true, ..Way::default() });
         let mut dialer = TcpStream::connect(relays.address("a", "b")).unwrap();
         let (mut acceptor, _) = there.accept().unwrap();
@@ -233,7 +233,7 @@ mod tests {
         let there = TcpListener::bind("127.0.0.1:0").unwrap();
         there.set_nonblocking(true).unwrap();
         let nodes = [("a".to_owned(), ([127, 0, 0, 1], 9).into()), ("b".to_owned(), there.local_addr().unwrap())];
-        let relays = Relays::start(&nodes).unwrap();
+        let relays = Relays::start(Ipv4Addr::LOCALHOST, &nodes).unwrap();
         relays.set("b", "a", Way { held: true, ..Way::default() });
         let mut dialer = TcpStream::connect(relays.address("a", "b")).unwrap();
         dialer.write_all(&[1]).unwrap();
