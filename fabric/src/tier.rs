@@ -98,6 +98,8 @@ pub struct Push<'a> {
     pub chat: ChatId,
     /// The entry's place.
     pub seq: u64,
+    /// The chat is a user's account log.
+    pub account: bool,
     /// The Entry frame.
     pub frame: &'a Bytes,
     /// Only of a sampled one.

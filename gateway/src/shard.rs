@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use fabric::core::{Action, ConnId, Protocol};
 use fabric::hash::{Map, map};
-use fabric::tier::{Egress, Sent};
+use fabric::tier::{Egress, Push, Sent};
 use fabric::time::Now;
 use fabric::trace::Step;
 use schema::arena::Arena;
 use schema::encode::Encoder;
 use schema::envelope::{Address, Body, Envelope, Header, Trace};
 use schema::errors::Retry;
+use schema::frame::Verifier;
 use schema::ids::ChatId;
 
 use crate::auth::TokenVerifier;
@@ -27,6 +28,7 @@ use crate::conn::table::Table;
 use crate::conn::wheel::{Wheel, tick_of, ticks};
 use crate::conn::{Conn, FLAG_FLUSH, Phase};
 use crate::deliver::gaps::Gaps;
+use crate::deliver::is_of_account;
 use crate::drain::Drain;
 use crate::metrics::GatewayMetrics;
 use crate::rates::UserRates;
@@ -49,6 +51,7 @@ pub struct Shard {
     pub(crate) wheel: Wheel,
     pub(crate) actions: VecDeque<Action>,
     pub(crate) encoder: Encoder,
+    pub(crate) verifier: Verifier,
     /// Where sends' frames are copied to from the read buffer.
     pub(crate) arena: Arena,
     /// Where WebSocket messages are unmasked.
@@ -104,6 +107,7 @@ impl Shard {
             wheel: Wheel::new(),
             actions: VecDeque::new(),
             encoder: Encoder::in_arena(),
+            verifier: Verifier::default(),
             arena: Arena::default(),
             scratch: Vec::new(),
             text: Vec::new(),
@@ -179,7 +183,9 @@ impl Shard {
         let Envelope { header, body } = envelope;
         match body {
             Body::Deliver { chat, seq, frame, targets } => {
-                self.deliver(now, (chat, seq, header.trace.as_deref()), &frame, &targets, egress);
+                let (account, trace) = (is_of_account(&frame), header.trace.as_deref());
+                let push = Push { sender: header.reply, chat, seq, account, frame: &frame, trace };
+                self.deliver(now, &push, &targets, egress);
             }
             Body::DeliverNotice { frame, targets } => self.notice(now, frame, &targets),
             Body::DeliverNudge { chat, head_seq, targets } => self.nudge(now, chat, head_seq, &targets, egress),

@@ -69,7 +69,37 @@ const VERIFIER: VerifierOptions =
 /// Pages nest entries as bytes, one table each.
 const PAGE_VERIFIER: VerifierOptions = VerifierOptions { max_tables: 1_100, ..VERIFIER };
 
+/// Verifies frames of clients, and knows how the last ones were laid out: the next like them cost little. One a thread.
+#[derive(Clone, Default)]
+pub struct Verifier(plain::Skeletons);
+
+impl Verifier {
+    /// As [`FrameRef::verify`].
+    ///
+    /// # Errors
+    /// Any [`FrameError`] but `TooLarge`.
+    pub fn verify<'a>(&mut self, bytes: &'a [u8]) -> Result<FrameRef<'a>, FrameError> {
+        verify_with(bytes, &VERIFIER, |bytes| self.0.is_plain(bytes))?;
+        Ok(FrameRef(bytes))
+    }
+}
+
+impl core::fmt::Debug for Verifier {
+    /// Without what it has seen.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Verifier")
+    }
+}
+
 fn verify(bytes: &[u8], options: &VerifierOptions) -> Result<(), FrameError> {
+    verify_with(bytes, options, plain::is_plain)
+}
+
+fn verify_with(
+    bytes: &[u8],
+    options: &VerifierOptions,
+    is_plain: impl FnOnce(&[u8]) -> bool,
+) -> Result<(), FrameError> {
     let have_bytes = bytes.len();
     if have_bytes < MIN_FRAME_BYTES {
         return Err(FrameError::Truncated { have_bytes, need_bytes: MIN_FRAME_BYTES });
@@ -81,7 +111,7 @@ fn verify(bytes: &[u8], options: &VerifierOptions) -> Result<(), FrameError> {
     if &bytes[8..12] != FILE_IDENTIFIER.as_bytes() {
         return Err(FrameError::WrongIdentifier);
     }
-    if plain::is_plain(bytes) {
+    if is_plain(bytes) {
         return Ok(());
     }
     wire::size_prefixed_root_as_frame_with_opts(options, bytes)

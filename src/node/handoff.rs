@@ -159,18 +159,20 @@ impl Egress for FromOwner<'_> {
             self.router.record(self.now, &trace);
             trace
         });
-        let (mut here, mut elsewhere): (SmallVec<[Target; 4]>, Groups<Target>) = (SmallVec::new(), Groups::new());
+        let mut here: SmallVec<[Target; 4]> = SmallVec::new();
+        // Made when needed: it is large.
+        let mut elsewhere: Option<Groups<Target>> = None;
         self.router.recipients(&recipients, push.sender, |session, acked_seq| {
             let Address { connection, generation, .. } = session;
             let target = Target { connection, generation, acked_seq };
             if self.hub.is_own_gateway(session) {
                 here.push(target);
             } else {
-                elsewhere.add(session, target);
+                elsewhere.get_or_insert_default().add(session, target);
             }
         });
         let mut deliveries = u64::from(!here.is_empty());
-        for Group { shard, targets } in elsewhere.into_iter() {
+        for Group { shard, targets } in elsewhere.into_iter().flat_map(Groups::into_iter) {
             deliveries += 1;
             let body = Body::Deliver { chat: push.chat, seq: push.seq, frame: push.frame.clone(), targets };
             let mut envelope = Envelope::new(Class::Live, body).reply_to(push.sender);
@@ -180,8 +182,8 @@ impl Egress for FromOwner<'_> {
         self.router.count_push(deliveries);
         if !here.is_empty() {
             self.hub.count_call();
-            let what = (push.chat, push.seq, trace.as_ref());
-            self.gateway.deliver(self.now, what, push.frame, &here, self.hub);
+            let push = Push { trace: trace.as_ref(), ..*push };
+            self.gateway.deliver(self.now, &push, &here, self.hub);
         }
     }
 

@@ -113,7 +113,7 @@ impl Shard {
                 break;
             }
             used += frame.len();
-            let verified = ahead.take().unwrap_or_else(|| FrameRef::verify(frame));
+            let verified = ahead.take().unwrap_or_else(|| self.verifier.verify(frame));
             ahead = self.look_ahead(index, &bytes[used..], egress);
             self.frame(now, index, verified, egress);
         }
@@ -129,7 +129,7 @@ impl Shard {
         egress: &mut dyn Egress,
     ) -> Option<Result<FrameRef<'a>, FrameError>> {
         let len = frame_len(rest, self.frame_limit(index)).ok().flatten().filter(|&len| len <= rest.len())?;
-        let verified = FrameRef::verify(&rest[..len]);
+        let verified = self.verifier.verify(&rest[..len]);
         if let Ok(frame) = &verified
             && self.conns[index].phase == Phase::Ready
         {
@@ -234,7 +234,8 @@ impl Shard {
                 self.decoded(now, index, crate::json::decode(text), egress);
             }
             (Message::Binary(bytes), Dialect::WebSocketNative) => {
-                self.frame(now, index, FrameRef::verify(bytes), egress)
+                let verified = self.verifier.verify(bytes);
+                self.frame(now, index, verified, egress);
             }
             (Message::Text(_) | Message::Binary(_), _) => {
                 self.decoded(now, index, Err(EventError::new(ErrorCode::Unsupported)), egress);

@@ -8,7 +8,7 @@ pub(crate) mod gaps;
 use bytes::Bytes;
 use fabric::count::Tally as _;
 use fabric::net::websocket::{Kind, server_frame};
-use fabric::tier::Egress;
+use fabric::tier::{Egress, Push};
 use fabric::time::Now;
 use fabric::trace::Step;
 use schema::envelope::{Target, Trace};
@@ -48,6 +48,11 @@ impl<'a> Shared<'a> {
     }
 }
 
+/// Whether an entry is of an account log: such entries are nowhere else.
+pub(crate) fn is_of_account(frame: &[u8]) -> bool {
+    entry_kind(frame).is_some_and(|kind| kind.0 >= EntryKind::setting.0)
+}
+
 impl Shard {
     /// The place of a live session that an envelope names.
     fn target(&mut self, connection: u32, generation: u32) -> Option<u32> {
@@ -59,16 +64,9 @@ impl Shard {
     }
 
     /// A live entry for some of this shard's sessions.
-    pub fn deliver(
-        &mut self,
-        now: Now,
-        (chat, seq, trace): (ChatId, u64, Option<&Trace>),
-        frame: &Bytes,
-        targets: &[Target],
-        egress: &mut dyn Egress,
-    ) {
-        // Such entries are in account logs only, and all their recipients are the same user.
-        let account = entry_kind(frame).filter(|&kind| kind.0 >= EntryKind::setting.0).is_some();
+    pub fn deliver(&mut self, now: Now, push: &Push<'_>, targets: &[Target], egress: &mut dyn Egress) {
+        // All recipients of an account's entry are the same user.
+        let &Push { chat, seq, account, frame, trace, .. } = push;
         let mut shared = Shared::new(frame);
         let (seed, limit) = (self.config.hash_seed, self.config.limits.cursors_per_session as usize);
         for target in targets {

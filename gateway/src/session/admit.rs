@@ -176,14 +176,13 @@ impl Shard {
         let before = if active.in_flight == 0 { 0 } else { active.sent_to };
         active.sent_to = before | partition_bit(partition);
         active.in_flight += 1;
-        if let Some(blocked) = &mut active.blocked {
-            let send = frame.root().body_as_send();
-            blocked.passed(chat, send.and_then(|send| send.client_msg_id()).map_or(&[][..], |id| id.bytes()));
-        }
-        if let Some(send) = frame.root().body_as_send()
-            && send.kind().0 >= EntryKind::setting.0
-        {
-            self.account_change(index, &send);
+        if let Some(send) = frame.root().body_as_send() {
+            if let Some(blocked) = &mut active.blocked {
+                blocked.passed(chat, send.client_msg_id().map_or(&[][..], |id| id.bytes()));
+            }
+            if send.kind().0 >= EntryKind::setting.0 {
+                self.account_change(index, &send);
+            }
         }
         let partition = usize::from(partition);
         let credits = &mut self.credits[partition];

@@ -34,27 +34,29 @@ impl Cursor {
         self.acked = self.acked.max(acked);
     }
 
+    /// The next one is an own send.
+    fn step_over_own(&mut self) {
+        // The owner counts a device's own send as acknowledged under the same rule.
+        self.acked += u64::from(self.acked == self.seq);
+        self.seq += 1;
+    }
+
     /// Moves over own sends that follow directly.
     fn absorb(&mut self) {
         if self.own.is_empty() {
             return;
         }
         let mut used = 0;
-        for &own in &self.own {
-            if own <= self.seq {
-                used += 1;
-            } else if own == self.seq + 1 {
-                // The owner counts a device's own send as acknowledged under the same rule.
-                self.acked += u64::from(self.acked == self.seq);
-                self.seq = own;
-                used += 1;
-            } else {
-                break;
+        while let Some(&own) = self.own.get(used).filter(|&&own| own <= self.seq + 1) {
+            if own > self.seq {
+                self.step_over_own();
             }
+            used += 1;
         }
-        self.own.drain(..used);
-        if self.own.is_empty() {
+        if used == self.own.len() {
             self.own = Vec::new();
+        } else if used > 0 {
+            self.own.drain(..used);
         }
     }
 }
@@ -146,6 +148,10 @@ impl Cursors {
         cursor.touched = tick;
         if seq <= cursor.seq {
             return 0;
+        }
+        if seq == cursor.seq + 1 && cursor.own.is_empty() {
+            cursor.step_over_own();
+            return self.evict(chat, limit);
         }
         match cursor.own.binary_search(&seq) {
             Err(at) if cursor.own.len() < OWN_AHEAD => cursor.own.insert(at, seq),

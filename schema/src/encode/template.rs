@@ -4,8 +4,6 @@
 //! and the vectors behind it. What must stay true: the bytes are a frame as the builder would have made it, with the same
 //! fields left out; the tests compare what both say.
 
-use core::ops::DerefMut;
-
 use bytes::BytesMut;
 use flatbuffers::{FlatBufferBuilder, Table, UOffsetT, VOffsetT, WIPOffset};
 
@@ -18,19 +16,24 @@ use crate::wire::{self, Body, Entry, SendAck};
 const WORD_BYTES: usize = size_of::<UOffsetT>();
 
 /// What a frame is appended to.
-pub(super) trait Sink: DerefMut<Target = [u8]> {
-    fn add(&mut self, bytes: &[u8]);
+pub(super) trait Sink {
+    /// Appends so many zeros, and lends them.
+    fn grow(&mut self, bytes: usize) -> &mut [u8];
 }
 
 impl Sink for BytesMut {
-    fn add(&mut self, bytes: &[u8]) {
-        self.extend_from_slice(bytes);
+    fn grow(&mut self, bytes: usize) -> &mut [u8] {
+        let from = self.len();
+        self.resize(from + bytes, 0);
+        &mut self[from..]
     }
 }
 
 impl Sink for Vec<u8> {
-    fn add(&mut self, bytes: &[u8]) {
-        self.extend_from_slice(bytes);
+    fn grow(&mut self, bytes: usize) -> &mut [u8] {
+        let from = self.len();
+        self.resize(from + bytes, 0);
+        &mut self[from..]
     }
 }
 
@@ -77,20 +80,23 @@ impl Head {
         self.bytes.len() + vectors.iter().map(|(_, bytes)| WORD_BYTES + padded(bytes.len())).sum::<usize>()
     }
 
-    /// Appends a frame with these vectors; its other fields are to be [`put`].
-    fn write(&self, out: &mut impl Sink, vectors: &[(VOffsetT, &[u8])]) -> usize {
-        let from = out.len();
-        out.add(&self.bytes);
+    /// Fills `frame`, zeros of [`Self::frame_bytes`], but for its other fields, which are to be [`put`].
+    fn write(&self, frame: &mut [u8], vectors: &[(VOffsetT, &[u8])]) {
+        let len = (frame.len() - PREFIX_BYTES) as u32;
+        let mut begin = self.bytes.len();
+        let (head, mut rest) = frame.split_at_mut(begin);
+        head.copy_from_slice(&self.bytes);
+        put(head, 0, len.to_le_bytes());
         for (field, bytes) in vectors {
-            let (at, begin) = (self.at(*field), out.len() - from);
-            put(out, from + at, &((begin - at) as UOffsetT).to_le_bytes());
-            out.add(&(bytes.len() as UOffsetT).to_le_bytes());
-            out.add(bytes);
-            out.add(&[0; WORD_BYTES][..padded(bytes.len()) - bytes.len()]);
+            let at = self.at(*field);
+            put(head, at, ((begin - at) as UOffsetT).to_le_bytes());
+            let (vector, behind) = rest.split_at_mut(WORD_BYTES + padded(bytes.len()));
+            put(vector, 0, (bytes.len() as UOffsetT).to_le_bytes());
+            vector[WORD_BYTES..WORD_BYTES + bytes.len()].copy_from_slice(bytes);
+            begin += vector.len();
+            rest = behind;
         }
-        let len = (out.len() - from - PREFIX_BYTES) as u32;
-        put(out, from, &len.to_le_bytes());
-        from
+        debug_assert!(rest.is_empty(), "a frame's length is known before it is written");
     }
 }
 
@@ -98,8 +104,8 @@ const fn padded(bytes: usize) -> usize {
     bytes.next_multiple_of(WORD_BYTES)
 }
 
-fn put(out: &mut impl Sink, at: usize, bytes: &[u8]) {
-    out[at..at + bytes.len()].copy_from_slice(bytes);
+fn put<const N: usize>(frame: &mut [u8], at: usize, bytes: [u8; N]) {
+    frame[at..at + N].copy_from_slice(&bytes);
 }
 
 /// Which of an entry's optional fields differ from their defaults; those that do not are left out.
@@ -156,27 +162,27 @@ impl EntryFrame<'_> {
     /// Appends it.
     pub(super) fn write(&self, out: &mut impl Sink) {
         let (head, e) = (self.head, self.fields);
-        let from = head.write(out, &self.vectors());
-        let mut set = |field, bytes: &[u8]| put(out, from + head.at(field), bytes);
-        set(Entry::VT_CHAT_ID, &e.chat.0);
-        set(Entry::VT_MESSAGE_ID, &e.message.0);
-        set(Entry::VT_SEQ, &e.seq.to_le_bytes());
-        set(Entry::VT_SENDER_ID, &e.sender.get().to_le_bytes());
-        set(Entry::VT_TIMESTAMP_MS, &e.timestamp_ms.to_le_bytes());
+        let frame = out.grow(self.len());
+        head.write(frame, &self.vectors());
+        put(frame, head.at(Entry::VT_CHAT_ID), e.chat.0);
+        put(frame, head.at(Entry::VT_MESSAGE_ID), e.message.0);
+        put(frame, head.at(Entry::VT_SEQ), e.seq.to_le_bytes());
+        put(frame, head.at(Entry::VT_SENDER_ID), e.sender.get().to_le_bytes());
+        put(frame, head.at(Entry::VT_TIMESTAMP_MS), e.timestamp_ms.to_le_bytes());
         if e.device.0 != 0 {
-            set(Entry::VT_SENDER_DEVICE, &e.device.0.to_le_bytes());
+            put(frame, head.at(Entry::VT_SENDER_DEVICE), e.device.0.to_le_bytes());
         }
         if e.kind.0 != 0 {
-            set(Entry::VT_KIND, &[e.kind.0]);
+            put(frame, head.at(Entry::VT_KIND), [e.kind.0]);
         }
         if e.content_type != 0 {
-            set(Entry::VT_CONTENT_TYPE, &[e.content_type]);
+            put(frame, head.at(Entry::VT_CONTENT_TYPE), [e.content_type]);
         }
         if let Some(message) = e.refers_to {
-            set(Entry::VT_REFERS_TO, &message.0);
+            put(frame, head.at(Entry::VT_REFERS_TO), message.0);
         }
         if e.after_seq != 0 {
-            set(Entry::VT_AFTER_SEQ, &e.after_seq.to_le_bytes());
+            put(frame, head.at(Entry::VT_AFTER_SEQ), e.after_seq.to_le_bytes());
         }
     }
 }
@@ -229,12 +235,12 @@ impl AckFrame<'_> {
     /// Appends it.
     pub(super) fn write(&self, out: &mut impl Sink) {
         let head = self.head;
-        let from = head.write(out, &self.vectors());
-        let mut set = |field, bytes: &[u8]| put(out, from + head.at(field), bytes);
-        set(SendAck::VT_CHAT_ID, &self.ids.0.0);
-        set(SendAck::VT_MESSAGE_ID, &self.ids.1.0);
-        set(SendAck::VT_SEQ, &self.seq.to_le_bytes());
-        set(SendAck::VT_TIMESTAMP_MS, &self.timestamp_ms.to_le_bytes());
+        let frame = out.grow(self.len());
+        head.write(frame, &self.vectors());
+        put(frame, head.at(SendAck::VT_CHAT_ID), self.ids.0.0);
+        put(frame, head.at(SendAck::VT_MESSAGE_ID), self.ids.1.0);
+        put(frame, head.at(SendAck::VT_SEQ), self.seq.to_le_bytes());
+        put(frame, head.at(SendAck::VT_TIMESTAMP_MS), self.timestamp_ms.to_le_bytes());
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use fabric::tier::{Egress, Push};
 use fabric::time::Now;
 use schema::envelope::{Address, Body, Class, Envelope, GapScope, Recipients, Trace};
-use schema::ids::UserId;
+use schema::ids::{ChatKind, UserId};
 use smallvec::SmallVec;
 
 use super::chats::{Chat, Member};
@@ -109,7 +109,8 @@ impl Partition {
     ) {
         let chat = self.memory.chats.get(index);
         if chat.members.len() < self.config.fanout_members {
-            let push = Push { sender, chat: chat.id, seq, frame, trace };
+            let account = chat.kind == ChatKind::Account;
+            let push = Push { sender, chat: chat.id, seq, account, frame, trace };
             return push_to(&push, chat.concerned(seq, 0).map(|(_, member)| member), egress);
         }
         if self.fanout.jobs.len() >= self.config.fanout_jobs {
@@ -134,8 +135,8 @@ impl Partition {
             let end = order.members.len().min(job.done + left);
             let places = order.members[job.done..end].iter().filter_map(|&member| place_of(chat, member));
             let step = places.filter(|&at| chat.is_concerned(at, job.seq)).map(|at| &chat.members[at]);
-            let (frame, trace) = (&job.frame, job.trace.as_deref());
-            push_to(&Push { sender: job.sender, chat: chat.id, seq: job.seq, frame, trace }, step, egress);
+            let (sender, seq, frame, trace) = (job.sender, job.seq, &job.frame, job.trace.as_deref());
+            push_to(&Push { sender, chat: chat.id, seq, account: false, frame, trace }, step, egress);
             left -= end - job.done;
             if end < order.members.len() {
                 (job.done, job.order) = (end, Some(order));
