@@ -408,10 +408,10 @@ async fn stop_signal() -> Result<()> {
     Ok(())
 }
 
-/// Memory in pages of 4 KiB, whatever the host's setting: with huge pages an idle connection's share doubles
-/// (docs/decisions/idle-connections.md).
+/// Memory in pages of 4 KiB, whatever the host's setting, but for large tables that ask for huge ones: with huge pages
+/// everywhere an idle connection's share doubles (docs/decisions/idle-connections.md).
 fn small_pages() {
-    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+    if let Err(error) = fabric::memory::huge_pages_if_asked() {
         tracing::info!(%error, "transparent huge pages stay as the host has them");
     }
 }

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use fabric::tier::Send;
-use schema::dedupe::{DedupeHasher, DedupeKey};
+use schema::dedupe::DedupeKey;
 use schema::envelope::{Address, Trace};
 use schema::ids::{ChatId, DeviceId, MessageId, UserId};
+use schema::wire;
 
 use super::batch::{Item, What};
+use super::keys::Keys;
 
 /// Who asks for what, taken out of a send once.
 #[derive(Clone, Copy)]
@@ -23,12 +25,13 @@ pub(super) struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    /// `None`: the frame's body is no `Send` with a client_msg_id.
-    pub(super) fn of(send: &Send<'a>, keys: &DedupeHasher) -> Option<Self> {
-        let client_msg_id = send.frame.root().body_as_send()?.client_msg_id()?.bytes();
+    /// With the frame's body. `None`: that is no `Send` with a client_msg_id.
+    pub(super) fn of(send: &Send<'a>, keys: &Keys) -> Option<(Self, wire::Send<'a>)> {
+        let body = send.frame.root().body_as_send()?;
+        let client_msg_id = body.client_msg_id()?.bytes();
         let &Send { reply, request_id, trace, chat, user, device, .. } = send;
         let key = keys.key(chat, user, client_msg_id);
-        Some(Self { reply, request_id, trace, chat, user, device, key, client_msg_id })
+        Some((Self { reply, request_id, trace, chat, user, device, key, client_msg_id }, body))
     }
 
     /// What a batch keeps of a new entry. `frame`: the Entry frame, with where the client_msg_id begins in it.

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use fabric::memory::populate;
 use schema::dedupe::DedupeKey;
 use schema::ids::MessageId;
 use schema::timeuuid;
@@ -117,7 +118,12 @@ impl DedupeMemory {
         debug_assert!(self.get(&key).is_none());
         let Known { seq, message, chat } = known;
         if self.log.back().is_none_or(|chunk| chunk.len() == CHUNK) {
-            self.log.push_back(Vec::with_capacity(CHUNK));
+            let mut chunk = Vec::with_capacity(CHUNK);
+            if !self.log.is_empty() {
+                // The first may be all there ever is.
+                populate(chunk.spare_capacity_mut());
+            }
+            self.log.push_back(chunk);
         }
         if let Some(chunk) = self.log.back_mut() {
             chunk.push(Answer { key, message, seq, chat });

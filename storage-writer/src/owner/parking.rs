@@ -101,7 +101,7 @@ impl Partition {
         egress: &mut dyn Egress,
     ) {
         let Some(sending) = Sending::of(envelope) else { return };
-        let Some(ask) = Ask::of(&sending, &self.keys) else { return };
+        let Some((ask, _)) = Ask::of(&sending, &self.keys) else { return };
         match found {
             Ok(Found::Dedupe(Some(hit))) if hit.chat == ask.chat => {
                 self.metrics.dedupe_store_hits.inc();

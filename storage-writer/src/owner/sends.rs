@@ -40,8 +40,8 @@ impl Partition {
     }
 
     /// Fetches what the next send's look-up will read: in a table of millions it is in no cache.
-    pub fn expect_send(&self, chat: ChatId, user: UserId, client_msg_id: &[u8]) {
-        self.memory.dedupe.prefetch(&self.keys.key(chat, user, client_msg_id));
+    pub fn expect_send(&mut self, chat: ChatId, user: UserId, client_msg_id: &[u8]) {
+        self.memory.dedupe.prefetch(&self.keys.ahead(chat, user, client_msg_id));
     }
 
     /// The filling block takes one more send, and the positions that go in last.
@@ -74,7 +74,7 @@ impl Partition {
 
     /// Answers, parks, refuses or orders a send. `looked`: what the store has said of it.
     pub(super) fn order_send(&mut self, now: Now, sending: &Sending<'_>, egress: &mut dyn Egress, looked: Looked) {
-        let (Some(ask), Some(send)) = (Ask::of(sending, &self.keys), sending.frame.root().body_as_send()) else {
+        let Some((ask, send)) = Ask::of(sending, &self.keys) else {
             self.metrics.misrouted.inc();
             return;
         };
@@ -317,7 +317,7 @@ impl Partition {
         waiting.extend(self.inbox.drain(..));
         for envelope in waiting {
             let Some(sending) = Sending::of(&envelope) else { continue };
-            let Some(ask) = Ask::of(&sending, &self.keys) else { continue };
+            let Some((ask, _)) = Ask::of(&sending, &self.keys) else { continue };
             let admitted = self.refusals.admits(ask.reply, ask.chat, &ask.key);
             self.refuse_send(&ask, if admitted { code } else { ErrorCode::AfterRefused }, egress);
         }

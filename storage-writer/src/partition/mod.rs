@@ -23,7 +23,6 @@ use fabric::disk::BlockWrite;
 use fabric::hash::Map;
 use fabric::tier::{Egress, Send};
 use fabric::time::Now;
-use schema::dedupe::DedupeHasher;
 use schema::encode::Encoder;
 use schema::envelope::{Body, ChangedChat, Envelope, Header, ListedChat};
 use schema::errors::ErrorCode;
@@ -32,7 +31,7 @@ use schema::timeuuid::Generator;
 use crate::journal::{Journal, Lsn, SegmentDone, Watch, WriteOutcome};
 use crate::log::Log;
 use crate::owner::{
-    Amending, Asker, Audience, Batch, Fanout, Found, MarkAnswer, Memory, Merges, Nudges, Parked, PendingChats,
+    Amending, Asker, Audience, Batch, Fanout, Found, Keys, MarkAnswer, Memory, Merges, Nudges, Parked, PendingChats,
     PendingMark, PendingPage, PendingStatus, Refusals, Synced, Wanted,
 };
 use crate::store::StoreError;
@@ -68,7 +67,7 @@ pub struct Partition {
     pub(crate) partitions: u16,
     pub(crate) config: PartitionConfig,
     pub(crate) metrics: StorageMetrics,
-    pub(crate) keys: DedupeHasher,
+    pub(crate) keys: Keys,
     pub(crate) generator: Generator,
     pub(crate) encoder: Encoder,
     pub(crate) memory: Memory,

@@ -21,7 +21,7 @@ use crate::journal::{self, Journal, JournalConfig, JournalId, Lsn, Record, Recov
 use crate::log::{BlockError, Log};
 use crate::memtable::HotTails;
 use crate::owner::{
-    Amending, Audience, Batch, Chats, DedupeMemory, Fanout, Known, Memory, Merges, Nudges, Rates, Refusals,
+    Amending, Audience, Batch, Chats, DedupeMemory, Fanout, Keys, Known, Memory, Merges, Nudges, Rates, Refusals,
     ReplayError, Tables,
 };
 use crate::store::{DedupeHit, Store, StoreError};
@@ -283,7 +283,7 @@ impl Partition {
             number,
             partitions: config.partitions,
             metrics,
-            keys: DedupeHasher::new(config.dedupe_secret),
+            keys: Keys::new(DedupeHasher::new(config.dedupe_secret)),
             generator: Generator::new(entropy.next_u64().to_le_bytes()),
             encoder: Encoder::in_arena(),
             memory,
