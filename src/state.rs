@@ -151,11 +151,11 @@ impl ServerState {
             Phase::Stopping => return Err("stopping".to_owned()),
             Phase::Serving => {}
         }
-        let poisoned = (0..).zip(&self.0.partitions).filter(|(_, metrics)| metrics.poisoned.get() != 0);
-        let numbers: Vec<String> = poisoned.map(|(number, _): (u16, _)| number.to_string()).collect();
         if self.0.holdings.as_ref().is_some_and(|holdings| !holdings.is_settled()) {
             return Err("partitions are nobody's yet, or are being opened here".to_owned());
         }
+        let poisoned = (0..).zip(&self.0.partitions).filter(|(_, metrics)| metrics.poisoned.get() != 0);
+        let numbers: Vec<String> = poisoned.map(|(number, _): (u16, _)| number.to_string()).collect();
         if numbers.is_empty() {
             return self.0.cluster.as_ref().map_or(Ok(()), ClusterView::readiness);
         }

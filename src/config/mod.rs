@@ -151,7 +151,8 @@ pub struct Limits {
     #[config(default = 5000)]
     pub drain_per_second: u32,
     /// A stop waits so long for what is under way: for answers to a session's sends, for HTTP's requests, and in a cluster for
-    /// the others to do without a router or the storage-writer, ms. 0 to 60000. (restart)
+    /// the others to do without a router or the storage-writer, ms; as long again after each partition that another writer has
+    /// taken. 0 to 60000. (restart)
     #[config(default = 2000)]
     pub drain_patience_ms: u32,
     /// A gateway holds what clients ask for so long while the storage-writer is started anew, ms; after that it refuses with a

@@ -263,9 +263,9 @@ impl Holdings {
         self.poke();
     }
 
-    /// Whether no shard has a partition, nor will have.
-    pub fn is_empty(&self) -> bool {
-        self.state().served == 0
+    /// How many partitions shards have, or will have.
+    pub fn served(&self) -> usize {
+        self.state().served
     }
 
     /// The partitions that have arrived for a shard.

@@ -28,12 +28,12 @@ struct Inner {
     gateways: AtomicUsize,
     /// Shards that another node may still need.
     needed: AtomicUsize,
-    /// Other nodes are waited for so long, ns.
+    /// Other nodes are waited for so long, and for each partition that goes to one of them anew, ns.
     patience_ns: u64,
 }
 
 impl Stops {
-    /// Of so many shards, which wait for other nodes for `patience_ms`.
+    /// Of so many shards, which wait for other nodes for `patience_ms`, and as long again after each partition they have taken.
     pub fn new(shards: u16, patience_ms: u32) -> Self {
         let all = || AtomicUsize::new(usize::from(shards));
         let patience_ns = u64::from(patience_ms) * 1_000_000;
@@ -49,8 +49,8 @@ pub(super) enum Stopping {
     Gateway,
     /// Other shards' do.
     Gateways,
-    /// The other nodes learn to do without this one, until then, ns.
-    HandOver(u64),
+    /// The other nodes learn to do without this one, until then, ns; so many partitions of the node's are still to go.
+    HandOver(u64, usize),
     /// Other shards hand over.
     HandOvers,
     /// Journals are sealed.
@@ -89,11 +89,13 @@ impl ShardCore {
                     away.leave();
                 }
                 self.owned.holdings.iter().for_each(Holdings::leave);
-                Some(Stopping::HandOver(now.mono_ns + self.stops.0.patience_ns))
+                Some(self.hand_over(now))
             }
-            Stopping::HandOver(until_ns)
+            // Each that has gone gives the next one as long again: how many there are, and so how long it takes, is no fault.
+            Stopping::HandOver(_, left) if self.partitions_left() < left => Some(self.hand_over(now)),
+            Stopping::HandOver(until_ns, _)
                 if now.mono_ns >= until_ns
-                    || self.has_given_up() && self.hub.away().is_none_or(|away| away.may_go()) =>
+                    || self.partitions_left() == 0 && self.hub.away().is_none_or(|away| away.may_go()) =>
             {
                 self.stops.0.needed.fetch_sub(1, Ordering::SeqCst);
                 Some(Stopping::HandOvers)
@@ -116,9 +118,13 @@ impl ShardCore {
         self.partitions.iter().chain(&self.owned.leaving).all(Partition::stopped)
     }
 
-    /// Whether no shard of the node has a partition that could move.
-    fn has_given_up(&self) -> bool {
-        self.owned.holdings.as_ref().is_none_or(Holdings::is_empty)
+    fn hand_over(&self, now: Now) -> Stopping {
+        Stopping::HandOver(now.mono_ns + self.stops.0.patience_ns, self.partitions_left())
+    }
+
+    /// Partitions that shards of the node have and could move.
+    fn partitions_left(&self) -> usize {
+        self.owned.holdings.as_ref().map_or(0, Holdings::served)
     }
 
     pub(super) fn has_stopped(&self) -> bool {

@@ -60,8 +60,8 @@ struct Nodes {
     nodes: u8,
     /// Where routers keep a copy of who is connected where: memory (nowhere), redis, or redis-cluster; this program starts the
     /// servers. With Cassandra redis-cluster by default, else memory.
-    #[arg(long, value_parser = Directory::WORDS)]
-    directory: Option<String>,
+    #[arg(long)]
+    directory: Option<Directory>,
     /// Where the programs `shardwire` and `loadgen` are; beside this one by default.
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
@@ -164,8 +164,7 @@ impl Nodes {
     fn engines(&self) -> EngineShape {
         let cassandra = if self.store == "cassandra" { self.nodes } else { 0 };
         let by_default = if cassandra > 0 { Directory::RedisCluster } else { Directory::Memory };
-        let directory = self.directory.as_deref().and_then(Directory::parse).unwrap_or(by_default);
-        EngineShape { cassandra, directory }
+        EngineShape { cassandra, directory: self.directory.unwrap_or(by_default) }
     }
 
     fn program(&self, name: &str) -> Result<PathBuf, Anything> {

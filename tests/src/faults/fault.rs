@@ -14,7 +14,7 @@ use crate::process::engines::{Directory, EngineShape};
 const SLOW_MS: u32 = 100;
 
 /// A node that was told to stop must have ended with success within, s.
-const STOPS_WITHIN_S: u64 = 30;
+pub(super) const STOPS_WITHIN_S: u64 = 30;
 /// Between a node that is ready again and the next one: clients that were told to go there may be on their way.
 const SETTLE: Duration = Duration::from_millis(1_000);
 /// Longer than a writer's lease and the margin after which others take over what it holds, and than it takes nodes of an engine

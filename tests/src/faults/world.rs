@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::FaultsError;
-use super::fault::is_engine;
+use super::fault::{STOPS_WITHIN_S, is_engine};
 use crate::process::cluster::{Cluster, ClusterError, Hosts, Options};
 use crate::process::engines::{EngineShape, Engines};
 use crate::process::{Deadline, Signal};
@@ -18,8 +18,6 @@ use crate::process::{Deadline, Signal};
 const KEYSPACE: &str = "shardwire";
 /// The copies of the directory are written again within, s.
 const COPIED_WITHIN_S: u64 = 30;
-/// A node that is started under another clock must have ended with success within, s.
-const STOPS_WITHIN_S: u64 = 30;
 /// Names the library that a writer whose clock jumps is started with.
 const FAKETIME: &str = "SHARDWIRE_FAKETIME";
 

@@ -5,7 +5,6 @@
 //! measured is what a client sees, parts of it as the writers say.
 
 mod figures;
-mod talk;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,9 +15,8 @@ use schema::ids::{ChatId, UserId};
 use shardwire::node::Moved;
 
 use crate::process::cluster::{Cluster, ClusterError, Options as ClusterOptions, Shape};
-use crate::process::{CassandraCluster, Deadline};
+use crate::process::{CassandraCluster, Chatter, Deadline, Manner};
 pub use figures::{Figures, Spread};
-use talk::Talk;
 
 /// The two that partitions move between.
 const WRITERS: [&str; 2] = ["sw-1", "sw-2"];
@@ -30,6 +28,8 @@ const AFTER: Duration = Duration::from_millis(700);
 const PATIENCE_S: u64 = 90;
 /// A node that has not ended so long after SIGTERM is killed, s.
 const STOP_WITHIN_S: u64 = 20;
+/// A session whose send has no answer within so long ends and comes back, ms: longer than a takeover.
+const ANSWER_TIMEOUT_MS: u32 = 15_000;
 const KEYSPACE: &str = "moves";
 
 /// What is done.
@@ -106,33 +106,38 @@ pub fn run(cassandra: &CassandraCluster, options: &Options) -> Result<Figures, M
     let mut bench = Bench { cluster, program: options.program.clone(), figures: Figures::default() };
     bench.wait_until_shared("at the start")?;
     let (partition, to) = bench.choose();
-    let talk = Talk::start(&bench.cluster, to, options.rate);
+    let manner = Manner {
+        every: Duration::from_secs(1) / options.rate,
+        answer_timeout_ms: ANSWER_TIMEOUT_MS,
+        ..Manner::default()
+    };
+    let talk = Chatter::one_way(&bench.cluster, user(1), to, manner);
     bench.chat_goes_on(&talk)?;
-    let before = talk.connects();
+    let before = talk.sessions();
     for _ in 0..options.moves.clamp(1, 50) {
-        let from_ns = now_ns();
+        let since = SystemClock.now();
         std::thread::sleep(AFTER);
-        bench.figures.quiet.add_us(talk.longest_gap_us(from_ns));
+        bench.figures.quiet.add_us(talk.longest_gap_us(since));
     }
     for _ in 0..options.moves {
         bench.a_move(&talk, partition)?;
     }
-    bench.figures.connects = talk.connects() - before;
-    let before = talk.connects();
+    bench.figures.connects = talk.sessions() - before;
+    let before = talk.sessions();
     for _ in 0..options.stops {
         bench.an_end(&talk, partition, true)?;
     }
-    bench.figures.connects_over_stops = talk.connects() - before;
+    bench.figures.connects_over_stops = talk.sessions() - before;
     for _ in 0..options.kills {
         bench.an_end(&talk, partition, false)?;
     }
-    bench.figures.messages = talk.end().map_err(MovesError::Chat)?;
+    bench.figures.messages = talk.finish().map_err(MovesError::Chat)?;
     bench.cluster.stop()?;
     Ok(bench.figures)
 }
 
-fn now_ns() -> u64 {
-    SystemClock.now().mono_ns
+fn user(id: u64) -> UserId {
+    UserId::new(id).expect("above 0")
 }
 
 struct Bench {
@@ -172,7 +177,6 @@ impl Bench {
     fn choose(&mut self) -> (u16, UserId) {
         let held = WRITERS.map(|writer| self.held(writer));
         let larger = held.into_iter().max_by_key(Vec::len).unwrap_or_default();
-        let user = |id| UserId::new(id).expect("above 0");
         let found = (2..).map(user).find_map(|to| {
             let partition = ChatId::direct(user(1), to).slot().partition(PARTITIONS);
             larger.contains(&partition).then_some((partition, to))
@@ -180,14 +184,14 @@ impl Bench {
         found.expect("numbers do not end")
     }
 
-    fn chat_goes_on(&mut self, talk: &Talk) -> Result<(), MovesError> {
+    fn chat_goes_on(&mut self, talk: &Chatter) -> Result<(), MovesError> {
         let before = talk.answers();
         let goes_on = Deadline::after_s(PATIENCE_S).wait_until(|| talk.answers() > before + 50);
         if goes_on { Ok(()) } else { Err(MovesError::Chat(format!("it does not go on after {before} answers"))) }
     }
 
     /// Moves the partition to the other writer by the command.
-    fn a_move(&mut self, talk: &Talk, partition: u16) -> Result<(), MovesError> {
+    fn a_move(&mut self, talk: &Chatter, partition: u16) -> Result<(), MovesError> {
         let Some((from, to)) = self.holder(partition) else {
             return Err(MovesError::Chat(format!("nobody holds partition {partition}")));
         };
@@ -195,14 +199,14 @@ impl Bench {
         let mut command = Command::new(&self.program);
         command.args(["partitions", "move", &partition.to_string(), "--to", to, "--json", "--data"]).arg(node.data());
         let refused = |why: String| MovesError::Refused { partition, to: to.to_owned(), why };
-        let from_ns = now_ns();
+        let since = SystemClock.now();
         let said = command.output().map_err(|error| refused(error.to_string()))?;
         if !said.status.success() {
             return Err(refused(String::from_utf8_lossy(&said.stderr).into_owned()));
         }
         let moved: Moved = serde_json::from_slice(&said.stdout).map_err(|error| refused(error.to_string()))?;
         std::thread::sleep(AFTER);
-        self.figures.moved.add_us(talk.longest_gap_us(from_ns));
+        self.figures.moved.add_us(talk.longest_gap_us(since));
         let Moved { read_ahead_us, drain_us, hand_over_us, epoch, .. } = moved;
         let parts = &mut self.figures.parts;
         [read_ahead_us, drain_us, hand_over_us].into_iter().zip(&mut parts[..3]).for_each(|(us, part)| part.add_us(us));
@@ -219,11 +223,11 @@ impl Bench {
     }
 
     /// Ends the writer that has the partition, in order or not, and starts it again.
-    fn an_end(&mut self, talk: &Talk, partition: u16, in_order: bool) -> Result<(), MovesError> {
+    fn an_end(&mut self, talk: &Chatter, partition: u16, in_order: bool) -> Result<(), MovesError> {
         let Some((from, _)) = self.holder(partition) else {
             return Err(MovesError::Chat(format!("nobody holds partition {partition}")));
         };
-        let from_ns = now_ns();
+        let since = SystemClock.now();
         if in_order {
             self.cluster.node(from).terminate();
             self.cluster.node(from).wait_for_the_end(STOP_WITHIN_S)?;
@@ -232,7 +236,7 @@ impl Bench {
         }
         self.chat_goes_on(talk)?;
         let spread = if in_order { &mut self.figures.stopped } else { &mut self.figures.killed };
-        spread.add_us(talk.longest_gap_us(from_ns));
+        spread.add_us(talk.longest_gap_us(since));
         self.cluster.node(from).start()?;
         self.cluster.wait_ready()?;
         self.wait_until_shared("after a writer came back")

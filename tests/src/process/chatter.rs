@@ -1,7 +1,7 @@
 //! Pairs of users at the gateways of a cluster who tell each other rising numbers, and what came of it.
 //!
-//! What must stay true: a client that is refused for good, or ends by itself, fails its thread; the rest is for the test to
-//! look at.
+//! What must stay true: a client that is refused for good, or ends by itself, fails its thread; the rest is for whoever started
+//! them to look at.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use client::{Client, Config, Event};
+use fabric::time::{Clock as _, Now, SystemClock};
 use schema::ids::UserId;
 
 use super::Deadline;
@@ -41,8 +42,8 @@ impl Default for Manner {
 struct Talk {
     /// Numbers sent.
     sent: u64,
-    /// Of them, those that have an answer.
-    acked: u64,
+    /// When each answer to one came, ns.
+    answers_ns: Vec<u64>,
     /// The numbers of the other's messages, as they came.
     got: Vec<u64>,
     /// Sessions it had, and sends that were put off.
@@ -65,25 +66,42 @@ pub struct Chatter {
 }
 
 impl Chatter {
-    /// Begins.
+    /// Begins, all users at once.
     ///
     /// # Panics
     /// When a token cannot be made.
     pub fn start(cluster: &Cluster, manner: Manner) -> Self {
-        let count = 2 * manner.pairs as usize;
-        let shared = Arc::new(Shared::default());
-        *lock(&shared) = vec![Talk::default(); count];
+        let pairs: Vec<[UserId; 2]> = (0..manner.pairs).map(|pair| [2 * pair + 1, 2 * pair + 2].map(user)).collect();
+        Self::among(cluster, &pairs, 2, manner)
+    }
+
+    /// Begins with one pair, of whom the first talks and the other listens.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn one_way(cluster: &Cluster, from: UserId, to: UserId, manner: Manner) -> Self {
+        Self::among(cluster, &[[from, to]], 1, manner)
+    }
+
+    /// `speakers`: so many of each pair, 1 or 2.
+    fn among(cluster: &Cluster, pairs: &[[UserId; 2]], speakers: usize, manner: Manner) -> Self {
         let natives = cluster.natives();
-        let user =
-            |at: usize| (natives[at % natives.len()].to_string(), cluster.token(at as u64 + 1, 1).expect("a token"));
-        let users: Vec<(String, String)> = (0..count).map(user).collect();
+        let place = |(at, [me, other]): (usize, [UserId; 2])| Place {
+            at,
+            to: other,
+            speaks: at % 2 < speakers,
+            address: natives[at % natives.len()].to_string(),
+            token: cluster.token(me.get(), 1).expect("a token"),
+        };
+        let places: Vec<Place> =
+            pairs.iter().flat_map(|&[one, other]| [[one, other], [other, one]]).enumerate().map(place).collect();
+        let shared = Arc::new(Shared::default());
+        *lock(&shared) = vec![Talk::default(); places.len()];
         let all = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            let users = users.into_iter().enumerate();
-            let talks: Vec<_> = users
-                .map(|(at, (address, token))| runtime.spawn(talk(Arc::clone(&all), at, (address, token), manner)))
-                .collect();
+            let begin = |place| runtime.spawn(talk(Arc::clone(&all), place, manner));
+            let talks: Vec<_> = places.into_iter().map(begin).collect();
             runtime.block_on(async {
                 for talk in talks {
                     talk.await.expect("the client goes on");
@@ -120,28 +138,67 @@ impl Chatter {
         self.with(|talks| talks.iter().all(|talk| talk.sessions <= 1 && talk.postponed == 0))
     }
 
-    /// Nobody sends any more; waits until all have everything, and checks it.
+    /// Answers so far, all users'.
+    pub fn answers(&self) -> usize {
+        self.with(|talks| talks.iter().map(|talk| talk.answers_ns.len()).sum())
+    }
+
+    /// Sessions so far, all users'.
+    pub fn sessions(&self) -> u64 {
+        self.with(|talks| talks.iter().map(|talk| talk.sessions).sum())
+    }
+
+    /// The longest time between two answers to the first user, the later of them since then, µs; one that has not ended counts as
+    /// far as it has come.
+    pub fn longest_gap_us(&self, since: Now) -> u64 {
+        self.with(|talks| {
+            let answers_ns = &talks[0].answers_ns;
+            let first = answers_ns.partition_point(|at| *at < since.mono_ns).saturating_sub(1);
+            let ends: Vec<u64> = answers_ns[first..].iter().copied().chain([SystemClock.now().mono_ns]).collect();
+            ends.windows(2).map(|two| two[1] - two[0]).max().unwrap_or(0) / 1_000
+        })
+    }
+
+    /// Nobody sends any more; waits until all have everything. How many messages there were.
+    ///
+    /// # Errors
+    /// What was lost, doubled or reordered, or that a client was refused.
+    pub fn finish(mut self) -> Result<u64, String> {
+        self.shared.silent.store(true, Ordering::Release);
+        let whole = |talks: &[Talk]| {
+            (0..talks.len()).all(|at| {
+                talks[at].answers_ns.len() as u64 == talks[at].sent && talks[at].got.len() as u64 >= talks[at ^ 1].sent
+            })
+        };
+        Deadline::after_s(PATIENCE_S).wait_until(|| self.with(whole));
+        self.with(|talks| (0..talks.len()).try_for_each(|at| check(talks, at)))?;
+        self.shared.over.store(true, Ordering::Release);
+        let ended = self.thread.take().map(JoinHandle::join);
+        if ended.is_some_and(|ended| ended.is_err()) {
+            return Err("a client ended by itself or was refused".to_owned());
+        }
+        Ok(self.with(|talks| talks.iter().map(|talk| talk.sent).sum()))
+    }
+
+    /// [`Self::finish`].
     ///
     /// # Panics
     /// When something was lost, doubled or reordered.
-    pub fn end(mut self) {
-        self.shared.silent.store(true, Ordering::Release);
-        let whole = || {
-            self.with(|talks| {
-                (0..talks.len())
-                    .all(|at| talks[at].acked == talks[at].sent && talks[at].got.len() as u64 >= talks[at ^ 1].sent)
-            })
-        };
-        Deadline::after_s(PATIENCE_S).wait_until(whole);
-        self.with(|talks| {
-            for (at, talk) in talks.iter().enumerate() {
-                assert_eq!(talk.acked, talk.sent, "everything user {} sent has its answer", at + 1);
-                let all: Vec<u64> = (0..talks[at ^ 1].sent).collect();
-                assert_eq!(talk.got, all, "user {} got everything once and in order", at + 1);
-            }
-        });
-        self.shared.over.store(true, Ordering::Release);
-        self.thread.take().expect("it runs until now").join().expect("no client failed");
+    pub fn end(self) {
+        self.finish().unwrap_or_else(|why| panic!("{why}"));
+    }
+}
+
+/// Whether a user has every answer, and got what the other sent, once and in order.
+fn check(talks: &[Talk], at: usize) -> Result<(), String> {
+    let (talk, sent) = (&talks[at], talks[at ^ 1].sent);
+    if talk.answers_ns.len() as u64 != talk.sent {
+        return Err(format!("the user at {at} sent {} and has {} answers", talk.sent, talk.answers_ns.len()));
+    }
+    match (0..sent).zip(&talk.got).find(|(wanted, got)| wanted != *got) {
+        Some((wanted, got)) => Err(format!("the user at {at} should have got {wanted} and got {got}")),
+        None if talk.got.len() as u64 == sent => Ok(()),
+        None => Err(format!("the user at {at} was sent {sent} and got {}", talk.got.len())),
     }
 }
 
@@ -155,18 +212,33 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Vec<Talk>> {
     shared.talks.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn user(id: u64) -> UserId {
+    UserId::new(id).expect("above 0")
+}
+
+/// One user.
+struct Place {
+    /// The other of the pair is `at ^ 1`.
+    at: usize,
+    to: UserId,
+    /// Or only listens.
+    speaks: bool,
+    address: String,
+    token: String,
+}
+
 /// One user: sends a number now and then until all fall silent, and hears until it is over.
-async fn talk(shared: Arc<Shared>, at: usize, (address, token): (String, String), manner: Manner) {
+async fn talk(shared: Arc<Shared>, place: Place, manner: Manner) {
+    let Place { at, to, speaks, address, token } = place;
     let Manner { every, answer_timeout_ms, .. } = manner;
     let config = Config { backoff_ms: (50, 500), answer_timeout_ms, ..Config::default() };
     let builder = Client::builder().config(config).address(address).token(token);
     let mut client = builder.connect().await.expect("a first session");
-    let to = UserId::new((at as u64 ^ 1) + 1).expect("an id");
     let mut ticks = tokio::time::interval(every);
     while !shared.over.load(Ordering::Acquire) {
         tokio::select! {
             _ = ticks.tick() => {
-                if shared.silent.load(Ordering::Acquire) {
+                if !speaks || shared.silent.load(Ordering::Acquire) {
                     continue;
                 }
                 let number = {
@@ -177,7 +249,7 @@ async fn talk(shared: Arc<Shared>, at: usize, (address, token): (String, String)
                 client.send(to, number.to_string()).await.expect("the client takes it");
             }
             event = client.next() => match event.expect("the client goes on") {
-                Event::Sent { .. } => lock(&shared)[at].acked += 1,
+                Event::Sent { .. } => lock(&shared)[at].answers_ns.push(SystemClock.now().mono_ns),
                 // An own send whose answer was lost may come as an entry.
                 Event::Entry(entry) if entry.sender() == to => {
                     let number = std::str::from_utf8(entry.body()).ok().and_then(|text| text.parse().ok());
@@ -185,8 +257,8 @@ async fn talk(shared: Arc<Shared>, at: usize, (address, token): (String, String)
                 }
                 Event::Welcome(_) => lock(&shared)[at].sessions += 1,
                 Event::Postponed { .. } => lock(&shared)[at].postponed += 1,
-                Event::Failed { failure, .. } => panic!("user {} was refused: {failure}", at + 1),
-                Event::Ended(end) => panic!("user {}: {end}", at + 1),
+                Event::Failed { failure, .. } => panic!("the user at {at} was refused: {failure}"),
+                Event::Ended(end) => panic!("the user at {at}: {end}"),
                 _ => {}
             }
         }

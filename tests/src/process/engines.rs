@@ -6,6 +6,8 @@
 
 use std::net::SocketAddr;
 
+use clap::ValueEnum;
+
 use super::cluster::{Hosts, Spot};
 use super::{CassandraCluster, Deadline, Redis, Signal};
 
@@ -16,8 +18,8 @@ const WHOLE_WITHIN_S: u64 = 30;
 const CASSANDRA: &str = "cassandra";
 const REDIS: &str = "redis";
 
-/// Where routers keep a copy of the directory.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Where routers keep a copy of the directory. On the command line: `memory`, `redis`, `redis-cluster`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Directory {
     /// Nowhere.
     Memory,
@@ -28,15 +30,6 @@ pub enum Directory {
 }
 
 impl Directory {
-    /// How the command line says them.
-    pub const WORDS: [&str; 3] = ["memory", "redis", "redis-cluster"];
-
-    /// Of one of [`Self::WORDS`].
-    pub fn parse(word: &str) -> Option<Self> {
-        let all = [Self::Memory, Self::Redis, Self::RedisCluster];
-        Self::WORDS.iter().position(|known| *known == word).map(|at| all[at])
-    }
-
     /// Servers.
     pub const fn servers(self) -> u8 {
         match self {
@@ -272,7 +265,8 @@ mod tests {
         assert_eq!(names.len(), usize::from(shape.processes()));
         assert_eq!((names[0].as_str(), names[6].as_str()), ("cassandra-1", "redis-4"));
         assert_eq!(EngineShape::NONE.processes(), 0);
-        assert_eq!(Directory::parse("redis-cluster"), Some(Directory::RedisCluster));
-        assert_eq!((Directory::parse("memory"), Directory::parse("disk")), (Some(Directory::Memory), None));
+        let said = |word| Directory::from_str(word, false).ok();
+        assert_eq!(said("redis-cluster"), Some(Directory::RedisCluster));
+        assert_eq!((said("memory"), said("disk")), (Some(Directory::Memory), None));
     }
 }

@@ -41,9 +41,11 @@ fn now_ns() -> u64 {
     SystemClock.now().mono_ns
 }
 
-fn no(reply: Option<&Reply>, why: String) {
-    // Whoever asked may have gone.
-    reply.into_iter().for_each(|reply| drop(reply.send(Err(why.clone()))));
+fn answer(reply: Option<Reply>, moved: Result<Moved, String>) {
+    if let Some(reply) = reply {
+        // Whoever asked may have gone.
+        let _ = reply.send(moved);
+    }
 }
 
 impl Moves {
@@ -76,7 +78,7 @@ impl Moves {
         let MoveRequest { partition, to, reply } = wanted;
         match keeping.move_to(partition, &to) {
             Ok(leaving) => self.begin(leaving, Some(reply)),
-            Err(error) => no(Some(&reply), error.to_string()),
+            Err(error) => answer(Some(reply), Err(error.to_string())),
         }
     }
 
@@ -115,9 +117,9 @@ impl Moves {
         let Some(going) = going else { return };
         let Some(to) = to else {
             let why = "its next owner takes nothing any more, or the table of leases did not answer";
-            return no(
-                going.reply.as_ref(),
-                format!("partition {partition} was given back to whoever takes it: {why}"),
+            return answer(
+                going.reply,
+                Err(format!("partition {partition} was given back to whoever takes it: {why}")),
             );
         };
         let drain_ns = going.drain_ns.unwrap_or(given_ns);
@@ -131,13 +133,13 @@ impl Moves {
             hand_over_us: us(given_ns, now_ns()),
         };
         tracing::info!(?moved, "handed over");
-        going.reply.into_iter().for_each(|reply| drop(reply.send(Ok(moved.clone()))));
+        answer(going.reply, Ok(moved));
     }
 
     /// One is another's by now.
     pub(super) fn lost(&mut self, partition: u16) {
-        let going = self.going.remove(&partition);
-        no(going.and_then(|going| going.reply).as_ref(), format!("partition {partition} was lost to another writer"));
+        let reply = self.going.remove(&partition).and_then(|going| going.reply);
+        answer(reply, Err(format!("partition {partition} was lost to another writer")));
     }
 
     /// The shards have ended, and with them whatever was under way.
