@@ -24,6 +24,9 @@ use crate::node::{Holdings, MoveWord};
 
 /// When the process ends, what could not be given back is left for the others to take over after so long.
 const GIVE_BACK: Duration = Duration::from_secs(3);
+/// So many partitions are opened at once, and so many read ahead: each waits for the store, not for a core, and after the death
+/// of a writer chats wait for the last of them.
+const AT_ONCE: usize = 4;
 
 /// A table of leases, and who this writer is in it as long as nobody gives it up.
 pub(super) type InTable = (Arc<dyn LeaseTable>, WriterId);
@@ -45,13 +48,11 @@ impl Keeper {
         let me = WriterId { name: name.to_owned(), incarnation: OsEntropy.next_u64() >> 1 };
         let in_table = (Arc::clone(&table), me.clone());
         let keeping = Keeping::new(table, me, LeaseConfig::default(), Arc::new(SystemClock));
-        let (to_open, opens) = mpsc::channel::<Arc<Tenure>>();
-        let (to_read, reads) = mpsc::channel::<MoveWord>();
         let ended = Arc::new(AtomicBool::new(false));
         let opening = Opening::new(opener, holdings.clone());
         let (opens_them, reads_them) = (opening.clone(), opening.clone());
-        start_thread("opener", move || opens.into_iter().for_each(|tenure| opens_them.open(&tenure)))?;
-        start_thread("reader", move || reads.into_iter().for_each(|word| reads_them.read_ahead(word)))?;
+        let to_open = Hands::start("opener", move |tenure: Arc<Tenure>| opens_them.open(&tenure))?;
+        let to_read = Hands::start("reader", move |word| reads_them.read_ahead(word))?;
         let (moves, of_thread) = (Moves::new(holdings.clone()), Arc::clone(&ended));
         let mut rounds = Rounds {
             keeping,
@@ -91,12 +92,32 @@ fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<Join
         .wrap_err_with(|| format!("the thread {name:?}, which keeps partitions, cannot be started"))
 }
 
+/// Threads that do something with partitions, one after the other with the same one.
+struct Hands<T>([mpsc::Sender<T>; AT_ONCE]);
+
+impl<T: Send + 'static> Hands<T> {
+    fn start(name: &str, work: impl Fn(T) + Clone + Send + 'static) -> Result<Self> {
+        let channels = [(); AT_ONCE].map(|()| mpsc::channel());
+        let senders = channels.each_ref().map(|(sender, _)| mpsc::Sender::clone(sender));
+        for (_, of_thread) in channels {
+            let work = work.clone();
+            start_thread(name, move || of_thread.into_iter().for_each(work))?;
+        }
+        Ok(Self(senders))
+    }
+
+    fn give(&self, partition: u16, what: T) {
+        // They live as long as the keeper's thread.
+        let _ = self.0[usize::from(partition) % AT_ONCE].send(what);
+    }
+}
+
 struct Rounds {
     keeping: Keeping,
     moves: Moves,
     opening: Opening,
-    to_open: mpsc::Sender<Arc<Tenure>>,
-    to_read: mpsc::Sender<MoveWord>,
+    to_open: Hands<Arc<Tenure>>,
+    to_read: Hands<MoveWord>,
     stopping: bool,
     holdings: Holdings,
     /// The shards have ended.
@@ -115,8 +136,7 @@ impl Rounds {
             }
             for word in self.holdings.take_words() {
                 if let Some(word) = self.moves.heard(&self.keeping, word) {
-                    // The reader lives as long as this thread.
-                    let _ = self.to_read.send(word);
+                    self.to_read.give(word.partition, word);
                 }
             }
             self.holdings.take_wanted().into_iter().for_each(|wanted| self.moves.wanted(&mut self.keeping, wanted));
@@ -126,10 +146,7 @@ impl Rounds {
                 self.moves.lost(partition);
                 self.holdings.lose(partition);
             }
-            for tenure in changes.gained {
-                // So does the opener.
-                let _ = self.to_open.send(tenure);
-            }
+            changes.gained.into_iter().for_each(|tenure| self.to_open.give(tenure.partition(), tenure));
             changes.drain.into_iter().for_each(|leaving| self.moves.begin(leaving, None));
             if ended {
                 self.moves.end(&mut self.keeping);

@@ -1,4 +1,4 @@
-//! Partitions as they are opened, and read ahead of that, each on a thread of its own.
+//! Partitions as they are opened, and read ahead of that, on threads of their own.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
