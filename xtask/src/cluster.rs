@@ -172,13 +172,25 @@ pub fn rates(args: &RatesArgs) -> Result<()> {
     become_it(&mut command)
 }
 
-/// The few faults that CI makes, on the embedded store.
+/// The few faults that CI makes on the embedded store.
 ///
 /// # Errors
 /// As [`run`], or one was not clean.
 pub fn smoke() -> Result<()> {
+    smoke_on("embedded")
+}
+
+/// The few that CI makes with two writers on three Cassandra nodes and a Redis Cluster.
+///
+/// # Errors
+/// As [`smoke`].
+pub fn smoke_with_engines() -> Result<()> {
+    smoke_on("cassandra")
+}
+
+fn smoke_on(store: &str) -> Result<()> {
     let nodes = Nodes {
-        store: "embedded".to_owned(),
+        store: store.to_owned(),
         nodes: None,
         directory: None,
         gateways: None,

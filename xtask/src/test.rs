@@ -19,7 +19,7 @@ pub struct Args {
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("schema", schema_is_current),
     ("web", web::test),
     ("tidy", tidy_whole),
@@ -29,6 +29,7 @@ const STEPS: [Step; 10] = [
     ("processes", processes),
     ("engines", engines),
     ("faults", cluster::smoke),
+    ("faults with engines", cluster::smoke_with_engines),
     ("load gate", gate::run),
 ];
 
@@ -54,7 +55,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     println!("== times");
     for (name, took) in &times {
-        println!("{name:12} {:7.1} s", took.as_secs_f64());
+        println!("{name:20} {:7.1} s", took.as_secs_f64());
     }
     println!("steps: {} passed, 0 failed", times.len());
     Ok(())
