@@ -3,7 +3,8 @@
 //!
 //! Packets from one to another can be made to vanish: the sender's table of neighbours then names a hardware address that
 //! nobody has. No end is told anything, as when a cable is cut. What must stay true: nothing is left behind by a test that
-//! fails; names hold this process's id, so that several do not meet.
+//! fails, and what one that was killed left goes when the next begins; names hold this process's id, so that several do not
+//! meet.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -73,6 +74,7 @@ impl Hosts {
     /// # Errors
     /// This host does not let this process make namespaces: which command failed, and what it needs.
     pub fn new(count: u8) -> Result<Self, ClusterError> {
+        remove_left_behind();
         let id = format!("{}x{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let net = (std::process::id() % 256) as u8 ^ (MADE.load(Ordering::Relaxed) as u8).rotate_left(7);
         let mut hosts = Self { bridge: format!("swb{id}"), spaces: Vec::new(), net, cut: Mutex::default() };
@@ -159,6 +161,33 @@ impl Drop for Hosts {
     }
 }
 
+/// Removes the hosts of processes that were killed: their addresses would be in the way.
+fn remove_left_behind() {
+    let names = |arguments: &[&str]| {
+        // Who cannot list them cannot make them either, and hears it then.
+        let listed = Command::new("ip").args(arguments).output();
+        listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    };
+    for space in names(&["netns", "list"]).lines().filter_map(|line| line.split(' ').next()) {
+        if is_left_behind(space, "sw") {
+            let _ = ip(&["netns", "delete", space]);
+        }
+    }
+    let bridges = names(&["-o", "link", "show", "type", "bridge"]);
+    for bridge in bridges.lines().filter_map(|line| line.split(": ").nth(1)) {
+        if is_left_behind(bridge, "swb") {
+            let _ = ip(&["link", "delete", bridge]);
+        }
+    }
+}
+
+/// Whether a name was made here by a process that is no more.
+fn is_left_behind(name: &str, prefix: &str) -> bool {
+    let owner = name.strip_prefix(prefix).and_then(|rest| rest.split_once('x'));
+    let owner = owner.and_then(|(pid, _)| pid.parse::<u32>().ok());
+    owner.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
+}
+
 fn ip(arguments: &[&str]) -> Result<(), ClusterError> {
     let failed = |said: String| ClusterError::Hosts { command: format!("ip {}", arguments.join(" ")), said };
     let output = Command::new("ip").args(arguments).output().map_err(|error| failed(error.to_string()))?;
@@ -166,5 +195,21 @@ fn ip(arguments: &[&str]) -> Result<(), ClusterError> {
         Ok(())
     } else {
         Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_dead_process_made_is_left_behind() {
+        let mine = std::process::id();
+        assert!(!is_left_behind(&format!("sw{mine}x0-3"), "sw"));
+        // Above the largest id that Linux gives (kernel/pid_max).
+        assert!(is_left_behind("sw99999999x0-3", "sw") && is_left_behind("swb99999999x12", "swb"));
+        assert!(
+            !is_left_behind("swb99999999x0", "sw") && !is_left_behind("docker0", "sw") && !is_left_behind("swan", "sw")
+        );
     }
 }
