@@ -58,7 +58,7 @@ pub struct Args {
 pub struct FaultsArgs {
     #[command(flatten)]
     nodes: Nodes,
-    /// Some faults of each kind, at most 4 minutes, 5 with Cassandra.
+    /// Some faults of each kind, at most 4 minutes, 10 with Cassandra.
     #[arg(long, conflicts_with = "all")]
     smoke: bool,
     /// Every single fault and every pair, however long that takes.

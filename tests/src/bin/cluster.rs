@@ -83,7 +83,7 @@ struct Run {
 struct Faults {
     #[command(flatten)]
     nodes: Nodes,
-    /// Some faults of each kind, at most 4 minutes, 5 with engines.
+    /// Some faults of each kind, at most 4 minutes, 10 with engines.
     #[arg(long, conflicts_with = "all")]
     smoke: bool,
     /// Every single fault and every pair, however long that takes.

@@ -13,7 +13,7 @@ const SHORT_JUMP_S: i64 = 10;
 /// How much is run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Extent {
-    /// Some of each kind, and one or two pairs; at most 4 minutes, with engines 5.
+    /// Some of each kind, and one or two pairs; at most 4 minutes, with engines 10.
     Smoke,
     /// Every single fault, then pairs while there is time; at most 25 minutes, with engines 50.
     Usual,
@@ -26,7 +26,7 @@ impl Extent {
     pub const fn within(self, engines: EngineShape) -> Option<Duration> {
         let minutes = match (self, engines.cassandra) {
             (Self::Smoke, 0) => 4,
-            (Self::Smoke, _) => 5,
+            (Self::Smoke, _) => 10,
             (Self::Usual, 0) => 25,
             (Self::Usual, _) => 50,
             (Self::All, _) => return None,
