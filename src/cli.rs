@@ -46,6 +46,9 @@ pub enum Command {
     Revoke(RevokeArgs),
     /// Partitions of a store that several storage-writers share (`store.ack = "store"`).
     Partitions(PartitionsArgs),
+    /// Queued sends that were refused for good (`store.ack = "store"`): list them, have them sent again, or drop them. The
+    /// server that uses the data folder may run or not.
+    DeadLetters(DeadLettersArgs),
     /// Save the data folder, while its server serves or while there is none: a new folder in DIR, named by the time.
     /// What is in it and what is not: docs/OPERATIONS.md.
     Backup(BackupArgs),
@@ -340,6 +343,46 @@ pub struct MigrateArgs {
     /// Change nothing, say what is missing. Exit code 0: nothing is
     #[arg(long)]
     pub check: bool,
+}
+
+/// Options of `shardwire dead-letters`.
+#[derive(Debug, Args)]
+pub struct DeadLettersArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub what: DeadLetters,
+}
+
+/// What is done with dead letters.
+#[derive(Debug, Subcommand)]
+pub enum DeadLetters {
+    /// Print them, the oldest first: number, when, why, whose, where to. Never what they say.
+    List {
+        /// Whose settings hold.
+        #[command(flatten)]
+        server: ServerArgs,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have them sent again under their old client_msg_id: within seconds where the server runs, else when it starts.
+    Replay(Letters),
+    /// Remove them for good.
+    Drop(Letters),
+}
+
+/// Which dead letters.
+#[derive(Debug, Args)]
+pub struct Letters {
+    /// Whose settings hold.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// Their numbers, as `list` prints them
+    #[arg(value_name = "NUMBER", required_unless_present = "all")]
+    pub numbers: Vec<String>,
+    /// All there are
+    #[arg(long, conflicts_with = "numbers")]
+    pub all: bool,
 }
 
 /// Options of `shardwire completions`.

@@ -19,6 +19,7 @@ fn main() -> miette::Result<ExitCode> {
         Some(Command::Config) => commands::config::run(),
         Some(Command::Status(args)) => commands::status::run(&args),
         Some(Command::Reload(args)) => commands::reload::run(&args),
+        Some(Command::DeadLetters(args)) => commands::dead_letters::run(&args),
         Some(Command::Revoke(args)) => commands::revoke::run(&args),
         Some(Command::Partitions(args)) => commands::partitions::run(&args),
         Some(Command::Backup(args)) => commands::backup::run(&args),

@@ -8,6 +8,8 @@ use gateway::GatewayMetrics;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use storage_writer::partition::{PartitionStatus, StorageMetrics};
+use storage_writer::spool::Spool;
+use storage_writer::store::breaker::{Breaker, BreakerState};
 
 use crate::figures::ProcessFigures;
 use crate::node::{Board, ClusterView, Holdings};
@@ -49,7 +51,16 @@ struct Inner {
     certificates: Option<Certificates>,
     cluster: Option<ClusterView>,
     holdings: Option<Holdings>,
+    store_way: Option<StoreWay>,
     phase: Mutex<Phase>,
+}
+
+/// How a writer stands with a store that is the commit.
+pub struct StoreWay {
+    /// Whether it answers.
+    pub breaker: Arc<Breaker>,
+    /// Where sends are kept while it does not, if anywhere.
+    pub spool: Option<Arc<Spool>>,
 }
 
 /// The process's knowledge of itself; clones share it. Any thread.
@@ -78,6 +89,8 @@ pub struct Parts {
     pub cluster: Option<ClusterView>,
     /// Where this is one of several writers that share a store.
     pub holdings: Option<Holdings>,
+    /// The way to a store that is the commit; `None` where a journal is.
+    pub store_way: Option<StoreWay>,
 }
 
 impl ServerState {
@@ -99,6 +112,7 @@ impl ServerState {
             certificates: parts.certificates,
             cluster: parts.cluster,
             holdings: parts.holdings,
+            store_way: parts.store_way,
             phase: Mutex::new(Phase::Starting),
         }))
     }
@@ -164,6 +178,17 @@ impl ServerState {
              store is over); retrying",
             numbers.join(", ")
         ))
+    }
+
+    /// What an operator should know though new work is taken: the store does not answer, or sends wait for it.
+    pub fn note(&self) -> Option<String> {
+        let StoreWay { breaker, spool } = self.0.store_way.as_ref()?;
+        let (state, queued) = (breaker.state(), spool.as_ref().map_or(0, |spool| spool.waiting()));
+        match state {
+            BreakerState::Closed if queued == 0 => None,
+            BreakerState::Closed => Some(format!("the store answers; {queued} queued sends are still to go")),
+            _ => Some(format!("the store does not answer (breaker {}); sends queued: {queued}", state.name())),
+        }
     }
 
     /// Every metric as Prometheus text.

@@ -45,7 +45,7 @@ impl Owner {
         while let Some((queue, job)) = self.partition.take_job() {
             match queue {
                 JobQueue::Apply => flush(self, job),
-                JobQueue::Read | JobQueue::Commit => self.run(job),
+                JobQueue::Read | JobQueue::Commit | JobQueue::Spool => self.run(job),
             }
         }
         if let Some(write) = self.partition.take_write() {

@@ -68,6 +68,8 @@ pub enum JobQueue {
     Read,
     /// Commits into a store that is another process: acks wait for them, each waits for the network.
     Commit,
+    /// Writes to this host's disk that must not wait behind a store that is away.
+    Spool,
 }
 
 /// One shard, without its I/O.

@@ -60,7 +60,8 @@ pub struct Options {
     pub ring_entries: u32,
     /// Threads for [`crate::core::JobQueue::Read`]; at least 1 is started.
     pub read_threads: usize,
-    /// Threads for [`crate::core::JobQueue::Commit`]; 0 = commits, if there are any, share those of reads.
+    /// Threads for [`crate::core::JobQueue::Commit`]; 0 = commits, if there are any, share those of reads, and so does
+    /// [`crate::core::JobQueue::Spool`], which has one of its own otherwise.
     pub commit_threads: usize,
     /// Jobs each queue holds before shards keep theirs back.
     pub job_queue: usize,

@@ -119,6 +119,8 @@ counters! {
     unsupported_events: "Events of a type not supported",
     sends: "Sends passed to owners",
     sent: "Sends acknowledged",
+    queued: "Sends acknowledged as queued: the store is away",
+    settled: "Of these, sends acknowledged as sent later",
     refused_by_owner: "Sends refused by owners",
     refused_window: "Sends refused because the session's window was full",
     refused_rate: "Sends refused because the user's rate was exceeded",

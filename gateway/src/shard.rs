@@ -33,6 +33,7 @@ use crate::drain::Drain;
 use crate::metrics::GatewayMetrics;
 use crate::rates::UserRates;
 use crate::session::hello::Logins;
+use crate::session::queued::Queued;
 use crate::session::resync::Page;
 use crate::ways::Rejoins;
 use crate::websocket::Hosts;
@@ -65,6 +66,9 @@ pub struct Shard {
     pub(crate) output_bytes: usize,
     /// Free credits, by owner partition.
     pub(crate) credits: Vec<u32>,
+    /// Sends of sessions that are queued and not settled, by partition, and by the place of the session's connection.
+    pub(crate) queued: Vec<u32>,
+    pub(crate) settling: Map<u32, Queued>,
     /// How often the way to a partition was lost: the request id of sends there.
     pub(crate) generations: Vec<u64>,
     /// Connections whose send waits for a credit, with their deadline, by owner partition. At most one a connection.
@@ -114,6 +118,8 @@ impl Shard {
             spare: Vec::new(),
             output_bytes: 0,
             credits: vec![config.credits_per_partition; partitions],
+            queued: vec![0; partitions],
+            settling: map(config.hash_seed),
             generations: vec![0; partitions],
             waiters: (0..partitions).map(|_| VecDeque::new()).collect(),
             unowned_until_ns: vec![0; partitions],
@@ -202,6 +208,19 @@ impl Shard {
             Body::Sent { client_msg_id, chat, message, seq, timestamp_ms } => {
                 let event = ServerEvent::Sent { client_msg_id: &client_msg_id, chat, message, seq, timestamp_ms };
                 self.stored(now, (ready, header.request_id), chat, &event, header.trace.as_deref(), egress);
+            }
+            Body::Queued { client_msg_id, chat } => {
+                if self.is_of_now(chat, header.request_id) {
+                    if let Some(index) = ready {
+                        self.send_queued(now, index, chat, &client_msg_id);
+                    }
+                    self.return_credit(now, chat, egress);
+                }
+            }
+            Body::Settled { client_msg_id, chat, outcome } => {
+                if let Some(index) = ready.filter(|_| self.is_of_now(chat, header.request_id)) {
+                    self.send_settled(now, index, (chat, &client_msg_id), outcome, egress);
+                }
             }
             Body::Refused { client_msg_id, chat, code, retry_after_ms } if !client_msg_id.is_empty() => {
                 match ready {

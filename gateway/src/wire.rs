@@ -216,6 +216,13 @@ pub enum ServerEvent<'a> {
         /// Wall time, ms since 1970.
         timestamp_ms: u64,
     },
+    /// A send is kept for later; `Sent` or `Error` follows.
+    Queued {
+        /// As sent.
+        client_msg_id: &'a [u8],
+        /// Its chat.
+        chat: ChatId,
+    },
     /// An entry of a chat's log: an Entry frame as the owner encoded it.
     Entry {
         /// Size prefix included.

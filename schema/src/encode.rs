@@ -277,6 +277,17 @@ impl Encoder {
         }
     }
 
+    /// A SendAck frame of a message that is kept for later: it has neither id nor place.
+    pub fn queued(&mut self, client_msg_id: &[u8], chat: ChatId) -> Bytes {
+        let client_msg_id = Some(self.fbb.create_vector(client_msg_id));
+        let chat_id = chat.into();
+        let status = SendStatus::queued;
+        let fields =
+            wire::SendAckArgs { client_msg_id, chat_id: Some(&chat_id), status, ..wire::SendAckArgs::default() };
+        let ack = wire::SendAck::create(&mut self.fbb, &fields);
+        self.finish(Body::SendAck, ack.as_union_value())
+    }
+
     /// As [`Self::sent`], appended to `out`.
     pub fn sent_into(
         &mut self,

@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod chat;
 pub mod config;
+pub mod dead_letters;
 pub mod doctor;
 pub mod manual;
 pub mod migrate;

@@ -27,6 +27,10 @@ pub struct Store {
     /// the tables, the same on every node. (restart)
     #[config(default = 16)]
     pub partitions: u16,
+    /// Where ack is store: bytes of the data folder that a writer may fill with sends, and hold of them in memory, while that
+    /// cluster does not answer; 0 = sends wait for it instead. (restart)
+    #[config(default = 268435456)]
+    pub spool_bytes: u64,
     /// Some nodes of that cluster, `host:port`; the others are learned from them. (restart)
     #[config(default = [])]
     pub nodes: Vec<String>,

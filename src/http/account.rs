@@ -13,6 +13,7 @@ use super::App;
 use super::chats::{ask, unreadable};
 use super::input::{Caller, Object, Places, idempotency_key};
 use super::messages::{store, store_as};
+use super::model::Queued;
 use super::model::account::{Account, ChatSettings, DeviceName, SettingValue, SettingsOf};
 use super::model::chats::Stored;
 use super::problem::{Problem, ProblemBody};
@@ -52,6 +53,7 @@ pub async fn account(State(app): State<App>, Caller(from): Caller) -> Result<Jso
     ),
     responses(
         (status = 200, description = "It is set: the change's place in the account log", body = Stored),
+        (status = 202, description = "The store is away: it is kept, and stored later", body = Queued),
         (status = "default", description = "It is not", body = ProblemBody, content_type = "application/problem+json"),
     ),
     security(("token" = []))
@@ -84,6 +86,7 @@ pub async fn set_setting(
     ),
     responses(
         (status = 200, description = "It is named: the change's place in the account log", body = Stored),
+        (status = 202, description = "The store is away: it is kept, and stored later", body = Queued),
         (status = "default", description = "It is not", body = ProblemBody, content_type = "application/problem+json"),
     ),
     security(("token" = []))
@@ -119,6 +122,7 @@ pub async fn name_device(
     ),
     responses(
         (status = 200, description = "It is revoked: the change's place in the account log", body = Stored),
+        (status = 202, description = "The store is away: it is kept, and stored later", body = Queued),
         (status = "default", description = "It is not", body = ProblemBody, content_type = "application/problem+json"),
     ),
     security(("token" = []))
@@ -150,6 +154,7 @@ pub async fn revoke_device(
     ),
     responses(
         (status = 200, description = "All of them are set", body = SettingsOf),
+        (status = 202, description = "The store is away: it is kept, and stored later", body = Queued),
         (status = "default", description = "They are not", body = ProblemBody, content_type = "application/problem+json"),
     ),
     security(("token" = []))
@@ -174,14 +179,20 @@ pub async fn set_for_chat(
     if wanted.is_empty() {
         return Err(Problem::field("one of pinned, archived and muted_until must be given"));
     }
-    let mut set = Vec::new();
+    let (mut set, mut queued) = (Vec::new(), None);
     for (key, value) in &wanted {
         let id = given.as_deref().map(|given| id_of(given, key));
         let (subject, body) = (Some(chat), value.as_bytes().into());
         let send =
             SendEvent { kind: EntryKind::setting, subject, key: key.as_bytes().into(), body, ..SendEvent::default() };
-        store_as(&app, from, &headers, id, send).await.map_err(|problem| not_set(problem, key, &set))?;
-        set.push(*key);
+        match store_as(&app, from, &headers, id, send).await {
+            Ok(_) => set.push(*key),
+            Err(problem) if problem.is_queued() => queued = Some(problem),
+            Err(problem) => return Err(not_set(problem, key, &set)),
+        }
+    }
+    if let Some(queued) = queued {
+        return Err(queued);
     }
     Ok(Json(SettingsOf { chat_id: chat.to_string() }))
 }

@@ -12,6 +12,7 @@ use schema::wire::EntryKind;
 use super::App;
 use super::input::{Caller, Object, Places, Query};
 use super::messages::store;
+use super::model::Queued;
 use super::model::amend::{EditedMessage, NewReaction, NewTimer};
 use super::model::chats::Stored;
 use super::problem::{Problem, ProblemBody};
@@ -37,6 +38,7 @@ fn of_message(places: &Places, kind: EntryKind) -> Result<SendEvent<'static>, Pr
     ),
     responses(
         (status = 200, description = "It is edited: the edit's own place", body = Stored),
+        (status = 202, description = "The store is away: it is kept, and stored later", body = Queued),
         (status = "default", description = "It is not", body = ProblemBody, content_type = "application/problem+json"),
     ),
     security(("token" = []))
@@ -71,6 +73,7 @@ pub async fn edit(
     ),
     responses(
         (status = 200, description = "It is deleted: the deletion's own place, for `me` in the account log", body = Stored),
+        (status = 202, description = "The store is away: it is kept, and stored later", body = Queued),
         (status = "default", description = "It is not", body = ProblemBody, content_type = "application/problem+json"),
     ),
     security(("token" = []))
@@ -107,6 +110,7 @@ pub async fn delete(
     ),
     responses(
         (status = 200, description = "It is there: its own place", body = Stored),
+        (status = 202, description = "The store is away: it is kept, and stored later", body = Queued),
         (status = "default", description = "It is not", body = ProblemBody, content_type = "application/problem+json"),
     ),
     security(("token" = []))
@@ -141,6 +145,7 @@ pub async fn react(
     ),
     responses(
         (status = 200, description = "The user has no reaction to the message", body = Stored),
+        (status = 202, description = "The store is away: it is kept, and stored later", body = Queued),
         (status = "default", description = "Nothing changed", body = ProblemBody, content_type = "application/problem+json"),
     ),
     security(("token" = []))
@@ -169,6 +174,7 @@ pub async fn unreact(
     ),
     responses(
         (status = 200, description = "It is set: the change's own place", body = Stored),
+        (status = 202, description = "The store is away: it is kept, and stored later", body = Queued),
         (status = "default", description = "It is not", body = ProblemBody, content_type = "application/problem+json"),
     ),
     security(("token" = []))

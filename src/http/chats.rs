@@ -172,7 +172,9 @@ pub fn unreadable() -> Problem {
 pub async fn ask(app: &App, from: Identity, ask: Ask) -> Result<Bytes, Problem> {
     match app.0.office.ask(from, ask).await? {
         Answer::Frame(frame) => Ok(frame),
-        Answer::Sent { .. } | Answer::Page { .. } | Answer::Marked => Err(Problem::new(ErrorCode::Internal)),
+        Answer::Sent { .. } | Answer::Queued { .. } | Answer::Page { .. } | Answer::Marked => {
+            Err(Problem::new(ErrorCode::Internal))
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use schema::wire::EntryKind;
 use super::App;
 use super::input::{Caller, Object, Places};
 use super::messages::store;
+use super::model::Queued;
 use super::model::chats::{NewGroup, NewMembers, NewName, NewRole, Stored};
 use super::problem::{Problem, ProblemBody};
 
@@ -27,6 +28,7 @@ use super::problem::{Problem, ProblemBody};
         pattern = "KEY")),
     responses(
         (status = 201, description = "It exists", body = Stored),
+        (status = 202, description = "The store is away: it is kept, and stored later", body = Queued),
         (status = "default", description = "It does not", body = ProblemBody, content_type = "application/problem+json"),
     ),
     security(("token" = []))
@@ -60,6 +62,7 @@ pub async fn create(
     ),
     responses(
         (status = 200, description = "They are members", body = Stored),
+        (status = 202, description = "The store is away: it is kept, and stored later", body = Queued),
         (status = "default", description = "They are not", body = ProblemBody, content_type = "application/problem+json"),
     ),
     security(("token" = []))
@@ -95,6 +98,7 @@ pub async fn add(
     ),
     responses(
         (status = 200, description = "They are no member", body = Stored),
+        (status = 202, description = "The store is away: it is kept, and stored later", body = Queued),
         (status = "default", description = "Nothing changed", body = ProblemBody, content_type = "application/problem+json"),
     ),
     security(("token" = []))
@@ -131,6 +135,7 @@ pub async fn remove(
     ),
     responses(
         (status = 200, description = "They have it", body = Stored),
+        (status = 202, description = "The store is away: it is kept, and stored later", body = Queued),
         (status = "default", description = "Nothing changed", body = ProblemBody, content_type = "application/problem+json"),
     ),
     security(("token" = []))
@@ -164,6 +169,7 @@ pub async fn set_role(
     ),
     responses(
         (status = 200, description = "It has the name", body = Stored),
+        (status = 202, description = "The store is away: it is kept, and stored later", body = Queued),
         (status = "default", description = "Nothing changed", body = ProblemBody, content_type = "application/problem+json"),
     ),
     security(("token" = []))

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use super::input::{Caller, Object, Places, Query, SEQ_MAX, client_msg_id};
 use super::model::chats::{ChatMessage, Stored};
-use super::model::{Covered, NewMessage, Page, SentMessage};
+use super::model::{Covered, NewMessage, Page, Queued, SentMessage};
 use super::problem::{Problem, ProblemBody};
 use super::{App, PAGE_BYTES};
 
@@ -39,6 +39,7 @@ const LIMIT_MAX: u64 = 100;
         pattern = "KEY")),
     responses(
         (status = 200, description = "It is durable", body = SentMessage),
+        (status = 202, description = "The store is away: it is kept, and stored later", body = Queued),
         (status = "default", description = "It is not", body = ProblemBody, content_type = "application/problem+json"),
     ),
     security(("token" = []))
@@ -76,6 +77,7 @@ pub async fn send(
     ),
     responses(
         (status = 200, description = "It is durable", body = Stored),
+        (status = 202, description = "The store is away: it is kept, and stored later", body = Queued),
         (status = "default", description = "It is not", body = ProblemBody, content_type = "application/problem+json"),
     ),
     security(("token" = []))
@@ -142,6 +144,10 @@ pub async fn store_as(
             client_msg_id: id,
             timestamp: gateway::json::timestamp(timestamp_ms),
         }),
+        Answer::Queued { chat } => {
+            let (status, chat_id) = ("queued".to_owned(), chat.to_string());
+            Err(Problem::queued(Queued { status, chat_id, client_msg_id: id }))
+        }
         Answer::Page { .. } | Answer::Frame(_) | Answer::Marked => Err(Problem::new(ErrorCode::Internal)),
     }
 }

@@ -68,6 +68,20 @@ pub struct SentMessage {
     pub timestamp: String,
 }
 
+/// A message, or a change, that is durable at a writer and will be stored once the store answers again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Queued {
+    /// `queued`: it has no place in its chat yet. The same request again tells whether it has.
+    #[schema(example = "queued")]
+    pub status: String,
+    /// Its chat.
+    #[schema(format = "uuid")]
+    pub chat_id: String,
+    /// As given, or made here.
+    pub client_msg_id: String,
+}
+
 /// An entry of a chat's log, as a WebSocket client gets it too.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -26,10 +26,13 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// New work is taken; else 503 and why not.
+/// New work is taken, with a note where the store does not answer; else 503 and why not.
 async fn readyz(State(state): State<ServerState>) -> Response {
     match state.readiness() {
-        Ok(()) => "ready\n".into_response(),
+        Ok(()) => {
+            let note = state.note().map(|note| format!("{note}\n")).unwrap_or_default();
+            format!("ready\n{note}").into_response()
+        }
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gateway::auth::AuthError;
@@ -10,7 +11,9 @@ use schema::errors::{ErrorCode, Retry};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// An error on its way to a client. Never holds content.
+use super::model::Queued;
+
+/// What is answered instead of what was asked for: an error, or that it is kept for later. Never holds content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     code: ErrorCode,
@@ -19,6 +22,8 @@ pub struct Problem {
     detail: Cow<'static, str>,
     /// 0 = the table's.
     retry_after_ms: u32,
+    /// No error: it is done later (202).
+    queued: Option<Box<Queued>>,
 }
 
 /// What every error looks like (`application/problem+json`).
@@ -52,7 +57,17 @@ impl Problem {
     /// A row, and what is wrong in particular.
     pub fn of(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
         let status = StatusCode::from_u16(code.info().http_status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { code, status, detail: detail.into(), retry_after_ms: 0 }
+        Self { code, status, detail: detail.into(), retry_after_ms: 0, queued: None }
+    }
+
+    /// What was asked for is kept, and done later.
+    pub fn queued(queued: Queued) -> Self {
+        Self { queued: Some(Box::new(queued)), ..Self::new(ErrorCode::StorageUnavailable) }
+    }
+
+    /// Whether it is no error.
+    pub const fn is_queued(&self) -> bool {
+        self.queued.is_some()
     }
 
     /// A field is missing or wrong.
@@ -115,6 +130,9 @@ const fn retry_name(retry: Retry) -> &'static str {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        if let Some(queued) = self.queued {
+            return (StatusCode::ACCEPTED, Json(queued)).into_response();
+        }
         let info = self.code.info();
         let wait_ms = if self.retry_after_ms == 0 { info.retry_after_ms } else { self.retry_after_ms };
         let retry_after_ms = (info.retry != Retry::Never && wait_ms > 0).then_some(wait_ms);

@@ -67,6 +67,7 @@ fn app(development: bool) -> App {
         certificates: None,
         cluster: None,
         holdings: None,
+        store_way: None,
     });
     state.set_phase(Phase::Serving);
     let dev = Dev::new((minter(), minter().for_admins(true)), &[addresses.http]);

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use router::{MemoryDirectory, Router, RouterMetrics};
 use schema::envelope::Class;
 use storage_writer::partition::Partition;
+use storage_writer::spool::Spool;
 
 use super::board::Board;
 use super::changes::Inbox;
@@ -94,6 +95,8 @@ pub struct ClusterConfig {
     pub moving: Option<u16>,
     /// What this node holds, where they move and it has owners.
     pub holdings: Option<Holdings>,
+    /// Where it keeps sends while the store is away, where it has one.
+    pub spool: Option<Arc<Spool>>,
     /// Shared by the shards.
     pub view: ClusterView,
     /// Whose links stand; shared by the shards.
@@ -141,6 +144,7 @@ pub struct ShardParts {
     inboxes: Arc<[Inbox]>,
     stops: Stops,
     holdings: Option<Holdings>,
+    spool: Option<Arc<Spool>>,
 }
 
 impl ShardParts {
@@ -178,7 +182,9 @@ impl ShardParts {
     pub fn into_core(self) -> ShardCore {
         let gateway = gateway::Shard::new(self.config, self.auth, self.rates, self.gateway_metrics);
         let told = (self.board, self.inbox, self.inboxes);
-        ShardCore::new(gateway, self.partitions, self.router, self.hub, told, self.stops).with_holdings(self.holdings)
+        ShardCore::new(gateway, self.partitions, self.router, self.hub, told, self.stops)
+            .with_holdings(self.holdings)
+            .with_spool(self.spool)
     }
 }
 
@@ -314,6 +320,7 @@ pub fn assemble(
             board: board.clone(),
             stops: stops.clone(),
             holdings: holdings.clone(),
+            spool: config.cluster.as_ref().and_then(|cluster| cluster.spool.clone()),
         }
     };
     (shards.map(build).collect(), http)

@@ -14,6 +14,7 @@ use fabric::time::Now;
 use gateway::Shard as Gateway;
 use schema::envelope::{Body, Class, Envelope, GapScope};
 use storage_writer::partition::{Job, JobDone, Partition};
+use storage_writer::spool::Spool;
 
 use super::board::Board;
 use super::changes::{Inbox, MoveWord, ShardChange};
@@ -24,6 +25,8 @@ use super::http_hold::HttpHold;
 use super::hub::Hub;
 use super::topology::Part;
 use owned::Owned;
+pub(super) use queued::is_spools;
+use queued::{Queued, answers_spool};
 use stop::{STOP_POLL_NS, Stopping};
 
 pub use stop::Stops;
@@ -33,6 +36,7 @@ const DRAIN_BUDGET: usize = 4_096;
 /// How often a shard says where its partitions stand.
 const BOARD_INTERVAL_NS: u64 = 1_000_000_000;
 mod owned;
+mod queued;
 mod stop;
 
 /// One shard's parts.
@@ -54,6 +58,7 @@ pub struct ShardCore {
     stops: Stops,
     stopping: Stopping,
     owned: Owned,
+    queued: Queued,
 }
 
 impl ShardCore {
@@ -83,6 +88,7 @@ impl ShardCore {
             stops,
             stopping: Stopping::No,
             owned: Owned::default(),
+            queued: Queued::default(),
         }
     }
 
@@ -93,6 +99,13 @@ impl ShardCore {
         self
     }
 
+    /// With a spool of queued sends.
+    #[must_use]
+    pub fn with_spool(mut self, spool: Option<Arc<Spool>>) -> Self {
+        self.queued.spool = spool;
+        self
+    }
+
     /// The partitions, for tests and the simulator.
     pub fn partitions(&self) -> &[Partition] {
         &self.partitions
@@ -100,6 +113,7 @@ impl ShardCore {
 
     fn dispatch(&mut self, now: Now, part: Part, envelope: Envelope) {
         match part {
+            Part::Gateway if answers_spool(&envelope) => self.spool_answered(now, envelope),
             Part::Gateway => self.with_gateway(now, |gateway, way| gateway.handle(now, envelope, way)),
             Part::Router => {
                 let mut way = FromRouter { now, gateway: &mut self.gateway, hub: &mut self.hub };
@@ -370,6 +384,7 @@ impl Core for ShardCore {
         if self.hub.has_links() {
             self.work_on_owners(now);
         }
+        self.work_on_queued(now);
         self.work_on_stop(now);
         self.hub.flush();
         if now.mono_ns >= self.board_due_ns {
@@ -398,7 +413,8 @@ impl Core for ShardCore {
     }
 
     fn next_job(&mut self) -> Option<(JobQueue, Job)> {
-        self.partitions.iter_mut().chain(&mut self.owned.leaving).find_map(Partition::take_job)
+        let of_partitions = self.partitions.iter_mut().chain(&mut self.owned.leaving).find_map(Partition::take_job);
+        of_partitions.or_else(|| self.queued.take_job())
     }
 
     fn next_deadline_ns(&self) -> Option<u64> {
@@ -408,7 +424,7 @@ impl Core for ShardCore {
         let stop = (self.stopping != Stopping::No).then_some(self.now.mono_ns + STOP_POLL_NS);
         let board = (!self.partitions.is_empty()).then_some(self.board_due_ns);
         let partitions = self.partitions.iter().chain(&self.owned.leaving).filter_map(Partition::next_deadline_ns);
-        let links = self.hub.link_deadline_ns();
+        let links = self.hub.link_deadline_ns().into_iter().chain(self.queued.next_ns(self.now));
         partitions.chain(self.gateway.next_deadline_ns()).chain(links).chain(stop).chain(board).min()
     }
 

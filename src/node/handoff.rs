@@ -13,6 +13,7 @@ use schema::ids::{ChatId, Slot, UserId};
 use smallvec::SmallVec;
 use storage_writer::partition::Partition;
 
+use super::core::is_spools;
 use super::hub::Hub;
 
 /// A shard's router.
@@ -140,7 +141,7 @@ impl Egress for FromOwner<'_> {
     }
 
     fn sent(&mut self, sent: &Sent<'_>) {
-        if self.hub.is_own_gateway(sent.reply) && self.hub.is_quiet() {
+        if self.hub.is_own_gateway(sent.reply) && self.hub.is_quiet() && !is_spools(sent.reply) {
             self.hub.count_call();
             self.gateway.sent_here(self.now, sent, self.hub);
         } else {
@@ -222,7 +223,7 @@ impl Egress for FromRouter<'_> {
     }
 
     fn to_gateway(&mut self, address: Address, envelope: Envelope) {
-        if self.hub.is_own_gateway(address) && self.hub.is_quiet() {
+        if self.hub.is_own_gateway(address) && self.hub.is_quiet() && !is_spools(address) {
             self.hub.count_call();
             self.gateway.handle(self.now, envelope, self.hub);
         } else {

@@ -156,6 +156,11 @@ impl Hub {
         self.shard
     }
 
+    /// How many partitions share the slots.
+    pub fn partitions(&self) -> u16 {
+        self.topology.partitions
+    }
+
     /// The shard that holds a partition, or HTTP's way to it.
     pub fn partition_shard(&self, partition: u16) -> u16 {
         self.topology.partition_shard(partition)
@@ -189,6 +194,13 @@ impl Hub {
     /// The address is of this shard's gateway.
     pub fn is_own_gateway(&self, address: Address) -> bool {
         address.shard == self.shard && address != Address::NOBODY && self.is_of_this_node(address)
+    }
+
+    /// As of one of this shard's gateway, that no session has.
+    pub fn own_address(&self) -> Address {
+        // One node alone takes any.
+        let incarnation = self.away.as_ref().map_or(1, |away| away.incarnation());
+        Address { incarnation, shard: self.shard, connection: u32::MAX, generation: 0 }
     }
 
     fn is_of_this_node(&self, address: Address) -> bool {
@@ -332,6 +344,8 @@ fn part_of(topology: &Topology, envelope: &Envelope) -> Part {
         | Body::Gap(GapScope::Users(_)) => Part::Router,
         Body::Sent { .. }
         | Body::Refused { .. }
+        | Body::Queued { .. }
+        | Body::Settled { .. }
         | Body::SyncPage { .. }
         | Body::Page { .. }
         | Body::Answer { .. }

@@ -26,6 +26,8 @@ pub const DEVELOPMENT_KEY_FILE: &str = "dev-key";
 pub const JOURNAL_FOLDER: &str = "journal";
 /// The embedded store's folder.
 pub const STORE_FOLDER: &str = "store";
+/// Its folder of queued sends and dead letters, where a store that is the commit may be away.
+pub const SPOOL_FOLDER: &str = "spool";
 /// The file that says whose a folder is.
 pub const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_NEW_FILE: &str = "FORMAT.new";
@@ -158,6 +160,11 @@ impl DataFolder {
     /// Where the embedded store goes.
     pub fn store_path(&self) -> PathBuf {
         self.path.join(STORE_FOLDER)
+    }
+
+    /// Where queued sends go; it is there once it was used.
+    pub fn spool_path(&self) -> PathBuf {
+        self.path.join(SPOOL_FOLDER)
     }
 
     /// What FORMAT says, this opening counted.

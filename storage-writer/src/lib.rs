@@ -8,4 +8,5 @@ pub mod lsn;
 mod memtable;
 pub mod owner;
 pub mod partition;
+pub mod spool;
 pub mod store;

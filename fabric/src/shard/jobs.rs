@@ -77,11 +77,14 @@ pub(super) struct JobPool<J, D> {
     read: Arc<Queue<J, D>>,
     /// That of reads where commits have no threads of their own.
     commit: Arc<Queue<J, D>>,
+    /// As `commit`.
+    spool: Arc<Queue<J, D>>,
 }
 
 impl<J, D> Clone for JobPool<J, D> {
     fn clone(&self) -> Self {
-        Self { apply: self.apply.clone(), read: self.read.clone(), commit: self.commit.clone() }
+        let Self { apply, read, commit, spool } = self;
+        Self { apply: apply.clone(), read: read.clone(), commit: commit.clone(), spool: spool.clone() }
     }
 }
 
@@ -92,8 +95,8 @@ pub(super) struct JobThreads<J, D> {
 }
 
 impl<J: Send + 'static, D: Send + 'static> JobPool<J, D> {
-    /// Starts one apply thread, `readers` read threads (at least 1) and `committers` commit threads; without one reads and
-    /// commits share theirs.
+    /// Starts one apply thread, `readers` read threads (at least 1), `committers` commit threads and, if there are any, one for
+    /// the spool; without one reads and these share theirs.
     pub(super) fn start<R>(
         (readers, committers): (usize, usize),
         limit: usize,
@@ -104,12 +107,15 @@ impl<J: Send + 'static, D: Send + 'static> JobPool<J, D> {
     {
         let read = Arc::new(Queue::new(limit));
         let commit = if committers == 0 { Arc::clone(&read) } else { Arc::new(Queue::new(limit)) };
-        let pool = Self { apply: Arc::new(Queue::new(limit)), read, commit };
+        let spool = if committers == 0 { Arc::clone(&read) } else { Arc::new(Queue::new(limit)) };
+        let pool = Self { apply: Arc::new(Queue::new(limit)), read, commit, spool };
         let runner = Arc::new(runner);
         let mut started = JobThreads { pool, threads: Vec::new() };
         let readers = (0..readers.max(1)).map(|index| (JobQueue::Read, format!("read-{index}")));
         let committers = (0..committers).map(|index| (JobQueue::Commit, format!("commit-{index}")));
-        let all = core::iter::once((JobQueue::Apply, "apply".to_owned())).chain(readers).chain(committers);
+        let spooler = (committers.len() > 0).then(|| (JobQueue::Spool, "spool".to_owned()));
+        let all =
+            core::iter::once((JobQueue::Apply, "apply".to_owned())).chain(readers).chain(committers).chain(spooler);
         for (which, name) in all {
             let (queue, runner) = (started.pool.queue(which).clone(), runner.clone());
             let work = move || {
@@ -129,6 +135,7 @@ impl<J: Send + 'static, D: Send + 'static> JobPool<J, D> {
             JobQueue::Apply => &self.apply,
             JobQueue::Read => &self.read,
             JobQueue::Commit => &self.commit,
+            JobQueue::Spool => &self.spool,
         }
     }
 }
@@ -141,7 +148,7 @@ impl<J, D> JobThreads<J, D> {
 
 impl<J, D> Drop for JobThreads<J, D> {
     fn drop(&mut self) {
-        for queue in [&self.pool.apply, &self.pool.read, &self.pool.commit] {
+        for queue in [&self.pool.apply, &self.pool.read, &self.pool.commit, &self.pool.spool] {
             queue.lock().closed = true;
             queue.ready.notify_all();
         }
@@ -156,7 +163,7 @@ impl<J, D> Drop for JobThreads<J, D> {
 pub(super) struct Jobs<J, D> {
     pool: JobPool<J, D>,
     pub(super) results: Arc<Results<D>>,
-    waiting: [VecDeque<J>; 3],
+    waiting: [VecDeque<J>; 4],
 }
 
 const WAITING_LIMIT: usize = 256;
@@ -179,7 +186,7 @@ impl<J: Send + 'static, D: Send + 'static> Jobs<J, D> {
 
     /// Moves waiting jobs into queues that have room.
     pub(super) fn retry(&mut self) {
-        for which in [JobQueue::Apply, JobQueue::Read, JobQueue::Commit] {
+        for which in [JobQueue::Apply, JobQueue::Read, JobQueue::Commit, JobQueue::Spool] {
             let waiting = &mut self.waiting[which as usize];
             while let Some(job) = waiting.pop_front() {
                 if let Some(job) = self.pool.queue(which).push(job, &self.results) {

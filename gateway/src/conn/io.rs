@@ -211,6 +211,7 @@ impl Shard {
         if phase == Phase::Ready {
             self.metrics.sessions.dec();
         }
+        self.forget_queued(index);
         let Some(active) = self.conns[index].active.take() else { return };
         for chat in active.blocked.iter().flat_map(|blocked| blocked.known_to_owners()) {
             self.metrics.refusals_forgotten.inc();

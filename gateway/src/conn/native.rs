@@ -84,6 +84,7 @@ pub(crate) fn encode(encoder: &mut Encoder, event: &ServerEvent<'_>) -> Bytes {
         ServerEvent::Sent { client_msg_id, chat, message, seq, timestamp_ms } => {
             encoder.sent(client_msg_id, chat, message, seq, timestamp_ms)
         }
+        ServerEvent::Queued { client_msg_id, chat } => encoder.queued(client_msg_id, chat),
         ServerEvent::Entry { frame }
         | ServerEvent::Receipt { frame }
         | ServerEvent::Ticks { frame }

@@ -51,6 +51,11 @@ pub enum Answer {
         /// Wall time, ms since 1970.
         timestamp_ms: u64,
     },
+    /// The store is away: the message, or the change, is durable at a writer and is stored later.
+    Queued {
+        /// Its chat.
+        chat: ChatId,
+    },
     /// A page.
     Page {
         /// First and last seq it speaks for; last below first when it is empty.

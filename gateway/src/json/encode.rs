@@ -41,6 +41,7 @@ fn append(event: &ServerEvent<'_>, out: &mut Vec<u8>) -> Result<(), FrameError> 
             place(out, *chat, *message, *seq);
             time_field(out, ",\"status\":\"sent\",\"timestamp\":\"", *timestamp_ms);
         }
+        ServerEvent::Queued { client_msg_id, chat } => queued(out, client_msg_id, &chat.0),
         ServerEvent::Entry { frame } => return entry_frame(out, frame),
         ServerEvent::Receipt { frame } => {
             let frame = FrameRef::verify_from_server(frame)?;
@@ -83,6 +84,13 @@ fn append(event: &ServerEvent<'_>, out: &mut Vec<u8>) -> Result<(), FrameError> 
     }
     out.push(b'}');
     Ok(())
+}
+
+fn queued(out: &mut Vec<u8>, client_msg_id: &[u8], chat: &[u8; 16]) {
+    out.extend_from_slice(b"{\"type\":\"ack\"");
+    text::bytes(out, "client_msg_id", client_msg_id);
+    uuid_field(out, ",\"chat_id\":\"", chat);
+    out.extend_from_slice(b",\"status\":\"queued\"");
 }
 
 /// An entry frame's event, closed.

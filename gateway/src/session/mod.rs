@@ -13,6 +13,7 @@ pub(crate) mod events;
 pub(crate) mod fields;
 pub(crate) mod hello;
 pub(crate) mod marks;
+pub(crate) mod queued;
 pub(crate) mod recent;
 pub(crate) mod resync;
 pub(crate) mod sync;

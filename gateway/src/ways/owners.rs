@@ -19,7 +19,7 @@ const ASK_AGAIN_MS: (u32, u32) = (300, 1_000);
 
 impl Shard {
     /// The way to `partition` was lost, or who holds it came back as another: what was on its way there, and its answers, are
-    /// gone. Sessions with sends there without an answer end with `storage_unavailable` and come back to send again (also those
+    /// gone. Sessions with sends there that have no answer, or are queued, end with `storage_unavailable` and come back to send again (also those
     /// whose sends there have an answer, but not those that went elsewhere meanwhile: a session counts them as one); its
     /// credits are free again and waiting sends go on; what syncs had asked there is asked for again soon, and clients' questions there are refused. Answers to sends of
     /// before are ignored from now on. Call it for every partition concerned; sessions miss what was pushed meanwhile until
@@ -34,11 +34,17 @@ impl Shard {
         self.metrics.owners_lost.inc();
         for index in 0..self.conns.places() {
             let place = &self.conns[index];
-            let Some(active) = place.active.as_ref().filter(|_| place.phase == Phase::Ready) else { continue };
+            if place.phase != Phase::Ready {
+                continue;
+            }
+            let here = |chat: ChatId| chat.slot().partition(self.config.partitions) == partition;
+            let queued = self.settling.get(&index).is_some_and(|queued| queued.chats().any(here));
+            let unanswered = place
+                .active
+                .as_ref()
+                .is_some_and(|active| active.in_flight > 0 && active.sent_to & partition_bit(partition) != 0);
             match () {
-                () if active.in_flight == 0 || active.sent_to & partition_bit(partition) == 0 => {
-                    self.ask_again(now, index, partition)
-                }
+                () if !queued && !unanswered => self.ask_again(now, index, partition),
                 () if self.drain.is_some() => self.send_away(now, index, egress),
                 () => {
                     self.metrics.sent_back.inc();
@@ -48,15 +54,17 @@ impl Shard {
             }
         }
         self.credits[pool] = self.config.credits_per_partition;
+        self.queued[pool] = 0;
         self.serve_waiters(now, pool, egress);
     }
 
-    /// Sends that `partition` owes an answer.
+    /// Sends that `partition` owes an answer, or a second one.
     ///
     /// # Panics
     /// When there is no such partition.
     pub fn unanswered(&self, partition: u16) -> u32 {
-        self.config.credits_per_partition - self.credits[usize::from(partition)]
+        let partition = usize::from(partition);
+        self.config.credits_per_partition - self.credits[partition] + self.queued[partition]
     }
 
     /// Whether an answer to, or the return of, a send to `partition` is of now: the way there was not lost since it left.

@@ -8,7 +8,8 @@ mod parts;
 
 pub use codec::{EnvelopeError, EnvelopeWriter, decode, encode};
 pub use parts::{
-    AccountFacts, ChangedChat, GapScope, Holding, ListedChat, MoveStage, Recipient, Recipients, SyncCursor, Target,
+    AccountFacts, ChangedChat, GapScope, Holding, ListedChat, MoveStage, Recipient, Recipients, Settled, Stages,
+    SyncCursor, Target, Trace,
 };
 
 use bytes::Bytes;
@@ -60,30 +61,6 @@ pub struct Address {
 impl Address {
     /// No session: an answer sent here is dropped.
     pub const NOBODY: Self = Self { incarnation: 0, shard: 0, connection: 0, generation: 0 };
-}
-
-/// When a sampled message passed each stage, in ns of the host's monotonic clock; 0 = not yet, or not sampled.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Stages {
-    /// The gateway read the frame.
-    pub accepted: u64,
-    /// The owner gave it its seq.
-    pub ordered: u64,
-    /// The journal (or the store) has it.
-    pub committed: u64,
-    /// The router found its recipients.
-    pub routed: u64,
-    /// The receiving gateway wrote it to a socket.
-    pub written: u64,
-}
-
-/// What a sampled message carries along.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Trace {
-    /// 0 = its stages are timed, but it is not traced.
-    pub id: u128,
-    /// See [`Stages`].
-    pub stages: Stages,
 }
 
 /// The fixed-size part.
@@ -157,7 +134,7 @@ impl Envelope {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Body {
     // ---- gateway -> owner -------------------------------------------------------------------------------------------
-    /// A client's send. The answer is `Sent` or `Refused`; either returns the credit.
+    /// A client's send. The answer is `Sent`, `Queued` or `Refused`; each returns the credit.
     Send {
         /// A frame whose body is a `Send`, with a valid client_msg_id and exactly one of chat_id and to.
         frame: VerifiedFrame,
@@ -226,7 +203,6 @@ pub enum Body {
         /// The asker sees nobody's read marks.
         blind: bool,
     },
-
     /// What is this chat, and who is in it? Answered by `Answer` with a ChatInfo frame, or `Refused`.
     ChatRequest {
         /// Which chat.
@@ -301,7 +277,6 @@ pub enum Body {
         /// Who answers.
         partition: u16,
     },
-
     /// Asks a sibling partition for its part of a page of chats; `partition` gets the answer.
     ChatsProbe {
         /// Whose.
@@ -350,6 +325,23 @@ pub enum Body {
         /// 0 = the error table's default.
         retry_after_ms: u32,
     },
+    /// The store is away, and the send is durable at a writer, which has it stored later: `Settled` follows, if the session
+    /// is still there.
+    Queued {
+        /// As sent.
+        client_msg_id: Bytes,
+        /// Its chat.
+        chat: ChatId,
+    },
+    /// What has become of a send that was `Queued`; with the request id that this had.
+    Settled {
+        /// As sent.
+        client_msg_id: Bytes,
+        /// Its chat.
+        chat: ChatId,
+        /// Where it is stored, or why it never will be.
+        outcome: Result<Settled, ErrorCode>,
+    },
     /// One page of changed chats, newest first.
     SyncPage {
         /// Newest first.
@@ -374,7 +366,6 @@ pub enum Body {
         /// A Ticks frame, where it was asked for and says something.
         ticks: Option<Bytes>,
     },
-
     /// What a client asked, as the frame it gets.
     Answer {
         /// A frame of the client protocol, encoded by the owner.

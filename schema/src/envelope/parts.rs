@@ -3,7 +3,31 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::ids::{ChatId, DeviceId, UserId};
+use crate::ids::{ChatId, DeviceId, MessageId, UserId};
+
+/// When a sampled message passed each stage, in ns of the host's monotonic clock; 0 = not yet, or not sampled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stages {
+    /// The gateway read the frame.
+    pub accepted: u64,
+    /// The owner gave it its seq.
+    pub ordered: u64,
+    /// The journal (or the store) has it.
+    pub committed: u64,
+    /// The router found its recipients.
+    pub routed: u64,
+    /// The receiving gateway wrote it to a socket.
+    pub written: u64,
+}
+
+/// What a sampled message carries along.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Trace {
+    /// 0 = its stages are timed, but it is not traced.
+    pub id: u128,
+    /// See [`Stages`].
+    pub stages: Stages,
+}
 
 /// A user a push is for and how far one of their devices has acknowledged the chat. A user has one for each device the
 /// owner knows, one after the other, or a single one without a device. A device that is not listed is at 0.
@@ -29,6 +53,17 @@ pub struct Target {
     pub generation: u32,
     /// What the owner knew of the session's device: acknowledged up to here.
     pub acked_seq: u64,
+}
+
+/// Where a send is that was queued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settled {
+    /// Its id.
+    pub message: MessageId,
+    /// Its place in its chat.
+    pub seq: u64,
+    /// Wall time of the message, ms since 1970.
+    pub timestamp_ms: u64,
 }
 
 /// A chat that has more than a device has acknowledged, as a sync page names it.

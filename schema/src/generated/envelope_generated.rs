@@ -105,10 +105,10 @@ impl ::flatbuffers::SimpleToVerifyInSlice for MoveStage {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_BODY: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_BODY: u8 = 33;
+pub const ENUM_MAX_BODY: u8 = 35;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_BODY: [Body; 34] = [
+pub const ENUM_VALUES_BODY: [Body; 36] = [
   Body::NONE,
   Body::Send,
   Body::ForgetRefusals,
@@ -143,6 +143,8 @@ pub const ENUM_VALUES_BODY: [Body; 34] = [
   Body::AccountRequest,
   Body::Owners,
   Body::Move,
+  Body::Queued,
+  Body::Settled,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -184,9 +186,11 @@ impl Body {
   pub const AccountRequest: Self = Self(31);
   pub const Owners: Self = Self(32);
   pub const Move: Self = Self(33);
+  pub const Queued: Self = Self(34);
+  pub const Settled: Self = Self(35);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 33;
+  pub const ENUM_MAX: u8 = 35;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::NONE,
     Self::Send,
@@ -222,6 +226,8 @@ impl Body {
     Self::AccountRequest,
     Self::Owners,
     Self::Move,
+    Self::Queued,
+    Self::Settled,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -260,6 +266,8 @@ impl Body {
       Self::AccountRequest => Some("AccountRequest"),
       Self::Owners => Some("Owners"),
       Self::Move => Some("Move"),
+      Self::Queued => Some("Queued"),
+      Self::Settled => Some("Settled"),
       _ => None,
     }
   }
@@ -6950,6 +6958,307 @@ impl ::core::fmt::Debug for Move<'_> {
       ds.finish()
   }
 }
+pub enum QueuedOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// A send is kept for later; it has no place yet.
+pub struct Queued<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Queued<'a> {
+  type Inner = Queued<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Queued<'a> {
+  pub const VT_CLIENT_MSG_ID: ::flatbuffers::VOffsetT = 4;
+  pub const VT_CHAT: ::flatbuffers::VOffsetT = 6;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Queued { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args QueuedArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Queued<'bldr>> {
+    let mut builder = QueuedBuilder::new(_fbb);
+    if let Some(x) = args.chat { builder.add_chat(x); }
+    if let Some(x) = args.client_msg_id { builder.add_client_msg_id(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn client_msg_id(&self) -> ::flatbuffers::Vector<'a, u8> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Queued::VT_CLIENT_MSG_ID, None).unwrap()}
+  }
+  #[inline]
+  pub fn chat(&self) -> &'a Id {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Id>(Queued::VT_CHAT, None).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Queued<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("client_msg_id", Self::VT_CLIENT_MSG_ID, true)?
+     .visit_field::<Id>("chat", Self::VT_CHAT, true)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct QueuedArgs<'a> {
+    pub client_msg_id: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+    pub chat: Option<&'a Id>,
+}
+impl<'a> Default for QueuedArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    QueuedArgs {
+      client_msg_id: None, // required field
+      chat: None, // required field
+    }
+  }
+}
+
+pub struct QueuedBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> QueuedBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_client_msg_id(&mut self, client_msg_id: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Queued::VT_CLIENT_MSG_ID, client_msg_id);
+  }
+  #[inline]
+  pub fn add_chat(&mut self, chat: &Id) {
+    self.fbb_.push_slot_always::<&Id>(Queued::VT_CHAT, chat);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> QueuedBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    QueuedBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Queued<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, Queued::VT_CLIENT_MSG_ID,"client_msg_id");
+    self.fbb_.required(o, Queued::VT_CHAT,"chat");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Queued<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Queued");
+      ds.field("client_msg_id", &self.client_msg_id());
+      ds.field("chat", &self.chat());
+      ds.finish()
+  }
+}
+pub enum SettledOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// What has become of it: `code` 0 = it is stored.
+pub struct Settled<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Settled<'a> {
+  type Inner = Settled<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Settled<'a> {
+  pub const VT_CLIENT_MSG_ID: ::flatbuffers::VOffsetT = 4;
+  pub const VT_CHAT: ::flatbuffers::VOffsetT = 6;
+  pub const VT_MESSAGE: ::flatbuffers::VOffsetT = 8;
+  pub const VT_SEQ: ::flatbuffers::VOffsetT = 10;
+  pub const VT_TIMESTAMP_MS: ::flatbuffers::VOffsetT = 12;
+  pub const VT_CODE: ::flatbuffers::VOffsetT = 14;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Settled { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args SettledArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Settled<'bldr>> {
+    let mut builder = SettledBuilder::new(_fbb);
+    builder.add_timestamp_ms(args.timestamp_ms);
+    builder.add_seq(args.seq);
+    if let Some(x) = args.message { builder.add_message(x); }
+    if let Some(x) = args.chat { builder.add_chat(x); }
+    if let Some(x) = args.client_msg_id { builder.add_client_msg_id(x); }
+    builder.add_code(args.code);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn client_msg_id(&self) -> ::flatbuffers::Vector<'a, u8> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Settled::VT_CLIENT_MSG_ID, None).unwrap()}
+  }
+  #[inline]
+  pub fn chat(&self) -> &'a Id {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Id>(Settled::VT_CHAT, None).unwrap()}
+  }
+  #[inline]
+  pub fn message(&self) -> &'a Id {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Id>(Settled::VT_MESSAGE, None).unwrap()}
+  }
+  #[inline]
+  pub fn seq(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Settled::VT_SEQ, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn timestamp_ms(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Settled::VT_TIMESTAMP_MS, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn code(&self) -> u16 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u16>(Settled::VT_CODE, Some(0)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Settled<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("client_msg_id", Self::VT_CLIENT_MSG_ID, true)?
+     .visit_field::<Id>("chat", Self::VT_CHAT, true)?
+     .visit_field::<Id>("message", Self::VT_MESSAGE, true)?
+     .visit_field::<u64>("seq", Self::VT_SEQ, false)?
+     .visit_field::<u64>("timestamp_ms", Self::VT_TIMESTAMP_MS, false)?
+     .visit_field::<u16>("code", Self::VT_CODE, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct SettledArgs<'a> {
+    pub client_msg_id: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+    pub chat: Option<&'a Id>,
+    pub message: Option<&'a Id>,
+    pub seq: u64,
+    pub timestamp_ms: u64,
+    pub code: u16,
+}
+impl<'a> Default for SettledArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    SettledArgs {
+      client_msg_id: None, // required field
+      chat: None, // required field
+      message: None, // required field
+      seq: 0,
+      timestamp_ms: 0,
+      code: 0,
+    }
+  }
+}
+
+pub struct SettledBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> SettledBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_client_msg_id(&mut self, client_msg_id: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Settled::VT_CLIENT_MSG_ID, client_msg_id);
+  }
+  #[inline]
+  pub fn add_chat(&mut self, chat: &Id) {
+    self.fbb_.push_slot_always::<&Id>(Settled::VT_CHAT, chat);
+  }
+  #[inline]
+  pub fn add_message(&mut self, message: &Id) {
+    self.fbb_.push_slot_always::<&Id>(Settled::VT_MESSAGE, message);
+  }
+  #[inline]
+  pub fn add_seq(&mut self, seq: u64) {
+    self.fbb_.push_slot::<u64>(Settled::VT_SEQ, seq, 0);
+  }
+  #[inline]
+  pub fn add_timestamp_ms(&mut self, timestamp_ms: u64) {
+    self.fbb_.push_slot::<u64>(Settled::VT_TIMESTAMP_MS, timestamp_ms, 0);
+  }
+  #[inline]
+  pub fn add_code(&mut self, code: u16) {
+    self.fbb_.push_slot::<u16>(Settled::VT_CODE, code, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> SettledBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    SettledBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Settled<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, Settled::VT_CLIENT_MSG_ID,"client_msg_id");
+    self.fbb_.required(o, Settled::VT_CHAT,"chat");
+    self.fbb_.required(o, Settled::VT_MESSAGE,"message");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Settled<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Settled");
+      ds.field("client_msg_id", &self.client_msg_id());
+      ds.field("chat", &self.chat());
+      ds.field("message", &self.message());
+      ds.field("seq", &self.seq());
+      ds.field("timestamp_ms", &self.timestamp_ms());
+      ds.field("code", &self.code());
+      ds.finish()
+  }
+}
 pub enum GapAllOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -7750,6 +8059,34 @@ impl<'a> Envelope<'a> {
     }
   }
 
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_queued(&self) -> Option<Queued<'a>> {
+    if self.body_type() == Body::Queued {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Queued::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_settled(&self) -> Option<Settled<'a>> {
+    if self.body_type() == Body::Settled {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Settled::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
 }
 
 impl ::flatbuffers::Verifiable for Envelope<'_> {
@@ -7794,6 +8131,8 @@ impl ::flatbuffers::Verifiable for Envelope<'_> {
           Body::AccountRequest => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<AccountRequest>>("Body::AccountRequest", pos),
           Body::Owners => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Owners>>("Body::Owners", pos),
           Body::Move => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Move>>("Body::Move", pos),
+          Body::Queued => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Queued>>("Body::Queued", pos),
+          Body::Settled => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Settled>>("Body::Settled", pos),
           _ => Ok(()),
         }
      })?
@@ -8090,6 +8429,20 @@ impl ::core::fmt::Debug for Envelope<'_> {
         },
         Body::Move => {
           if let Some(x) = self.body_as_move() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::Queued => {
+          if let Some(x) = self.body_as_queued() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Body::Settled => {
+          if let Some(x) = self.body_as_settled() {
             ds.field("body", &x)
           } else {
             ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")

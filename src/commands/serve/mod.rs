@@ -6,6 +6,7 @@
 
 mod directory;
 mod keeper;
+mod leases;
 mod place;
 mod storage;
 mod strangers;
@@ -28,6 +29,7 @@ use miette::{IntoDiagnostic, Result, WrapErr};
 use prometheus_client::registry::Registry;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use storage_writer::folder::{DataFolder, Expected};
+use storage_writer::spool::Spool;
 use tokio::net::TcpListener;
 
 use self::directory::Directory;
@@ -139,7 +141,10 @@ fn start_node(
     let shared = storage.as_ref().and_then(Storage::shared);
     strangers::check(shared.as_ref().map(|(table, _)| &**table), place)?;
     let holdings = shared.is_some().then(|| Holdings::new(topology));
-    let of_node = node_config(config, topology, (place, &proxies), holdings.clone());
+    let of_node = {
+        let spool = storage.as_ref().and_then(Storage::outage).map(|outage| outage.spool);
+        node_config(config, topology, (place, &proxies), (holdings.clone(), spool))
+    };
     let node_config = NodeConfig { directory: Some(directory.memory()), ..of_node };
     let ports = lanes(&node_config, OsEntropy.next_u64() | 1).into_diagnostic()?;
     let mut registry = Registry::with_prefix("shardwire");
@@ -157,6 +162,7 @@ fn start_node(
     let inboxes: Vec<_> = parts.iter().map(ShardParts::inbox).collect();
     let rates = parts.first().map(ShardParts::rates).ok_or_else(|| miette::miette!("there is no shard"))?;
     let partitions = storage.as_ref().map(Storage::metrics).unwrap_or_default();
+    let store_way = storage.as_ref().and_then(Storage::way);
     let runner = move |job| match &storage {
         Some(storage) => storage.run(job),
         None => unreachable!("only partitions have jobs"),
@@ -170,8 +176,10 @@ fn start_node(
     for ((number, metrics), driver) in (0u16..).zip(shards.metrics()).zip(shards.drivers()) {
         metrics.register(*driver, registry.sub_registry_with_label(("shard".into(), number.to_string().into())));
     }
-    let keep = |((table, opener), holdings)| Keeper::start(&place.name(), table, opener, holdings);
-    let keeper = shared.zip(holdings.clone()).map(keep).transpose()?;
+    let keeper = match shared.zip(holdings.clone()) {
+        Some(((table, opener), holdings)) => Some(Keeper::start(&place.name(), table, opener, holdings)?),
+        None => None,
+    };
     let driver = shards.drivers().first().map_or("none", |driver| driver.name());
     tracing::info!(driver, shards = topology.shards, partitions = topology.partitions, "shards are up");
     let state = ServerState::new(Parts {
@@ -185,6 +193,7 @@ fn start_node(
         certificates,
         cluster: place.view(),
         holdings: holdings.clone(),
+        store_way,
     });
     let (roster, office) = (place.roster(inboxes.clone()), Office::new(http));
     let names = Arc::default();
@@ -214,7 +223,7 @@ fn node_config(
     config: &Config,
     topology: Topology,
     (place, proxies): (&Place, &Proxies),
-    holdings: Option<Holdings>,
+    owned: (Option<Holdings>, Option<Arc<Spool>>),
 ) -> NodeConfig {
     let unlimited = |limit: u32| if limit == 0 { u32::MAX } else { limit };
     let limits = &config.limits;
@@ -244,7 +253,7 @@ fn node_config(
             trusted: proxies.trusted().clone(),
             refused_tokens_per_second_per_address: limits.refused_tokens_per_second_per_address,
         },
-        cluster: place.links(holdings),
+        cluster: place.links(owned),
         directory: None,
     }
 }

@@ -16,6 +16,7 @@ use miette::{IntoDiagnostic as _, Result, WrapErr as _};
 use schema::ids::UserId;
 use storage_writer::folder::DataFolder;
 use storage_writer::lease::LeaseConfig;
+use storage_writer::spool::Spool;
 
 use super::strangers;
 use crate::cluster::{Cluster, ClusterError, Node, ROOM_TO_SPARE, Roster};
@@ -164,8 +165,8 @@ impl Place {
     }
 
     /// How its shards are linked.
-    pub(super) fn links(&self, holdings: Option<Holdings>) -> Option<ClusterConfig> {
-        let Some((cluster, view)) = &self.cluster else { return self.linked_with_nobody(holdings) };
+    pub(super) fn links(&self, (holdings, spool): (Option<Holdings>, Option<Arc<Spool>>)) -> Option<ClusterConfig> {
+        let Some((cluster, view)) = &self.cluster else { return self.linked_with_nobody(holdings, spool) };
         Some(ClusterConfig {
             id: cluster.id.clone(),
             name: cluster.me.name.clone(),
@@ -175,6 +176,7 @@ impl Place {
             room: cluster.others.len() + ROOM_TO_SPARE,
             moving: self.moving,
             holdings,
+            spool,
             view: view.clone(),
             names: Arc::default(),
             entropy: || Box::new(OsEntropy),
@@ -183,7 +185,7 @@ impl Place {
 
     /// Where partitions come and go by leases, one process is a cluster of one: what is sent to a partition that it does not
     /// hold yet waits until it does.
-    fn linked_with_nobody(&self, holdings: Option<Holdings>) -> Option<ClusterConfig> {
+    fn linked_with_nobody(&self, holdings: Option<Holdings>, spool: Option<Arc<Spool>>) -> Option<ClusterConfig> {
         self.moving.map(|partitions| ClusterConfig {
             id: String::new(),
             name: self.alone.clone(),
@@ -193,6 +195,7 @@ impl Place {
             room: 0,
             moving: Some(partitions),
             holdings,
+            spool,
             view: ClusterView::new([]),
             names: Arc::default(),
             entropy: || Box::new(OsEntropy),

@@ -14,18 +14,22 @@ use scylla_store::{ScyllaStore, Writer};
 use storage_writer::folder::DataFolder;
 use storage_writer::lease::LeaseTable;
 use storage_writer::partition::{
-    self, Job, JobDone, OpenConfig, Opened, Partition, PartitionConfig, RecoverySummary, StorageMetrics,
+    self, Job, JobDone, OpenConfig, Opened, Outage, Partition, PartitionConfig, RecoverySummary, StorageMetrics,
 };
-use storage_writer::store::Store;
+use storage_writer::spool::{Spool, SpoolConfig};
+use storage_writer::store::breaker::Breaker;
 use storage_writer::store::fjall::{FjallConfig, FjallStore};
+use storage_writer::store::{Guarded, Store};
 
 use super::keeper::Opener;
+use super::leases::Watched;
 use crate::backup::job::Backups;
 use crate::backup::take::Source;
 use crate::config::Config;
 use crate::engine;
 use crate::figures::{FolderFigures, ScyllaFigures, StoreFigures};
 use crate::node::{CREDITS_PER_PARTITION, Topology};
+use crate::state::StoreWay;
 
 /// Where the store is the commit, a memory table is written down at this size and age, bytes and ms: a takeover replays as much.
 const OWNED_TABLE_BYTES: usize = 16 << 20;
@@ -75,6 +79,23 @@ pub(super) struct Storage {
     folder: PathBuf,
     /// What partitions are opened with that come while this process runs.
     owned: Option<PartitionConfig>,
+    /// The store where it is the commit.
+    shared: Option<Shared>,
+}
+
+/// A store that is the commit, behind its breaker.
+#[derive(Clone)]
+struct Shared {
+    store: Arc<Guarded<Arc<ScyllaStore>>>,
+    breaker: Arc<Breaker>,
+}
+
+impl Shared {
+    fn new(store: &Arc<ScyllaStore>) -> Self {
+        let breaker = Arc::new(Breaker::default());
+        let store = Guarded::new(Arc::clone(store), Arc::clone(&breaker), Arc::new(SystemClock));
+        Self { store: Arc::new(store), breaker }
+    }
 }
 
 impl Storage {
@@ -93,15 +114,19 @@ impl Storage {
         let shards = usize::from(topology.gateways()) + remote_shards;
         if config.store.is_shared() {
             let credits = CREDITS_PER_PARTITION as usize / usize::from(topology.partitions) * shards;
+            let Engine::Scylla(store) = &engine else { miette::bail!("only a cluster can be shared") };
+            let shared = Shared::new(store);
+            let outage = open_spool(config, folder, topology, &shared.breaker)?;
             let owned = PartitionConfig {
                 spans,
+                outage,
                 freeze_bytes: OWNED_TABLE_BYTES.min(config.storage.memory_table_bytes as usize),
                 freeze_age_ms: OWNED_TABLE_AGE_MS,
                 ..partition_config(config, credits)
             };
             let opened = Opened { partitions: Vec::new(), recovery: RecoverySummary::default() };
             let folder = folder.path().to_owned();
-            return Ok(Self { engine, disk, opened, metrics, folder, owned: Some(owned) });
+            return Ok(Self { engine, disk, opened, metrics, folder, owned: Some(owned), shared: Some(shared) });
         }
         let credits = CREDITS_PER_PARTITION as usize * shards;
         let (partitions, dedupe_secret) = (topology.partitions, folder.format().dedupe_secret);
@@ -117,14 +142,27 @@ impl Storage {
             .wrap_err("cannot recover")?;
         let took_ms = SystemClock.now().mono_ms() - now.mono_ms();
         tracing::info!(recovery = ?opened.recovery, took_ms, "storage is open");
-        Ok(Self { engine, disk, opened, metrics, folder: folder.path().to_owned(), owned: None })
+        Ok(Self { engine, disk, opened, metrics, folder: folder.path().to_owned(), owned: None, shared: None })
     }
 
     /// The table of leases, and what opens the partitions that it gives; `None` where all partitions are this process's.
     pub(super) fn shared(&self) -> Option<(Arc<dyn LeaseTable>, Opener)> {
         let (Engine::Scylla(store), Some(partition)) = (&self.engine, &self.owned) else { return None };
-        let opener = Opener { store: store.clone(), partition: partition.clone(), metrics: self.metrics.clone() };
-        Some((store.clone(), opener))
+        let behind = Arc::clone(&self.shared.as_ref()?.store);
+        let opener = Opener { store: behind, partition: partition.clone(), metrics: self.metrics.clone() };
+        let breaker = Arc::clone(&self.shared.as_ref()?.breaker);
+        Some((Arc::new(Watched { table: store.clone(), breaker }), opener))
+    }
+
+    /// Where sends are kept while a store is away that is the commit.
+    pub(super) fn outage(&self) -> Option<Outage> {
+        self.owned.as_ref()?.outage.clone()
+    }
+
+    /// The way to the store where it is the commit.
+    pub(super) fn way(&self) -> Option<StoreWay> {
+        let breaker = Arc::clone(&self.shared.as_ref()?.breaker);
+        Some(StoreWay { breaker, spool: self.outage().map(|outage| outage.spool) })
     }
 
     /// Its partitions, each once.
@@ -141,6 +179,8 @@ impl Storage {
             Engine::Embedded(store) => registry.register_collector(Box::new(StoreFigures(store.clone()))),
             Engine::Scylla(store) => registry.register_collector(Box::new(ScyllaFigures(store.clone()))),
         }
+        self.shared.iter().for_each(|shared| shared.breaker.register(registry));
+        self.outage().iter().for_each(|outage| outage.spool.register(registry));
         registry.register_collector(Box::new(FolderFigures(self.folder.clone())));
         register_recovery(&self.opened.recovery, registry);
     }
@@ -165,8 +205,25 @@ impl Storage {
 
     /// Does a partition's job. Blocks.
     pub(super) fn run(&self, job: Job) -> JobDone {
-        partition::run_job(job, self.engine.store(), &self.disk)
+        let shared = self.shared.as_ref().map(|shared| &*shared.store as &dyn Store);
+        partition::run_job(job, shared.unwrap_or_else(|| self.engine.store()), &self.disk)
     }
+}
+
+/// The spool of a writer whose store is the commit, unless it is configured to have none.
+fn open_spool(
+    config: &Config,
+    folder: &DataFolder,
+    topology: Topology,
+    breaker: &Arc<Breaker>,
+) -> Result<Option<Outage>> {
+    if config.store.spool_bytes == 0 {
+        return Ok(None);
+    }
+    let disk = FileDisk::open(folder.spool_path()).into_diagnostic().wrap_err("the spool's folder cannot be used")?;
+    let bounds = SpoolConfig { limit_bytes: config.store.spool_bytes, ..SpoolConfig::default() };
+    let spool = Spool::open(disk, bounds, topology.partitions, SystemClock.now()).into_diagnostic()?;
+    Ok(Some(Outage { breaker: Arc::clone(breaker), spool: Arc::new(spool) }))
 }
 
 fn partition_config(config: &Config, credits: usize) -> PartitionConfig {

@@ -57,6 +57,15 @@ struct NodeStatus {
     /// Links from it and to it that stand, over all its shards.
     #[serde(skip_serializing_if = "Option::is_none")]
     links: Option<(u64, u64)>,
+    /// Its way to a store that is the commit: 0 closed, 1 half-open, 2 open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_breaker: Option<u64>,
+    /// Sends that are queued until the store answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queued_sends: Option<u64>,
+    /// Sends that will never be stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letters: Option<u64>,
 }
 
 /// Asks all nodes.
@@ -120,6 +129,18 @@ impl ClusterStatus {
         for node in self.nodes.iter().filter(|node| !node.owned_chats.is_empty()) {
             let partitions: Vec<_> = node.owned_chats.iter().map(|(part, chats)| format!("{part}: {chats}")).collect();
             let _ = writeln!(out, "{} owns partitions (chats) {}", node.name, partitions.join(", "));
+        }
+        for node in &self.nodes {
+            let way = match node.store_breaker.unwrap_or(0) {
+                0 => None,
+                1 => Some("is tried again"),
+                _ => Some("does not answer"),
+            };
+            let (queued, dead) = (node.queued_sends.unwrap_or(0), node.dead_letters.unwrap_or(0));
+            if way.is_some() || queued + dead > 0 {
+                let way = way.unwrap_or("answers");
+                let _ = writeln!(out, "{}: its store {way}; sends queued: {queued}, dead letters: {dead}", node.name);
+            }
         }
         out
     }
@@ -201,6 +222,9 @@ fn figures(metrics: &str) -> NodeStatus {
         queued_bytes: sums(&["link_queued_bytes", "gateway_output_bytes"]),
         gaps: sums(&["gateway_gaps_total", "hub_gaps_total", "router_gaps_total"]),
         links: sum("links_up").zip(sum("links_heard")),
+        store_breaker: sum("store_breaker"),
+        queued_sends: sum("spool_waiting"),
+        dead_letters: sum("spool_dead_letters"),
         ..NodeStatus::default()
     }
 }

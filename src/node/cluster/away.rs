@@ -98,7 +98,7 @@ pub struct Away {
     pub(super) returned: Option<Way>,
     /// The routers are others since this was last taken.
     pub(super) rerouted: bool,
-    /// Incarnations of gateways that can be reached.
+    /// Incarnations of gateways, and of other writers that have queued sends, that can be reached.
     gateways: Map<u64, u16>,
     /// Answers for gateways whose link is on its way, in order.
     waiting: VecDeque<Waiting>,
@@ -431,7 +431,9 @@ impl Away {
     fn up(&mut self, peer: u16, incarnation: u64, lost: bool) -> Option<News> {
         self.view.up(peer);
         self.leaving[usize::from(peer)] = false;
-        if self.peers[usize::from(peer)].has(Roles::GATEWAY) {
+        // Writers send what they had queued to each other, as gateways do.
+        let asks = |role| self.peers[usize::from(peer)].has(role);
+        if asks(Roles::GATEWAY) || self.owners.is_some() && asks(Roles::STORAGE_WRITER) {
             self.gateways.insert(incarnation, peer);
             // Before anything that comes later.
             self.send_waiting(self.now_ns);

@@ -38,6 +38,33 @@ impl Away {
         }
     }
 
+    /// Sends an envelope that waits nowhere to the writer that holds its partition.
+    ///
+    /// # Errors
+    /// No other writer holds it, or it cannot be reached.
+    pub(in crate::node) fn push_to_writer(
+        &mut self,
+        partition: u16,
+        mut envelope: Envelope,
+    ) -> Result<(), Undelivered> {
+        let Self { owners, links, heard, .. } = self;
+        let stands = |peer: u16| links.is_up(peer) && heard[usize::from(peer)];
+        match owners.as_ref().and_then(|owners| owners.holder(partition, stands)) {
+            Some((Holder::Peer(peer), epoch)) => {
+                envelope.header.slot_epoch = epoch;
+                self.push_to_owner(peer, envelope)
+            }
+            _ => Err(refused(Box::new(envelope))),
+        }
+    }
+
+    /// Whether another writer holds a partition and can be reached.
+    pub(in crate::node) fn is_elsewhere(&self, partition: u16) -> bool {
+        let stands = |peer: u16| self.links.is_up(peer) && self.heard[usize::from(peer)];
+        let holder = self.owners.as_ref().and_then(|owners| owners.holder(partition, stands));
+        matches!(holder, Some((Holder::Peer(_), _)))
+    }
+
     /// An envelope that came back from a partition's holder, or came here though this node does not hold it: it goes on when that
     /// is known.
     ///

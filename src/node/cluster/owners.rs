@@ -230,6 +230,14 @@ impl OwnerMap {
         self.busy |= place.is_busy();
     }
 
+    /// Who holds a partition and can be reached, with the epoch, if what goes there now overtakes nothing of this shard's that is on
+    /// its way back.
+    pub fn holder(&self, partition: u16, stands: impl Fn(u16) -> bool) -> Option<(Holder, u64)> {
+        let place = self.places.get(usize::from(partition))?;
+        let holds = place.closed < place.epoch && place.next.is_none();
+        place.holder.filter(|holder| holds && holder.stands(&stands)).map(|holder| (holder, place.epoch))
+    }
+
     /// The partitions that a peer holds, or has not answered everything of. What waits for one that it has given up waits for
     /// another.
     pub fn of_peer(&self, peer: u16) -> Vec<u16> {

@@ -16,6 +16,7 @@ use super::super::cluster::Step;
 use super::super::holdings::Holdings;
 use super::super::topology::Part;
 use super::ShardCore;
+use super::queued::is_spools;
 
 /// What a shard has of the node's partitions where they move.
 #[derive(Default)]
@@ -39,6 +40,12 @@ impl ShardCore {
             return;
         };
         let (has_map, header) = (away.has_map(), &envelope.header);
+        if is_spools(header.reply)
+            && self.hub.is_own_gateway(header.reply)
+            && matches!(envelope.body, Body::Send { .. })
+        {
+            return self.not_taken(envelope.header.request_id);
+        }
         // HTTP has no links: what it has for an owner goes by this shard's.
         let is_new = header.slot_epoch == 0 && !header.passed_on && self.hub.is_http(header.reply);
         if !has_map || is_new {
@@ -126,6 +133,7 @@ impl ShardCore {
     /// What was on its way to these partitions, or back, may be lost.
     pub(super) fn partitions_lost(&mut self, now: Now, partitions: &[u16]) {
         for &partition in partitions {
+            self.queued_lost(partition);
             if let Some(away) = self.hub.away() {
                 away.partition_lost(partition);
             }
@@ -220,6 +228,7 @@ impl ShardCore {
         };
         let Some(gone) = found(&mut self.partitions).or_else(|| found(&mut self.owned.leaving)) else { return };
         self.board.forget(partition);
+        self.queued_lost(partition);
         let epoch = self.owned.epochs.remove(&partition).unwrap_or_default();
         let in_order = gone.stopped();
         gone.leave();

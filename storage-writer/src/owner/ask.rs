@@ -63,6 +63,22 @@ impl<'a> Ask<'a> {
     ) -> Item {
         let &Self { reply, request_id, user, device, key, .. } = self;
         let trace = self.trace.copied().map(Box::new);
-        Item { what, chat, seq, message, frame, client_msg_id, key, user, device, reply, request_id, trace }
+        let (send, spooled) = (None, false);
+        Item {
+            what,
+            chat,
+            seq,
+            message,
+            frame,
+            client_msg_id,
+            key,
+            user,
+            device,
+            reply,
+            request_id,
+            trace,
+            send,
+            spooled,
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use schema::dedupe::DedupeKey;
-use schema::envelope::{Address, Trace};
+use schema::envelope::{Address, Envelope, Trace};
 use schema::errors::ErrorCode;
 use schema::ids::{DeviceId, MessageId, UserId};
 use schema::timeuuid;
@@ -46,6 +46,10 @@ pub(crate) struct Item {
     pub request_id: u64,
     /// Only of a sampled send.
     pub trace: Option<Box<Trace>>,
+    /// As it came, where it goes into the spool when the store is away.
+    pub send: Option<Box<Envelope>>,
+    /// The spool has it, and tells whoever asks.
+    pub spooled: bool,
 }
 
 impl Item {

@@ -86,6 +86,9 @@ impl Partition {
     fn answer(&self, item: &Item, egress: &mut dyn Egress) -> bool {
         let chat = self.memory.chats.get(item.chat).id;
         let reply = (item.reply, item.request_id);
+        if item.spooled {
+            return self.answer_spooled(item, chat, egress);
+        }
         match item.what {
             What::Entry | What::Acting | What::Duplicate => {
                 let (at, trace) = ((item.seq, item.message), item.trace.as_deref());

@@ -110,6 +110,7 @@ impl Partition {
             }
             Ok(Found::Dedupe(_)) => self.order_send(now, &sending, egress, Looked::NotSentBefore),
             Ok(Found::Original(entry)) => self.order_send(now, &sending, egress, Looked::Original(entry)),
+            Err(_) if self.goes_to_spool(now, &ask) => self.spool_send(now, &sending, &ask, egress),
             Err(_) => self.refuse_send(&ask, ErrorCode::StorageUnavailable, egress),
         }
     }

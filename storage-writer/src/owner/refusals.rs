@@ -13,6 +13,8 @@ use schema::dedupe::DedupeKey;
 use schema::envelope::Address;
 use schema::ids::ChatId;
 
+use crate::spool::CONNECTION;
+
 /// Entries looked at in a step of [`Refusals::step`].
 const LOSE_STEP: usize = 4_096;
 
@@ -124,7 +126,8 @@ impl Refusals {
     }
 
     fn insert(&mut self, session: Address, chat: ChatId, key: DedupeKey, event: u64) {
-        if session == Address::NOBODY {
+        // A spool sends what is next only once the send before has its answer, which it may have had another way.
+        if session == Address::NOBODY || session.connection == CONNECTION {
             return;
         }
         self.stamp += 1;
@@ -169,6 +172,14 @@ mod tests {
         assert!(refusals.admits(session(1), ChatId([2; 16]), &key(2)));
         refusals.taken(session(1), CHAT);
         assert!(refusals.admits(session(1), CHAT, &key(2)));
+    }
+
+    #[test]
+    fn of_what_a_spool_sends_nothing_is_remembered() {
+        let mut refusals = Refusals::new(1, 100);
+        refusals.remember(session(CONNECTION), CHAT, key(1));
+        assert!(refusals.remember_first(session(CONNECTION), CHAT, key(1), 1));
+        assert!(refusals.admits(session(CONNECTION), CHAT, &key(2)), "the first may be stored by now");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::amend::{Lookup, Original, is_amendment};
 use super::answers::{send_refused, send_sent};
 use super::append::{Judged, what_of};
 use super::ask::Ask;
-use super::batch::What;
+use super::batch::{Item, What};
 use super::dedupe::Known;
 use super::parking::Looked;
 use super::roster::{Change, is_change};
@@ -27,7 +27,7 @@ impl Partition {
     /// Takes a send, or lets it wait for a block with room.
     pub fn take_send(&mut self, now: Now, send: &Sending<'_>, egress: &mut dyn Egress) {
         self.metrics.sends.one();
-        if self.inbox.is_empty() && self.has_room() {
+        if self.inbox.is_empty() && (self.has_room() || self.store_is_away(now)) {
             return self.order_send(now, send, egress, Looked::Not);
         }
         let crowded = self.waiting_sends() >= self.config.waiting_sends;
@@ -58,7 +58,7 @@ impl Partition {
 
     /// Orders what waited for room.
     pub(crate) fn drain_inbox(&mut self, now: Now, egress: &mut dyn Egress) {
-        while self.has_room()
+        while (self.has_room() || self.store_is_away(now))
             && let Some(envelope) = self.inbox.pop_front()
         {
             self.order_envelope(now, &envelope, egress);
@@ -85,16 +85,27 @@ impl Partition {
         }
         let index = match self.admit(&ask, to, send.kind()) {
             Ok(index) => index,
+            // What makes the chat, or them a member of it, may be queued itself.
+            Err(ErrorCode::UnknownChat | ErrorCode::NotAMember) if self.follows_queued(&ask) => {
+                return self.spool_send(now, sending, &ask, egress);
+            }
             Err(code) => return self.refuse_send(&ask, code, egress),
         };
         if let Some(index) = index {
             if let Some(known) = self.memory.dedupe.get(&ask.key) {
-                return self.answer_resend(index, known, &ask, egress);
+                let is_durable = known.seq <= self.memory.chats.get(index).head.seq;
+                return match !is_durable && self.is_kept(&ask) {
+                    true => self.spool_send(now, sending, &ask, egress),
+                    false => self.answer_resend((index, known), sending, &ask, egress),
+                };
             }
             // Behind others of its chat even if it will be refused: refusals keep the order too.
             if self.parked.contains_key(&index) {
                 return self.park(index, &ask, sending, None, egress);
             }
+        }
+        if self.goes_to_spool(now, &ask) {
+            return self.spool_send(now, sending, &ask, egress);
         }
         if let Some(code) = self.closed_for() {
             return self.refuse_send(&ask, code, egress);
@@ -119,7 +130,10 @@ impl Partition {
             Err(code) => Err(code),
         };
         match appended {
-            Ok((index, head, frame)) => self.entry_ordered(now, (index, head), &ask, frame, what_of(send.kind())),
+            Ok((index, head, frame)) => {
+                self.entry_ordered(now, (index, head), &ask, frame, what_of(send.kind()));
+                self.keep_send(sending);
+            }
             Err(code) => self.refuse_send(&ask, code, egress),
         }
     }
@@ -247,7 +261,13 @@ impl Partition {
     }
 
     /// A resend of something ordered or committed.
-    fn answer_resend(&mut self, index: u32, known: Known, ask: &Ask<'_>, egress: &mut dyn Egress) {
+    fn answer_resend(
+        &mut self,
+        (index, known): (u32, Known),
+        sending: &Sending<'_>,
+        ask: &Ask<'_>,
+        egress: &mut dyn Egress,
+    ) {
         debug_assert_eq!(known.chat, index, "a key names its chat");
         if known.chat != index {
             return self.refuse_send(ask, ErrorCode::InvalidClientMsgId, egress);
@@ -258,7 +278,9 @@ impl Partition {
             return self.answer_stored(ask, (known.seq, known.message), egress);
         }
         self.metrics.dedupe_overlay_hits.inc();
-        self.defer(index, What::Duplicate, (known.seq, known.message), ask);
+        let answer = ask.answer(What::Duplicate, index, (known.seq, known.message));
+        let send = self.copy_of(sending);
+        self.defer(Item { send, ..answer });
     }
 
     /// Answers a resend of something durable.
@@ -269,14 +291,14 @@ impl Partition {
     }
 
     /// Puts an answer behind the newest entry of its chat that is not durable yet.
-    fn defer(&mut self, index: u32, what: What, at: (u64, MessageId), ask: &Ask<'_>) {
-        let newest = self.memory.chats.get(index).ordered.message;
+    fn defer(&mut self, answer: Item) {
+        let newest = self.memory.chats.get(answer.chat).ordered.message;
         let batch = match &mut self.in_flight {
             Some(in_flight) if in_flight.reaches(newest) => in_flight,
             _ => &mut self.filling,
         };
         debug_assert!(batch.reaches(newest), "an entry that is not committed is in one of the two blocks");
-        batch.items.push(ask.answer(what, index, at));
+        batch.items.push(answer);
     }
 
     /// Whether the store may hold an answer that memory does not: what memory covers is complete from there on.
@@ -299,7 +321,7 @@ impl Partition {
             if let Some(index) = self.memory.chats.find(ask.chat) {
                 let chat = self.memory.chats.get(index);
                 if chat.ordered.seq > chat.head.seq && self.filling.items.len() < 2 * self.config.waiting_sends {
-                    return self.defer(index, What::Refusal(code), (0, MessageId([0; 16])), ask);
+                    return self.defer(ask.answer(What::Refusal(code), index, (0, MessageId([0; 16]))));
                 }
             }
         }

@@ -1,12 +1,28 @@
 //! What can be set of a partition, with the defaults that ship.
 
+use std::sync::Arc;
+
 use fabric::trace::Spans;
+
+use crate::spool::Spool;
+use crate::store::breaker::Breaker;
+
+/// How an owned partition knows that its store is away, and where it keeps sends meanwhile. Shared by all of a process.
+#[derive(Clone, Debug)]
+pub struct Outage {
+    /// Of the store.
+    pub breaker: Arc<Breaker>,
+    /// For sends.
+    pub spool: Arc<Spool>,
+}
 
 /// Sizes and times of one owner partition. The same for all partitions of a process.
 #[derive(Clone, Debug)]
 pub struct PartitionConfig {
     /// Where spans of traced messages go; `None`: nowhere.
     pub spans: Option<Spans>,
+    /// What becomes of sends while a store that is the commit is away; `None`: they wait.
+    pub outage: Option<Outage>,
     /// A memory table is frozen at so many bytes of entries and their bookkeeping. Larger tables make the store's work per
     /// message less: a chat's entries share more rows, and its state is written less often.
     pub freeze_bytes: usize,
@@ -74,6 +90,7 @@ impl Default for PartitionConfig {
     fn default() -> Self {
         Self {
             spans: None,
+            outage: None,
             freeze_bytes: 128 << 20,
             freeze_idle_ms: 30_000,
             freeze_age_ms: 10 * 60_000,

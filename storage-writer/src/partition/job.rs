@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fabric::disk::Disk;
+use fabric::time::Now;
 use schema::dedupe::DedupeKey;
 use schema::encode::Encoder;
 use schema::ids::{ChatId, MessageId};
@@ -13,6 +14,7 @@ use crate::journal::{JournalId, Lsn, SegmentDone, SegmentJob};
 use crate::lease::Epoch;
 use crate::log::{Commit, Owner};
 use crate::memtable::MemTable;
+use crate::spool::{Spool, Ticket, Written};
 use crate::store::{
     ChatState, DedupeHit, FlushEntry, FlushReport, FlushRun, HistoryRange, Store, StoreError, StoredEntry,
 };
@@ -20,11 +22,18 @@ use crate::store::{
 /// Work that blocks. Run it with [`run_job`] on any thread; give the result to its partition's
 /// [`super::Partition::job_done`]. Jobs of one queue are started in the order they were taken.
 pub struct Job {
-    /// Whose it is.
+    /// Whose it is; `u16::MAX` = no partition's.
     pub partition: u16,
     /// Under which epoch it was begun; 0 where partitions do not change hands.
     pub epoch: Epoch,
     pub(super) work: Work,
+}
+
+impl Job {
+    /// No partition's: [`Spool::tidy`], as of `now`, where so many partitions share the slots.
+    pub fn tidy_spool(spool: Arc<Spool>, partitions: u16, now: Now) -> Self {
+        Self { partition: u16::MAX, epoch: Epoch::default(), work: Work::TidySpool { spool, partitions, now } }
+    }
 }
 
 /// A job's result.
@@ -55,6 +64,10 @@ pub(crate) enum Work {
     Flush { table: Arc<MemTable>, states: Vec<ChatState>, applied: (JournalId, Lsn), owner: Option<Owner> },
     /// This partition's part of what older journals left.
     FlushRecovered { table: Arc<MemTable>, states: Vec<ChatState>, recovered: Arc<Recovered> },
+    /// Sends that are to be durable in the spool.
+    Spool { ticket: Ticket, ids: Vec<u64> },
+    /// What is to be done for the spool now and then.
+    TidySpool { spool: Arc<Spool>, partitions: u16, now: Now },
     /// Gives a table's memory back; freeing many entries takes long.
     Free(Arc<MemTable>),
     /// Drops old answers from the store.
@@ -95,6 +108,7 @@ pub(super) enum Done {
     Commit(Result<(), StoreError>),
     Flush(Result<FlushReport, StoreError>),
     Segment(SegmentDone),
+    Spooled(Written, Ticket),
     Read { read: u64, found: Result<ReadFound, StoreError> },
     Nothing,
 }
@@ -114,6 +128,8 @@ impl core::fmt::Debug for Job {
             Work::Commit(_) => "commit",
             Work::Flush { .. } => "flush",
             Work::FlushRecovered { .. } => "flush recovered",
+            Work::Spool { .. } => "spool",
+            Work::TidySpool { .. } => "tidy the spool",
             Work::Free(_) => "free",
             Work::Expire { .. } => "expire",
             Work::Segment(_) => "segment",
@@ -142,6 +158,11 @@ pub fn run_job(job: Job, store: &dyn Store, disk: &dyn Disk) -> JobDone {
         })),
         Work::FlushRecovered { table, states, recovered } => {
             Done::Flush(flush_recovered(job.partition, &table, states, &recovered, store, disk))
+        }
+        Work::Spool { ticket, ids } => Done::Spooled(ticket.spool().write(&ids), ticket),
+        Work::TidySpool { spool, partitions, now } => {
+            spool.tidy(partitions, now);
+            Done::Nothing
         }
         Work::Free(table) => {
             drop(table);

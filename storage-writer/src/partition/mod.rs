@@ -32,11 +32,11 @@ use crate::journal::{Journal, Lsn, SegmentDone, Watch, WriteOutcome};
 use crate::log::Log;
 use crate::owner::{
     Amending, Asker, Audience, Batch, Fanout, Found, Keys, MarkAnswer, Memory, Merges, Nudges, Parked, PendingChats,
-    PendingMark, PendingPage, PendingStatus, Refusals, Synced, Wanted,
+    PendingMark, PendingPage, PendingStatus, Refusals, Spooling, Synced, Wanted,
 };
 use crate::store::StoreError;
 
-pub use config::PartitionConfig;
+pub use config::{Outage, PartitionConfig};
 pub use job::{Job, JobDone, run_job};
 pub(crate) use job::{ReadWork, Recovered, Work};
 pub use metrics::StorageMetrics;
@@ -85,6 +85,8 @@ pub struct Partition {
     pub(crate) spare: Option<Batch>,
     /// Sends that wait for a block with room.
     pub(crate) inbox: VecDeque<Envelope>,
+    /// Sends on their way into the spool, while the store is away.
+    pub(crate) spooling: Spooling,
     /// Sends that wait for a lookup, by chat.
     pub(crate) parked: Map<u32, Parked>,
     pub(crate) parked_sends: usize,
@@ -203,6 +205,7 @@ impl Partition {
         if self.stopping {
             self.refuse_waiting(ErrorCode::GoingAway, egress);
         }
+        self.spool_outstanding(now, egress);
         self.drain_inbox(now, egress);
         self.fire_nudges(now, egress);
         self.expire_merges(now, egress);
@@ -217,6 +220,7 @@ impl Partition {
             self.discard(now, egress);
         }
         self.start_commit(now);
+        self.start_spooling();
     }
 
     /// The block to write next; `None` while one is in flight, when nothing waits, while the journal has no segment, and
@@ -283,13 +287,14 @@ impl Partition {
         Some((queue, Job { partition: self.number, epoch: self.epoch(), work }))
     }
 
-    /// A job of this partition ended. Call [`Self::turn`] after it. One that was begun under another epoch is ignored.
+    /// A job of this partition ended. Call [`Self::turn`] after it. What was begun under another epoch is
+    /// ignored, but for writes of the spool.
     pub fn job_done(&mut self, now: Now, done: JobDone, egress: &mut dyn Egress) {
         debug_assert_eq!(done.partition, self.number);
-        if done.epoch != self.epoch() {
-            return;
-        }
+        let own = done.epoch == self.epoch();
         match done.done {
+            Done::Spooled(written, ticket) => self.spooled(now, written, (ticket, own), egress),
+            _ if !own => {}
             Done::Commit(result) => self.commit_done(now, result, egress),
             Done::Flush(result) => self.flushed(now, result),
             Done::Segment(done) => self.segment_done(now, done),
@@ -373,7 +378,14 @@ impl Partition {
         let retry = (self.retry_ns > 0).then_some(self.retry_ns);
         let expire = (self.number == 0).then_some(self.expire_ns);
         let commit = self.commit_due_ns();
-        let others = [commit, self.seal_due_ns(), self.freeze_due_ns(), self.flush_retry_ns(), self.nudges.next_ns()];
+        let others = [
+            commit,
+            self.spooling_due_ns(),
+            self.seal_due_ns(),
+            self.freeze_due_ns(),
+            self.flush_retry_ns(),
+            self.nudges.next_ns(),
+        ];
         others.into_iter().chain([at_once, retry, expire, self.merges.next_ns(), self.lists.next_ns()]).flatten().min()
     }
 

@@ -22,7 +22,7 @@ use crate::log::{BlockError, Log};
 use crate::memtable::HotTails;
 use crate::owner::{
     Amending, Audience, Batch, Chats, DedupeMemory, Fanout, Keys, Known, Memory, Merges, Nudges, Rates, Refusals,
-    ReplayError, Tables,
+    ReplayError, Spooling, Tables,
 };
 use crate::store::{DedupeHit, Store, StoreError};
 
@@ -295,6 +295,7 @@ impl Partition {
             in_flight_bytes: 0,
             spare: None,
             inbox: VecDeque::new(),
+            spooling: Spooling::new(of.outage.clone()),
             parked: hash::map(seed),
             parked_sends: 0,
             refusals: Refusals::new(seed, of.refusals),

@@ -90,6 +90,11 @@ impl Partition {
     pub(super) fn is_drained(&self) -> bool {
         let waiting: [usize; 3] = [self.inbox.len(), self.parked_sends, self.filling.items.len()];
         let busy = self.log.owned().is_some_and(OwnedLog::is_busy);
-        self.is_lost() || (!busy && self.filling.is_empty() && waiting == [0; 3] && !self.fanout.is_due())
+        self.is_lost()
+            || (!busy
+                && self.spooling.is_idle()
+                && self.filling.is_empty()
+                && waiting == [0; 3]
+                && !self.fanout.is_due())
     }
 }

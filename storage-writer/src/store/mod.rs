@@ -8,9 +8,11 @@
 //! What must stay true: a run is applied whole or its applied positions do not move; applying the same entries again, in
 //! whatever grouping, changes nothing that a reader sees; a damaged store is an error, never a wrong answer or a panic.
 
+pub mod breaker;
 mod codec;
 pub mod contract;
 pub mod fjall;
+mod guarded;
 mod memory;
 mod shared;
 mod state;
@@ -22,6 +24,7 @@ use bytes::Bytes;
 use schema::dedupe::DedupeKey;
 use schema::ids::{ChatId, MessageId};
 
+pub use guarded::Guarded;
 pub use memory::{AppendFault, CrashPoint, MemoryStore};
 pub use shared::{LoggedBlock, SharedStore, Sharing, Standing, Takeover};
 pub use state::{AccountState, ChatState, DeviceState, GroupState, MemberState, OwnDevice, SeatState};

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use client::{Client, Config, Event};
+use client::{Client, Config, Event, NewSend};
 use fabric::time::{Clock as _, Now, SystemClock};
+use schema::encode::SendTarget;
 use schema::ids::UserId;
 
 use super::Deadline;
@@ -49,6 +50,23 @@ struct Talk {
     /// Sessions it had, and sends that were put off.
     sessions: u64,
     postponed: u64,
+    /// Answers that said `queued`.
+    queued: u64,
+    /// For whoever looks for what went wrong: when, ms since 1970, which number was answered, and how.
+    told: Vec<(u64, u64, String)>,
+}
+
+impl Talk {
+    fn told(&mut self, client_msg_id: &[u8], how: String) {
+        let number = std::str::from_utf8(client_msg_id).ok().and_then(|id| id.rsplit('-').next()?.parse().ok());
+        self.told.push((SystemClock.now().wall_ms(), number.unwrap_or(u64::MAX), how));
+    }
+
+    /// How the numbers around one were answered, with the second of the day.
+    fn around(&self, number: u64) -> String {
+        let near = self.told.iter().filter(|(_, one, _)| one.abs_diff(number) <= 3);
+        near.map(|(ms, one, how)| format!("\n  {}.{:03}: {one} {how}", ms / 1_000 % 86_400, ms % 1_000)).collect()
+    }
 }
 
 #[derive(Default)]
@@ -138,6 +156,21 @@ impl Chatter {
         self.with(|talks| talks.iter().all(|talk| talk.sessions <= 1 && talk.postponed == 0))
     }
 
+    /// Waits until each has been told of so many sends that they are queued.
+    ///
+    /// # Panics
+    /// When that takes longer than a minute.
+    pub fn is_queued(&self, cluster: &Cluster, sends: u64) {
+        let told = || self.with(|talks| talks.iter().map(|talk| talk.queued).collect::<Vec<_>>());
+        let before = told();
+        let enough = |(told, before): (&u64, &u64)| *told >= before + sends;
+        if !Deadline::after_s(PATIENCE_S).wait_until(|| told().iter().zip(&before).all(enough)) {
+            let log = |node: &Node| format!("{}:\n{}", node.place().name, node.log());
+            let logs: String = cluster.nodes().iter().map(log).collect();
+            panic!("so many sends of each user were queued: {:?}, before {before:?}\n{logs}", told());
+        }
+    }
+
     /// Answers so far, all users'.
     pub fn answers(&self) -> usize {
         self.with(|talks| talks.iter().map(|talk| talk.answers_ns.len()).sum())
@@ -191,14 +224,21 @@ impl Chatter {
 
 /// Whether a user has every answer, and got what the other sent, once and in order.
 fn check(talks: &[Talk], at: usize) -> Result<(), String> {
-    let (talk, sent) = (&talks[at], talks[at ^ 1].sent);
+    let (talk, other) = (&talks[at], &talks[at ^ 1]);
     if talk.answers_ns.len() as u64 != talk.sent {
-        return Err(format!("the user at {at} sent {} and has {} answers", talk.sent, talk.answers_ns.len()));
+        let is_answer_to =
+            |number: u64| move |told: &(u64, u64, String)| told.1 == number && told.2.starts_with("sent");
+        let open = (0..talk.sent).find(|&number| !talk.told.iter().any(is_answer_to(number)));
+        let (sent, answers, around) = (talk.sent, talk.answers_ns.len(), talk.around(open.unwrap_or_default()));
+        return Err(format!("the user at {at} sent {sent} and has {answers} answers, none to {open:?}:{around}"));
     }
-    match (0..sent).zip(&talk.got).find(|(wanted, got)| wanted != *got) {
-        Some((wanted, got)) => Err(format!("the user at {at} should have got {wanted} and got {got}")),
-        None if talk.got.len() as u64 == sent => Ok(()),
-        None => Err(format!("the user at {at} was sent {sent} and got {}", talk.got.len())),
+    match (0..other.sent).zip(&talk.got).find(|(wanted, got)| wanted != *got) {
+        Some((wanted, got)) => {
+            let around = other.around(wanted);
+            Err(format!("the user at {at} should have got {wanted} and got {got}; its sender was told:{around}"))
+        }
+        None if talk.got.len() as u64 == other.sent => Ok(()),
+        None => Err(format!("the user at {at} was sent {} and got {}", other.sent, talk.got.len())),
     }
 }
 
@@ -246,17 +286,32 @@ async fn talk(shared: Arc<Shared>, place: Place, manner: Manner) {
                     talk.sent += 1;
                     talk.sent - 1
                 };
-                client.send(to, number.to_string()).await.expect("the client takes it");
+                let (id, body) = (format!("{}-{number}", at + 1), number.to_string());
+                let send = NewSend::message(id.into(), SendTarget::User(to), body.into());
+                client.send_new(send).await.expect("the client takes it");
             }
             event = client.next() => match event.expect("the client goes on") {
-                Event::Sent { .. } => lock(&shared)[at].answers_ns.push(SystemClock.now().mono_ns),
+                Event::Sent { client_msg_id, seq, .. } => {
+                    let talk = &mut lock(&shared)[at];
+                    talk.answers_ns.push(SystemClock.now().mono_ns);
+                    talk.told(&client_msg_id, format!("sent {seq}"));
+                }
+                Event::Spooled { client_msg_id } => {
+                    let talk = &mut lock(&shared)[at];
+                    talk.queued += 1;
+                    talk.told(&client_msg_id, "queued".to_owned());
+                }
                 // An own send whose answer was lost may come as an entry.
                 Event::Entry(entry) if entry.sender() == to => {
                     let number = std::str::from_utf8(entry.body()).ok().and_then(|text| text.parse().ok());
                     lock(&shared)[at].got.push(number.expect("a number"));
                 }
                 Event::Welcome(_) => lock(&shared)[at].sessions += 1,
-                Event::Postponed { .. } => lock(&shared)[at].postponed += 1,
+                Event::Postponed { client_msg_id, refusal } => {
+                    let talk = &mut lock(&shared)[at];
+                    talk.postponed += 1;
+                    talk.told(&client_msg_id, refusal.to_string());
+                }
                 Event::Failed { failure, .. } => panic!("the user at {at} was refused: {failure}"),
                 Event::Ended(end) => panic!("the user at {at}: {end}"),
                 _ => {}

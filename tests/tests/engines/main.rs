@@ -12,6 +12,7 @@ mod a_redis_that_does_not_fit_stops_the_start;
 mod a_server_on_cassandra_loses_nothing_it_acknowledged;
 mod keyspace;
 mod redis_goes_and_comes_back_under_a_chat;
+mod sends_are_queued_while_the_store_is_away;
 mod several_writers_share_a_keyspace_and_none_undoes_anothers_work;
 mod the_directory_in_redis_keeps_its_contract;
 mod the_scylla_store_keeps_its_contract;

@@ -89,8 +89,16 @@ fn values<'a>(key: &str, json: &'a serde_json::Value, found: &mut Vec<&'a str>) 
 }
 
 /// What only a server on Scylla or Cassandra counts (src/figures.rs, src/node/holdings.rs).
-const OF_SCYLLA: [&str; 3] =
-    ["shardwire_store_away", "shardwire_store_request_failures_total", "shardwire_storage_epoch"];
+const OF_SCYLLA: [&str; 8] = [
+    "shardwire_store_away",
+    "shardwire_store_request_failures_total",
+    "shardwire_storage_epoch",
+    "shardwire_store_breaker",
+    "shardwire_spool_waiting",
+    "shardwire_spool_full_total",
+    "shardwire_spool_write_failures_total",
+    "shardwire_spool_dead_letters",
+];
 
 /// What only a router with a copy of its directory in Redis counts (router/redis/src/metrics.rs).
 const OF_REDIS: &str = "shardwire_directory_";

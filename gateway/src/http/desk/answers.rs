@@ -63,6 +63,12 @@ impl<W> Desk<W> {
                 self.answered(chat, request);
                 Ok(Answer::Sent { chat, message, seq, timestamp_ms })
             }
+            Body::Queued { chat, .. } => {
+                self.answered(chat, request);
+                Ok(Answer::Queued { chat })
+            }
+            // The request has been answered.
+            Body::Settled { .. } => return None,
             Body::Page { covers_first, covers_last, head_seq, entries, .. } => {
                 Ok(Answer::Page { covers: (covers_first, covers_last), head_seq, entries })
             }

@@ -18,8 +18,10 @@ macro_rules! member {
 
 mod holding;
 mod question;
+mod queued;
 use holding::{decode_holding, encode_holding};
 use question::{decode_question, encode_question};
+use queued::{decode_queued, encode_queued};
 
 pub(super) fn encode_body(fbb: &mut Builder, body: &Body) -> Union {
     match body {
@@ -30,6 +32,7 @@ pub(super) fn encode_body(fbb: &mut Builder, body: &Body) -> Union {
             encode_sync(fbb, body)
         }
         Body::Sent { .. } | Body::Refused { .. } | Body::Page { .. } => encode_answer(fbb, body),
+        Body::Queued { .. } | Body::Settled { .. } => encode_queued(fbb, body),
         Body::ChatRequest { .. }
         | Body::StatusRequest { .. }
         | Body::ChatsRequest { .. }
@@ -267,6 +270,7 @@ pub(super) fn decode_body(bytes: &Bytes, root: &link::Envelope<'_>) -> Result<Bo
         Kind::Send | Kind::ForgetRefusals | Kind::Mark | Kind::PageRequest => decode_to_owner(bytes, root),
         Kind::SyncRequest | Kind::SyncProbe | Kind::SyncPart | Kind::SyncPage => decode_sync(root),
         Kind::Sent | Kind::Refused | Kind::Page => decode_answer(bytes, root),
+        Kind::Queued | Kind::Settled => decode_queued(bytes, root),
         Kind::ChatRequest
         | Kind::StatusRequest
         | Kind::ChatsRequest

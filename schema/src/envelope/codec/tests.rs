@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::*;
 use crate::encode::{Encoder, SendFields, SendTarget};
-use crate::envelope::{ListedChat, MoveStage};
+use crate::envelope::{ListedChat, MoveStage, Settled};
 use crate::errors::TABLE;
 use crate::wire::EntryKind;
 
@@ -161,6 +161,14 @@ fn a_body() -> impl Strategy<Value = Body> {
         (bytes(65), id16(), 0..TABLE.len(), any::<u32>()).prop_map(|(client_msg_id, chat, row, retry_after_ms)| {
             Body::Refused { client_msg_id, chat: ChatId(chat), code: TABLE[row].code, retry_after_ms }
         }),
+        (bytes(65), id16()).prop_map(|(client_msg_id, chat)| Body::Queued { client_msg_id, chat: ChatId(chat) }),
+        (bytes(65), id16(), id16(), numbers(), prop::option::of(0..TABLE.len())).prop_map(
+            |(client_msg_id, chat, message, n, refused)| {
+                let stored = Settled { message: MessageId(message), seq: n.0, timestamp_ms: n.1 };
+                let outcome = refused.map_or(Ok(stored), |row| Err(TABLE[row].code));
+                Body::Settled { client_msg_id, chat: ChatId(chat), outcome }
+            }
+        ),
         (id16(), numbers(), prop::collection::vec((any::<u64>(), bytes(99)), 0..5), prop::option::of(bytes(99)))
             .prop_map(|(chat, n, entries, ticks)| {
                 Body::Page { chat: ChatId(chat), covers_first: n.0, covers_last: n.1, head_seq: n.2, entries, ticks }

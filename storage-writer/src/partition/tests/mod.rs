@@ -6,6 +6,8 @@ mod groups;
 mod life;
 mod owned;
 mod pages;
+mod queued;
+mod queued_lives;
 mod replays;
 mod resends;
 mod world;

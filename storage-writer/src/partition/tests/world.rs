@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fabric::entropy::Entropy;
-use fabric::sim::{SeededEntropy, SimDisk};
+use fabric::sim::{SeededEntropy, SimClock, SimDisk};
 use fabric::tier::Egress;
 use fabric::time::Now;
 use schema::encode::{Encoder, SendFields, SendTarget};
@@ -15,10 +15,10 @@ use schema::wire::EntryKind;
 
 use crate::lease::{Epoch, Tenure};
 use crate::partition::{
-    Ahead, Job, OpenConfig, OpenError, Partition, PartitionConfig, StorageMetrics, Work, open, open_owned, read_ahead,
-    run_job,
+    Ahead, Job, OpenConfig, OpenError, Outage, Partition, PartitionConfig, StorageMetrics, Work, open, open_owned,
+    read_ahead, run_job,
 };
-use crate::store::{AppendFault, MemoryStore, SharedStore};
+use crate::store::{AppendFault, Guarded, MemoryStore, SharedStore};
 
 /// What partitions said.
 #[derive(Default)]
@@ -61,6 +61,8 @@ pub(super) struct World {
     pub tenures: Option<Vec<Arc<Tenure>>>,
     /// What the next owners have read while these own.
     ahead: Vec<Ahead>,
+    /// A guarded store's.
+    clock: Arc<SimClock>,
     encoder: Encoder,
 }
 
@@ -115,6 +117,7 @@ impl World {
             held: Vec::new(),
             out: Out::default(),
             config: OpenConfig { partitions, partition: config, dedupe_secret: [7; 16] },
+            clock: Arc::new(SimClock::new()),
             encoder: Encoder::in_arena(),
         };
         world.open(partitions).expect("a new world opens");
@@ -147,7 +150,12 @@ impl World {
     /// another.
     fn take_over(&mut self, partitions: u16) {
         self.partitions.clear();
-        let store: Arc<dyn SharedStore> = self.store.clone();
+        let store: Arc<dyn SharedStore> = match &self.config.partition.outage {
+            Some(Outage { breaker, .. }) => {
+                Arc::new(Guarded::new(self.store.clone(), breaker.clone(), self.clock.clone()))
+            }
+            None => self.store.clone(),
+        };
         for partition in 0..partitions {
             let at = self.ahead.iter().position(|ahead| ahead.partition() == partition);
             let mut ahead = at.map(|at| self.ahead.swap_remove(at));
@@ -182,6 +190,7 @@ impl World {
 
     pub(super) fn advance(&mut self, ms: u64) {
         self.now.mono_ns += ms * 1_000_000;
+        self.clock.advance_to(self.now.mono_ns);
         self.now.wall_ticks += ms * 10_000;
     }
 
