@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fabric::core::Protocol;
 use schema::encode::{Encoder, SendFields, SendTarget};
+use schema::errors::ErrorCode;
 use schema::frame::{FrameRef, frame_len};
 use schema::ids::{ChatId, MessageId, UserId};
 use schema::wire::{Body, EntryKind, Frame, MarkStatus};
@@ -15,6 +16,8 @@ use super::{Deadline, Tls};
 
 /// How long an answer may take, s.
 const PATIENCE_S: u64 = 30;
+/// How long a send waits after the server said that it is overloaded.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// A verified frame of the server.
 pub struct Got(Vec<u8>);
@@ -160,21 +163,35 @@ impl<W: Wire> Native<W> {
         self.encoder.send(&fields).to_vec()
     }
 
-    /// Sends a message and waits for its acknowledgement; other frames are dropped.
+    /// Sends a message and waits for its acknowledgement; other frames are dropped. A server that is overloaded is asked again,
+    /// as every client does.
     ///
     /// # Errors
     /// When the connection breaks, the send is refused, or nothing comes in time.
     pub fn send(&mut self, client_msg_id: &str, to: UserId, body: &[u8]) -> std::io::Result<(MessageId, u64)> {
-        let frame = self.message(client_msg_id, to, body, false);
-        self.write(&frame)?;
         let deadline = Deadline::after_s(PATIENCE_S);
+        let mut retry = false;
+        loop {
+            let frame = self.message(client_msg_id, to, body, retry);
+            self.write(&frame)?;
+            match self.answer(client_msg_id, &deadline)? {
+                Ok(place) => return Ok(place),
+                Err(code) if ErrorCode::from_code(code) == Some(ErrorCode::Overloaded) && !deadline.has_passed() => {
+                    std::thread::sleep(AGAIN);
+                    retry = true;
+                }
+                Err(code) => return Err(std::io::Error::other(format!("refused: {code}"))),
+            }
+        }
+    }
+
+    /// What is answered to a send: its place, or the code of an error.
+    fn answer(&mut self, client_msg_id: &str, deadline: &Deadline) -> std::io::Result<Result<(MessageId, u64), u16>> {
         while !deadline.has_passed() {
             let Some(got) = self.next(PATIENCE_S)? else { break };
-            match got.ack() {
-                Some((id, message, seq)) if id == client_msg_id.as_bytes() => return Ok((message, seq)),
-                _ if got.code().is_some() => {
-                    return Err(std::io::Error::other(format!("refused: {:?}", got.code())));
-                }
+            match (got.ack(), got.code()) {
+                (Some((id, message, seq)), _) if id == client_msg_id.as_bytes() => return Ok(Ok((message, seq))),
+                (_, Some(code)) => return Ok(Err(code)),
                 _ => {}
             }
         }
