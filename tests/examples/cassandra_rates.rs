@@ -16,7 +16,9 @@ use schema::ids::{ChatId, UserId};
 use schema::timeuuid::{UNIX_EPOCH_TICKS, from_parts};
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
+use scylla::errors::ExecutionError;
 use scylla::statement::batch::{Batch, BatchStatement, BatchType};
+use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlTimeuuid;
 use serde::Deserialize;
 use shardwire_tests::process::CassandraCluster;
@@ -30,6 +32,10 @@ const ROWS_MAX: u64 = 100;
 const CHATS: u64 = 1_000;
 /// Rows of one batch; 1 = one insert a request.
 const ROWS: [u64; 4] = [1, 10, 50, 100];
+/// Times that a request is sent at most; its rows are the same, so nothing is there twice.
+const TRIES: u64 = 5;
+/// How long it waits before it is sent again.
+const AGAIN: Duration = Duration::from_millis(200);
 /// Requests in flight, of single inserts; of batches a quarter.
 const IN_FLIGHT: usize = 256;
 const INSERT: &str = "INSERT INTO driver (chat_id, bucket, seq, message_id, frame) VALUES (?, 1, ?, ?, ?)";
@@ -112,40 +118,69 @@ impl Meter {
     }
 }
 
-/// Inserts messages as the driver does, so many rows of one chat a request.
-async fn insert(session: &Arc<Session>, (messages, rows): (u64, u64), frame: &Bytes) {
+/// What the driver writes, and with what.
+struct Rows {
+    session: Arc<Session>,
+    statement: PreparedStatement,
+    frame: Bytes,
+    start_ticks: u64,
+    /// Rows of one chat that are written at once.
+    rows: u64,
+}
+
+impl Rows {
+    /// Writes one request's rows; what the database did not answer in time is written again, and counted.
+    async fn write(&self, number: u64) -> Result<u64, ExecutionError> {
+        let user = |id| UserId::new(id).expect("above 0");
+        let chat = ChatId::direct(user(2 * (number % CHATS) + 1), user(2 * (number % CHATS) + 2));
+        let row = |at: u64| {
+            let ticks = self.start_ticks + number * ROWS_MAX + at;
+            let id = CqlTimeuuid::from_bytes(from_parts(ticks, [3; 8]).0);
+            (Uuid::from_bytes(chat.0), ticks.cast_signed(), id, self.frame.clone())
+        };
+        let values: Vec<_> = (0..self.rows).map(row).collect();
+        let statements = vec![BatchStatement::from(self.statement.clone()); values.len()];
+        let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements);
+        batch.set_is_idempotent(true);
+        for tries in 0.. {
+            let written = match values.as_slice() {
+                [row] => self.session.execute_unpaged(&self.statement, row).await,
+                _ => self.session.batch(&batch, &values).await,
+            };
+            match written {
+                Ok(_) => return Ok(tries),
+                Err(error) if tries + 1 == TRIES => return Err(error),
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        }
+        unreachable!("the last try returns")
+    }
+}
+
+/// Inserts messages as the driver does, so many rows of one chat a request; how many requests had to be sent again.
+async fn insert(session: &Arc<Session>, (messages, rows): (u64, u64), frame: &Bytes) -> Result<u64, ExecutionError> {
     let mut statement = session.prepare(INSERT).await.expect("a statement");
     statement.set_is_idempotent(true);
     let limit = Arc::new(Semaphore::new(if rows == 1 { IN_FLIGHT } else { IN_FLIGHT / 4 }));
     let start_ticks = UNIX_EPOCH_TICKS + SystemClock.now().wall_ticks;
-    let mut tasks = tokio::task::JoinSet::new();
-    for number in 0..messages / rows {
+    let rows = Arc::new(Rows { session: session.clone(), statement, frame: frame.clone(), start_ticks, rows });
+    let (mut tasks, mut again) = (tokio::task::JoinSet::new(), 0);
+    for number in 0..messages / rows.rows {
         let permit = limit.clone().acquire_owned().await.expect("open");
-        let (session, statement, frame) = (session.clone(), statement.clone(), frame.clone());
         while let Some(ended) = tasks.try_join_next() {
-            ended.expect("no panic");
+            again += ended.expect("no panic")?;
         }
+        let rows = rows.clone();
         tasks.spawn(async move {
-            let user = |id| UserId::new(id).expect("above 0");
-            let chat = ChatId::direct(user(2 * (number % CHATS) + 1), user(2 * (number % CHATS) + 2));
-            let row = |at: u64| {
-                let id = CqlTimeuuid::from_bytes(from_parts(start_ticks + number * ROWS_MAX + at, [3; 8]).0);
-                (Uuid::from_bytes(chat.0), (start_ticks + number * ROWS_MAX + at).cast_signed(), id, frame.clone())
-            };
-            let values: Vec<_> = (0..rows).map(row).collect();
-            if let [row] = values.as_slice() {
-                session.execute_unpaged(&statement, row).await.expect("inserted");
-            } else {
-                let statements = vec![BatchStatement::from(statement); values.len()];
-                let batch = Batch::new_with_statements(BatchType::Unlogged, statements);
-                session.batch(&batch, &values).await.expect("inserted");
-            }
+            let written = rows.write(number).await;
             drop(permit);
+            written
         });
     }
     while let Some(ended) = tasks.join_next().await {
-        ended.expect("no panic");
+        again += ended.expect("no panic")?;
     }
+    Ok(again)
 }
 
 /// What is read of a report of the load generator.
@@ -225,13 +260,15 @@ impl Bench {
     fn driver(&self, runtime: &tokio::runtime::Runtime, session: &Arc<Session>, rows: u64, frame: &Bytes) -> Measured {
         let messages = self.args.messages / rows * rows;
         let meter = Meter::start(self.cassandra.pids(), vec![std::process::id()]);
-        runtime.block_on(insert(session, (messages, rows), frame));
+        let written = runtime.block_on(insert(session, (messages, rows), frame));
+        let again = written.unwrap_or_else(|error| panic!("{TRIES} times, 0.2 s apart: {error}"));
         let what = match rows {
             1 => "driver, one insert a request".to_owned(),
             _ => format!("driver, batches of {rows} of one chat"),
         };
         let per_second = messages as f64 / meter.took_s();
-        Measured { what, per_second, cpu_us: meter.cpu_us(messages), more: String::new() }
+        let more = if again == 0 { String::new() } else { format!("{again} requests were sent again") };
+        Measured { what, per_second, cpu_us: meter.cpu_us(messages), more }
     }
 }
 

@@ -80,10 +80,32 @@ fn build() -> Result<()> {
     shell::run(&mut shell::cargo(&["build", "--quiet", "--release", "--workspace", "--bins"]))
 }
 
-/// Units and contract suites of every crate but the one whose tests need the built binaries.
+/// The package whose integration tests need the built binaries, or more.
+const ACROSS_PROCESSES: &str = "shardwire-tests";
+
+/// Units and contract suites of every crate.
+///
+/// Here as everywhere all packages are selected, and the wanted targets named: which packages are selected decides the features
+/// of what they share, so another selection would compile most of it again.
 fn units() -> Result<()> {
-    let args = ["test", "--quiet", "--workspace", "--exclude", "shardwire-tests", "--no-fail-fast"];
-    shell::run(&mut shell::cargo(&args))
+    let mut tests = shell::cargo(&["test", "--quiet", "--workspace", "--no-fail-fast", "--lib", "--bins"]);
+    for name in integration_tests()? {
+        tests.args(["--test", &name]);
+    }
+    shell::run(&mut tests)
+}
+
+/// Names of the integration tests of every package but that one.
+fn integration_tests() -> Result<Vec<String>> {
+    let list = shell::output(&mut shell::cargo(&["metadata", "--no-deps", "--format-version=1"]))?;
+    let metadata: serde_json::Value =
+        serde_json::from_str(&list).map_err(|error| miette!("what cargo metadata says is no JSON: {error}"))?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let targets = packages.filter(|package| package["name"] != ACROSS_PROCESSES).flat_map(|package| {
+        let targets = package["targets"].as_array().into_iter().flatten();
+        targets.filter(|target| target["kind"][0] == "test")
+    });
+    Ok(targets.filter_map(|target| target["name"].as_str().map(str::to_owned)).collect())
 }
 
 fn simulation() -> Result<()> {
@@ -93,8 +115,8 @@ fn simulation() -> Result<()> {
 
 /// What crosses processes: the release binaries, kill -9, the independent clients. The tests themselves need no optimising.
 fn processes() -> Result<()> {
-    let mut tests = shell::cargo(&["test", "--quiet", "--package", "shardwire-tests", "--no-fail-fast", "--lib"]);
-    tests.args(["--test", "processes", "--test", "simulation_repeats_itself_and_finds_lies", "--", "--test-threads=2"]);
+    let mut tests = shell::cargo(&["test", "--quiet", "--workspace", "--no-fail-fast", "--test", "processes"]);
+    tests.args(["--test", "simulation_repeats_itself_and_finds_lies", "--", "--test-threads=2"]);
     tests.env("SHARDWIRE_BIN_DIR", shell::target().join("release"));
     tests.env("SHARDWIRE_NODE", web::compile_tests()?).env("SHARDWIRE_CHROMIUM", tools::chromium()?);
     tests.env("SHARDWIRE_VERSITYGW", tools::versitygw()?);
@@ -103,8 +125,7 @@ fn processes() -> Result<()> {
 
 /// What needs a real Cassandra or a real Redis: fetched or installed, and started by the tests.
 fn engines() -> Result<()> {
-    let args = ["test", "--quiet", "--package", "shardwire-tests", "--no-fail-fast", "--test", "engines"];
-    let mut tests = shell::cargo(&args);
+    let mut tests = shell::cargo(&["test", "--quiet", "--workspace", "--no-fail-fast", "--test", "engines"]);
     tests.args(["--", "--test-threads=2"]).env("SHARDWIRE_CASSANDRA", cassandra::jars()?);
     tools::redis()?;
     shell::run(tests.env("SHARDWIRE_BIN_DIR", shell::target().join("release")))
