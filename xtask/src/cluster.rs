@@ -206,12 +206,8 @@ fn programs(besides: &[&str]) -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("SHARDWIRE_BIN_DIR") {
         return Ok(PathBuf::from(folder));
     }
-    let packages = ["-p", "shardwire", "-p", "shardwire-loadgen", "-p", "shardwire-tests"];
-    let bins = ["--bin", "shardwire", "--bin", "loadgen", "--bin", "cluster"];
-    let build = [&["build", "--quiet", "--release"][..], &packages, &bins, besides].concat();
-    eprintln!("building shardwire, loadgen and cluster");
-    shell::run(&mut shell::cargo(&build))?;
-    Ok(shell::target().join("release"))
+    eprintln!("building {}", shell::PROGRAMS.join(", "));
+    shell::build_programs(besides)
 }
 
 fn cluster(task: &str, nodes: &Nodes) -> Result<Command> {

@@ -10,6 +10,9 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lives one folder below the root")
 }
 
+/// What tasks run: the server, the load generator, what starts clusters, and the limit that the gate compares the server with.
+pub const PROGRAMS: [&str; 4] = ["shardwire", "loadgen", "cluster", "limit"];
+
 /// Where cargo puts what it builds.
 pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
@@ -25,6 +28,20 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>, args: &[&str]) -> Command {
 /// `cargo` as this xtask was started with.
 pub fn cargo(args: &[&str]) -> Command {
     command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), args)
+}
+
+/// Builds [`PROGRAMS`], and what is asked for besides, for release. The folder they are in.
+///
+/// Of the whole workspace, as tests: which packages are selected decides the features of what they share, so another selection
+/// would compile most of it again.
+///
+/// # Errors
+/// When something does not compile.
+pub fn build_programs(besides: &[&str]) -> Result<PathBuf> {
+    let mut build = cargo(&["build", "--quiet", "--release", "--workspace"]);
+    build.args(PROGRAMS.iter().flat_map(|program| ["--bin", program])).args(besides);
+    run(&mut build)?;
+    Ok(target().join("release"))
 }
 
 /// Runs to the end.

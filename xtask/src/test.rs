@@ -77,7 +77,7 @@ fn tidy_whole() -> Result<()> {
 }
 
 fn build() -> Result<()> {
-    shell::run(&mut shell::cargo(&["build", "--quiet", "--release", "--workspace", "--bins"]))
+    shell::build_programs(&[]).map(drop)
 }
 
 /// The package whose integration tests need the built binaries, or more.
