@@ -90,6 +90,39 @@ fn stored(seq: u64) -> Result<Settled, ErrorCode> {
 }
 
 #[test]
+fn who_asked_last_is_told_what_becomes_of_a_send_and_all_who_were_not_told_that_it_is_queued() {
+    let (disk, now) = (SimDisk::new(1), at(0));
+    let spool = open(&disk, now).expect("an empty folder");
+    let of = |generation, id| {
+        let mut envelope = send(1, 2, id);
+        envelope.header.reply.generation = generation;
+        envelope
+    };
+    let asker = |generation| (Address { generation, ..SESSION }, 7);
+    let Some(Reserved::New(id)) = reserve(&spool, now, &of(1, "a1")) else { panic!("it is new") };
+    assert!(matches!(reserve(&spool, now, &of(2, "a1")), Some(Reserved::Writing)));
+    assert!(matches!(spool.write(&[id]), Written::Durable(_)));
+    assert!(matches!(reserve(&spool, now, &of(3, "a1")), Some(Reserved::Kept)));
+    let (askers, ..) = spool.take_askers(id).expect("it is there");
+    assert_eq!(askers[..], [asker(1), asker(2)]);
+    assert_eq!(next(&spool, now), [(id, "a1".to_owned())]);
+    let ended = spool.answered(now, id, stored(1)).expect("it is settled");
+    assert_eq!((ended.asker, &ended.untold[..]), (Some(asker(3)), &[][..]), "the last one");
+
+    let Some(Reserved::New(id)) = reserve(&spool, now, &of(1, "a2")) else { panic!("it is new") };
+    assert!(matches!(reserve(&spool, now, &of(2, "a2")), Some(Reserved::Writing)));
+    assert!(matches!(spool.write(&[id]), Written::Durable(_)));
+    assert_eq!(next(&spool, now), [(id, "a2".to_owned())]);
+    let ended = spool.answered(now, id, stored(2)).expect("it is settled");
+    assert_eq!(
+        (ended.asker, &ended.untold[..]),
+        (None, &[asker(1), asker(2)][..]),
+        "nobody was told that it is queued"
+    );
+    assert!(spool.take_askers(id).is_none_or(|(askers, ..)| askers.is_empty()), "nor is anybody later");
+}
+
+#[test]
 fn of_a_user_and_chat_one_goes_after_the_other_and_the_oldest_goes_first() {
     let (disk, now) = (SimDisk::new(1), at(0));
     let spool = open(&disk, now).expect("an empty folder");

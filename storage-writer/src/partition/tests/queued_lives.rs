@@ -371,5 +371,5 @@ fn live(seed: u64) {
 
 #[test]
 fn whatever_happens_everything_is_stored_once_and_in_the_order_it_was_sent() {
-    (0..150).for_each(live);
+    (0..600).for_each(live);
 }
