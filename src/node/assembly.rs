@@ -281,11 +281,7 @@ pub fn assemble(
     let holdings = config.cluster.as_ref().and_then(|cluster| cluster.holdings.clone());
     holdings.iter().for_each(|holdings| holdings.set_inboxes(inboxes.clone()));
     let stops = Stops::new(topology.shards, limits.drain_patience_ms);
-    let mut by_shard: Vec<Vec<Partition>> = (0..topology.shards).map(|_| Vec::new()).collect();
-    for partition in partitions {
-        by_shard[usize::from(topology.partition_shard(partition.number()))].push(partition);
-    }
-    let shards = (0..topology.shards).zip(ports).zip(by_shard);
+    let shards = (0..topology.shards).zip(ports).zip(by_shard(topology, partitions));
     let build = |((shard, port), partitions): ((u16, Port), Vec<Partition>)| {
         let label = ("shard".into(), shard.to_string().into());
         let registry = registry.sub_registry_with_label(label);
@@ -324,6 +320,14 @@ pub fn assemble(
         }
     };
     (shards.map(build).collect(), http)
+}
+
+fn by_shard(topology: Topology, partitions: Vec<Partition>) -> Vec<Vec<Partition>> {
+    let mut by_shard: Vec<Vec<Partition>> = (0..topology.shards).map(|_| Vec::new()).collect();
+    for partition in partitions {
+        by_shard[usize::from(topology.partition_shard(partition.number()))].push(partition);
+    }
+    by_shard
 }
 
 /// One shard's gateway.

@@ -141,10 +141,8 @@ fn start_node(
     let shared = storage.as_ref().and_then(Storage::shared);
     strangers::check(shared.as_ref().map(|(table, _)| &**table), place)?;
     let holdings = shared.is_some().then(|| Holdings::new(topology));
-    let of_node = {
-        let spool = storage.as_ref().and_then(Storage::outage).map(|outage| outage.spool);
-        node_config(config, topology, (place, &proxies), (holdings.clone(), spool))
-    };
+    let spool = storage.as_ref().and_then(Storage::outage).map(|outage| outage.spool);
+    let of_node = node_config(config, topology, (place, &proxies), (holdings.clone(), spool));
     let node_config = NodeConfig { directory: Some(directory.memory()), ..of_node };
     let ports = lanes(&node_config, OsEntropy.next_u64() | 1).into_diagnostic()?;
     let mut registry = Registry::with_prefix("shardwire");
@@ -173,13 +171,11 @@ fn start_node(
         runner,
     );
     let shards = shards.into_diagnostic().wrap_err("cannot start serving")?;
-    for ((number, metrics), driver) in (0u16..).zip(shards.metrics()).zip(shards.drivers()) {
-        metrics.register(*driver, registry.sub_registry_with_label(("shard".into(), number.to_string().into())));
-    }
-    let keeper = match shared.zip(holdings.clone()) {
-        Some(((table, opener), holdings)) => Some(Keeper::start(&place.name(), table, opener, holdings)?),
-        None => None,
-    };
+    register_shards(&shards, &mut registry);
+    let keeper = shared
+        .zip(holdings.clone())
+        .map(|((table, opener), holdings)| Keeper::start(&place.name(), table, opener, holdings));
+    let keeper = keeper.transpose()?;
     let driver = shards.drivers().first().map_or("none", |driver| driver.name());
     tracing::info!(driver, shards = topology.shards, partitions = topology.partitions, "shards are up");
     let state = ServerState::new(Parts {
@@ -198,6 +194,12 @@ fn start_node(
     let (roster, office) = (place.roster(inboxes.clone()), Office::new(http));
     let names = Arc::default();
     Ok(Node { shards, state, trust, inboxes, rates, names, office, proxies, roster, directory, keeper, holdings })
+}
+
+fn register_shards(shards: &Shards, registry: &mut Registry) {
+    for ((number, metrics), driver) in (0u16..).zip(shards.metrics()).zip(shards.drivers()) {
+        metrics.register(*driver, registry.sub_registry_with_label(("shard".into(), number.to_string().into())));
+    }
 }
 
 fn warn_of_development_key(config: &Config, trust: &Trust) {
