@@ -161,10 +161,7 @@ fn start_node(
     let rates = parts.first().map(ShardParts::rates).ok_or_else(|| miette::miette!("there is no shard"))?;
     let partitions = storage.as_ref().map(Storage::metrics).unwrap_or_default();
     let store_way = storage.as_ref().and_then(Storage::way);
-    let runner = move |job| match &storage {
-        Some(storage) => storage.run(job),
-        None => unreachable!("only partitions have jobs"),
-    };
+    let runner = move |job| storage.as_ref().expect("only partitions have jobs").run(job);
     let shards = spawn_shards(
         &options(config, place, (certificates.as_ref(), &proxies), &http),
         specs(parts, topology, cores, &folder.journal_path()),
