@@ -3,7 +3,7 @@
 //! | head of a batch | | record | |
 //! |---|---|---|---|
 //! | 0 u32 | magic | 0 u8 | type: 1 queued, 2 settled, 3 dead letter |
-//! | 4 u32 | CRC32C of bytes 8..length | 1 u8[3] | 0 |
+//! | 4 u32 | CRC32C of bytes 8..length | 1 u8 × 3 | 0 |
 //! | 8 u16 | format | 4 u32 | payload length |
 //! | 12 u32 | length, without padding | 8 | payload |
 //! | 16 u64 | number, rising by one over all files | | |
