@@ -1,5 +1,7 @@
 //! The command line: `shardwire` is `shardwire serve`.
 
+mod chats;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +11,8 @@ use schema::ids::{DeviceId, UserId};
 
 use crate::backup::s3::{Access, Place, S3Error, SCHEME};
 use crate::config::{self, Config, ConfigError, Layer};
+
+pub use chats::{ChatPinArgs, ChatsArgs, ChatsTask, PinArgs, PinnedArgs};
 
 /// A sharded, durable messaging backend.
 ///
@@ -49,6 +53,8 @@ pub enum Command {
     /// Queued sends that were refused for good (`store.ack = "store"`): list them, have them sent again, or drop them. The
     /// server that uses the data folder may run or not.
     DeadLetters(DeadLettersArgs),
+    /// Groups that are so busy that they need a partition of their own, where several storage-writers share a store.
+    Chats(ChatsArgs),
     /// Save the data folder, while its server serves or while there is none: a new folder in DIR, named by the time.
     /// What is in it and what is not: docs/OPERATIONS.md.
     Backup(BackupArgs),

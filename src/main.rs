@@ -22,6 +22,7 @@ fn main() -> miette::Result<ExitCode> {
         Some(Command::DeadLetters(args)) => commands::dead_letters::run(&args),
         Some(Command::Revoke(args)) => commands::revoke::run(&args),
         Some(Command::Partitions(args)) => commands::partitions::run(&args),
+        Some(Command::Chats(args)) => commands::chats::run(&args),
         Some(Command::Backup(args)) => commands::backup::run(&args),
         Some(Command::Restore(args)) => commands::restore::run(&args),
         Some(Command::Completions(args)) => commands::manual::completions(&args),

@@ -24,6 +24,8 @@ pub struct Send<'a> {
     pub device: DeviceId,
     /// The chat: given, or derived from `to`.
     pub chat: ChatId,
+    /// A slot of the partition that has it.
+    pub slot: Slot,
     /// Set when the send named a user.
     pub to: Option<UserId>,
     /// The client said so, or the session is young.
@@ -46,6 +48,7 @@ impl<'a> Send<'a> {
             user: *user,
             device: *device,
             chat: *chat,
+            slot: header.slot,
             to: *to,
             retry: *retry,
             request_id: header.request_id,
@@ -59,7 +62,7 @@ impl<'a> Send<'a> {
         let frame = self.owned.cloned().unwrap_or_else(|| own(self.frame));
         let body = Body::Send { frame, user, device, chat, to, retry };
         let mut envelope = Envelope::new(Class::Send, body).reply_to(self.reply);
-        envelope.header.slot = chat.slot();
+        envelope.header.slot = self.slot;
         envelope.header.request_id = self.request_id;
         envelope.header.trace = self.trace.copied().map(Box::new);
         envelope
@@ -146,7 +149,7 @@ pub trait Egress {
     /// A client's send. As good as an envelope with [`Body::Send`], whose frame is then copied to `arena`; whoever can does it
     /// without one.
     fn send(&mut self, send: &Send<'_>, arena: &mut Arena) {
-        self.to_owner(send.chat.slot(), send.to_envelope(|frame| frame.to_frame_in(arena)));
+        self.to_owner(send.slot, send.to_envelope(|frame| frame.to_frame_in(arena)));
     }
 
     /// The answer to a send. As good as an envelope with [`Body::Sent`]; whoever can does it without one.

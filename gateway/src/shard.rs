@@ -18,7 +18,7 @@ use schema::encode::Encoder;
 use schema::envelope::{Address, Body, Envelope, Header, Trace};
 use schema::errors::Retry;
 use schema::frame::Verifier;
-use schema::ids::ChatId;
+use schema::places::Places;
 
 use crate::auth::TokenVerifier;
 use crate::config::ShardConfig;
@@ -70,11 +70,14 @@ pub struct Shard {
     pub(crate) queued: Vec<u32>,
     pub(crate) settling: Map<u32, Queued>,
     /// How often the way to a partition was lost: the request id of sends there.
+    /// How often the way to a partition was lost: a part of the request ids of sends there ([`send_request`]).
     pub(crate) generations: Vec<u64>,
     /// Connections whose send waits for a credit, with their deadline, by owner partition. At most one a connection.
     pub(crate) waiters: Vec<VecDeque<(ConnId, u64)>>,
     /// What waits for a credit of a partition waits at least so long, ns; 0 = as long as any.
     pub(crate) unowned_until_ns: Vec<u64>,
+    /// Which partition has which chat.
+    pub(crate) places: Places,
     pub(crate) gaps: Gaps,
     pub(crate) logins: Logins,
     pub(crate) rejoins: Rejoins,
@@ -123,6 +126,7 @@ impl Shard {
             generations: vec![0; partitions],
             waiters: (0..partitions).map(|_| VecDeque::new()).collect(),
             unowned_until_ns: vec![0; partitions],
+            places: Places::default(),
             gaps: Gaps::default(),
             logins: Logins::default(),
             rejoins: Rejoins::default(),
@@ -207,18 +211,18 @@ impl Shard {
         match body {
             Body::Sent { client_msg_id, chat, message, seq, timestamp_ms } => {
                 let event = ServerEvent::Sent { client_msg_id: &client_msg_id, chat, message, seq, timestamp_ms };
-                self.stored(now, (ready, header.request_id), chat, &event, header.trace.as_deref(), egress);
+                self.stored(now, (ready, header.request_id), &event, header.trace.as_deref(), egress);
             }
             Body::Queued { client_msg_id, chat } => {
-                if self.is_of_now(chat, header.request_id) {
+                if let Some(partition) = self.is_of_now(header.request_id) {
                     if let Some(index) = ready {
-                        self.send_queued(now, index, chat, &client_msg_id);
+                        self.send_queued(now, index, partition, (chat, &client_msg_id));
                     }
-                    self.return_credit(now, chat, egress);
+                    self.return_credit(now, partition, egress);
                 }
             }
             Body::Settled { client_msg_id, chat, outcome } => {
-                if let Some(index) = ready.filter(|_| self.is_of_now(chat, header.request_id)) {
+                if let Some(index) = ready.filter(|_| self.is_of_now(header.request_id).is_some()) {
                     self.send_settled(now, index, (chat, &client_msg_id), outcome, egress);
                 }
             }
@@ -228,12 +232,12 @@ impl Shard {
                     // The owner remembers a refusal of a session that can never send it again.
                     None if code.info().retry != Retry::Never => {
                         self.metrics.refusals_forgotten.inc();
-                        forget_refusals(chat, reply, egress);
+                        forget_refusals(self.slot_of(chat), chat, reply, egress);
                     }
                     None => {}
                 }
-                if self.is_of_now(chat, header.request_id) {
-                    self.return_credit(now, chat, egress);
+                if let Some(partition) = self.is_of_now(header.request_id) {
+                    self.return_credit(now, partition, egress);
                 }
             }
             body => {
@@ -263,32 +267,29 @@ impl Shard {
         let Some(ready) = self.session_at(sent.reply) else { return };
         let &Sent { chat, message, seq, timestamp_ms, trace, .. } = sent;
         let event = ServerEvent::Sent { client_msg_id: sent.client_msg_id, chat, message, seq, timestamp_ms };
-        self.stored(now, (ready, sent.request_id), chat, &event, trace, egress);
+        self.stored(now, (ready, sent.request_id), &event, trace, egress);
     }
 
-    /// Whether an answer is to a send that this shard still waits for; the way to its owner may have been lost since, and
-    /// then its session has ended and its credit is free.
-    fn is_of_now(&self, chat: ChatId, request: u64) -> bool {
-        let partition = usize::from(chat.slot().partition(self.config.partitions));
-        let of_now = self.generations[partition] == request;
+    /// Of an answer to a send that this shard still waits for, the partition whose credit the send took; the way there may have
+    /// been lost since, and then its session has ended and its credit is free.
+    fn is_of_now(&self, request: u64) -> Option<usize> {
+        let partition = usize::from(request as u16);
+        let of_now = self.counts(partition as u16, request);
         if !of_now {
             self.metrics.answers_of_before.inc();
         }
-        of_now
+        of_now.then_some(partition)
     }
 
     fn stored(
         &mut self,
         now: Now,
         (session, request): (Option<u32>, u64),
-        chat: ChatId,
         event: &ServerEvent<'_>,
         trace: Option<&Trace>,
         egress: &mut dyn Egress,
     ) {
-        if !self.is_of_now(chat, request) {
-            return;
-        }
+        let Some(partition) = self.is_of_now(request) else { return };
         if let Some(index) = session {
             self.sent(now, index, event, egress);
             if let Some(trace) = trace {
@@ -297,7 +298,7 @@ impl Shard {
                 self.record(now, trace, Step::Send, trace.stages.accepted);
             }
         }
-        self.return_credit(now, chat, egress);
+        self.return_credit(now, partition, egress);
     }
 
     /// A step of a traced message ends now.

@@ -15,9 +15,10 @@ pub struct Migration {
 pub const BOOKKEEPING: &str = include_str!("../cql/0000_bookkeeping.cql");
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 2] = [
+pub const MIGRATIONS: [Migration; 3] = [
     Migration { number: 1, name: "store", text: include_str!("../cql/0001_store.cql") },
     Migration { number: 2, name: "many writers", text: include_str!("../cql/0002_many_writers.cql") },
+    Migration { number: 3, name: "pinned chats", text: include_str!("../cql/0003_pinned_chats.cql") },
 ];
 
 /// The version that this build reads and writes.
@@ -50,7 +51,7 @@ mod tests {
         }
         let texts = MIGRATIONS.iter().map(|migration| migration.text).chain([BOOKKEEPING]);
         let all: Vec<String> = texts.flat_map(statements).collect();
-        assert_eq!(all.len(), 15);
+        assert_eq!(all.len(), 16);
         for statement in all {
             assert!(statement.starts_with("CREATE TABLE IF NOT EXISTS"), "{statement}");
             assert!(!statement.contains(';') && !statement.contains("--"), "{statement}");

@@ -16,6 +16,7 @@ pub mod errors;
 pub mod frame;
 pub mod ids;
 pub mod limits;
+pub mod places;
 pub mod timeuuid;
 
 #[allow(clippy::all, missing_docs, unsafe_code, unused_qualifications, mismatched_lifetime_syntaxes, rustdoc::all)]

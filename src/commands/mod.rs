@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod chat;
+pub mod chats;
 pub mod config;
 pub mod dead_letters;
 pub mod doctor;

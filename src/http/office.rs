@@ -206,6 +206,7 @@ impl Office {
                     *to_tell = Some(time);
                 }
                 ShardChange::OwnersServe => desk.release(now, hub),
+                ShardChange::Places(places) => desk.set_places(places),
                 _ => {}
             }
         }

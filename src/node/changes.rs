@@ -8,6 +8,7 @@ use fabric::link::Peer;
 use fabric::wake::Waker;
 use gateway::Change;
 use schema::envelope::MoveStage;
+use schema::places::Places;
 
 /// One thing to do.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub enum ShardChange {
     OwnersServe,
     /// For HTTP: what it sent to these partitions, or the answers, may be lost.
     OwnersLost(Arc<[u16]>),
+    /// For HTTP: which partition has which chat.
+    Places(Places),
     /// Answers of the writer with this number may have been lost on their way to this node.
     WriterLost(u16),
     /// The list of nodes is another one: the others by their numbers, `None` where nobody has one (any more).

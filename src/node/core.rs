@@ -36,6 +36,7 @@ const DRAIN_BUDGET: usize = 4_096;
 /// How often a shard says where its partitions stand.
 const BOARD_INTERVAL_NS: u64 = 1_000_000_000;
 mod owned;
+mod pinned;
 mod queued;
 mod stop;
 
@@ -130,7 +131,9 @@ impl ShardCore {
                 }
             }
             Part::Owners => match envelope.body {
-                Body::Owners { node, partitions, holdings } => self.owners_heard(&node, partitions, &holdings),
+                Body::Owners { node, partitions, holdings, places } => {
+                    self.owners_heard(&node, partitions, &holdings, &places);
+                }
                 Body::Move { node, partition, epoch, stage } => {
                     self.move_heard(MoveWord { node, partition, epoch, stage });
                 }
@@ -189,7 +192,7 @@ impl ShardCore {
             ShardChange::HttpWaitsForNone(time) => self.http.waits_for_none(*time),
             ShardChange::OwnersLeaving(_) | ShardChange::OwnersServe => debug_assert!(false, "that is for HTTP"),
             // HTTP's.
-            ShardChange::OwnersLost(_) => {}
+            ShardChange::OwnersLost(_) | ShardChange::Places(_) => {}
             ShardChange::WriterLost(peer) => self.writer_lost(now, *peer),
             ShardChange::Nodes(list) => self.relist(now, list),
             ShardChange::GatewayGone(incarnation) => {

@@ -55,7 +55,7 @@ pub struct FromRouter<'a> {
 
 impl Egress for FromGateway<'_> {
     fn send(&mut self, send: &Send<'_>, arena: &mut Arena) {
-        let place = self.hub.own_partition(send.chat.slot(), self.partitions);
+        let place = self.hub.own_partition(send.slot, self.partitions);
         match place.filter(|_| self.hub.is_quiet()) {
             Some(place) => {
                 self.hub.count_call();

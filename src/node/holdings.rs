@@ -13,6 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use schema::envelope::Holding;
+use schema::places::Places;
 use serde::{Deserialize, Serialize};
 use storage_writer::partition::Partition;
 
@@ -66,6 +67,8 @@ const MOVE_WITHIN: Duration = Duration::from_millis(4_500);
 struct State {
     /// What each partition was last, by number.
     holdings: BTreeMap<u16, Holding>,
+    /// The chats that are not at home, as the table was read last.
+    places: Places,
     /// On their way to a shard.
     arriving: Vec<Arriving>,
     /// Dropped by their shards after they were asked to; the keeper has not looked yet.
@@ -90,6 +93,9 @@ struct Inner {
     changes: AtomicU64,
     inboxes: OnceLock<Arc<[Inbox]>>,
     epochs: Family<Vec<(String, String)>, Gauge>,
+    /// Chats that are not at home, and those that are on their way to another partition.
+    elsewhere: Gauge,
+    moving: Gauge,
     /// Every partition has had a holder since this process began, and what was this node's was served.
     settled: AtomicBool,
 }
@@ -122,14 +128,22 @@ impl Holdings {
             changes: AtomicU64::new(0),
             inboxes: OnceLock::new(),
             epochs,
+            elsewhere: Gauge::default(),
+            moving: Gauge::default(),
             settled: AtomicBool::new(false),
         }))
     }
 
-    /// Adds the epochs of what is held to `registry`.
+    /// Adds the epochs of what is held, and how many chats are not at home, to `registry`.
     pub fn register(&self, registry: &mut Registry) {
         let help = "Epoch under which a partition is held here; 0 = it is not";
         registry.register("storage_epoch", help, self.0.epochs.clone());
+        for (name, help, gauge) in [
+            ("storage_chats_elsewhere", "Chats that another partition than their own has", &self.0.elsewhere),
+            ("storage_chats_moving", "Chats that are on their way to another partition", &self.0.moving),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -284,10 +298,7 @@ impl Holdings {
         self.state().holdings.insert(holding.partition, holding);
         let epoch = if holding.held { holding.epoch as i64 } else { 0 };
         self.0.epochs.get_or_create(&label(holding.partition)).set(epoch);
-        self.0.changes.fetch_add(1, Ordering::Release);
-        if let Some(inboxes) = self.0.inboxes.get() {
-            inboxes.iter().for_each(|inbox| inbox.put(ShardChange::Holdings));
-        }
+        self.changed();
     }
 
     /// A shard has dropped a partition; `in_order`: it was asked to give it up, and has.
@@ -317,6 +328,31 @@ impl Holdings {
     /// Another number after every change: cheap to look at.
     pub(super) fn changes(&self) -> u64 {
         self.0.changes.load(Ordering::Acquire)
+    }
+
+    /// The table of pinned chats was read, in which so many are on their way: whoever asks owners is told, if it is another one.
+    pub fn note_places(&self, places: Places, moving: usize) {
+        let mut state = self.state();
+        if places.version <= state.places.version {
+            return;
+        }
+        self.0.elsewhere.set(places.away().len() as i64);
+        self.0.moving.set(moving as i64);
+        state.places = places;
+        drop(state);
+        self.changed();
+    }
+
+    /// The chats that are not at home.
+    pub(super) fn places(&self) -> Places {
+        self.state().places.clone()
+    }
+
+    fn changed(&self) {
+        self.0.changes.fetch_add(1, Ordering::Release);
+        if let Some(inboxes) = self.0.inboxes.get() {
+            inboxes.iter().for_each(|inbox| inbox.put(ShardChange::Holdings));
+        }
     }
 
     /// What each partition is, or was last.

@@ -8,5 +8,6 @@ pub mod lsn;
 mod memtable;
 pub mod owner;
 pub mod partition;
+pub mod pins;
 pub mod spool;
 pub mod store;

@@ -25,7 +25,7 @@ pub fn weight(envelope: &Envelope) -> usize {
         Body::SyncPart { chats, .. } => ITEM * chats.len(),
         Body::SyncPage { chats, account, .. } => ITEM * chats.len() + 16 * account.revoked.len(),
         Body::ChatsPart { chats, .. } => chats.iter().map(|chat| ITEM + chat.frame.len()).sum(),
-        Body::Owners { node, holdings, .. } => node.len() + 16 * holdings.len(),
+        Body::Owners { node, holdings, places, .. } => node.len() + 16 * holdings.len() + 18 * places.away().len(),
         Body::Move { node, .. } => node.len(),
         Body::Gap(GapScope::Users(users)) => 8 * users.len(),
         Body::Gap(GapScope::Sessions(sessions)) => 8 * sessions.len(),

@@ -9,6 +9,7 @@ use fabric::time::Now;
 use schema::encode::Encoder;
 use schema::envelope::{Address, Body, Class, Envelope};
 use schema::errors::ErrorCode;
+use schema::ids::{ChatId, Slot};
 use schema::ids::{DeviceId, UserId};
 
 use super::output::Output;
@@ -215,7 +216,7 @@ impl Shard {
         let Some(active) = self.conns[index].active.take() else { return };
         for chat in active.blocked.iter().flat_map(|blocked| blocked.known_to_owners()) {
             self.metrics.refusals_forgotten.inc();
-            forget_refusals(chat, reply, egress);
+            forget_refusals(self.slot_of(chat), chat, reply, egress);
         }
     }
 
@@ -278,8 +279,8 @@ impl Shard {
 }
 
 /// Tells an owner to forget the refusals of a session that is gone.
-pub(crate) fn forget_refusals(chat: schema::ids::ChatId, reply: Address, egress: &mut dyn Egress) {
+pub(crate) fn forget_refusals(slot: Slot, chat: ChatId, reply: Address, egress: &mut dyn Egress) {
     let mut envelope = Envelope::new(Class::Control, Body::ForgetRefusals { chat }).reply_to(reply);
-    envelope.header.slot = chat.slot();
-    egress.to_owner(chat.slot(), envelope);
+    envelope.header.slot = slot;
+    egress.to_owner(slot, envelope);
 }

@@ -12,7 +12,8 @@ use schema::encode::{Encoder, SendTarget};
 use schema::envelope::{Address, Body, Class, Envelope, Trace};
 use schema::errors::ErrorCode;
 use schema::frame::VerifiedFrame;
-use schema::ids::{ChatId, MessageId};
+use schema::ids::{ChatId, MessageId, Slot};
+use schema::places::{Places, first_slot};
 use schema::wire::MarkStatus;
 
 use self::hold::Held;
@@ -23,6 +24,7 @@ use crate::config::Traces;
 use crate::rates::UserRates;
 use crate::session::asks::question;
 use crate::session::fields::{Target, checked};
+use crate::ways::send_request;
 use crate::wire::Ask;
 
 /// What a [`Desk`] is told at its start.
@@ -75,11 +77,11 @@ impl Step {
     /// Instead of one that is looked at.
     const NONE: Self = Self::Chat { account: Account::NONE, caller: 0 };
 
-    /// The chat that a send goes to which waits for its user's account.
-    fn will_send_to(&self) -> Option<ChatId> {
+    /// The partition whose credit a send has which waits for its user's account.
+    fn will_send_to(&self) -> Option<u16> {
         match self {
             Self::Account { next: Some(next), .. } | Self::Held { next: Some(next), .. } => {
-                matches!(next.body, Body::Send { .. }).then_some(next.chat)
+                matches!(next.body, Body::Send { .. }).then_some(next.partition)
             }
             _ => None,
         }
@@ -90,14 +92,16 @@ impl Step {
 struct Next {
     class: Class,
     chat: ChatId,
+    /// The one that has the chat; of a send, whose credit it took.
+    partition: u16,
     body: Body,
     /// Of a send that is traced: its trace, and the caller's span or 0.
     trace: Option<(Trace, u64)>,
 }
 
 impl Next {
-    const fn new(class: Class, chat: ChatId, body: Body) -> Self {
-        Self { class, chat, body, trace: None }
+    const fn new(class: Class, (chat, partition): (ChatId, u16), body: Body) -> Self {
+        Self { class, chat, partition, body, trace: None }
     }
 }
 
@@ -116,8 +120,10 @@ pub struct Desk<W> {
     due_ns: Option<u64>,
     /// Free credits, by owner partition.
     credits: Vec<u32>,
-    /// How often the way to a partition was lost: the request id of sends there.
+    /// How often the way to a partition was lost: a part of the request ids of sends there.
     generations: Vec<u64>,
+    /// Which partition has which chat.
+    chats: Places,
     held: Held,
     /// Sends whose callers said nothing of a trace.
     untraced: u64,
@@ -137,6 +143,7 @@ impl<W> Desk<W> {
             places: Vec::new(),
             free: Vec::new(),
             due_ns: None,
+            chats: Places::default(),
             held: Held::default(),
             untraced: 0,
             encoder: Encoder::in_arena(),
@@ -199,7 +206,7 @@ impl<W> Desk<W> {
         let body = Body::Send { frame, user, device, chat, to, retry: send.retry };
         let caller = post.caller.map_or(0, |caller| caller.span);
         let trace = self.trace(now, post.caller).map(|trace| (trace, caller));
-        let next = Next { trace, ..Next::new(Class::Send, chat, body) };
+        let next = Next { trace, ..Next::new(Class::Send, (chat, partition as u16), body) };
         self.begin(now, post.from, None, Some(next), waiter, egress);
         Ok(())
     }
@@ -223,7 +230,7 @@ impl<W> Desk<W> {
             limit_entries,
             limit_bytes,
         };
-        let next = Next::new(Class::Sync, chat, body);
+        let next = Next::new(Class::Sync, (chat, self.partition_of(chat)), body);
         self.begin(now, from, Some(chat), Some(next), waiter, egress);
         Ok(())
     }
@@ -248,7 +255,14 @@ impl<W> Desk<W> {
             return Ok(());
         }
         let (chat, body) = question(ask, from.user, 0, false);
-        self.begin(now, from, None, Some(Next::new(Class::Sync, chat, body)), waiter, egress);
+        self.begin(
+            now,
+            from,
+            None,
+            Some(Next::new(Class::Sync, (chat, self.partition_of(chat)), body)),
+            waiter,
+            egress,
+        );
         Ok(())
     }
 
@@ -268,7 +282,7 @@ impl<W> Desk<W> {
         self.metrics.marks.inc();
         let (Identity { user, device, .. }, status) = (by, MarkStatus::read);
         let body = Body::Mark { secret: false, chat, user, device, seq: 0, message: Some(message), status };
-        self.begin(now, by, None, Some(Next::new(Class::Ack, chat, body)), waiter, egress);
+        self.begin(now, by, None, Some(Next::new(Class::Ack, (chat, self.partition_of(chat)), body)), waiter, egress);
         Ok(())
     }
 
@@ -323,25 +337,40 @@ impl<W> Desk<W> {
         waiting.due_ns = due_ns;
         self.due_ns = Some(self.due_ns.map_or(due_ns, |earlier| earlier.min(due_ns)));
         let body = Body::AccountRequest { user, client_request: 0, chat };
-        self.forward(connection, due_ns, Next::new(Class::Sync, ChatId::account(user), body), egress);
+        let account = ChatId::account(user);
+        let next = Next::new(Class::Sync, (account, self.partition_of(account)), body);
+        self.forward(connection, due_ns, next, egress);
     }
 
     fn partition_of(&self, chat: ChatId) -> u16 {
-        chat.slot().partition(self.config.partitions)
+        self.chats.partition(chat, self.config.partitions)
+    }
+
+    /// Chats have other partitions from now on. What is on its way to one that has lost its chat is refused there.
+    pub fn set_places(&mut self, places: Places) {
+        self.chats = places;
+    }
+
+    /// The slot under which something about a chat goes to a partition: its own at home, else that one's first.
+    fn slot_in(&self, chat: ChatId, partition: u16) -> Slot {
+        let own = chat.slot();
+        let is_home = own.partition(self.config.partitions) == partition;
+        if is_home { own } else { first_slot(partition, self.config.partitions) }
     }
 
     /// To a chat's owner, for the request in this place.
     fn forward(&self, connection: u32, due_ns: u64, next: Next, egress: &mut dyn Egress) {
-        let Next { class, chat, body, trace } = next;
+        let Next { class, chat, partition, body, trace } = next;
         let DeskConfig { incarnation, shard, .. } = self.config;
         let generation = self.places[connection as usize].generation;
         let mut envelope = Envelope::new(class, body).reply_to(Address { incarnation, shard, connection, generation });
-        envelope.header.slot = chat.slot();
+        let slot = self.slot_in(chat, partition);
+        envelope.header.slot = slot;
         envelope.header.deadline_ns = due_ns;
         envelope.header.trace = trace.map(|(trace, _)| Box::new(trace));
         if matches!(envelope.body, Body::Send { .. }) {
-            envelope.header.request_id = self.generations[usize::from(self.partition_of(chat))];
+            envelope.header.request_id = send_request(self.generations[usize::from(partition)], partition);
         }
-        egress.to_owner(chat.slot(), envelope);
+        egress.to_owner(slot, envelope);
     }
 }

@@ -19,6 +19,7 @@ use crate::wire::{Ask, SendEvent};
 mod account;
 mod hold;
 mod lost;
+mod places;
 mod traced;
 
 #[derive(Default)]
@@ -128,7 +129,9 @@ fn refused(asked: &Envelope, code: ErrorCode) -> Envelope {
         other => panic!("{other:?}"),
     };
     let body = Body::Refused { client_msg_id, chat, code, retry_after_ms: 250 };
-    Envelope::new(Class::Ack, body).reply_to(asked.header.reply)
+    let mut envelope = Envelope::new(Class::Ack, body).reply_to(asked.header.reply);
+    envelope.header.request_id = asked.header.request_id;
+    envelope
 }
 
 #[test]

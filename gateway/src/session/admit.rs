@@ -24,6 +24,7 @@ use super::{KeptSend, partition_bit};
 use crate::conn::wheel::{TICK_MS, tick_of};
 use crate::conn::{PAUSE_CREDIT, Phase};
 use crate::shard::Shard;
+use crate::ways::send_request;
 use crate::wire::ServerEvent;
 
 /// How long a send waits for a credit, ns.
@@ -58,7 +59,7 @@ impl Shard {
             return self.refuse(now, index, chat, id, code, retry_after_ms, egress);
         }
         let retry = send.retry() || tick_of(now) - self.conns[index].since < RETRY_TICKS;
-        let partition = chat.slot().partition(self.config.partitions);
+        let partition = self.partition_of(chat);
         self.sampled = self.sampled.wrapping_add(1);
         let timed = self.sampled.is_multiple_of(self.timed_every());
         let accepted_ns = if timed { now.mono_ns } else { 0 };
@@ -134,7 +135,7 @@ impl Shard {
 
     /// Refuses a send here. Unless it is behind a refused one already, its chat is blocked by it.
     #[allow(clippy::too_many_arguments)] // one answer's parts
-    fn refuse(
+    pub(crate) fn refuse(
         &mut self,
         now: Now,
         index: u32,
@@ -171,7 +172,7 @@ impl Shard {
     ) {
         let (user, device) = self.user(index);
         let reply = self.address(index);
-        let partition = chat.slot().partition(self.config.partitions);
+        let (partition, slot) = (self.partition_of(chat), self.slot_of(chat));
         let active = self.conns[index].active();
         let before = if active.in_flight == 0 { 0 } else { active.sent_to };
         active.sent_to = before | partition_bit(partition);
@@ -191,8 +192,9 @@ impl Shard {
         self.metrics.sends.one();
         let stages = Stages { accepted: accepted_ns, ..Stages::default() };
         let trace = (accepted_ns > 0).then(|| Trace { id: self.trace_id(), stages });
-        let (request_id, trace) = (self.generations[partition], trace.as_ref());
-        let send = Sending { reply, frame, owned, user, device, chat, to, retry, request_id, trace };
+        let request_id = send_request(self.generations[partition], partition as u16);
+        let trace = trace.as_ref();
+        let send = Sending { reply, frame, owned, user, device, chat, slot, to, retry, request_id, trace };
         egress.send(&send, &mut self.arena);
     }
 
@@ -211,7 +213,7 @@ impl Shard {
     }
 
     /// The connection's kept send, if `waiter` still means it.
-    fn take_kept(&mut self, (id, deadline_ns): (ConnId, u64)) -> Option<(u32, KeptSend)> {
+    pub(crate) fn take_kept(&mut self, (id, deadline_ns): (ConnId, u64)) -> Option<(u32, KeptSend)> {
         let index = self.conns.find(id.index, id.generation)?;
         let active = self.conns[index].active.as_mut()?;
         let kept = active.kept.take_if(|kept| kept.deadline_ns == deadline_ns)?;
@@ -219,8 +221,7 @@ impl Shard {
     }
 
     /// An answer to a send came: its credit is free, whether or not the session is still there.
-    pub(crate) fn return_credit(&mut self, now: Now, chat: ChatId, egress: &mut dyn Egress) {
-        let partition = usize::from(chat.slot().partition(self.config.partitions));
+    pub(crate) fn return_credit(&mut self, now: Now, partition: usize, egress: &mut dyn Egress) {
         let credits = &mut self.credits[partition];
         debug_assert!(*credits < self.config.credits_per_partition, "a credit returns once");
         *credits = (*credits + 1).min(self.config.credits_per_partition);

@@ -44,7 +44,7 @@ impl Shard {
         }
         let request = self.next_request();
         let until = tick_of(now) + ANSWER_TICKS;
-        let partition = chat.slot().partition(self.config.partitions);
+        let partition = self.partition_of(chat);
         self.conns[index].active().history.push(HistoryAsk { request, client_request, until, partition });
         self.schedule(index, until);
         Some(request)
@@ -57,9 +57,8 @@ impl Shard {
         let Some(request) = self.begin_ask(now, index, client_request, chat) else { return };
         self.metrics.asks.inc();
         let mut envelope = Envelope::new(Class::Sync, body).reply_to(self.address(index));
-        envelope.header.slot = chat.slot();
         envelope.header.request_id = request;
-        egress.to_owner(chat.slot(), envelope);
+        self.to_chat(chat, envelope, egress);
     }
 
     /// An owner's answer to a question.

@@ -65,9 +65,8 @@ impl Shard {
         self.metrics.marks.inc();
         let (user, device) = self.user(index);
         let body = Body::Mark { secret: self.conns[index].has(FLAG_PRIVATE), chat, user, device, seq, message, status };
-        let mut envelope = Envelope::new(Class::Ack, body).reply_to(self.address(index));
-        envelope.header.slot = chat.slot();
-        egress.to_owner(chat.slot(), envelope);
+        let envelope = Envelope::new(Class::Ack, body).reply_to(self.address(index));
+        self.to_chat(chat, envelope, egress);
         if beyond {
             self.error(now, index, ErrorCode::MarkBeyondHead, &[], 0);
         }
@@ -141,9 +140,8 @@ impl Shard {
             limit_bytes,
         };
         let mut envelope = Envelope::new(Class::Sync, body).reply_to(self.address(index));
-        envelope.header.slot = chat.slot();
         envelope.header.request_id = request;
-        egress.to_owner(chat.slot(), envelope);
+        self.to_chat(chat, envelope, egress);
     }
 
     /// The client's number of a history page, if `request` is one; it is answered now.

@@ -18,8 +18,9 @@ use crate::conn::wheel::tick_of;
 use crate::shard::Shard;
 use crate::wire::ServerEvent;
 
-/// A session's. What bounds them is the spool that has them.
-pub(crate) struct Queued(Map<(ChatId, Bytes), ()>);
+/// A session's, each with the partition that owes its second answer: the one that had the chat when it was sent. What bounds them
+/// is the spool that has them.
+pub(crate) struct Queued(Map<(ChatId, Bytes), u16>);
 
 impl Queued {
     pub(crate) fn new(hash_seed: u64) -> Self {
@@ -30,25 +31,31 @@ impl Queued {
         self.0.is_empty()
     }
 
-    /// Whether it is new.
-    fn add(&mut self, chat: ChatId, client_msg_id: Bytes) -> bool {
-        self.0.insert((chat, client_msg_id), ()).is_none()
+    /// Who owed it before, if it is not new.
+    fn add(&mut self, chat: ChatId, client_msg_id: Bytes, partition: u16) -> Option<u16> {
+        self.0.insert((chat, client_msg_id), partition)
     }
 
-    /// Whether it was there.
-    fn remove(&mut self, chat: ChatId, client_msg_id: &Bytes) -> bool {
-        self.0.remove(&(chat, client_msg_id.clone())).is_some()
+    /// Who owed it.
+    fn remove(&mut self, chat: ChatId, client_msg_id: &Bytes) -> Option<u16> {
+        self.0.remove(&(chat, client_msg_id.clone()))
     }
 
-    /// Chats, once for each send.
-    pub(crate) fn chats(&self) -> impl Iterator<Item = ChatId> {
-        self.0.keys().map(|(chat, _)| *chat)
+    /// Who owes them, once for each send.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = u16> {
+        self.0.values().copied()
     }
 }
 
 impl Shard {
-    /// A writer has a send in its spool: that is the first answer to it.
-    pub(crate) fn send_queued(&mut self, now: Now, index: u32, chat: ChatId, client_msg_id: &Bytes) {
+    /// A writer has a send in its spool: that is the first answer to it. `partition`: the one that it was sent to.
+    pub(crate) fn send_queued(
+        &mut self,
+        now: Now,
+        index: u32,
+        partition: usize,
+        (chat, client_msg_id): (ChatId, &Bytes),
+    ) {
         if self.conns[index].phase != Phase::Ready {
             return;
         }
@@ -61,9 +68,10 @@ impl Shard {
         }
         let queued = self.settling.entry(index).or_insert_with(|| Queued::new(seed));
         // A copy of its own: what came by a link lies in larger pieces.
-        if queued.add(chat, Bytes::copy_from_slice(client_msg_id)) {
-            self.queued[usize::from(chat.slot().partition(self.config.partitions))] += 1;
+        if let Some(before) = queued.add(chat, Bytes::copy_from_slice(client_msg_id), partition as u16) {
+            self.no_longer_owes(before);
         }
+        self.queued[partition] += 1;
         self.metrics.queued.inc();
         self.emit(now, index, &ServerEvent::Queued { client_msg_id, chat });
     }
@@ -82,13 +90,12 @@ impl Shard {
         }
         let (seed, limit) = (self.config.hash_seed, self.config.limits.cursors_per_session as usize);
         if let Some(queued) = self.settling.get_mut(&index)
-            && queued.remove(chat, client_msg_id)
+            && let Some(partition) = queued.remove(chat, client_msg_id)
         {
             if queued.is_empty() {
                 self.settling.remove(&index);
             }
-            let owed = &mut self.queued[usize::from(chat.slot().partition(self.config.partitions))];
-            *owed = owed.saturating_sub(1);
+            self.no_longer_owes(partition);
         }
         match outcome {
             Ok(Settled { message, seq, timestamp_ms }) => {
@@ -107,9 +114,11 @@ impl Shard {
     /// A session is over: nothing is owed to it.
     pub(crate) fn forget_queued(&mut self, index: u32) {
         let Some(queued) = self.settling.remove(&index) else { return };
-        for chat in queued.chats() {
-            let owed = &mut self.queued[usize::from(chat.slot().partition(self.config.partitions))];
-            *owed = owed.saturating_sub(1);
-        }
+        queued.partitions().for_each(|partition| self.no_longer_owes(partition));
+    }
+
+    fn no_longer_owes(&mut self, partition: u16) {
+        let owed = &mut self.queued[usize::from(partition)];
+        *owed = owed.saturating_sub(1);
     }
 }

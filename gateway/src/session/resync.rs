@@ -161,9 +161,8 @@ impl Shard {
             limit_bytes: SYNC_PAGE_BYTES,
         };
         let mut envelope = Envelope::new(Class::Sync, body).reply_to(self.address(index));
-        envelope.header.slot = chat.slot();
         envelope.header.request_id = request;
-        egress.to_owner(chat.slot(), envelope);
+        self.to_chat(chat, envelope, egress);
     }
 
     fn ask_listing(&mut self, now: Now, index: u32, before: Option<SyncCursor>, egress: &mut dyn Egress) {

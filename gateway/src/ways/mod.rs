@@ -6,6 +6,8 @@
 
 mod hold;
 mod owners;
+mod places;
 mod routers;
 
+pub(crate) use places::send_request;
 pub(crate) use routers::Rejoins;

@@ -6,6 +6,7 @@ use schema::envelope::Address;
 use schema::errors::ErrorCode;
 use schema::ids::ChatId;
 
+use super::send_request;
 use crate::conn::Phase;
 use crate::conn::wheel::{tick_of, ticks};
 use crate::session::partition_bit;
@@ -37,8 +38,8 @@ impl Shard {
             if place.phase != Phase::Ready {
                 continue;
             }
-            let here = |chat: ChatId| chat.slot().partition(self.config.partitions) == partition;
-            let queued = self.settling.get(&index).is_some_and(|queued| queued.chats().any(here));
+            let queued =
+                self.settling.get(&index).is_some_and(|queued| queued.partitions().any(|one| one == partition));
             let unanswered = place
                 .active
                 .as_ref()
@@ -69,7 +70,8 @@ impl Shard {
 
     /// Whether an answer to, or the return of, a send to `partition` is of now: the way there was not lost since it left.
     pub fn counts(&self, partition: u16, request: u64) -> bool {
-        self.generations.get(usize::from(partition)) == Some(&request)
+        let generation = self.generations.get(usize::from(partition));
+        generation.is_some_and(|generation| send_request(*generation, partition) == request)
     }
 
     /// Nobody holds `partition` before `until_ns`, it may be: whoever waits for a credit there is not refused before. 0 = it is
@@ -102,7 +104,9 @@ impl Shard {
         let mut hold_until = 0;
         if let Some(sync) = &mut active.sync {
             let here = |chat: ChatId| chat.slot().partition(partitions) == partition;
-            if sync.page.take_if(|ask| here(ask.chat)).is_some() {
+            let places = &self.places;
+            let asked_here = |chat: ChatId| places.partition(chat, partitions) == partition;
+            if sync.page.take_if(|ask| asked_here(ask.chat)).is_some() {
                 lost += 1;
             }
             if let Listing::Asked { before, .. } = sync.listing

@@ -92,6 +92,7 @@ pub enum Got {
 
 pub struct Rig {
     pub shard: Shard,
+    partitions: u16,
     pub metrics: GatewayMetrics,
     pub now: Now,
     pub out: Outbox,
@@ -117,8 +118,16 @@ pub fn message_id(chat: ChatId, seq: u64) -> MessageId {
     MessageId(id)
 }
 
+/// How many the rig has.
+pub const PARTITIONS: u16 = 2;
+
+/// The request id of a send to a partition whose way was lost so often.
+pub const fn request(lost: u64, partition: u16) -> u64 {
+    (lost << 16) | partition as u64
+}
+
 pub fn config(limits: Limits) -> ShardConfig {
-    ShardConfig { shard: 3, incarnation: 77, hash_seed: 5, partitions: 2, limits, ..ShardConfig::default() }
+    ShardConfig { shard: 3, incarnation: 77, hash_seed: 5, partitions: PARTITIONS, limits, ..ShardConfig::default() }
 }
 
 impl Rig {
@@ -128,11 +137,11 @@ impl Rig {
 
     pub fn with(config: ShardConfig) -> Self {
         let metrics = GatewayMetrics::new();
-        let limits = &config.limits;
+        let (limits, partitions) = (&config.limits, config.partitions);
         let rates = UserRates::new(limits.sends_per_second_per_user, limits.burst_per_user, 1);
         let shard = Shard::new(config, Arc::new(Verifier), Arc::new(rates), metrics.clone());
         let now = Now { mono_ns: 1_000_000_000, wall_ticks: 17_000_000_000_000_000 };
-        Self { shard, metrics, now, out: Outbox::default(), encoder: Encoder::new(), actions: Vec::new() }
+        Self { shard, partitions, metrics, now, out: Outbox::default(), encoder: Encoder::new(), actions: Vec::new() }
     }
 
     /// Time passes; timers fire.
@@ -259,12 +268,14 @@ impl Rig {
     pub fn sent(&mut self, conn: ConnId, id: &[u8], chat: ChatId, seq: u64) {
         let message = message_id(chat, seq);
         let client_msg_id = Bytes::copy_from_slice(id);
-        self.answer(conn, 0, Body::Sent { client_msg_id, chat, message, seq, timestamp_ms: 1 });
+        let request = request(0, chat.slot().partition(self.partitions));
+        self.answer(conn, request, Body::Sent { client_msg_id, chat, message, seq, timestamp_ms: 1 });
     }
 
     pub fn refused(&mut self, conn: ConnId, id: &[u8], chat: ChatId, code: ErrorCode) {
         let client_msg_id = Bytes::copy_from_slice(id);
-        self.answer(conn, 0, Body::Refused { client_msg_id, chat, code, retry_after_ms: 0 });
+        let request = request(0, chat.slot().partition(self.partitions));
+        self.answer(conn, request, Body::Refused { client_msg_id, chat, code, retry_after_ms: 0 });
     }
 
     pub fn page(&mut self, conn: ConnId, request: u64, chat: ChatId, covers: (u64, u64), head_seq: u64, seqs: &[u64]) {

@@ -5,6 +5,7 @@ mod ends;
 mod harness;
 mod holds;
 mod model;
+mod places;
 mod property;
 mod resume;
 mod rules;

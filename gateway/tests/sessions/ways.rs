@@ -8,13 +8,10 @@ use schema::errors::ErrorCode;
 use schema::frame::{FrameRef, frame_len};
 use schema::ids::ChatId;
 
-use super::harness::{Got, Rig, To, config, message_id};
-
-/// Chats of the two partitions of the rig.
-const PARTITIONS: u16 = 2;
+use super::harness::{Got, PARTITIONS, Rig, To, config, message_id, request};
 
 /// A chat whose owner has this partition.
-fn chat_of(partition: u16, other: u8) -> ChatId {
+pub fn chat_of(partition: u16, other: u8) -> ChatId {
     let chats = (0..=u8::MAX).map(|n| ChatId([n, other, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
     chats.into_iter().find(|chat| chat.slot().partition(PARTITIONS) == partition).unwrap()
 }
@@ -25,7 +22,7 @@ fn user_of(partition: u16) -> u64 {
     (1..).find(of).unwrap()
 }
 
-fn lose(rig: &mut Rig, partition: u16) {
+pub fn lose(rig: &mut Rig, partition: u16) {
     rig.shard.owner_lost(rig.now, partition, &mut rig.out);
 }
 
@@ -33,17 +30,17 @@ fn change(rig: &mut Rig, moved: impl Fn(u64) -> bool) {
     rig.shard.routers_changed(rig.now, |user| moved(user.get()), &mut rig.out);
 }
 
-fn sent(rig: &mut Rig, conn: ConnId, generation: u64, id: &'static [u8], chat: ChatId) {
+fn sent(rig: &mut Rig, conn: ConnId, lost: u64, id: &'static [u8], chat: ChatId) {
     let client_msg_id = bytes::Bytes::from_static(id);
     rig.answer(
         conn,
-        generation,
+        request(lost, chat.slot().partition(PARTITIONS)),
         Body::Sent { client_msg_id, chat, message: message_id(chat, 1), seq: 1, timestamp_ms: 1 },
     );
 }
 
 /// The sends that left, each with its request id.
-fn sends(rig: &mut Rig) -> Vec<(Vec<u8>, u64)> {
+pub fn sends(rig: &mut Rig) -> Vec<(Vec<u8>, u64)> {
     let id = |envelope: Envelope| match &envelope.body {
         Body::Send { frame, .. } => {
             let send = frame.root().body_as_send()?;
@@ -97,7 +94,9 @@ fn a_session_stays_whose_sends_went_to_other_partitions_only() {
     sent(&mut rig, conn, 0, b"1", here);
     sent(&mut rig, conn, 1, b"2", there);
     assert_eq!(rig.count("sent_back"), 0);
-    assert!(rig.shard.counts(0, 0) && rig.shard.counts(1, 1) && !rig.shard.counts(1, 0));
+    assert!(
+        rig.shard.counts(0, request(0, 0)) && rig.shard.counts(1, request(1, 1)) && !rig.shard.counts(1, request(0, 1))
+    );
     rig.send(conn, b"3", here);
     lose(&mut rig, 0);
     assert_eq!(rig.count("sent_back"), 1, "that one went there");
@@ -160,7 +159,11 @@ fn who_has_sends_without_an_answer_comes_back_and_the_others_stay() {
     assert_eq!((rig.count("sent_back"), rig.count("owners_lost")), (100, 1));
     rig.send(idle, b"c", chat_of(1, 0));
     rig.send(idle, b"d", chat_of(0, 0));
-    assert_eq!(sends(&mut rig), [(b"c".to_vec(), 1), (b"d".to_vec(), 0)], "a send names how often its way was lost");
+    assert_eq!(
+        sends(&mut rig),
+        [(b"c".to_vec(), request(1, 1)), (b"d".to_vec(), request(0, 0))],
+        "a send names how often its way was lost"
+    );
 }
 
 #[test]
@@ -170,9 +173,9 @@ fn credits_begin_anew_and_an_answer_of_before_brings_none_back() {
     let (a, b, c) = (rig.synced(1, 1), rig.synced(2, 1), rig.synced(3, 1));
     rig.send(a, b"a", chat);
     rig.send(b, b"b", chat);
-    assert_eq!(sends(&mut rig), [(b"a".to_vec(), 0)]);
+    assert_eq!(sends(&mut rig), [(b"a".to_vec(), request(0, 0))]);
     lose(&mut rig, 0);
-    assert_eq!(sends(&mut rig), [(b"b".to_vec(), 1)], "who waited goes on with a credit of now");
+    assert_eq!(sends(&mut rig), [(b"b".to_vec(), request(1, 0))], "who waited goes on with a credit of now");
     rig.send(c, b"c", chat);
     sent(&mut rig, a, 0, b"a", chat);
     let refused = Body::Refused {
@@ -186,7 +189,7 @@ fn credits_begin_anew_and_an_answer_of_before_brings_none_back() {
     assert!(matches!(envelopes[..], [Envelope { body: Body::ForgetRefusals { .. }, .. }]), "{envelopes:?}");
     assert_eq!(rig.count("answers_of_before"), 2);
     sent(&mut rig, b, 1, b"b", chat);
-    assert_eq!(sends(&mut rig), [(b"c".to_vec(), 1)], "the answer of now brings one back");
+    assert_eq!(sends(&mut rig), [(b"c".to_vec(), request(1, 0))], "the answer of now brings one back");
 }
 
 #[test]
@@ -389,14 +392,14 @@ fn a_send_that_could_not_leave_is_refused_and_its_credit_comes_back() {
     lose(&mut rig, 0);
     let frame = rig.send_frame(b"a", SendTarget::Chat(chat), false);
     rig.receive(conn, &frame);
-    let [(_, generation)] = sends(&mut rig)[..] else { panic!("one send") };
+    let [(_, request)] = sends(&mut rig)[..] else { panic!("one send") };
     let refused = |id: &'static [u8]| Body::Refused {
         client_msg_id: bytes::Bytes::from_static(id),
         chat,
         code: ErrorCode::StorageUnavailable,
         retry_after_ms: 0,
     };
-    rig.answer(conn, generation, refused(b"a"));
+    rig.answer(conn, request, refused(b"a"));
     assert_eq!(rig.read(conn), [Got::Error { code: ErrorCode::StorageUnavailable, id: b"a".to_vec() }]);
     rig.receive(conn, &frame);
     assert_eq!(sends(&mut rig).len(), 1);

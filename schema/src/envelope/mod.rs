@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use crate::errors::ErrorCode;
 use crate::frame::VerifiedFrame;
 use crate::ids::{ChatId, DeviceId, MessageId, Slot, UserId};
+use crate::places::Places;
 use crate::wire::MarkStatus;
 
 /// The envelope format this build writes.
@@ -469,6 +470,8 @@ pub enum Body {
         partitions: u16,
         /// Those that it holds, or held last.
         holdings: Vec<Holding>,
+        /// The chats that are not where their slots are, as it knows.
+        places: Places,
     },
 
     // ---- owner -> owner ----------------------------------------------------------------------------------------------

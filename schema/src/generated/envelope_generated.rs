@@ -2186,6 +2186,117 @@ impl<'a> Holding {
 
 }
 
+/// A chat that is not where its slot is, and the partition that has it.
+// struct Place, aligned to 2
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq)]
+pub struct Place(pub [u8; 18]);
+impl Default for Place { 
+  fn default() -> Self { 
+    Self([0; 18])
+  }
+}
+impl ::core::fmt::Debug for Place {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    f.debug_struct("Place")
+      .field("chat", &self.chat())
+      .field("partition", &self.partition())
+      .finish()
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for Place {}
+impl<'a> ::flatbuffers::Follow<'a> for Place {
+  type Inner = &'a Place;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    unsafe { <&'a Place>::follow(buf, loc) }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for &'a Place {
+  type Inner = &'a Place;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    unsafe { ::flatbuffers::follow_cast_ref::<Place>(buf, loc) }
+  }
+}
+impl<'b> ::flatbuffers::Push for Place {
+    type Output = Place;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        let src = unsafe { ::core::slice::from_raw_parts(self as *const Place as *const u8, <Self as ::flatbuffers::Push>::size()) };
+        dst.copy_from_slice(src);
+    }
+    #[inline]
+    fn alignment() -> ::flatbuffers::PushAlignment {
+        ::flatbuffers::PushAlignment::new(2)
+    }
+}
+
+impl<'a> ::flatbuffers::Verifiable for Place {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.in_buffer::<Self>(pos)
+  }
+}
+
+impl<'a> Place {
+  #[allow(clippy::too_many_arguments)]
+  pub fn new(
+    chat: &Id,
+    partition: u16,
+  ) -> Self {
+    let mut s = Self([0; 18]);
+    s.set_chat(chat);
+    s.set_partition(partition);
+    s
+  }
+
+  pub fn chat(&self) -> &Id {
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid struct in this slot
+    unsafe { &*(self.0[0..].as_ptr() as *const Id) }
+  }
+
+  #[allow(clippy::identity_op)]
+  pub fn set_chat(&mut self, x: &Id) {
+    self.0[0..0 + 16].copy_from_slice(&x.0)
+  }
+
+  pub fn partition(&self) -> u16 {
+    let mut mem = ::core::mem::MaybeUninit::<<u16 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[16..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<u16 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_partition(&mut self, x: u16) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[16..].as_mut_ptr(),
+        ::core::mem::size_of::<<u16 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+}
+
 pub enum RecipientOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -6680,7 +6791,7 @@ impl ::core::fmt::Debug for DeliverNudge<'_> {
 pub enum OwnersOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
-/// Which partitions a writer holds.
+/// Which partitions a writer holds, and which chats are not where their slots are, as the table of that version says.
 pub struct Owners<'a> {
   pub _tab: ::flatbuffers::Table<'a>,
 }
@@ -6697,6 +6808,8 @@ impl<'a> Owners<'a> {
   pub const VT_NODE: ::flatbuffers::VOffsetT = 4;
   pub const VT_PARTITIONS: ::flatbuffers::VOffsetT = 6;
   pub const VT_HOLDINGS: ::flatbuffers::VOffsetT = 8;
+  pub const VT_PLACES_VERSION: ::flatbuffers::VOffsetT = 10;
+  pub const VT_PLACES: ::flatbuffers::VOffsetT = 12;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -6708,6 +6821,8 @@ impl<'a> Owners<'a> {
     args: &'args OwnersArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Owners<'bldr>> {
     let mut builder = OwnersBuilder::new(_fbb);
+    builder.add_places_version(args.places_version);
+    if let Some(x) = args.places { builder.add_places(x); }
     if let Some(x) = args.holdings { builder.add_holdings(x); }
     if let Some(x) = args.node { builder.add_node(x); }
     builder.add_partitions(args.partitions);
@@ -6736,6 +6851,20 @@ impl<'a> Owners<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, Holding>>>(Owners::VT_HOLDINGS, None)}
   }
+  #[inline]
+  pub fn places_version(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Owners::VT_PLACES_VERSION, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn places(&self) -> Option<::flatbuffers::Vector<'a, Place>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, Place>>>(Owners::VT_PLACES, None)}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Owners<'_> {
@@ -6747,6 +6876,8 @@ impl ::flatbuffers::Verifiable for Owners<'_> {
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("node", Self::VT_NODE, true)?
      .visit_field::<u16>("partitions", Self::VT_PARTITIONS, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, Holding>>>("holdings", Self::VT_HOLDINGS, false)?
+     .visit_field::<u64>("places_version", Self::VT_PLACES_VERSION, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, Place>>>("places", Self::VT_PLACES, false)?
      .finish();
     Ok(())
   }
@@ -6755,6 +6886,8 @@ pub struct OwnersArgs<'a> {
     pub node: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub partitions: u16,
     pub holdings: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, Holding>>>,
+    pub places_version: u64,
+    pub places: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, Place>>>,
 }
 impl<'a> Default for OwnersArgs<'a> {
   #[inline]
@@ -6763,6 +6896,8 @@ impl<'a> Default for OwnersArgs<'a> {
       node: None, // required field
       partitions: 0,
       holdings: None,
+      places_version: 0,
+      places: None,
     }
   }
 }
@@ -6783,6 +6918,14 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> OwnersBuilder<'a, 'b, A> {
   #[inline]
   pub fn add_holdings(&mut self, holdings: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , Holding>>) {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Owners::VT_HOLDINGS, holdings);
+  }
+  #[inline]
+  pub fn add_places_version(&mut self, places_version: u64) {
+    self.fbb_.push_slot::<u64>(Owners::VT_PLACES_VERSION, places_version, 0);
+  }
+  #[inline]
+  pub fn add_places(&mut self, places: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , Place>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Owners::VT_PLACES, places);
   }
   #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> OwnersBuilder<'a, 'b, A> {
@@ -6806,6 +6949,8 @@ impl ::core::fmt::Debug for Owners<'_> {
       ds.field("node", &self.node());
       ds.field("partitions", &self.partitions());
       ds.field("holdings", &self.holdings());
+      ds.field("places_version", &self.places_version());
+      ds.field("places", &self.places());
       ds.finish()
   }
 }

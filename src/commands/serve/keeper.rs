@@ -15,6 +15,7 @@ use std::time::Duration;
 use fabric::entropy::{Entropy as _, OsEntropy};
 use fabric::time::{Clock as _, SystemClock};
 use miette::{IntoDiagnostic as _, Result, WrapErr as _};
+use schema::places::Places;
 use storage_writer::lease::{Epoch, Keeping, LeaseConfig, LeaseTable, Tenure, WriterId};
 
 use self::moves::Moves;
@@ -148,6 +149,7 @@ impl Rounds {
             }
             changes.gained.into_iter().for_each(|tenure| self.to_open.give(tenure.partition(), tenure));
             changes.drain.into_iter().for_each(|leaving| self.moves.begin(leaving, None));
+            self.look_at_pins();
             if ended {
                 self.moves.end(&mut self.keeping);
             }
@@ -155,6 +157,26 @@ impl Rounds {
             self.opening.forget_old();
             let wait_ms = if ended { changes.wait_ms.min(10) } else { changes.wait_ms };
             self.holdings.wait(self.moves.patience(Duration::from_millis(wait_ms)));
+        }
+    }
+
+    /// Says where pinned chats are, and has a partition opened anew that does not have the chats that it is to have: one at a
+    /// time, and nothing while partitions move.
+    fn look_at_pins(&mut self) {
+        let Some((pins, others)) = self.opening.look_at_pins() else { return };
+        let places = Places::new(pins.version, pins.away(self.opening.partitions()).collect());
+        self.opening.note_places(&places);
+        self.holdings.note_places(places, pins.rows.iter().filter(|pin| !pin.settled).count());
+        if !self.moves.is_idle() {
+            return;
+        }
+        if let Some(leaving) = others.into_iter().find_map(|partition| self.keeping.anew(partition)) {
+            tracing::info!(
+                partition = leaving.partition,
+                version = pins.version,
+                "opened anew: other chats are to be in it"
+            );
+            self.moves.anew(leaving);
         }
     }
 

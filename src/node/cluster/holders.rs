@@ -2,6 +2,7 @@
 
 use fabric::link::{To, Undelivered, Why};
 use schema::envelope::{Body, Class, Envelope, Holding};
+use schema::places::Places;
 
 use super::super::changes::MoveWord;
 use super::away::Away;
@@ -110,7 +111,13 @@ impl Away {
     }
 
     /// A writer, by its name, says what it holds. Whether it gave something up.
-    pub(in crate::node) fn owners_heard(&mut self, node: &str, partitions: u16, holdings: &[Holding]) -> bool {
+    pub(in crate::node) fn owners_heard(
+        &mut self,
+        node: &str,
+        partitions: u16,
+        holdings: &[Holding],
+        places: &Places,
+    ) -> bool {
         let Some(peer) = self.names.iter().position(|name| name == node) else { return false };
         let Some(owners) = &mut self.owners else {
             tracing::error!(
@@ -130,14 +137,16 @@ impl Away {
             );
             return false;
         }
+        owners.heard_places(self.now_ns, places);
         let from = Holder::Peer(peer as u16);
         holdings.iter().for_each(|&holding| owners.heard(self.now_ns, from, holding));
         holdings.iter().any(|holding| !holding.held)
     }
 
     /// This node holds these, or has given them up.
-    pub(in crate::node) fn holds(&mut self, holdings: &[Holding]) {
+    pub(in crate::node) fn holds(&mut self, holdings: &[Holding], places: &Places) {
         if let Some(owners) = &mut self.owners {
+            owners.heard_places(self.now_ns, places);
             holdings.iter().for_each(|&holding| owners.heard(self.now_ns, Holder::Here, holding));
         }
     }
@@ -157,14 +166,15 @@ impl Away {
     }
 
     /// Tells whoever asks owners what this node holds: all of them when it is new (`anew`), else those whose link came up.
-    pub(in crate::node) fn tell_holdings(&mut self, anew: bool, holdings: &[Holding]) {
+    pub(in crate::node) fn tell_holdings(&mut self, anew: bool, holdings: &[Holding], places: &Places) {
         let Some(partitions) = self.owners.as_ref().map(OwnerMap::partitions) else { return };
         for peer in 0..self.peers.len() {
             let news = std::mem::take(&mut self.tell[peer]) || anew;
             if !news || !self.asks_owners(peer) || !self.links.is_up(peer as u16) {
                 continue;
             }
-            let body = Body::Owners { node: self.name.clone(), partitions, holdings: holdings.to_vec() };
+            let (node, places) = (self.name.clone(), places.clone());
+            let body = Body::Owners { node, partitions, holdings: holdings.to_vec(), places };
             // A link that does not take it has ended; it is told again when that comes up.
             let _ = self.links.push(peer as u16, To::Gateways, Envelope::new(Class::Control, body));
         }

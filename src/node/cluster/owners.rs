@@ -9,7 +9,9 @@ use std::collections::VecDeque;
 
 use fabric::link::weight;
 use schema::envelope::{Body, Envelope, Holding};
+use schema::places::Places;
 
+mod chats;
 #[cfg(test)]
 mod tests;
 
@@ -56,6 +58,9 @@ pub enum Step {
     },
     /// These are refused: nobody holds the partition for too long.
     Refuse(Vec<Envelope>),
+    /// Chats have other partitions from now on. These waited for the ones that they leave, and go on to the others, in this
+    /// order, before anything else.
+    Places(Places, Vec<Envelope>),
 }
 
 /// One partition.
@@ -79,6 +84,8 @@ struct Place {
     settle_by_ns: u64,
     /// A holder was lost, or has changed.
     lost: bool,
+    /// A chat is to leave it as soon as its holder owes nothing.
+    left: bool,
 }
 
 impl Place {
@@ -86,12 +93,17 @@ impl Place {
         self.holder.is_some()
             && self.closed < self.epoch
             && self.next.is_none()
+            && !self.left
             && self.waiting.is_empty()
             && self.returned.is_empty()
     }
 
     fn is_busy(&self) -> bool {
-        self.next.is_some() || self.settle_by_ns > 0 || !self.waiting.is_empty() || !self.returned.is_empty()
+        self.next.is_some()
+            || self.left
+            || self.settle_by_ns > 0
+            || !self.waiting.is_empty()
+            || !self.returned.is_empty()
     }
 
     /// A peer holds it, or owes something that it was sent while it did.
@@ -132,6 +144,10 @@ pub struct OwnerMap {
     count: usize,
     /// Some place may be busy.
     busy: bool,
+    /// Which partition has which chat, as the gateway knows.
+    chats: Places,
+    /// And as it is to know, once nobody owes anything for the chats that have another one.
+    next_chats: Option<Places>,
 }
 
 impl OwnerMap {
@@ -140,7 +156,16 @@ impl OwnerMap {
     pub fn new(partitions: u16, incarnation: u64, shard: u16, hold_ms: u32) -> Self {
         let places = (0..partitions).map(|_| Place::default()).collect();
         let hold_ns = u64::from(hold_ms) * 1_000_000;
-        Self { places, gateway: Gateway { incarnation, shard }, hold_ns, bytes: 0, count: 0, busy: false }
+        Self {
+            places,
+            gateway: Gateway { incarnation, shard },
+            hold_ns,
+            bytes: 0,
+            count: 0,
+            busy: false,
+            chats: Places::default(),
+            next_chats: None,
+        }
     }
 
     /// How many partitions there are.
@@ -291,6 +316,9 @@ impl OwnerMap {
         if !self.busy {
             return None;
         }
+        if let Some(step) = self.step_of_chats(&unanswered) {
+            return Some(step);
+        }
         for partition in 0..self.partitions() {
             if let Some(step) = self.step_of(now_ns, partition, &unanswered, &stands) {
                 return Some(step);
@@ -311,7 +339,7 @@ impl OwnerMap {
         if !place.is_busy() {
             return None;
         }
-        if place.next.is_some() || place.settle_by_ns > 0 {
+        if place.next.is_some() || place.left || place.settle_by_ns > 0 {
             if unanswered(partition) > place.own {
                 return (place.settle_by_ns <= now_ns).then_some(Step::Lost(partition));
             }
@@ -322,7 +350,8 @@ impl OwnerMap {
                 (place.holder, place.epoch) = (Some(holder), epoch);
             }
         }
-        let can_go = place.closed < place.epoch && place.holder.is_some_and(|holder| holder.stands(&stands));
+        let can_go =
+            !place.left && place.closed < place.epoch && place.holder.is_some_and(|holder| holder.stands(&stands));
         let is_late = place.hold_until_ns > 0 && place.hold_until_ns <= now_ns;
         let waits = !place.waiting.is_empty() || !place.returned.is_empty();
         if !(can_go || is_late && waits) {

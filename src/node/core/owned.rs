@@ -9,6 +9,7 @@ use fabric::tier::Egress as _;
 use fabric::time::Now;
 use schema::envelope::{Body, Class, Envelope, GapScope, Holding};
 use schema::errors::ErrorCode;
+use schema::places::Places;
 use storage_writer::partition::Partition;
 
 use super::super::changes::{MoveWord, ShardChange};
@@ -87,6 +88,7 @@ impl ShardCore {
             match step {
                 None => break,
                 Some(Step::Lost(partition)) => self.partitions_lost(now, &[partition]),
+                Some(Step::Places(places, envelopes)) => self.places_changed(now, &places, envelopes),
                 Some(Step::Refuse(envelopes)) => envelopes.into_iter().for_each(|envelope| self.hub.refuse(envelope)),
                 Some(Step::Release { partition, envelopes, healed: missed }) => {
                     healed |= missed;
@@ -107,7 +109,7 @@ impl ShardCore {
     }
 
     /// What waited goes out, but for what was sent after something that was refused meanwhile.
-    fn release(&mut self, envelopes: Vec<Envelope>) {
+    pub(super) fn release(&mut self, envelopes: Vec<Envelope>) {
         let mut refused = Vec::new();
         for envelope in envelopes {
             let reply = envelope.header.reply;
@@ -157,8 +159,8 @@ impl ShardCore {
     }
 
     /// A writer says what it holds.
-    pub(super) fn owners_heard(&mut self, node: &str, partitions: u16, holdings: &[Holding]) {
-        let freed = self.hub.away().is_some_and(|away| away.owners_heard(node, partitions, holdings));
+    pub(super) fn owners_heard(&mut self, node: &str, partitions: u16, holdings: &[Holding], places: &Places) {
+        let freed = self.hub.away().is_some_and(|away| away.owners_heard(node, partitions, holdings, places));
         if let Some(holdings) = self.owned.holdings.as_ref().filter(|_| freed) {
             holdings.poke();
         }
@@ -186,9 +188,9 @@ impl ShardCore {
         let changes = holdings.changes();
         let anew = std::mem::replace(&mut self.owned.told, changes) != changes;
         if anew || away.has_to_tell() {
-            let all = holdings.all();
-            away.holds(&all);
-            away.tell_holdings(anew, &all);
+            let (all, places) = (holdings.all(), holdings.places());
+            away.holds(&all, &places);
+            away.tell_holdings(anew, &all, &places);
         }
     }
 

@@ -55,7 +55,7 @@ impl ShardCore {
         let Some(spool) = self.queued.spool.clone() else { return };
         self.queued.tidies = self.hub.shard() == 0;
         if self.queued.tidies && self.queued.tidy.is_none() && spool.begin_tidy(now) {
-            self.queued.tidy = Some(Job::tidy_spool(Arc::clone(&spool), self.hub.partitions(), now));
+            self.queued.tidy = Some(Job::tidy_spool(Arc::clone(&spool), now));
         }
         for partition in spool.partitions() {
             if self.hub.partition_shard(partition) == self.hub.shard() {

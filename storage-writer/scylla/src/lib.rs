@@ -14,6 +14,7 @@ mod dedupe;
 mod error;
 mod leases;
 mod migrate;
+mod pins;
 mod read;
 mod runtime;
 mod shared;

@@ -11,7 +11,7 @@ use storage_writer::store::{ChatState, HistoryRange, StoreError, StoredEntry};
 use uuid::Uuid;
 
 use crate::buckets::{last_seq, may_hold};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, rows};
 
 /// Ids that are read at once where a message is looked for.
 const PROBE: u64 = 256;
@@ -135,4 +135,13 @@ pub async fn states(cluster: &Cluster, slots: Range<u16>, each: &mut dyn FnMut(C
         each(ChatState::from_row(chat, &row)?);
     }
     Ok(())
+}
+
+/// One chat's state.
+pub async fn state(cluster: &Cluster, chat: ChatId) -> Result<Option<ChatState>, StoreError> {
+    const DOING: &str = "reading a chat's state";
+    let values = (chat.slot().get().cast_signed(), Uuid::from_bytes(chat.0));
+    let found = cluster.run(DOING, &cluster.statements.state, values).await?;
+    let found: Vec<(Uuid, Vec<u8>)> = rows(found).map_err(|what| StoreError::Away { doing: DOING, what })?;
+    found.first().map(|(_, row)| ChatState::from_row(chat, row)).transpose()
 }

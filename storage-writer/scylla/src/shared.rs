@@ -9,15 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::try_join3;
 use schema::dedupe::DedupeKey;
+use schema::ids::ChatId;
 use storage_writer::lease::{Epoch, Tenure};
 use storage_writer::lsn::JournalId;
+use storage_writer::pins::Pins;
 use storage_writer::store::{
     ChatState, DedupeHit, FlushReport, FlushRun, LoggedBlock, SharedStore, Sharing, Standing, StoreError, Takeover,
 };
 use uuid::Uuid;
 
 use crate::write::{Flush, Writing};
-use crate::{ScyllaStore, dedupe, read};
+use crate::{ScyllaStore, dedupe, pins, read};
 
 /// Blocks of a segment.
 const SEGMENT_BLOCKS: u64 = 512;
@@ -207,5 +209,28 @@ impl SharedStore for ScyllaStore {
             of.forgotten = Some(kept);
             Ok(())
         })
+    }
+
+    fn load_chat(&self, chat: ChatId) -> Result<Option<ChatState>, StoreError> {
+        self.runtime.block_on(read::state(&self.cluster, chat))
+    }
+
+    fn stamp(&self, partition: u16) -> i64 {
+        self.shared().adopted(Some(partition)).map_or(0, |(_, adopted)| lock(&adopted).writing.stamp)
+    }
+
+    fn raise_stamp(&self, partition: u16, stamp: i64) {
+        if let Some((_, adopted)) = self.shared().adopted(Some(partition)) {
+            let mut of = lock(&adopted);
+            of.writing.stamp = of.writing.stamp.max(stamp);
+        }
+    }
+
+    fn pins(&self, latest: bool) -> Result<Pins, StoreError> {
+        self.runtime.block_on(pins::read(&self.cluster, latest))
+    }
+
+    fn change_pins(&self, next: &Pins) -> Result<bool, StoreError> {
+        self.runtime.block_on(pins::change(&self.cluster, next))
     }
 }

@@ -41,6 +41,8 @@ statements! {
     buckets: "SELECT bucket, first_seq FROM {}.chat_buckets WHERE chat_id = ?",
     /// A chat's state.
     put_state: "INSERT INTO {}.chats (slot, chat_id, state) VALUES (?, ?, ?) USING TIMESTAMP ?",
+    /// One chat's state.
+    state: "SELECT chat_id, state FROM {}.chats WHERE slot = ? AND chat_id = ?",
     /// All states of a slot.
     states: "SELECT chat_id, state FROM {}.chats WHERE slot = ?",
     /// An answer.
@@ -115,6 +117,10 @@ transactions! {
     remove: "DELETE FROM {}.lease_holders WHERE list = 0 AND name = ? AND incarnation = ? IF EXISTS",
     /// A partition's next owner.
     take: "UPDATE {}.leases SET epoch = ?, owner_name = ?, owner_incarnation = ? WHERE list = 0 AND part = ? IF epoch = ? AND owner_name = ? AND owner_incarnation = ?",
+    /// The table of pinned chats.
+    pins: "SELECT version, stamp, rows FROM {}.pinned_chats WHERE name = 'pins'",
+    /// Another table of pinned chats.
+    change_pins: "UPDATE {}.pinned_chats SET version = ?, stamp = ?, rows = ? WHERE name = 'pins' IF version = ?",
     /// A partition that is nobody's.
     release: "UPDATE {}.leases SET owner_name = null, owner_incarnation = null WHERE list = 0 AND part = ? IF epoch = ? AND owner_name = ? AND owner_incarnation = ?",
 }

@@ -191,6 +191,17 @@ impl Keeper {
         Ok(Leaving { partition, epoch: *epoch, to: Some(to) })
     }
 
+    /// A partition of this writer's is to be opened anew, because other chats are to be in it: it drains, and is this writer's
+    /// again under the next epoch. `None`: it is not held, or drains already.
+    pub fn anew(&mut self, partition: u16) -> Option<Leaving> {
+        let epoch = self.held.get(&partition)?.epoch;
+        if self.stopping || self.draining.contains_key(&partition) {
+            return None;
+        }
+        self.draining.insert(partition, Some(self.me.clone()));
+        Some(Leaving { partition, epoch, to: Some(self.me.clone()) })
+    }
+
     /// An [`Action::Enter`] or [`Action::Renew`] of this incarnation that was asked at `asked_ns` was done.
     pub fn renewed(&mut self, asked_ns: u64) {
         self.entered = true;

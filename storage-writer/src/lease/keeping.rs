@@ -114,6 +114,11 @@ impl Keeping {
         self.keeper.move_to(partition, name)
     }
 
+    /// See [`Keeper::anew`].
+    pub fn anew(&mut self, partition: u16) -> Option<Leaving> {
+        self.keeper.anew(partition)
+    }
+
     /// Who it is. Another incarnation after others have given it up.
     pub const fn me(&self) -> &WriterId {
         self.keeper.me()

@@ -21,7 +21,7 @@ pub(super) fn send_sent(
 }
 
 /// Refuses a send, a mark or a read.
-pub(super) fn send_refused(
+pub(crate) fn send_refused(
     egress: &mut dyn Egress,
     class: Class,
     (reply, request_id): (Address, u64),

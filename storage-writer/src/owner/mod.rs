@@ -37,6 +37,7 @@ mod ticks;
 
 pub(crate) use about::PendingStatus;
 pub(crate) use amend::Amending;
+pub(crate) use answers::send_refused;
 pub(crate) use audience::{Audience, Rates};
 pub(crate) use batch::Batch;
 pub(crate) use chats::Chats;

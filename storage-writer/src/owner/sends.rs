@@ -27,6 +27,9 @@ impl Partition {
     /// Takes a send, or lets it wait for a block with room.
     pub fn take_send(&mut self, now: Now, send: &Sending<'_>, egress: &mut dyn Egress) {
         self.metrics.sends.one();
+        if self.lacks(send.chat) {
+            return self.refuse_send_of_stranger(send, egress);
+        }
         if self.inbox.is_empty() && (self.has_room() || self.store_is_away(now)) {
             return self.order_send(now, send, egress, Looked::Not);
         }
@@ -169,7 +172,7 @@ impl Partition {
             if ask.chat != derived {
                 return Err(ErrorCode::InvalidField);
             }
-            if ask.chat.slot().partition(self.partitions) != self.number {
+            if !self.residents.has(ask.chat) {
                 self.metrics.misrouted.inc();
                 return Err(ErrorCode::Internal);
             }
@@ -329,6 +332,13 @@ impl Partition {
         send_refused(egress, Class::Ack, (session, ask.request_id), client_msg_id, ask.chat, code);
     }
 
+    /// Refuses a send before it was looked at.
+    pub(crate) fn refuse_now(&mut self, send: &Sending<'_>, code: ErrorCode, egress: &mut dyn Egress) {
+        let Some((ask, _)) = Ask::of(send, &self.keys) else { return };
+        let admitted = self.refusals.admits(ask.reply, ask.chat, &ask.key);
+        self.refuse_send(&ask, if admitted { code } else { ErrorCode::AfterRefused }, egress);
+    }
+
     /// Refuses every send that waits, in the order they came.
     pub(crate) fn refuse_waiting(&mut self, code: ErrorCode, egress: &mut dyn Egress) {
         let mut waiting: Vec<Envelope> = Vec::with_capacity(self.waiting_sends());
@@ -339,9 +349,7 @@ impl Partition {
         waiting.extend(self.inbox.drain(..));
         for envelope in waiting {
             let Some(sending) = Sending::of(&envelope) else { continue };
-            let Some((ask, _)) = Ask::of(&sending, &self.keys) else { continue };
-            let admitted = self.refusals.admits(ask.reply, ask.chat, &ask.key);
-            self.refuse_send(&ask, if admitted { code } else { ErrorCode::AfterRefused }, egress);
+            self.refuse_now(&sending, code, egress);
         }
     }
 }

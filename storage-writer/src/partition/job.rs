@@ -30,9 +30,9 @@ pub struct Job {
 }
 
 impl Job {
-    /// No partition's: [`Spool::tidy`], as of `now`, where so many partitions share the slots.
-    pub fn tidy_spool(spool: Arc<Spool>, partitions: u16, now: Now) -> Self {
-        Self { partition: u16::MAX, epoch: Epoch::default(), work: Work::TidySpool { spool, partitions, now } }
+    /// No partition's: [`Spool::tidy`], as of `now`.
+    pub fn tidy_spool(spool: Arc<Spool>, now: Now) -> Self {
+        Self { partition: u16::MAX, epoch: Epoch::default(), work: Work::TidySpool { spool, now } }
     }
 }
 
@@ -67,7 +67,7 @@ pub(crate) enum Work {
     /// Sends that are to be durable in the spool.
     Spool { ticket: Ticket, ids: Vec<u64> },
     /// What is to be done for the spool now and then.
-    TidySpool { spool: Arc<Spool>, partitions: u16, now: Now },
+    TidySpool { spool: Arc<Spool>, now: Now },
     /// Gives a table's memory back; freeing many entries takes long.
     Free(Arc<MemTable>),
     /// Drops old answers from the store.
@@ -160,8 +160,8 @@ pub fn run_job(job: Job, store: &dyn Store, disk: &dyn Disk) -> JobDone {
             Done::Flush(flush_recovered(job.partition, &table, states, &recovered, store, disk))
         }
         Work::Spool { ticket, ids } => Done::Spooled(ticket.spool().write(&ids), ticket),
-        Work::TidySpool { spool, partitions, now } => {
-            spool.tidy(partitions, now);
+        Work::TidySpool { spool, now } => {
+            spool.tidy(now);
             Done::Nothing
         }
         Work::Free(table) => {
@@ -181,7 +181,7 @@ pub fn run_job(job: Job, store: &dyn Store, disk: &dyn Disk) -> JobDone {
 }
 
 /// What a table amends of what the store has: the entries as they are now.
-fn amended(table: &MemTable, store: &dyn Store) -> Result<Vec<FlushEntry<'static>>, StoreError> {
+pub(super) fn amended(table: &MemTable, store: &dyn Store) -> Result<Vec<FlushEntry<'static>>, StoreError> {
     let mut encoder = Encoder::new();
     let mut entries = Vec::new();
     for (chat, seq, amendment) in table.amendments.iter() {

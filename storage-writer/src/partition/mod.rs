@@ -9,7 +9,9 @@ mod job;
 mod metrics;
 mod open;
 mod owned;
+mod settling;
 mod status;
+mod strangers;
 mod taking;
 
 #[cfg(test)]
@@ -34,6 +36,7 @@ use crate::owner::{
     Amending, Asker, Audience, Batch, Fanout, Found, Keys, MarkAnswer, Memory, Merges, Nudges, Parked, PendingChats,
     PendingMark, PendingPage, PendingStatus, Refusals, Spooling, Synced, Wanted,
 };
+use crate::pins::Residents;
 use crate::store::StoreError;
 
 pub use config::{Outage, PartitionConfig};
@@ -65,6 +68,8 @@ pub(crate) enum PendingRead {
 pub struct Partition {
     pub(crate) number: u16,
     pub(crate) partitions: u16,
+    /// The chats that it has.
+    pub(crate) residents: Residents,
     pub(crate) config: PartitionConfig,
     pub(crate) metrics: StorageMetrics,
     pub(crate) keys: Keys,
@@ -129,6 +134,9 @@ impl Partition {
     pub fn handle(&mut self, now: Now, envelope: Envelope, egress: &mut dyn Egress) {
         if let Some(send) = Send::of(&envelope) {
             return self.take_send(now, &send, egress);
+        }
+        if self.is_elsewhere(&envelope.body) {
+            return self.refuse_stranger(&envelope, egress);
         }
         let header = envelope.header;
         match envelope.body {

@@ -24,6 +24,7 @@ use crate::owner::{
     Amending, Audience, Batch, Chats, DedupeMemory, Fanout, Keys, Known, Memory, Merges, Nudges, Rates, Refusals,
     ReplayError, Spooling, Tables,
 };
+use crate::pins::Residents;
 use crate::store::{DedupeHit, Store, StoreError};
 
 /// What all partitions of a process are opened with.
@@ -282,6 +283,7 @@ impl Partition {
         Self {
             number,
             partitions: config.partitions,
+            residents: Residents::at_home(number, config.partitions),
             metrics,
             keys: Keys::new(DedupeHasher::new(config.dedupe_secret)),
             generator: Generator::new(entropy.next_u64().to_le_bytes()),

@@ -39,7 +39,10 @@ enum Stage {
 
 /// One send.
 pub(super) struct Kept {
+    /// The partition that has its chat: it goes there.
     pub partition: u16,
+    /// The partition that has it written: until it is durable, no other one may have anything written behind it.
+    by: u16,
     pub lane: LaneId,
     pub client_msg_id: Bytes,
     pub send: Envelope,
@@ -137,12 +140,19 @@ impl Lanes {
         true
     }
 
-    /// Puts a send behind those of its lane. `file`: it was read from there; 0 = it is to be written, and may take so many bytes
-    /// till then. `None`: it is there already, or no send.
+    /// Whether the last of a lane is being written for another partition: if that fails, nobody there would know of what is
+    /// behind it here.
+    pub(super) fn is_written_elsewhere(&self, lane: LaneId, by: u16) -> bool {
+        let last = self.lanes.get(&lane).and_then(VecDeque::back).and_then(|id| self.kept.get(id));
+        last.is_some_and(|last| last.stage == Stage::Writing && last.by != by)
+    }
+
+    /// Puts a send behind those of its lane. `by`: who has it written; `file`: it was read from there, 0 = it is to be written,
+    /// and may take so many bytes till then. `None`: it is there already, or no send.
     pub(super) fn insert(
         &mut self,
         id: u64,
-        (partition, queued_ms): (u16, u64),
+        (partition, by, queued_ms): (u16, u16, u64),
         (file, bytes): (u64, u64),
         send: Envelope,
     ) -> Option<()> {
@@ -161,11 +171,28 @@ impl Lanes {
         if !durable {
             self.writing_bytes += bytes;
         }
-        let kept = Kept { partition, lane, client_msg_id, send, queued_ms, file, bytes, askers, told: None, stage };
+        let kept = Kept { partition, by, lane, client_msg_id, send, queued_ms, file, bytes, askers, told: None, stage };
         self.kept.insert(id, kept);
         self.lanes.entry(lane).or_default().push_back(id);
         self.offer(lane);
         Some(())
+    }
+
+    /// Chats have other partitions, as `of` says: what was on its way to one that has lost its chat goes again, where the
+    /// chat is now; a late answer still counts.
+    pub(super) fn set_places(&mut self, of: impl Fn(ChatId) -> u16) {
+        let moved = self.kept.iter().filter(|(_, kept)| kept.partition != of(kept.lane.1));
+        let moved: Vec<u64> = moved.map(|(id, _)| *id).collect();
+        for id in &moved {
+            self.back(*id);
+            let Some(kept) = self.kept.get_mut(id) else { continue };
+            if let Some(place) = self.places.get_mut(&kept.partition) {
+                place.ready.remove(id);
+            }
+            kept.partition = of(kept.lane.1);
+            let lane = kept.lane;
+            self.offer(lane);
+        }
     }
 
     /// A lane's first send may go, if it is durable and not on its way.

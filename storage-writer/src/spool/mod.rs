@@ -5,7 +5,8 @@
 //! letter**, a file of its own, which an operator may have sent again or drop.
 //!
 //! What must stay true: whoever was told `queued` finds their send stored, or a dead letter says why not; of one user and chat
-//! nothing overtakes what was queued before; the spool never grows beyond its bound.
+//! nothing overtakes what was queued before; the spool never grows beyond its bound. A chat may get another partition while
+//! sends to it are queued: they go to the one that has it when they go, whichever queued them.
 
 mod files;
 mod format;
@@ -30,6 +31,7 @@ use schema::envelope::{self, Address, Body, Envelope, Header, Settled};
 use schema::errors::{ErrorCode, Retry};
 use schema::ids::{ChatId, UserId};
 use schema::limits::DEDUPE_KEEP_MS;
+use schema::places::Places;
 use smallvec::SmallVec;
 
 use files::Files;
@@ -118,6 +120,8 @@ struct Metrics {
 
 struct State {
     lanes: Lanes,
+    /// Which partition has which chat, as far as this process knows.
+    places: Places,
     last_id: u64,
     /// Sends that are settled, and files that do not say so yet: number and file.
     settled: Vec<(u64, u64)>,
@@ -137,6 +141,8 @@ struct State {
 /// files by whoever writes them.
 pub struct Spool {
     config: SpoolConfig,
+    /// How many share the slots.
+    partitions: u16,
     disk: Box<dyn Disk + Send + Sync>,
     align: u64,
     files: Mutex<Files>,
@@ -182,8 +188,10 @@ impl Spool {
             if settled.contains(&id) {
                 continue;
             }
-            let partition = send.header.slot.partition(partitions);
-            if lanes.insert(id, (partition, queued_ms), (file, 0), send).is_some() {
+            // At home, until the table of pinned chats says otherwise: whoever does not have the chat has it sent again.
+            let Body::Send { chat, .. } = &send.body else { continue };
+            let home = chat.slot().partition(partitions);
+            if lanes.insert(id, (home, home, queued_ms), (file, 0), send).is_some() {
                 files.lives(file);
             }
         }
@@ -191,6 +199,7 @@ impl Spool {
         let (waiting, files_bytes) = (AtomicUsize::new(lanes.len()), files.bytes());
         let state = State {
             lanes,
+            places: Places::default(),
             last_id,
             settled: Vec::new(),
             dead: Vec::new(),
@@ -202,9 +211,9 @@ impl Spool {
         };
         let (files, state) = (Mutex::new(files), Mutex::new(state));
         let disk: Box<dyn Disk + Send + Sync> = Box::new(disk);
-        let spool = Self { config, disk, align, files, state, waiting, metrics: Metrics::default() };
+        let spool = Self { config, partitions, disk, align, files, state, waiting, metrics: Metrics::default() };
         spool.metrics.torn.inc_by(found.torn);
-        spool.look_at_letters(partitions, now).map_err(SpoolError::Io)?;
+        spool.look_at_letters(now).map_err(SpoolError::Io)?;
         spool.count(&mut lock(&spool.state));
         let queued = spool.waiting();
         if queued > 0 || found.torn > 0 {
@@ -264,14 +273,29 @@ impl Spool {
         Some(if state.lanes.ask(known, asker) { Reserved::Kept } else { Reserved::Writing })
     }
 
-    /// Finds room for a send, behind what its user sent to its chat before. `None`: it is full.
-    pub fn reserve(&self, now: Now, partition: u16, send: &Sending<'_>) -> Option<Reserved> {
+    /// Chats have other partitions from now on: what is queued for them goes there. Words of an older table than the newest that
+    /// was heard mean nothing.
+    pub fn set_places(&self, places: &Places) {
+        let mut state = lock(&self.state);
+        let state = &mut *state;
+        if places.version > state.places.version {
+            state.places = places.clone();
+            state.lanes.set_places(|chat| places.partition(chat, self.partitions));
+        }
+    }
+
+    /// Finds room for a send, behind what its user sent to its chat before. `by`: the partition that has it written. `None`: it is
+    /// full, or what it belongs behind is being written for another partition, which had the chat before.
+    pub fn reserve(&self, now: Now, by: u16, send: &Sending<'_>) -> Option<Reserved> {
         // A copy of its own: what is read from sockets lies in larger pieces.
         let mut envelope = Sending { owned: None, trace: None, ..*send }.to_envelope(|frame| frame.to_frame());
         envelope.header.request_id = send.request_id;
         let lane = (send.user, send.chat);
         let id = send.frame.root().body_as_send()?.client_msg_id()?;
         let mut state = lock(&self.state);
+        if state.lanes.is_written_elsewhere(lane, by) {
+            return None;
+        }
         if let Some(known) = state.lanes.find(lane, id.bytes()) {
             let durable = state.lanes.ask(known, (send.reply, send.request_id));
             return Some(if durable { Reserved::Kept } else { Reserved::Writing });
@@ -285,7 +309,8 @@ impl Spool {
             return None;
         }
         let number = state.last_id + 1;
-        state.lanes.insert(number, (partition, now.wall_ms()), (0, bytes), envelope)?;
+        let partition = state.places.partition(send.chat, self.partitions);
+        state.lanes.insert(number, (partition, by, now.wall_ms()), (0, bytes), envelope)?;
         state.last_id = number;
         self.count(&mut state);
         Some(Reserved::New(number))
@@ -373,8 +398,9 @@ impl Spool {
         if now.wall_ms().saturating_sub(queued_ms) > TOO_OLD_MS {
             return self.die(&mut state, id, 0).map_or(Next::Nothing, Next::Dead);
         }
-        if let Body::Send { retry, .. } = &mut send.body {
+        if let Body::Send { retry, chat, .. } = &mut send.body {
             *retry = true;
+            send.header.slot = state.places.slot(*chat, self.partitions);
         }
         send.header.reply = Address { connection: CONNECTION, ..from };
         (send.header.request_id, send.header.slot_epoch, send.header.passed_on) = (id, 0, false);
@@ -451,14 +477,14 @@ impl Spool {
 
     /// Writes dead letters, notes what is settled, removes files that nothing is needed of, and takes letters back that are to go
     /// again. Blocks.
-    pub fn tidy(&self, partitions: u16, now: Now) {
-        if let Err(error) = self.try_tidy(partitions, now) {
+    pub fn tidy(&self, now: Now) {
+        if let Err(error) = self.try_tidy(now) {
             tracing::warn!(%error, "the spool of queued sends cannot be tidied; trying again");
         }
         lock(&self.state).tidying = false;
     }
 
-    fn try_tidy(&self, partitions: u16, now: Now) -> io::Result<()> {
+    fn try_tidy(&self, now: Now) -> io::Result<()> {
         let dead = std::mem::take(&mut lock(&self.state).dead);
         for (at, &(id, code)) in dead.iter().enumerate() {
             let written = self.write_letter(id, code, now.wall_ms());
@@ -485,7 +511,7 @@ impl Spool {
             state.files_bytes = files.bytes();
             self.count(&mut state);
         }
-        self.look_at_letters(partitions, now)
+        self.look_at_letters(now)
     }
 
     fn write_letter(&self, id: u64, code: u16, dead_ms: u64) -> io::Result<()> {
@@ -500,7 +526,7 @@ impl Spool {
     }
 
     /// Counts letters, and queues those again that are to go.
-    fn look_at_letters(&self, partitions: u16, now: Now) -> io::Result<()> {
+    fn look_at_letters(&self, now: Now) -> io::Result<()> {
         let found = letters::look(&*self.disk)?;
         {
             let mut state = lock(&self.state);
@@ -511,8 +537,10 @@ impl Spool {
         for file in found.replays {
             let Some(send) = letters::read(&*self.disk, &file)?.map(|letter| letter.send) else { continue };
             let again = Envelope { header: Header { reply: Address::NOBODY, ..send.header }, ..send };
-            let partition = again.header.slot.partition(partitions);
-            let reserved = Sending::of(&again).and_then(|sending| self.reserve(now, partition, &sending));
+            let reserved = Sending::of(&again).and_then(|sending| {
+                let partition = lock(&self.state).places.partition(sending.chat, self.partitions);
+                self.reserve(now, partition, &sending)
+            });
             match reserved {
                 Some(Reserved::New(id)) => {
                     if let Written::Failed(_) = self.write(&[id]) {

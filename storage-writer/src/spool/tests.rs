@@ -205,7 +205,7 @@ fn a_full_spool_refuses_and_takes_again_once_some_of_it_is_stored() {
         assert_eq!(next(&spool, now), [(id, format!("a{}", full - ids.len() - 1))]);
         spool.answered(now, id, stored(1));
     }
-    spool.tidy(PARTITIONS, now);
+    spool.tidy(now);
     assert!(bytes(&disk) <= 2 * config().segment_bytes, "files that nothing is needed of are removed");
     assert!(reserve(&spool, now, &send(1, 2, "more")).is_some());
 }
@@ -247,7 +247,7 @@ fn what_is_refused_for_good_is_a_dead_letter_and_may_go_again_or_be_dropped() {
     assert!(matches!(ended.outcome, Err(ErrorCode::NotAMember)));
     assert_eq!(next(&spool, now).len(), 1, "the next of its chat goes");
     spool.answered(now, ids[1], Err(ErrorCode::UnknownChat));
-    spool.tidy(PARTITIONS, at(1));
+    spool.tidy(at(1));
     assert_eq!(spool.waiting(), 0);
     drop(spool);
     let (letters, broken) = letters::list(&disk).expect("list");
@@ -272,9 +272,105 @@ fn one_that_may_be_too_old_for_its_answer_to_be_known_does_not_go() {
     let spool = open(&disk, late).expect("opens");
     let partition = send(1, 2, "a1").header.slot.partition(PARTITIONS);
     assert!(matches!(spool.next(late, partition, ME), Next::Dead(_)));
-    spool.tidy(PARTITIONS, late);
+    spool.tidy(late);
     let (letters, _) = letters::list(&disk).expect("list");
     assert!(matches!(&letters[..], [letter] if letter.refused.is_none()));
+}
+
+/// A table in which a chat of users 1 and 2 has this partition.
+fn places(version: u64, partition: u16) -> Places {
+    let chat = ChatId::direct(user(1), user(2));
+    let away = chat.slot().partition(PARTITIONS) != partition;
+    Places::new(version, away.then_some((chat, partition)).into_iter().collect())
+}
+
+/// What may go to a partition now; each names it.
+fn next_of(spool: &Spool, now: Now, partition: u16) -> Vec<(u64, String)> {
+    let mut out = Vec::new();
+    while let Next::Send(send) = spool.next(now, partition, ME) {
+        assert_eq!(send.header.slot.partition(PARTITIONS), partition, "whoever gets it has to know whose it is");
+        out.push((send.header.request_id, id_of(&send)));
+    }
+    out
+}
+
+#[test]
+fn what_is_queued_goes_to_the_partition_that_has_its_chat_by_then_in_its_order() {
+    let (disk, now) = (SimDisk::new(1), at(0));
+    let spool = open(&disk, now).expect("an empty folder");
+    let home = ChatId::direct(user(1), user(2)).slot().partition(PARTITIONS);
+    let other = 1 - home;
+    let ids: Vec<u64> = ["a1", "a2", "a3"].iter().map(|id| keep(&spool, now, &send(1, 2, id))).collect();
+    let b = keep(&spool, now, &send(2, 1, "b1"));
+    let (a1, b1) = ((ids[0], "a1".to_owned()), (b, "b1".to_owned()));
+    assert_eq!(next_of(&spool, now, home), [a1.clone(), b1.clone()]);
+    // It leaves while these are on their way.
+    spool.set_places(&places(3, other));
+    spool.set_places(&places(2, home));
+    assert_eq!(next_of(&spool, now, home), [], "an old table says nothing");
+    assert_eq!(next_of(&spool, now, other), [a1.clone(), b1.clone()]);
+    assert_eq!(spool.partitions(), [other]);
+    // One that has not heard of it refuses a stranger; it does not go back there.
+    assert!(spool.answered(now, a1.0, Err(ErrorCode::StorageUnavailable)).is_none());
+    assert_eq!(next_of(&spool, at(1_000), home), []);
+    assert_eq!(next_of(&spool, at(1_000), other), [a1]);
+    // The former one had stored the other all the same.
+    assert!(spool.answered(at(1_000), b1.0, stored(1)).is_some());
+    assert!(spool.answered(at(1_000), ids[0], stored(2)).is_some());
+    assert_eq!(next_of(&spool, at(1_000), other), [(ids[1], "a2".to_owned())]);
+    // The writer starts again. Until it has read the table it asks at home, and that one does not have the chat.
+    let spool = open(&disk, at(1_001)).expect("opens");
+    let again = next_of(&spool, at(1_001), home);
+    let (first, rest) = again.split_first().expect("something is left");
+    assert!(first.1.starts_with("a1") && rest.iter().all(|(_, id)| id == "b1"), "{again:?}");
+    again.iter().for_each(|(id, _)| drop(spool.answered(at(1_001), *id, Err(ErrorCode::StorageUnavailable))));
+    spool.set_places(&places(3, other));
+    for (n, id) in ["a1", "a2", "a3"].iter().enumerate() {
+        let now = at(2_000 + n as u64);
+        assert_eq!(next_of(&spool, now, home), []);
+        let found = next_of(&spool, now, other);
+        let (number, _) = found.iter().find(|(_, found)| found == id).expect("it is next");
+        assert!(found.iter().all(|(_, found)| found == id || found == "b1"), "{found:?}");
+        spool.answered(now, *number, stored(3));
+    }
+    // Home again, and there to stay.
+    keep(&spool, at(3_000), &send(1, 2, "a4"));
+    spool.set_places(&places(4, home));
+    assert_eq!(next_of(&spool, at(3_000), home).last().map(|(_, id)| id.as_str()), Some("a4"));
+    assert_eq!(next_of(&spool, at(3_000), other), []);
+}
+
+#[test]
+fn nothing_is_written_for_a_partition_behind_what_is_being_written_for_another() {
+    let (disk, now) = (SimDisk::new(1), at(0));
+    let spool = open(&disk, now).expect("an empty folder");
+    let (one, two, others) = (send(1, 2, "a1"), send(1, 2, "a2"), send(2, 1, "b1"));
+    let home = one.header.slot.partition(PARTITIONS);
+    let by = |partition, envelope| spool.reserve(now, partition, &Sending::of(envelope).expect("a send"));
+    let Some(Reserved::New(first)) = by(home, &one) else { panic!("there is room") };
+    spool.set_places(&places(1, 1 - home));
+    assert_eq!(by(1 - home, &two), None, "if the first is not written, nobody there knows");
+    assert_eq!(by(1 - home, &one), None, "nobody there would tell");
+    assert!(matches!(by(1 - home, &others), Some(Reserved::New(_))), "another's goes its own way");
+    assert!(matches!(spool.write(&[first]), Written::Durable(_)));
+    assert_eq!(by(1 - home, &one), Some(Reserved::Kept));
+    assert!(matches!(by(1 - home, &two), Some(Reserved::New(_))));
+}
+
+#[test]
+fn a_letter_that_goes_again_goes_where_its_chat_is() {
+    let (disk, now) = (SimDisk::new(1), at(0));
+    let spool = open(&disk, now).expect("an empty folder");
+    let id = keep(&spool, now, &send(1, 2, "a1"));
+    let home = send(1, 2, "a1").header.slot.partition(PARTITIONS);
+    assert_eq!(next_of(&spool, now, home).len(), 1);
+    spool.answered(now, id, Err(ErrorCode::NotAMember));
+    spool.tidy(at(1));
+    spool.set_places(&places(1, 1 - home));
+    assert!(letters::replay(&disk, id).expect("replay"));
+    spool.tidy(at(2));
+    assert_eq!(next_of(&spool, at(2), home), []);
+    assert_eq!(next_of(&spool, at(2), 1 - home).len(), 1);
 }
 
 /// What a life has promised: by lane, what is queued and not known to be settled, in order.
@@ -339,12 +435,12 @@ fn live(seed: u64) {
                     }
                 }
             }
-            10 => spool.tidy(PARTITIONS, now),
+            10 => spool.tidy(now),
             _ => {
                 disk.lose_power_after(entropy.next_u64() % 4);
                 let ids: Vec<u64> = writing.drain(..).map(|(id, ..)| id).collect();
                 let _ = spool.write(&ids);
-                spool.tidy(PARTITIONS, now);
+                spool.tidy(now);
                 disk.crash();
                 spool = open(&disk, now).unwrap_or_else(|error| panic!("seed {seed}, step {step}: {error}"));
             }

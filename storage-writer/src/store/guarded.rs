@@ -11,6 +11,7 @@ use super::{
 };
 use crate::lease::{Epoch, Tenure};
 use crate::lsn::{JournalId, Lsn};
+use crate::pins::Pins;
 use schema::ids::{ChatId, MessageId};
 
 /// See the module.
@@ -121,5 +122,20 @@ impl<S: SharedStore> SharedStore for Guarded<S> {
     }
     fn trim(&self, partition: u16, applied: u64) -> Result<(), StoreError> {
         self.call("forgetting blocks", |store| store.trim(partition, applied))
+    }
+    fn load_chat(&self, chat: ChatId) -> Result<Option<ChatState>, StoreError> {
+        self.call("reading a chat's state", |store| store.load_chat(chat))
+    }
+    fn stamp(&self, partition: u16) -> i64 {
+        self.store.stamp(partition)
+    }
+    fn raise_stamp(&self, partition: u16, stamp: i64) {
+        self.store.raise_stamp(partition, stamp);
+    }
+    fn pins(&self, latest: bool) -> Result<Pins, StoreError> {
+        self.call("reading the table of pinned chats", |store| store.pins(latest))
+    }
+    fn change_pins(&self, next: &Pins) -> Result<bool, StoreError> {
+        self.call("changing the table of pinned chats", |store| store.change_pins(next))
     }
 }

@@ -7,10 +7,11 @@
 
 use std::sync::Arc;
 
-use schema::ids::SLOT_COUNT;
+use schema::ids::{ChatId, SLOT_COUNT};
 
 use super::{ChatState, DedupeHit, DedupeKey, FlushReport, FlushRun, Store, StoreError};
 use crate::lease::{Epoch, Tenure};
+use crate::pins::Pins;
 
 /// What the keyspace says of how it is shared; the same for its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,6 +102,12 @@ pub trait SharedStore: Store {
         each: &mut dyn FnMut(DedupeKey, DedupeHit),
     ) -> Result<(), StoreError>;
 
+    /// The state of one chat, whosever it is; `None`: there is none.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    fn load_chat(&self, chat: ChatId) -> Result<Option<ChatState>, StoreError>;
+
     /// All blocks of a partition above `after`, by number and then epoch, up to the first number that nobody has written.
     /// Those of which a quorum has been told are among them.
     ///
@@ -133,6 +140,27 @@ pub trait SharedStore: Store {
     /// # Errors
     /// As [`StoreError`] says.
     fn trim(&self, partition: u16, applied: u64) -> Result<(), StoreError>;
+
+    /// The highest write timestamp that was used for a partition, as far as whoever adopted it here knows: of all earlier owners
+    /// and of its own flushes. 0 = none, or it was not adopted.
+    fn stamp(&self, partition: u16) -> i64;
+
+    /// What is flushed for an adopted partition from now on gets a write timestamp above `stamp`.
+    fn raise_stamp(&self, partition: u16, stamp: i64);
+
+    /// The table of pinned chats. `latest`: with every change that has come to pass or may yet, which is asked of all who
+    /// act on it; else what somebody who only looks may see, at less cost.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    fn pins(&self, latest: bool) -> Result<Pins, StoreError>;
+
+    /// Makes the table of pinned chats `next`, if it has the version before that one's. Whether it had. After an error it may be
+    /// done, or be done later unless somebody changes or reads the latest before.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    fn change_pins(&self, next: &Pins) -> Result<bool, StoreError>;
 }
 
 impl<S: SharedStore + ?Sized> SharedStore for Arc<S> {
@@ -170,6 +198,21 @@ impl<S: SharedStore + ?Sized> SharedStore for Arc<S> {
     }
     fn trim(&self, partition: u16, applied: u64) -> Result<(), StoreError> {
         (**self).trim(partition, applied)
+    }
+    fn load_chat(&self, chat: ChatId) -> Result<Option<ChatState>, StoreError> {
+        (**self).load_chat(chat)
+    }
+    fn stamp(&self, partition: u16) -> i64 {
+        (**self).stamp(partition)
+    }
+    fn raise_stamp(&self, partition: u16, stamp: i64) {
+        (**self).raise_stamp(partition, stamp);
+    }
+    fn pins(&self, latest: bool) -> Result<Pins, StoreError> {
+        (**self).pins(latest)
+    }
+    fn change_pins(&self, next: &Pins) -> Result<bool, StoreError> {
+        (**self).change_pins(next)
     }
 }
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 use client::{Client, Config, Event, NewSend};
 use fabric::time::{Clock as _, Now, SystemClock};
 use schema::encode::SendTarget;
-use schema::ids::UserId;
+use schema::ids::{ChatId, UserId};
+use schema::wire::EntryKind;
 
 use super::Deadline;
 use super::cluster::{Cluster, Node};
@@ -90,7 +91,16 @@ impl Chatter {
     /// When a token cannot be made.
     pub fn start(cluster: &Cluster, manner: Manner) -> Self {
         let pairs: Vec<[UserId; 2]> = (0..manner.pairs).map(|pair| [2 * pair + 1, 2 * pair + 2].map(user)).collect();
-        Self::among(cluster, &pairs, 2, manner)
+        Self::among(cluster, &pairs, (2, None), manner)
+    }
+
+    /// Begins with pairs who talk in a group that all of them are members of; each listens to the other of its pair.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn in_group(cluster: &Cluster, group: ChatId, manner: Manner) -> Self {
+        let pairs: Vec<[UserId; 2]> = (0..manner.pairs).map(|pair| [2 * pair + 1, 2 * pair + 2].map(user)).collect();
+        Self::among(cluster, &pairs, (2, Some(group)), manner)
     }
 
     /// Begins with one pair, of whom the first talks and the other listens.
@@ -98,15 +108,21 @@ impl Chatter {
     /// # Panics
     /// As [`Self::start`].
     pub fn one_way(cluster: &Cluster, from: UserId, to: UserId, manner: Manner) -> Self {
-        Self::among(cluster, &[[from, to]], 1, manner)
+        Self::among(cluster, &[[from, to]], (1, None), manner)
     }
 
-    /// `speakers`: so many of each pair, 1 or 2.
-    fn among(cluster: &Cluster, pairs: &[[UserId; 2]], speakers: usize, manner: Manner) -> Self {
+    /// `speakers`: so many of each pair, 1 or 2; `group`: where, if not in a chat of each pair's own.
+    fn among(
+        cluster: &Cluster,
+        pairs: &[[UserId; 2]],
+        (speakers, group): (usize, Option<ChatId>),
+        manner: Manner,
+    ) -> Self {
         let natives = cluster.natives();
         let place = |(at, [me, other]): (usize, [UserId; 2])| Place {
             at,
-            to: other,
+            other,
+            to: group.map_or(SendTarget::User(other), SendTarget::Chat),
             speaks: at % 2 < speakers,
             address: natives[at % natives.len()].to_string(),
             token: cluster.token(me.get(), 1).expect("a token"),
@@ -260,7 +276,8 @@ fn user(id: u64) -> UserId {
 struct Place {
     /// The other of the pair is `at ^ 1`.
     at: usize,
-    to: UserId,
+    other: UserId,
+    to: SendTarget,
     /// Or only listens.
     speaks: bool,
     address: String,
@@ -269,7 +286,7 @@ struct Place {
 
 /// One user: sends a number now and then until all fall silent, and hears until it is over.
 async fn talk(shared: Arc<Shared>, place: Place, manner: Manner) {
-    let Place { at, to, speaks, address, token } = place;
+    let Place { at, other, to, speaks, address, token } = place;
     let Manner { every, answer_timeout_ms, .. } = manner;
     let config = Config { backoff_ms: (50, 500), answer_timeout_ms, ..Config::default() };
     let builder = Client::builder().config(config).address(address).token(token);
@@ -287,7 +304,7 @@ async fn talk(shared: Arc<Shared>, place: Place, manner: Manner) {
                     talk.sent - 1
                 };
                 let (id, body) = (format!("{}-{number}", at + 1), number.to_string());
-                let send = NewSend::message(id.into(), SendTarget::User(to), body.into());
+                let send = NewSend::message(id.into(), to, body.into());
                 client.send_new(send).await.expect("the client takes it");
             }
             event = client.next() => match event.expect("the client goes on") {
@@ -302,7 +319,7 @@ async fn talk(shared: Arc<Shared>, place: Place, manner: Manner) {
                     talk.told(&client_msg_id, "queued".to_owned());
                 }
                 // An own send whose answer was lost may come as an entry.
-                Event::Entry(entry) if entry.sender() == to => {
+                Event::Entry(entry) if entry.sender() == other && entry.kind() == EntryKind::message => {
                     let number = std::str::from_utf8(entry.body()).ok().and_then(|text| text.parse().ok());
                     lock(&shared)[at].got.push(number.expect("a number"));
                 }

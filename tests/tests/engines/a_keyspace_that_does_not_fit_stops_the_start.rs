@@ -3,6 +3,8 @@
 
 use scylla_store::{Migrated, ScyllaStore, SetupError, Writer, migrate};
 use storage_writer::folder::FolderId;
+use storage_writer::pins::Pins;
+use storage_writer::store::SharedStore as _;
 use uuid::Uuid;
 
 use super::keyspace::{Keyspace, WRITER};
@@ -13,6 +15,9 @@ fn refusal(keyspace: &Keyspace) -> SetupError {
     ScyllaStore::open(&keyspace.config, WRITER).map(|_| ()).expect_err("it does not fit")
 }
 
+/// All migrations.
+const ALL: [&str; 3] = ["1 store", "2 many writers", "3 pinned chats"];
+
 #[test]
 fn a_missing_keyspace_is_made_by_migrating_once() {
     let keyspace = Keyspace::named();
@@ -21,7 +26,7 @@ fn a_missing_keyspace_is_made_by_migrating_once() {
         matches!(error, SetupError::NoKeyspace { .. }) && error.to_string().contains("shardwire migrate"),
         "{error}"
     );
-    let all = Migrated { made_keyspace: true, applied: vec!["1 store".to_owned(), "2 many writers".to_owned()] };
+    let all = Migrated { made_keyspace: true, applied: ALL.map(str::to_owned).to_vec() };
     assert_eq!(migrate(&keyspace.config, WRITER.cluster, true).expect("looks"), all);
     assert!(matches!(refusal(&keyspace), SetupError::NoKeyspace { .. }), "a check makes nothing");
     assert_eq!(migrate(&keyspace.config, WRITER.cluster, false).expect("migrates"), all);
@@ -41,13 +46,26 @@ fn other_versions_are_named() {
     keyspace.run("DELETE FROM {}.migrations WHERE number = 99", ());
     keyspace.run("INSERT INTO {}.migrations (number, name, checksum) VALUES (1, 'store', 1)", ());
     assert!(matches!(refusal(&keyspace), SetupError::Changed { number: 1, .. }));
-    keyspace.run("DELETE FROM {}.migrations WHERE number IN (1, 2)", ());
+    keyspace.run("DELETE FROM {}.migrations WHERE number IN (1, 2, 3)", ());
     let error = refusal(&keyspace);
     assert!(matches!(error, SetupError::Older { found: 0, .. }) && error.to_string().contains("migrate"), "{error}");
     // As after a migration that was cut off: it is applied again.
     let once = migrate(&keyspace.config, WRITER.cluster, false).expect("migrates");
-    assert_eq!(once.applied, ["1 store", "2 many writers"]);
+    assert_eq!(once.applied, ALL);
     drop(keyspace.store());
+}
+
+#[test]
+fn a_shared_keyspace_of_the_version_before_is_brought_up_to_date_and_keeps_its_partitions() {
+    let keyspace = Keyspace::shared(4);
+    keyspace.run("DELETE FROM {}.migrations WHERE number = 3", ());
+    keyspace.run("DROP TABLE {}.pinned_chats", ());
+    let error = ScyllaStore::open_shared(&keyspace.config).map(drop).expect_err("a table is missing");
+    assert!(matches!(error, SetupError::Older { found: 2, .. }) && error.to_string().contains("migrate"), "{error}");
+    assert_eq!(migrate(&keyspace.config, WRITER.cluster, true).expect("looks").applied, ALL[2..]);
+    assert_eq!(migrate(&keyspace.config, WRITER.cluster, false).expect("migrates").applied, ALL[2..]);
+    let store = keyspace.writer();
+    assert_eq!((store.sharing().partitions, store.pins(true).expect("read")), (4, Pins::default()));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! `cargo xtask test --only engines` fetches Cassandra, installs Redis and runs these; the binaries are taken as by the process tests.
 #![allow(missing_docs)]
 
+mod a_hot_group_has_a_partition_of_its_own_while_everybody_talks;
 mod a_keyspace_that_does_not_fit_stops_the_start;
 mod a_killed_router_knows_its_sessions_when_it_is_back;
 mod a_partition_moves_under_a_chat;

@@ -93,6 +93,8 @@ const OF_SCYLLA: [&str; 8] = [
     "shardwire_store_away",
     "shardwire_store_request_failures_total",
     "shardwire_storage_epoch",
+    "shardwire_storage_chats_elsewhere",
+    "shardwire_storage_chats_moving",
     "shardwire_store_breaker",
     "shardwire_spool_waiting",
     "shardwire_spool_full_total",

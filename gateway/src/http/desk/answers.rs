@@ -4,13 +4,13 @@ use fabric::tier::Egress;
 use fabric::time::Now;
 use schema::envelope::{Address, Body, Envelope, Header};
 use schema::errors::{ErrorCode, Retry};
-use schema::ids::ChatId;
 
 use super::super::account::Account;
 use super::super::{Answer, Refusal};
 use super::{Desk, Next, Step, Waiting};
 use crate::auth::Identity;
 use crate::conn::io::forget_refusals;
+use crate::ways::send_request;
 
 impl<W> Desk<W> {
     /// An envelope for HTTP. Whoever waits for it, and what they get; nobody yet where it was about the account.
@@ -60,11 +60,11 @@ impl<W> Desk<W> {
     ) -> Option<Result<Answer, Refusal>> {
         Some(match body {
             Body::Sent { chat, message, seq, timestamp_ms, .. } => {
-                self.answered(chat, request);
+                self.answered(request);
                 Ok(Answer::Sent { chat, message, seq, timestamp_ms })
             }
             Body::Queued { chat, .. } => {
-                self.answered(chat, request);
+                self.answered(request);
                 Ok(Answer::Queued { chat })
             }
             // The request has been answered.
@@ -76,10 +76,10 @@ impl<W> Desk<W> {
             Body::Refused { client_msg_id, chat, code, retry_after_ms } => {
                 self.metrics.refused_by_owner.inc();
                 if !client_msg_id.is_empty() {
-                    self.answered(chat, request);
+                    self.answered(request);
                     // A request is a session of its own, and over: its owner need not wait for the same send.
                     if code.info().retry != Retry::Never {
-                        forget_refusals(chat, reply, egress);
+                        forget_refusals(self.slot_in(chat, request as u16), chat, reply, egress);
                     }
                 }
                 Err(Refusal { code, retry_after_ms })
@@ -118,15 +118,16 @@ impl<W> Desk<W> {
             Body::ChatRequest { blind, .. } | Body::StatusRequest { blind, .. } => *blind = off,
             Body::Mark { secret, .. } => {
                 *secret = off;
-                let Next { class, chat, body, .. } = next;
+                let Next { class, chat, partition, body, .. } = next;
+                let slot = self.slot_in(chat, partition);
                 let mut envelope = Envelope::new(class, body);
-                envelope.header.slot = chat.slot();
-                egress.to_owner(chat.slot(), envelope);
+                envelope.header.slot = slot;
+                egress.to_owner(slot, envelope);
                 return Some(Ok(Answer::Marked));
             }
             _ => {}
         }
-        let partition = self.partition_of(next.chat);
+        let partition = next.partition;
         let caller = next.trace.map_or(0, |(_, caller)| caller);
         self.forward(connection, due_ns, next, egress);
         if let Some(waiting) = &mut self.places[connection as usize].waiting {
@@ -137,22 +138,23 @@ impl<W> Desk<W> {
     }
 
     /// An owner has answered a send: its credit is free, unless the way there was lost since and all were.
-    fn answered(&mut self, chat: ChatId, request: u64) {
-        if self.generations[usize::from(self.partition_of(chat))] == request {
-            self.return_credit(chat);
+    fn answered(&mut self, request: u64) {
+        let partition = request as u16;
+        let generation = self.generations.get(usize::from(partition));
+        if generation.is_some_and(|generation| send_request(*generation, partition) == request) {
+            self.return_credit(partition);
         }
     }
 
     /// The credit of a send that its owner never saw.
     fn give_back(&mut self, next: Option<&Next>) {
-        if let Some(Next { chat, body: Body::Send { .. }, .. }) = next {
-            self.return_credit(*chat);
+        if let Some(Next { partition, body: Body::Send { .. }, .. }) = next {
+            self.return_credit(*partition);
         }
     }
 
-    fn return_credit(&mut self, chat: ChatId) {
-        let partition = usize::from(self.partition_of(chat));
-        let credits = &mut self.credits[partition];
+    fn return_credit(&mut self, partition: u16) {
+        let credits = &mut self.credits[usize::from(partition)];
         debug_assert!(*credits < self.config.credits_per_partition, "a credit returns once");
         *credits = (*credits + 1).min(self.config.credits_per_partition);
     }
@@ -184,8 +186,7 @@ impl<W> Desk<W> {
             let Some(waiting) = &self.places[connection].waiting else { continue };
             if waiting.partition != partition || matches!(waiting.step, Step::Held { .. }) {
                 // One whose account is elsewhere, and has not answered yet, keeps its credit; one that is held does too.
-                to_come +=
-                    u32::from(waiting.step.will_send_to().is_some_and(|chat| self.partition_of(chat) == partition));
+                to_come += u32::from(waiting.step.will_send_to() == Some(partition));
             } else if let Some(waiter) = self.vacate(connection as u32) {
                 self.metrics.lost.inc();
                 refused.push((waiter, ErrorCode::StorageUnavailable.into()));

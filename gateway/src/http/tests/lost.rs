@@ -1,24 +1,25 @@
 //! The way to the owners of a partition breaks.
 
 use super::*;
+use crate::ways::send_request;
 
-const PARTITIONS: u16 = 2;
+pub(super) const PARTITIONS: u16 = 2;
 
 fn partition(chat: ChatId) -> u16 {
     chat.slot().partition(PARTITIONS)
 }
 
 /// Where user 7's account is.
-fn home() -> u16 {
+pub(super) fn home() -> u16 {
     partition(ChatId::account(user(7)))
 }
 
 /// A user whose chat with user 7 has its owner in this partition.
-fn partner(of: u16) -> UserId {
+pub(super) fn partner(of: u16) -> UserId {
     (10..).map(user).find(|&other| partition(ChatId::direct(user(7), other)) == of).unwrap()
 }
 
-fn post_to<'a>(to: UserId, id: &'a [u8]) -> Post<'a> {
+pub(super) fn post_to<'a>(to: UserId, id: &'a [u8]) -> Post<'a> {
     let Post { from, send, caller } = post(b"x", id);
     Post { from, send: SendEvent { target: Some(SendTarget::User(to)), ..send }, caller }
 }
@@ -72,7 +73,11 @@ fn a_send_whose_account_is_still_asked_elsewhere_keeps_its_credit() {
     assert_eq!(desk.post(at(0), &post_to(to, b"c"), 3, &mut owners), Err(refusal(ErrorCode::Overloaded)));
     pass(&mut desk, &mut owners);
     for asked in core::mem::take(&mut owners.0) {
-        assert_eq!(asked.header.request_id, 1);
+        assert_eq!(
+            asked.header.request_id,
+            send_request(1, 1 - home()),
+            "how often its way was lost, and whose credit it has"
+        );
         assert!(desk.handle(at(0), sent(&asked), &mut owners).is_some());
     }
     // One that is refused before it left gives its credit back too.

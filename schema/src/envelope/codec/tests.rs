@@ -7,6 +7,7 @@ use super::*;
 use crate::encode::{Encoder, SendFields, SendTarget};
 use crate::envelope::{ListedChat, MoveStage, Settled};
 use crate::errors::TABLE;
+use crate::places::Places;
 use crate::wire::EntryKind;
 
 fn id16() -> impl Strategy<Value = [u8; 16]> {
@@ -240,12 +241,18 @@ fn a_body() -> impl Strategy<Value = Body> {
             }
         ),
         bytes(300).prop_map(|frame| Body::Answer { frame }),
-        ("[a-z0-9-]{0,20}", any::<u16>(), prop::collection::vec(any::<(u16, u64, bool)>(), 0..5)).prop_map(
-            |(node, partitions, holdings)| {
+        (
+            "[a-z0-9-]{0,20}",
+            1..=u16::MAX,
+            prop::collection::vec(any::<(u16, u64, bool)>(), 0..5),
+            (any::<u64>(), prop::collection::vec((id16(), any::<u16>()), 0..5)),
+        )
+            .prop_map(|(node, partitions, holdings, (version, away))| {
                 let of = |(partition, epoch, held)| Holding { partition, epoch, held };
-                Body::Owners { node, partitions, holdings: holdings.into_iter().map(of).collect() }
-            }
-        ),
+                let away = away.into_iter().map(|(chat, partition)| (ChatId(chat), partition % partitions)).collect();
+                let holdings = holdings.into_iter().map(of).collect();
+                Body::Owners { node, partitions, holdings, places: Places::new(version, away) }
+            }),
         ("[a-z0-9-]{0,20}", any::<(u16, u64)>(), 0usize..3).prop_map(|(node, (partition, epoch), stage)| {
             let stage = [MoveStage::ReadAhead, MoveStage::Read, MoveStage::Yours][stage];
             Body::Move { node, partition, epoch, stage }

@@ -73,6 +73,20 @@ impl Moves {
         self.going.insert(partition, going);
     }
 
+    /// A partition is to be opened anew here.
+    pub(super) fn anew(&mut self, leaving: Leaving) {
+        let asked_ns = now_ns();
+        let partition = leaving.partition;
+        let mut going = Going { leaving, asked_ns, drain_ns: None, reply: None };
+        drain(&self.holdings, &mut going);
+        self.going.insert(partition, going);
+    }
+
+    /// Nothing is on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.going.is_empty()
+    }
+
     /// An operator wants one to go.
     pub(super) fn wanted(&mut self, keeping: &mut Keeping, wanted: MoveRequest) {
         let MoveRequest { partition, to, reply } = wanted;

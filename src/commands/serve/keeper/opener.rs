@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fabric::entropy::OsEntropy;
 use fabric::time::{Clock as _, SystemClock};
 use schema::envelope::MoveStage;
+use schema::places::Places;
 use storage_writer::lease::Tenure;
 use storage_writer::partition::{Ahead, PartitionConfig, StorageMetrics, open_owned, read_ahead};
+use storage_writer::pins::{Pins, Residents};
 use storage_writer::store::SharedStore;
 
 use crate::node::{Holdings, MoveWord};
@@ -33,12 +35,14 @@ pub(super) struct Opening {
     opener: Opener,
     holdings: Holdings,
     aheads: Arc<Mutex<Aheads>>,
+    /// Which chats each partition had when it was opened here last.
+    residents: Arc<Mutex<BTreeMap<u16, Residents>>>,
 }
 
 impl Opening {
     /// Nothing is read yet.
     pub(super) fn new(opener: Opener, holdings: Holdings) -> Self {
-        Self { opener, holdings, aheads: Arc::default() }
+        Self { opener, holdings, aheads: Arc::default(), residents: Arc::default() }
     }
 
     fn aheads(&self) -> MutexGuard<'_, Aheads> {
@@ -56,6 +60,8 @@ impl Opening {
             Ok(opened) => {
                 let took_us = (SystemClock.now().mono_ns - now.mono_ns) / 1_000;
                 tracing::info!(partition = number, epoch, took_us, "opened");
+                let residents = opened.residents().clone();
+                self.residents.lock().unwrap_or_else(PoisonError::into_inner).insert(number, residents);
                 self.holdings.hand_in(opened, epoch);
             }
             Err(error) => {
@@ -73,6 +79,39 @@ impl Opening {
             Err(error) => tracing::info!(partition, %error, "a partition cannot be read ahead of its move"),
         }
         self.holdings.say(MoveWord { stage: MoveStage::Read, ..word });
+    }
+
+    /// How many partitions the keyspace has.
+    pub(super) fn partitions(&self) -> u16 {
+        self.opener.store.sharing().partitions
+    }
+
+    /// The table of pinned chats was read: queued sends go where their chats are.
+    pub(super) fn note_places(&self, places: &Places) {
+        if let Some(outage) = &self.opener.partition.outage {
+            outage.spool.set_places(places);
+        }
+    }
+
+    /// The table of pinned chats, as whoever only looks may see it, and the partitions that are served here and do not have the
+    /// chats that it gives them. `None`: it does not answer.
+    pub(super) fn look_at_pins(&self) -> Option<(Pins, Vec<u16>)> {
+        let store = &self.opener.store;
+        let pins = match store.pins(false) {
+            Ok(pins) => pins,
+            Err(error) => {
+                tracing::debug!(%error, "the table of pinned chats cannot be read; the next round tries again");
+                return None;
+            }
+        };
+        let partitions = store.sharing().partitions;
+        let residents = self.residents.lock().unwrap_or_else(PoisonError::into_inner);
+        let differs = |&(&partition, here): &(&u16, &Residents)| {
+            pins.leaves(partition) || *here != pins.residents(partition, partitions)
+        };
+        let others = residents.iter().filter(differs).map(|(partition, _)| *partition);
+        let others = others.filter(|partition| self.holdings.serves(*partition)).collect();
+        Some((pins, others))
     }
 
     /// Drops what nobody has had a use for.

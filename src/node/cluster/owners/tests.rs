@@ -10,6 +10,8 @@ use schema::wire::EntryKind;
 
 use super::*;
 
+mod chats;
+
 const OWN: Address = Address { incarnation: 7, shard: 2, connection: 1, generation: 1 };
 const MS: u64 = 1_000_000;
 const HOLD_MS: u32 = 8_000;

@@ -25,14 +25,14 @@ struct Outbox {
 }
 
 #[derive(Default)]
-struct Model {
+pub(super) struct Model {
     outboxes: BTreeMap<(UserId, UserId), Outbox>,
     /// Whatever anybody saw at a place must be there forever.
     seen: BTreeMap<(ChatId, u64), MessageId>,
     given: BTreeMap<(UserId, UserId, u64), (u64, MessageId)>,
     session: u32,
     /// Writes that came late.
-    landed: usize,
+    pub(super) landed: usize,
 }
 
 fn session(model: &Model, from: UserId) -> Address {
@@ -45,7 +45,7 @@ impl Model {
         assert_eq!(before, message, "{chat} {seq}: what was visible once must never change");
     }
 
-    fn look(&mut self, world: &mut World) {
+    pub(super) fn look(&mut self, world: &mut World) {
         for (address, envelope) in core::mem::take(&mut world.out.gateway) {
             match envelope.body {
                 Body::Sent { client_msg_id, chat, message, seq, .. } => {
@@ -127,7 +127,7 @@ impl Model {
     }
 
     /// Every session begins anew: what was not answered is sent again.
-    fn reconnect(&mut self) {
+    pub(super) fn reconnect(&mut self) {
         self.session += 1;
         for outbox in self.outboxes.values_mut() {
             outbox.held = true;
@@ -176,7 +176,7 @@ fn read_ahead(world: &mut World, model: &mut Model) {
     model.look(world);
 }
 
-fn step(world: &mut World, model: &mut Model) {
+pub(super) fn step(world: &mut World, model: &mut Model) {
     let from = user(1 + world.random(4));
     let to = user(1 + world.random(4));
     let chat = ChatId::direct(from, to);
@@ -237,7 +237,7 @@ fn step(world: &mut World, model: &mut Model) {
 }
 
 /// Everything sent is there, once, in order.
-fn audit(world: &mut World, model: &mut Model) {
+pub(super) fn audit(world: &mut World, model: &mut Model) {
     world.disk.set_faults(DiskFaults::default());
     world.store.set_append_fault(AppendFault::None);
     world.store.set_full(false);

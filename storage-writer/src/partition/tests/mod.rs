@@ -6,6 +6,7 @@ mod groups;
 mod life;
 mod owned;
 mod pages;
+mod pins;
 mod queued;
 mod queued_lives;
 mod replays;

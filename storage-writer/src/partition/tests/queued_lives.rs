@@ -1,8 +1,9 @@
 //! Random lives of writers whose store comes and goes, with clients that do as the protocol says: whatever happens, of each
 //! user and chat everything is stored once, in the order it was sent, and answered.
 //!
-//! A writer is a partition and its spool. It is killed or gives way to another in the middle of anything; what is in its spool
-//! goes through whoever is the owner then, next to what the sessions send again.
+//! A writer is its partitions and their spool. It is killed or gives way to another in the middle of anything; what is in its
+//! spool goes through whoever is the owner then, next to what the sessions send again. In other lives chats go to and fro between
+//! two partitions meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,13 +12,15 @@ use fabric::sim::SimDisk;
 use schema::envelope::{Address, Body, Envelope, Settled};
 use schema::errors::Retry;
 use schema::ids::ChatId;
+use schema::places::Places;
 
 use super::world::{World, small, user};
 use crate::owner::send_settled;
 use crate::partition::{Outage, PartitionConfig, Work};
+use crate::pins::Pins;
 use crate::spool::{self, Ended, Next, Spool, SpoolConfig, Ticket};
-use crate::store::AppendFault;
 use crate::store::breaker::Breaker;
+use crate::store::{AppendFault, SharedStore as _};
 
 /// Who sends to whom: two lanes share a chat, two a session.
 const LANES: [(u64, u64); 3] = [(1, 2), (2, 1), (1, 3)];
@@ -63,12 +66,29 @@ struct Writer {
 struct Lives {
     seed: u64,
     world: World,
-    /// The first is the owner's.
     writers: Vec<Writer>,
+    /// Which writer has each partition.
+    owners: Vec<usize>,
+    /// Which writer had which one, by epoch.
+    epochs: BTreeMap<(u16, u64), usize>,
     lanes: Vec<Lane>,
     /// Of each user.
     generations: BTreeMap<u64, u32>,
     incarnations: u64,
+    counts: Counts,
+}
+
+/// How often something happened.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    /// A chat was given another partition.
+    pins: u64,
+    /// One that has queued sends was.
+    with_queued: u64,
+    /// A queued send was refused where its chat is not.
+    strangers: u64,
+    /// Sessions went on in another partition.
+    went_on: u64,
 }
 
 fn bounds() -> SpoolConfig {
@@ -80,18 +100,26 @@ fn number(id: &[u8]) -> u32 {
 }
 
 impl Lives {
-    fn new(seed: u64) -> Self {
-        let now = World::owned(seed, 1, small()).now;
+    fn new(seed: u64, partitions: u16) -> Self {
+        let now = World::owned(seed, partitions, small()).now;
         let writer = |incarnation| {
             let disk = SimDisk::new(seed + incarnation);
-            let spool = Arc::new(Spool::open(disk.clone(), bounds(), 1, now).expect("an empty folder"));
+            let spool = Arc::new(Spool::open(disk.clone(), bounds(), partitions, now).expect("an empty folder"));
             Writer { disk, spool, incarnation }
         };
         let writers = vec![writer(100), writer(101)];
         let outage = Outage { breaker: Arc::new(Breaker::default()), spool: Arc::clone(&writers[0].spool) };
-        let world = World::owned(seed, 1, PartitionConfig { outage: Some(outage), waiting_sends: WAITING, ..small() });
+        let config = PartitionConfig { outage: Some(outage), waiting_sends: WAITING, ..small() };
+        let world = World::owned(seed, partitions, config);
         let lanes = LANES.iter().map(|_| Lane::default()).collect();
-        Self { seed, world, writers, lanes, generations: BTreeMap::new(), incarnations: 101 }
+        let owners = vec![0; usize::from(partitions)];
+        let epochs = (0..partitions).map(|one| ((one, u64::from(one) + 1), 0)).collect();
+        let (generations, counts) = (BTreeMap::new(), Counts::default());
+        Self { seed, world, writers, owners, epochs, lanes, generations, incarnations: 101, counts }
+    }
+
+    fn partitions(&self) -> u16 {
+        self.owners.len() as u16
     }
 
     fn session(&self, from: u64) -> Address {
@@ -159,6 +187,10 @@ impl Lives {
         };
         // What an earlier start had asked is nobody's.
         let Some(writer) = self.writers.iter().find(|writer| writer.incarnation == address.incarnation) else { return };
+        if let Body::Refused { chat, .. } = answer.body {
+            let pins = self.world.store.pins(true).expect("read");
+            self.counts.strangers += u64::from(pins.rows.iter().any(|row| row.chat == chat));
+        }
         if let Some(ended) = writer.spool.answered(self.world.now, answer.header.request_id, outcome) {
             self.settled(ended);
         }
@@ -207,22 +239,24 @@ impl Lives {
         }
     }
 
-    /// Spools send what may go, at most so much each; the owner's only while its store answers.
+    /// Spools send what may go, at most so much each; to a partition of its own a writer only while its store answers.
     fn drain(&mut self, at_most: u64) {
         for place in 0..self.writers.len() {
-            for _ in 0..at_most {
-                let away = self.world.partitions[0].store_is_away(self.world.now);
-                if place == 0 && away {
-                    break;
+            for partition in 0..self.partitions() {
+                for _ in 0..at_most {
+                    let away = self.world.partitions[usize::from(partition)].store_is_away(self.world.now);
+                    if self.owners[usize::from(partition)] == place && away {
+                        break;
+                    }
+                    let Writer { spool, incarnation, .. } = &self.writers[place];
+                    let from = Address { incarnation: *incarnation, shard: 0, connection: 0, generation: 0 };
+                    match spool.next(self.world.now, partition, from) {
+                        Next::Nothing => break,
+                        Next::Dead(ended) => panic!("seed {}: {ended:?} is not old", self.seed),
+                        Next::Send(send) => self.world.handle(send.header.slot.partition(self.partitions()), *send),
+                    }
+                    self.hear();
                 }
-                let (spool, incarnation) = (Arc::clone(&self.writers[place].spool), self.writers[place].incarnation);
-                let from = Address { incarnation, shard: 0, connection: 0, generation: 0 };
-                match spool.next(self.world.now, 0, from) {
-                    Next::Nothing => break,
-                    Next::Dead(ended) => panic!("seed {}: {ended:?} is not old", self.seed),
-                    Next::Send(send) => self.world.handle(0, *send),
-                }
-                self.hear();
             }
         }
     }
@@ -236,31 +270,56 @@ impl Lives {
         self.hear();
     }
 
-    /// Another one is the owner from now on: the other writer, or the same one once more. `killed`: its process, whose spool is
-    /// opened anew.
-    fn change_owner(&mut self, killed: bool) {
-        self.world.partitions.clear();
-        self.world.out.gateway.clear();
-        // What a process has begun ends, unless it is killed.
-        if killed {
-            let of_other = |ticket: &Ticket| !Arc::ptr_eq(ticket.spool(), &self.writers[0].spool);
-            self.world.jobs.retain(|job| matches!(&job.work, Work::Spool { ticket, .. } if of_other(ticket)));
-            let Writer { disk, spool, incarnation } = &mut self.writers[0];
-            disk.crash();
-            self.incarnations += 1;
-            *incarnation = self.incarnations;
-            let opened = Spool::open(disk.clone(), bounds(), 1, self.world.now);
-            *spool = Arc::new(opened.unwrap_or_else(|error| panic!("seed {}: {error}", self.seed)));
-        }
-        if self.world.random(2) == 0 {
-            self.writers.swap(0, 1);
-        }
-        let outage = Outage { breaker: Arc::new(Breaker::default()), spool: Arc::clone(&self.writers[0].spool) };
+    /// Another one has a partition from now on: the other writer, or the same one once more.
+    fn reopen(&mut self, partition: u16) {
+        let owner = self.world.random(self.writers.len() as u64) as usize;
+        let outage = Outage { breaker: Arc::new(Breaker::default()), spool: Arc::clone(&self.writers[owner].spool) };
         self.world.config.partition.outage = Some(outage);
-        self.world.open(1).expect("another owner");
+        self.world.reopen(partition);
+        self.owners[usize::from(partition)] = owner;
+        let epoch = self.world.tenures.as_ref().and_then(|tenures| tenures.last()).expect("owned").epoch();
+        self.epochs.insert((partition, epoch.0), owner);
         if self.world.random(2) == 0 {
-            self.writers.iter().for_each(|writer| writer.spool.lost(0));
+            self.writers.iter().for_each(|writer| writer.spool.lost(partition));
         }
+    }
+
+    /// A process is killed, and started anew with what is in its files; it knows no table of pinned chats.
+    fn kill(&mut self, place: usize) {
+        let Self { world, writers, epochs, .. } = self;
+        // What a process has begun ends, unless it is killed.
+        let of_other = |ticket: &Ticket| !Arc::ptr_eq(ticket.spool(), &writers[place].spool);
+        world.jobs.retain(|job| match &job.work {
+            Work::Spool { ticket, .. } => of_other(ticket),
+            _ => epochs.get(&(job.partition, job.epoch.0)).is_some_and(|owner| *owner != place),
+        });
+        let Writer { disk, spool, incarnation } = &mut self.writers[place];
+        disk.crash();
+        self.incarnations += 1;
+        *incarnation = self.incarnations;
+        let opened = Spool::open(disk.clone(), bounds(), self.owners.len() as u16, self.world.now);
+        *spool = Arc::new(opened.unwrap_or_else(|error| panic!("seed {}: {error}", self.seed)));
+    }
+
+    /// Another one has one of the partitions, or all that a writer had who was `killed`. Sessions end.
+    fn change_owner(&mut self, killed: bool) {
+        let (first, count) = (self.world.random(self.partitions().into()) as u16, self.partitions());
+        let owner = self.owners[usize::from(first)];
+        let lost = (0..count).filter(|one| *one == first || killed && self.owners[usize::from(*one)] == owner);
+        let lost: Vec<u16> = lost.collect();
+        self.world.out.gateway.clear();
+        // Whoever was killed writes nothing more, and has nothing taken back.
+        if killed {
+            self.kill(owner);
+        }
+        lost.into_iter().for_each(|partition| self.reopen(partition));
+        if self.world.random(3) > 0 {
+            self.world.known = self.pins();
+        }
+        self.sessions_end();
+    }
+
+    fn sessions_end(&mut self) {
         let drained = self.world.random(6);
         self.drain(drained);
         let users = if self.world.random(2) == 0 { [1, 2] } else { [2, 1] };
@@ -271,8 +330,50 @@ impl Lives {
         }
     }
 
+    fn pins(&self) -> Pins {
+        self.world.store.pins(true).expect("read")
+    }
+
+    fn pin_something(&mut self) {
+        let (from, to) = LANES[self.world.random(LANES.len() as u64) as usize];
+        let (chat, partition) = (ChatId::direct(user(from), user(to)), self.world.random(self.partitions().into()));
+        let Ok(next) = self.pins().with(chat, partition as u16, self.partitions()) else { return };
+        assert!(self.world.store.change_pins(&next).expect("changed"));
+        self.counts.pins += 1;
+        let queued = self.writers.iter().any(|writer| (1..=3).any(|one| writer.spool.has_lane(user(one), chat)));
+        self.counts.with_queued += u64::from(queued);
+    }
+
+    /// A partition that does not have the chats that it is to have.
+    fn misplaced(&self) -> Option<u16> {
+        let pins = self.pins();
+        (0..self.partitions()).find(|partition| {
+            let here = self.world.partitions[usize::from(*partition)].residents();
+            pins.leaves(*partition) || *here != pins.residents(*partition, self.partitions())
+        })
+    }
+
+    /// The gateway hears of the table. Sessions go on in another partition if the one before owes them nothing; else they end.
+    fn hear_places(&mut self) {
+        let (pins, count) = (self.pins(), self.partitions());
+        let moved = |of: &(u64, u64)| {
+            let chat = ChatId::direct(user(of.0), user(of.1));
+            pins.place(chat, count) != self.world.known.place(chat, count)
+        };
+        let moved: Vec<usize> = (0..LANES.len()).filter(|lane| moved(&LANES[*lane])).collect();
+        let owed = |lane: &usize| self.lanes[*lane].outbox.iter().any(|(_, state)| *state != State::Refused);
+        let owes = moved.iter().any(owed);
+        self.counts.went_on += u64::from(!owes && !moved.is_empty());
+        if !owes || self.world.random(2) == 0 {
+            self.world.known = pins;
+            if owes {
+                self.sessions_end();
+            }
+        }
+    }
+
     fn step(&mut self) {
-        match self.world.random(41) {
+        match self.world.random(if self.partitions() > 1 { 50 } else { 41 }) {
             0..14 => {
                 let lane = self.world.random(LANES.len() as u64) as usize;
                 self.say_new(lane);
@@ -299,13 +400,27 @@ impl Lives {
                 let from = 1 + self.world.random(2);
                 self.come_back(from);
             }
-            37 => self.writers.iter().for_each(|writer| writer.spool.tidy(1, self.world.now)),
+            37 => self.writers.iter().for_each(|writer| writer.spool.tidy(self.world.now)),
             38 => self.change_owner(true),
             39 => self.change_owner(false),
             // What fails until its writer is started anew.
-            _ => {
+            40 => {
                 let calls = self.world.random(4);
-                self.writers[0].disk.lose_power_after(calls);
+                self.writers[self.owners[0]].disk.lose_power_after(calls);
+            }
+            41..43 => self.pin_something(),
+            43..46 => {
+                let (pins, place) = (self.pins(), self.world.random(2) as usize);
+                self.writers[place].spool.set_places(&places(&pins, self.partitions()));
+            }
+            46..48 => self.hear_places(),
+            // A keeper finds that a partition does not have the chats that it is to have.
+            _ => {
+                if let Some(partition) = self.misplaced() {
+                    self.world.out.gateway.clear();
+                    self.reopen(partition);
+                    self.sessions_end();
+                }
             }
         }
         for lane in 0..LANES.len() {
@@ -323,6 +438,19 @@ impl Lives {
     /// The store is there, nobody sends anything new, and no session ends.
     fn come_to_rest(&mut self) {
         self.world.store.set_append_fault(AppendFault::None);
+        // A pin takes two openings.
+        for _ in 0..20 {
+            let Some(partition) = self.misplaced() else { break };
+            self.world.out.gateway.clear();
+            self.reopen(partition);
+        }
+        assert_eq!(self.misplaced(), None, "seed {}: chats come to rest", self.seed);
+        self.world.known = self.pins();
+        let places = places(&self.world.known, self.partitions());
+        self.writers.iter().for_each(|writer| writer.spool.set_places(&places));
+        if self.partitions() > 1 {
+            self.sessions_end();
+        }
         for _ in 0..PATIENCE {
             if self.is_at_rest() {
                 return;
@@ -353,23 +481,47 @@ impl Lives {
                 chats
             });
         for (chat, sent) in chats.into_iter().filter(|(_, sent)| *sent > 0) {
-            let memory = &self.world.partitions[0].memory.chats;
+            let partition = self.world.known.place(chat, self.partitions());
+            let memory = &self.world.partitions[usize::from(partition)].memory.chats;
             let index = memory.find(chat).unwrap_or_else(|| panic!("seed {seed}: a chat is missing"));
             assert_eq!(memory.get(index).head.seq, sent, "seed {seed}: each once");
         }
     }
 }
 
-fn live(seed: u64) {
-    let mut lives = Lives::new(seed);
+/// As gateways and spools know a table.
+fn places(pins: &Pins, partitions: u16) -> Places {
+    Places::new(pins.version, pins.away(partitions).collect())
+}
+
+fn live(seed: u64, partitions: u16) -> Counts {
+    let mut lives = Lives::new(seed, partitions);
     for _ in 0..STEPS {
         lives.step();
     }
     lives.come_to_rest();
     lives.check();
+    lives.counts
 }
 
 #[test]
 fn whatever_happens_everything_is_stored_once_and_in_the_order_it_was_sent() {
-    (0..600).for_each(live);
+    for seed in 0..600 {
+        live(seed, 1);
+    }
+}
+
+#[test]
+fn so_it_is_where_chats_change_their_partitions_meanwhile() {
+    let mut all = Counts::default();
+    for seed in 1_000..1_200 {
+        let Counts { pins, with_queued, strangers, went_on } = live(seed, 2);
+        all.pins += pins;
+        all.with_queued += with_queued;
+        all.strangers += strangers;
+        all.went_on += went_on;
+    }
+    println!("{all:?}");
+    let Counts { pins, with_queued, strangers, went_on } = all;
+    assert!([pins, with_queued, strangers, went_on].into_iter().all(|count| count > 20), "everything happens: {all:?}");
 }

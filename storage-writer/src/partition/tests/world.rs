@@ -18,6 +18,7 @@ use crate::partition::{
     Ahead, Job, OpenConfig, OpenError, Outage, Partition, PartitionConfig, StorageMetrics, Work, open, open_owned,
     read_ahead, run_job,
 };
+use crate::pins::Pins;
 use crate::store::{AppendFault, Guarded, MemoryStore, SharedStore};
 
 /// What partitions said.
@@ -60,9 +61,11 @@ pub(super) struct World {
     /// Where partitions are owned: the tenures there have been, the last of each partition last.
     pub tenures: Option<Vec<Arc<Tenure>>>,
     /// What the next owners have read while these own.
-    ahead: Vec<Ahead>,
+    pub ahead: Vec<Ahead>,
     /// A guarded store's.
     clock: Arc<SimClock>,
+    /// The table of pinned chats as gateways know it.
+    pub known: Pins,
     encoder: Encoder,
 }
 
@@ -118,6 +121,7 @@ impl World {
             out: Out::default(),
             config: OpenConfig { partitions, partition: config, dedupe_secret: [7; 16] },
             clock: Arc::new(SimClock::new()),
+            known: Pins::default(),
             encoder: Encoder::in_arena(),
         };
         world.open(partitions).expect("a new world opens");
@@ -150,33 +154,44 @@ impl World {
     /// another.
     fn take_over(&mut self, partitions: u16) {
         self.partitions.clear();
+        for partition in 0..partitions {
+            let opened = self.take_over_one(partition);
+            self.partitions.push(opened);
+        }
+    }
+
+    /// Another one owns this partition from now on.
+    pub(super) fn reopen(&mut self, partition: u16) {
+        self.partitions[usize::from(partition)] = self.take_over_one(partition);
+    }
+
+    fn take_over_one(&mut self, partition: u16) -> Partition {
         let store: Arc<dyn SharedStore> = match &self.config.partition.outage {
             Some(Outage { breaker, .. }) => {
                 Arc::new(Guarded::new(self.store.clone(), breaker.clone(), self.clock.clone()))
             }
             None => self.store.clone(),
         };
-        for partition in 0..partitions {
-            let at = self.ahead.iter().position(|ahead| ahead.partition() == partition);
-            let mut ahead = at.map(|at| self.ahead.swap_remove(at));
-            let opened = (0..).find_map(|tries| {
-                if tries == 3 {
-                    self.store.set_append_fault(AppendFault::None);
+        let at = self.ahead.iter().position(|ahead| ahead.partition() == partition);
+        let mut ahead = at.map(|at| self.ahead.swap_remove(at));
+        let opened = (0..100).find_map(|tries| {
+            if tries == 3 {
+                self.store.set_append_fault(AppendFault::None);
+                self.store.set_full(false); // chats that leave are written to the tables first
+            }
+            let tenures = self.tenures.as_mut()?;
+            tenures.iter().for_each(|tenure| {
+                if tenure.partition() == partition {
+                    tenure.end()
                 }
-                let tenures = self.tenures.as_mut()?;
-                tenures.iter().for_each(|tenure| {
-                    if tenure.partition() == partition {
-                        tenure.end()
-                    }
-                });
-                let tenure = Tenure::endless(partition, Epoch(tenures.len() as u64 + 1));
-                tenures.push(Arc::clone(&tenure));
-                let of = &self.config.partition;
-                let when = (&mut self.entropy as &mut dyn Entropy, self.now);
-                open_owned(tenure, ahead.take(), of, &store, when, self.metrics.clone()).ok()
             });
-            self.partitions.extend(opened);
-        }
+            let tenure = Tenure::endless(partition, Epoch(tenures.len() as u64 + 1));
+            tenures.push(Arc::clone(&tenure));
+            let of = &self.config.partition;
+            let when = (&mut self.entropy as &mut dyn Entropy, self.now);
+            open_owned(tenure, ahead.take(), of, &store, when, self.metrics.clone()).ok()
+        });
+        opened.expect("it opens once the store is there")
     }
 
     /// Power goes: what was not durable may be gone, jobs are cut off.
@@ -206,7 +221,7 @@ impl World {
     }
 
     pub(super) fn chat(&mut self, chat: ChatId, reply: Address, body: Body) {
-        let partition = chat.slot().partition(self.config.partitions);
+        let partition = self.known.place(chat, self.config.partitions);
         self.handle(partition, Envelope::new(Class::Send, body).reply_to(reply));
     }
 

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use fabric::time::{Clock as _, SystemClock};
 use schema::dedupe::DedupeKey;
 use schema::ids::ChatId;
 
 use super::{START_MS, all, chat, entries, flat, state};
 use crate::lease::{Epoch, Tenure};
 use crate::lsn::{JournalId, Lsn};
+use crate::pins::{PINS_MAX, Pins};
 use crate::store::{ChatState, DedupeHit, FlushRun, LoggedBlock, SharedStore, Standing, StoreError, Takeover};
 
 /// Where a shared store lives.
@@ -24,13 +26,16 @@ pub type SharedCheck = fn(&dyn SharedPlace);
 pub const SHARED_PARTITIONS: u16 = 16;
 
 /// Every check with its name.
-pub const SHARED_CHECKS: [(&str, SharedCheck); 6] = [
+pub const SHARED_CHECKS: [(&str, SharedCheck); 9] = [
     ("a log is read by number and epoch up to its first hole", a_log_is_read_up_to_its_first_hole),
     ("takeovers are kept, a partition's by epoch", takeovers_are_kept),
     ("a flush is its partition's", a_flush_is_its_partitions),
     ("an owner whose tenure is over writes nothing", an_owner_whose_tenure_is_over_writes_nothing),
     ("blocks that are applied are forgotten and no others", applied_blocks_are_forgotten),
     ("large blocks are kept", large_blocks_are_kept),
+    ("a chat's state is found by its id", a_state_is_found_by_its_id),
+    ("the table of pinned chats is changed by who has seen it whole", pins_are_changed_by_who_has_seen_them),
+    ("what is written above another partition's stamp stays", what_is_written_above_a_stamp_stays),
 ];
 
 /// A chat of a partition, each `nth` another.
@@ -165,4 +170,62 @@ fn large_blocks_are_kept(place: &dyn SharedPlace) {
     let found = store.blocks_above(7, 0).expect("read");
     assert_eq!(found.len(), 20);
     assert!(found.iter().all(|found| found.bytes == bytes(found.block)));
+}
+
+fn a_state_is_found_by_its_id(place: &dyn SharedPlace) {
+    let (one, two) = (place.open(), place.open());
+    let (here, other) = (chat_of(8, 0), chat_of(8, 1));
+    adopted(&*one, 8);
+    one.flush_owned(&Tenure::endless(8, Epoch(1)), run_of(8, here, 4, 1).0).expect("flushed");
+    assert_eq!(two.load_chat(here).expect("read"), Some(state(here, 4)));
+    assert_eq!(two.load_chat(other).expect("read"), None);
+}
+
+fn pins_are_changed_by_who_has_seen_them(place: &dyn SharedPlace) {
+    let (one, two) = (place.open(), place.open());
+    let none = one.pins(true).expect("read");
+    assert_eq!(none, Pins::default());
+    let with = |pins: &Pins, nth| pins.with(chat_of(9, nth), 10, SHARED_PARTITIONS).expect("pinned");
+    let (first, late) = (with(&none, 0), with(&none, 1));
+    assert!(one.change_pins(&first).expect("changed"));
+    assert!(!two.change_pins(&late).expect("answered"), "it has not seen the first");
+    for store in [&one, &two] {
+        for latest in [false, true] {
+            assert_eq!(store.pins(latest).expect("read"), first);
+        }
+    }
+    let settled = first.settled(9, SHARED_PARTITIONS, 77);
+    assert!(two.change_pins(&settled).expect("changed"));
+    assert!(!one.change_pins(&first).expect("answered"), "nothing is done twice");
+    assert_eq!(one.pins(true).expect("read"), settled);
+    // As many as there may be, and none.
+    let full = (0..PINS_MAX - 1).fold(settled, |pins, nth| Pins { version: pins.version, ..with(&pins, nth + 1) });
+    let full = Pins { version: full.version + 1, ..full };
+    assert!(one.change_pins(&full).expect("changed"));
+    assert_eq!(two.pins(true).expect("read"), full);
+    let empty = Pins { version: full.version + 1, stamp: 78, rows: Vec::new() };
+    assert!(two.change_pins(&empty).expect("changed"));
+    assert_eq!(one.pins(true).expect("read"), empty);
+}
+
+fn what_is_written_above_a_stamp_stays(place: &dyn SharedPlace) {
+    let (one, two) = (place.open(), place.open());
+    let chat = chat_of(11, 0);
+    adopted(&*one, 11);
+    adopted(&*two, 12);
+    let stamp = |store: &dyn SharedStore, partition| store.stamp(partition);
+    // An owner whose clock goes an hour ahead.
+    one.raise_stamp(11, i64::try_from(SystemClock.now().wall_ticks / 10).expect("in time") + 3_600_000_000);
+    one.flush_owned(&Tenure::endless(11, Epoch(1)), run_of(11, chat, 4, 1).0).expect("flushed");
+    let write = |head| {
+        two.flush_owned(&Tenure::endless(12, Epoch(1)), run_of(12, chat, head, head).0).expect("flushed");
+        one.load_chat(chat).expect("read")
+    };
+    two.raise_stamp(12, stamp(&*one, 11));
+    assert_eq!(write(6), Some(state(chat, 6)));
+    assert!(stamp(&*two, 12) > stamp(&*one, 11));
+    two.raise_stamp(12, 5);
+    assert_eq!(write(7), Some(state(chat, 7)), "it is never lowered");
+    adopted(&*one, 12);
+    assert_eq!(stamp(&*one, 12), stamp(&*two, 12), "whoever has it next knows it");
 }

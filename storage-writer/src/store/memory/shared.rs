@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use schema::dedupe::DedupeKey;
+use schema::ids::ChatId;
 
 use super::MemoryStore;
 use crate::lease::{Epoch, Tenure};
 use crate::lsn::JournalId;
+use crate::pins::Pins;
 use crate::store::{
     ChatState, DedupeHit, FlushReport, FlushRun, LoggedBlock, SharedStore, Sharing, Standing, Store, StoreError,
     Takeover,
@@ -33,6 +35,11 @@ pub(super) struct Logs {
     takeovers: BTreeMap<(u16, Epoch), Takeover>,
     fault: AppendFault,
     late: Vec<Write>,
+    pins: Pins,
+    /// The last write timestamp of each partition: each counts its own, as clocks of their owners would.
+    stamps: BTreeMap<u16, i64>,
+    /// With which each chat's state was written.
+    written: BTreeMap<ChatId, i64>,
 }
 
 enum Write {
@@ -79,6 +86,31 @@ impl MemoryStore {
         let count = late.len();
         late.into_iter().for_each(|write| tables.logs.land(write));
         count
+    }
+
+    /// The first half of a flush: the write timestamp that it notes.
+    pub(crate) fn note_stamp(&self, partition: u16) -> i64 {
+        let mut tables = self.lock();
+        let stamp = tables.logs.stamps.entry(partition).or_default();
+        *stamp += 1;
+        *stamp
+    }
+
+    /// The second half, after it was asked whether its owner still owns. States that are older than what is there change
+    /// nothing.
+    pub(crate) fn flush_with(&self, stamp: i64, mut run: FlushRun<'_>) -> Result<FlushReport, StoreError> {
+        let mut tables = self.lock();
+        if !tables.full {
+            let written = &mut tables.logs.written;
+            run.states.retain(|state| {
+                let before = written.entry(state.chat).or_insert(stamp);
+                let newer = stamp >= *before;
+                *before = stamp.max(*before);
+                newer
+            });
+        }
+        drop(tables);
+        self.flush(run)
     }
 
     /// What becomes of writes to logs from now on.
@@ -152,12 +184,40 @@ impl SharedStore for MemoryStore {
         if !tenure.is_held() {
             return Err(StoreError::not_owned(tenure));
         }
-        self.flush(run)
+        let stamp = self.note_stamp(tenure.partition());
+        self.flush_with(stamp, run)
     }
 
     fn trim(&self, partition: u16, applied: u64) -> Result<(), StoreError> {
         self.lock().logs.blocks.retain(|&(of, block, _), _| of != partition || block > applied);
         Ok(())
+    }
+
+    fn load_chat(&self, chat: ChatId) -> Result<Option<ChatState>, StoreError> {
+        Ok(self.lock().states.get(&chat).cloned())
+    }
+
+    fn stamp(&self, partition: u16) -> i64 {
+        self.lock().logs.stamps.get(&partition).copied().unwrap_or_default()
+    }
+
+    fn raise_stamp(&self, partition: u16, stamp: i64) {
+        let mut tables = self.lock();
+        let last = tables.logs.stamps.entry(partition).or_default();
+        *last = stamp.max(*last);
+    }
+
+    fn pins(&self, _latest: bool) -> Result<Pins, StoreError> {
+        Ok(self.lock().logs.pins.clone())
+    }
+
+    fn change_pins(&self, next: &Pins) -> Result<bool, StoreError> {
+        let mut tables = self.lock();
+        let may = tables.logs.pins.version + 1 == next.version;
+        if may {
+            tables.logs.pins = next.clone();
+        }
+        Ok(may)
     }
 }
 

@@ -2,15 +2,29 @@
 
 use super::*;
 use crate::envelope::MoveStage;
+use crate::places::Places;
 
 pub(super) fn encode_holding(fbb: &mut Builder, body: &Body) -> Union {
     match body {
-        Body::Owners { node, partitions, holdings } => {
+        Body::Owners { node, partitions, holdings, places } => {
             let node = Some(fbb.create_string(node));
             let of = |holding: &Holding| link::Holding::new(holding.epoch, holding.partition, holding.held);
             let holdings: Vec<_> = holdings.iter().map(of).collect();
             let holdings = Some(fbb.create_vector(&holdings));
-            union!(fbb, Owners, OwnersArgs { node: node, partitions: *partitions, holdings: holdings })
+            let of = |&(chat, partition): &(ChatId, u16)| link::Place::new(&link::Id(chat.0), partition);
+            let away: Vec<_> = places.away().iter().map(of).collect();
+            let away = Some(fbb.create_vector(&away));
+            union!(
+                fbb,
+                Owners,
+                OwnersArgs {
+                    node: node,
+                    partitions: *partitions,
+                    holdings: holdings,
+                    places_version: places.version,
+                    places: away,
+                }
+            )
         }
         Body::Move { node, partition, epoch, stage } => {
             let node = Some(fbb.create_string(node));
@@ -34,7 +48,13 @@ pub(super) fn decode_holding(root: &link::Envelope<'_>) -> Result<Body, Envelope
             held: holding.held(),
         };
         let holdings = b.holdings().map(|list| list.iter().map(of).collect()).unwrap_or_default();
-        return Ok(Body::Owners { node: b.node().to_owned(), partitions: b.partitions(), holdings });
+        let of = |place: &link::Place| (ChatId(place.chat().0), place.partition());
+        let away: Vec<_> = b.places().map(|list| list.iter().map(of).collect()).unwrap_or_default();
+        if away.iter().any(|(_, partition)| *partition >= b.partitions()) {
+            return Err(EnvelopeError::Malformed("a chat is in a partition that there is not".to_owned()));
+        }
+        let places = Places::new(b.places_version(), away);
+        return Ok(Body::Owners { node: b.node().to_owned(), partitions: b.partitions(), holdings, places });
     }
     let b = member!(root, body_as_move);
     let stage = match b.stage() {
