@@ -89,7 +89,7 @@ fn values<'a>(key: &str, json: &'a serde_json::Value, found: &mut Vec<&'a str>) 
 }
 
 /// What only a server on Scylla or Cassandra counts (src/figures.rs, src/node/holdings.rs).
-const OF_SCYLLA: [&str; 8] = [
+const OF_SCYLLA: [&str; 10] = [
     "shardwire_store_away",
     "shardwire_store_request_failures_total",
     "shardwire_storage_epoch",
