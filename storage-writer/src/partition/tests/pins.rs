@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fabric::sim::SeededEntropy;
+use fabric::time::Now;
 use schema::dedupe::DedupeKey;
 use schema::encode::{ChangeFields, SendFields, SendTarget};
 use schema::envelope::{Address, Body};
@@ -17,7 +18,7 @@ use super::life::{Model, audit, step};
 use super::world::{World, small, user};
 use crate::lease::{Epoch, Tenure};
 use crate::lsn::{JournalId, Lsn};
-use crate::partition::{Partition, open_owned};
+use crate::partition::{Partition, PartitionConfig, StorageMetrics, open_owned};
 use crate::pins::Pins;
 use crate::store::{
     ChatState, DedupeHit, FlushReport, FlushRun, HistoryRange, LoggedBlock, MemoryStore, SharedStore, Sharing,
@@ -164,40 +165,61 @@ fn tenure(world: &mut World, partition: u16) -> Arc<Tenure> {
     tenure
 }
 
+/// What opens a partition.
+#[derive(Clone)]
+struct Opening {
+    of: PartitionConfig,
+    metrics: StorageMetrics,
+    now: Now,
+    seed: u64,
+    store: Arc<MemoryStore>,
+    /// Somebody pins a chat of its own when it has opened: whoever was stopped before it may find the row.
+    late: bool,
+    opened: Arc<Mutex<Option<Partition>>>,
+}
+
+impl Opening {
+    fn open(self, tenure: Arc<Tenure>) {
+        let (store, partition): (Arc<dyn SharedStore>, u16) = (self.store, tenure.partition());
+        let mut entropy = SeededEntropy::new(self.seed);
+        let found = open_owned(tenure, None, &self.of, &store, (&mut entropy, self.now), self.metrics).expect("opens");
+        *self.opened.lock().expect("nobody panics with it") = Some(found);
+        let pins = store.pins(true).expect("read");
+        let mut pairs = (1..=4).flat_map(|a| (1..=4).map(move |b| ChatId::direct(user(a), user(b))));
+        let here = pairs.find(|chat| self.late && pins.place(*chat, PARTITIONS) == partition);
+        let next = here.and_then(|chat| pins.with(chat, (partition + 1) % PARTITIONS, PARTITIONS).ok());
+        next.iter().for_each(|next| assert!(store.change_pins(next).expect("changed")));
+    }
+}
+
 /// Another owner has a partition from now on. Before it there may be one who is stopped while it opens it, and goes on when
 /// this one has, or never does.
 fn reopen(world: &mut World, partition: u16, counts: &mut Counts) {
     world.store.set_append_fault(crate::store::AppendFault::None);
     world.store.set_full(false);
-    let at = usize::from(partition);
     let ahead = world.ahead.iter().position(|ahead| ahead.partition() == partition);
     let ahead = ahead.map(|ahead| world.ahead.swap_remove(ahead));
     let (stops, dies) = (world.random(2) == 0, world.random(2) == 0);
-    let (of, metrics, now) = (world.config.partition.clone(), world.metrics.clone(), world.now);
     let first = stops.then(|| tenure(world, partition));
-    let opened: Arc<Mutex<Option<Partition>>> = Arc::default();
     let seed = world.random(u64::MAX);
-    // Somebody pins a chat of its own when it has opened: whoever was stopped before it may find the row.
-    let pairs = (1..=4).flat_map(|a| (1..=4).map(move |b| ChatId::direct(user(a), user(b))));
-    let late = (!counts.calm && world.random(2) == 0).then(|| pairs.collect::<Vec<_>>()).unwrap_or_default();
+    let opening = Opening {
+        of: world.config.partition.clone(),
+        metrics: world.metrics.clone(),
+        now: world.now,
+        seed,
+        store: world.store.clone(),
+        late: !counts.calm && world.random(2) == 0,
+        opened: Arc::default(),
+    };
     let open = {
-        let late = late.clone();
-        let (opened, of, metrics) = (Arc::clone(&opened), of.clone(), metrics.clone());
-        let store: Arc<dyn SharedStore> = world.store.clone();
         // The first has it until the second begins.
         let number = world.tenures.as_ref().expect("owned").len() as u64 + 1;
         let next = Tenure::endless(partition, Epoch(number));
         world.tenures.as_mut().expect("owned").push(Arc::clone(&next));
-        let first = first.clone();
+        let (first, opening) = (first.clone(), opening.clone());
         move || {
             first.iter().for_each(|first| first.end());
-            let mut entropy = SeededEntropy::new(seed);
-            let found = open_owned(next, None, &of, &store, (&mut entropy, now), metrics).expect("opens");
-            *opened.lock().expect("nobody panics with it") = Some(found);
-            let pins = store.pins(true).expect("read");
-            let here = late.into_iter().find(|chat| pins.place(*chat, PARTITIONS) == partition);
-            let next = here.and_then(|chat| pins.with(chat, (partition + 1) % PARTITIONS, PARTITIONS).ok());
-            next.iter().for_each(|next| assert!(store.change_pins(next).expect("changed")));
+            opening.open(next);
         }
     };
     let old = world.tenures.as_ref().expect("owned");
@@ -223,16 +245,16 @@ fn reopen(world: &mut World, partition: u16, counts: &mut Counts) {
             if dies {
                 *stopping.meanwhile.lock().expect("ours") = Some(Box::new(move || end.end()));
             }
-            let was = open_owned(first, ahead, &of, &store, (&mut entropy, now), metrics);
+            let was = open_owned(first, ahead, &opening.of, &store, (&mut entropy, opening.now), opening.metrics);
             counts.stopped += u64::from(stopping.writes.load(Ordering::Relaxed) > nth);
             drop(was);
-            if opened.lock().expect("ours").is_none() {
+            if opening.opened.lock().expect("ours").is_none() {
                 open();
             }
         }
     }
-    let next = opened.lock().expect("ours").take().expect("opened");
-    world.partitions[at] = next;
+    let next = opening.opened.lock().expect("ours").take().expect("opened");
+    world.partitions[usize::from(partition)] = next;
 }
 
 /// The chats are where the table says, for those who ask as for those who own.
