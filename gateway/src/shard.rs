@@ -70,7 +70,7 @@ pub struct Shard {
     pub(crate) queued: Vec<u32>,
     pub(crate) settling: Map<u32, Queued>,
     /// How often the way to a partition was lost: the request id of sends there.
-    /// How often the way to a partition was lost: a part of the request ids of sends there ([`send_request`]).
+    /// How often the way to a partition was lost: a part of the request ids of sends there (`send_request`).
     pub(crate) generations: Vec<u64>,
     /// Connections whose send waits for a credit, with their deadline, by owner partition. At most one a connection.
     pub(crate) waiters: Vec<VecDeque<(ConnId, u64)>>,
