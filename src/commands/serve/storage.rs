@@ -217,12 +217,22 @@ fn open_spool(
     topology: Topology,
     breaker: &Arc<Breaker>,
 ) -> Result<Option<Outage>> {
-    if config.store.spool_bytes == 0 {
+    if config.store.spool_bytes == 0 && !folder.spool_path().exists() {
         return Ok(None);
     }
     let disk = FileDisk::open(folder.spool_path()).into_diagnostic().wrap_err("the spool's folder cannot be used")?;
     let bounds = SpoolConfig { limit_bytes: config.store.spool_bytes, ..SpoolConfig::default() };
     let spool = Spool::open(disk, bounds, topology.partitions, SystemClock.now()).into_diagnostic()?;
+    if config.store.spool_bytes == 0 {
+        let queued = spool.waiting();
+        miette::ensure!(
+            queued == 0,
+            "{queued} queued sends in {} were promised to be stored: set store.spool_bytes above 0 until \
+             shardwire_spool_waiting is 0",
+            folder.spool_path().display()
+        );
+        return Ok(None);
+    }
     Ok(Some(Outage { breaker: Arc::clone(breaker), spool: Arc::new(spool) }))
 }
 
