@@ -28,8 +28,8 @@ pub struct Store {
     #[config(default = 16)]
     pub partitions: u16,
     /// Where ack is store: bytes of the data folder that a writer may fill with sends, and hold of them in memory, while that
-    /// cluster does not answer, 268435456 say; 0 = sends wait for it instead. (restart)
-    #[config(default = 0)]
+    /// cluster does not answer; 0 = sends wait for it instead. (restart)
+    #[config(default = 268435456)]
     pub spool_bytes: u64,
     /// Some nodes of that cluster, `host:port`; the others are learned from them. (restart)
     #[config(default = [])]

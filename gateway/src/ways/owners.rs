@@ -82,12 +82,14 @@ impl Shard {
         }
     }
 
-    /// Whether a send that came back must not go out again: one of its session before it, in the same chat, was refused since.
-    pub fn is_behind_refused(&self, session: Address, chat: ChatId, client_msg_id: &[u8]) -> bool {
+    /// Whether a send that waited for a holder, or came back, may go out: its session is still there, and none of its session's
+    /// before it, in the same chat, was refused since. What a session that is over sent before may be in the spool of a writer
+    /// that its gateway waits for no more; its client sends all of that again, in order.
+    pub fn may_go(&self, session: Address, chat: ChatId, client_msg_id: &[u8]) -> bool {
         let index = self.conns.find(session.connection, session.generation);
-        let active = index.and_then(|index| self.conns[index].active.as_ref());
-        let blocked = active.and_then(|active| active.blocked.as_ref());
-        blocked.is_some_and(|blocked| !blocked.passes(chat, client_msg_id))
+        let Some(index) = index.filter(|&index| self.conns[index].phase == Phase::Ready) else { return false };
+        let blocked = self.conns[index].active.as_ref().and_then(|active| active.blocked.as_ref());
+        blocked.is_none_or(|blocked| blocked.passes(chat, client_msg_id))
     }
 
     /// Takes back what the session has asked a partition for: its sync asks again soon, its client is told.

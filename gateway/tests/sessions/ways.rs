@@ -126,11 +126,34 @@ fn what_was_sent_after_a_refused_send_does_not_go_out_again() {
     rig.send(conn, b"1", chat);
     rig.send(conn, b"2", chat);
     let session = rig.envelopes()[0].header.reply;
-    assert!(!rig.shard.is_behind_refused(session, chat, b"2"));
+    assert!(rig.shard.may_go(session, chat, b"2"));
     let (client_msg_id, code) = (bytes::Bytes::from_static(b"1"), ErrorCode::RateLimited);
     rig.answer(conn, 0, Body::Refused { client_msg_id, chat, code, retry_after_ms: 0 });
-    assert!(rig.shard.is_behind_refused(session, chat, b"2") && !rig.shard.is_behind_refused(session, chat, b"1"));
-    assert!(!rig.shard.is_behind_refused(session, chat_of(0, 2), b"2"));
+    assert!(!rig.shard.may_go(session, chat, b"2") && rig.shard.may_go(session, chat, b"1"));
+    assert!(rig.shard.may_go(session, chat_of(0, 2), b"2"));
+}
+
+/// What it has queued at the former holder is owed to nobody any more, so the next one would get what was sent later first.
+#[test]
+fn what_waited_for_a_holder_does_not_go_out_once_its_session_is_over() {
+    let mut rig = Rig::new();
+    let conn = rig.synced(7, 1);
+    let chat = chat_of(0, 1);
+    rig.envelopes();
+    rig.send(conn, b"1", chat);
+    let session = rig.envelopes()[0].header.reply;
+    rig.answer(conn, request(0, 0), Body::Queued { client_msg_id: bytes::Bytes::from_static(b"1"), chat });
+    rig.send(conn, b"2", chat);
+    assert_eq!(rig.shard.unanswered(0), 2);
+    assert!(rig.shard.may_go(session, chat, b"2"));
+    lose(&mut rig, 1);
+    assert!(rig.shard.may_go(session, chat, b"2"), "it sent nothing there");
+    rig.shard.closed(rig.now, conn, &mut rig.out);
+    assert_eq!(rig.shard.unanswered(0), 1, "the send that waits");
+    assert!(!rig.shard.may_go(session, chat, b"2"));
+    let (client_msg_id, code) = (bytes::Bytes::from_static(b"2"), ErrorCode::AfterRefused);
+    rig.answer(conn, request(0, 0), Body::Refused { client_msg_id, chat, code, retry_after_ms: 0 });
+    assert_eq!(rig.shard.unanswered(0), 0, "its credit is free");
 }
 
 #[test]

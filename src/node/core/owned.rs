@@ -108,7 +108,7 @@ impl ShardCore {
         }
     }
 
-    /// What waited goes out, but for what was sent after something that was refused meanwhile.
+    /// What waited goes out, but for what was sent after something that was refused meanwhile, or by a session that is over.
     pub(super) fn release(&mut self, envelopes: Vec<Envelope>) {
         let mut refused = Vec::new();
         for envelope in envelopes {
@@ -116,7 +116,7 @@ impl ShardCore {
             if let Body::Send { frame, chat, .. } = &envelope.body
                 && self.hub.is_own_gateway(reply)
                 && let Some(id) = frame.root().body_as_send().and_then(|send| send.client_msg_id())
-                && self.gateway.is_behind_refused(reply, *chat, id.bytes())
+                && !self.gateway.may_go(reply, *chat, id.bytes())
             {
                 let client_msg_id = bytes::Bytes::copy_from_slice(id.bytes());
                 let (code, retry_after_ms) = (ErrorCode::AfterRefused, 0);

@@ -33,7 +33,6 @@ fn what_was_acknowledged_or_queued_is_there_once_and_in_order() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut options = Options::of_test(Shape { gateways: 2, routers: 1, writers: 2 }, folder.path());
     options.config.push_str(&cassandra.shared_store("queued_sends"));
-    options.config.push_str("spool_bytes = 268435456\n");
     let mut cluster = Cluster::new(&options).expect("a folder");
     cluster.migrate().unwrap_or_else(|error| panic!("{error}"));
     cluster.start().unwrap_or_else(|error| panic!("{error}"));

@@ -22,7 +22,8 @@ pub use rustix::process::Signal;
 const PATIENCE_S: u64 = 180;
 const PREFIX: &str = "shardwire-cassandra-";
 
-/// One address and what all nodes share.
+/// What all nodes share.
+#[derive(Clone, Copy)]
 struct Ports {
     cql: u16,
     storage: u16,
@@ -36,7 +37,7 @@ pub struct CassandraCluster {
 }
 
 impl CassandraCluster {
-    /// Starts `nodes` nodes on this host and waits until all of them take clients.
+    /// Starts `nodes` nodes on this host and waits until all of them take clients, and each knows of all others.
     ///
     /// # Panics
     /// When they do not, with the end of the log of each that failed.
@@ -60,6 +61,9 @@ impl CassandraCluster {
         for nodes in [first, others] {
             nodes.iter_mut().for_each(Node::start);
             nodes.iter_mut().for_each(|node| node.wait_until_ready(Deadline::after_s(PATIENCE_S)));
+        }
+        for node in &cluster.nodes {
+            node.wait_until_it_knows(spots, Deadline::after_s(PATIENCE_S));
         }
         cluster
     }

@@ -55,8 +55,11 @@ const PROPERTIES: [&str; 5] = [
     "jdk.attach.allowAttachSelf=true",
     "io.netty.tryReflectionSetAccessible=true",
 ];
+/// What it says of a node that has joined the ring: from then on clients hear of that one.
+const JOINED: &str = "state NORMAL";
 const LOGGING: &str = r#"<configuration><appender name="out" class="ch.qos.logback.core.ConsoleAppender"><encoder>
 <pattern>%-5level %date{HH:mm:ss.SSS} %logger{0} %msg%n</pattern></encoder></appender>
+<logger name="org.apache.cassandra.service.StorageService" level="DEBUG"/>
 <root level="INFO"><appender-ref ref="out"/></root></configuration>"#;
 
 /// A node and its folder. Dropping it kills its process.
@@ -67,6 +70,7 @@ pub struct Node {
     /// How long others are waited for, ms.
     ring_delay_ms: u32,
     cql: u16,
+    storage: u16,
     child: Option<Child>,
     /// The thread that its process is tied to ends with this.
     keeper: Option<Sender<()>>,
@@ -80,7 +84,8 @@ impl Node {
         std::fs::write(folder.join("cassandra.yaml"), settings(&folder, number, all, ports)).expect("its settings");
         std::fs::write(folder.join("logback.xml"), LOGGING).expect("its log's settings");
         let (heap_mb, ring_delay_ms) = if all.len() == 1 { (1_024, 2_000) } else { (512, 15_000) };
-        Self { folder, spot: all[number].clone(), heap_mb, ring_delay_ms, cql: ports.cql, child: None, keeper: None }
+        let (spot, Ports { cql, storage, .. }) = (all[number].clone(), *ports);
+        Self { folder, spot, heap_mb, ring_delay_ms, cql, storage, child: None, keeper: None }
     }
 
     /// Where clients connect.
@@ -153,6 +158,19 @@ impl Node {
                 || (self.log().contains(READY) && TcpStream::connect_timeout(&place, CONNECT_WITHIN).is_ok())
         });
         assert!(ready && ended.is_none(), "Cassandra on {} is not ready ({ended:?}):\n{}", place.ip(), self.log_end());
+    }
+
+    /// Waits until it has seen all others of these in the ring.
+    pub fn wait_until_it_knows(&self, all: &[Spot], deadline: Deadline) {
+        let others = all.iter().map(|spot| spot.address).filter(|address| *address != self.spot.address);
+        let mut words: Vec<String> =
+            others.map(|address| format!("Node /{address}:{} {JOINED}", self.storage)).collect();
+        deadline.wait_until(|| {
+            let log = self.log();
+            words.retain(|word| !log.contains(word));
+            words.is_empty()
+        });
+        assert!(words.is_empty(), "Cassandra on {} never said {words:?}:\n{}", self.address().ip(), self.log_end());
     }
 
     fn log(&self) -> String {
