@@ -6,8 +6,9 @@
 mod keys;
 mod parts;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use fabric::mutex::lock;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::ServeArgs;
@@ -87,7 +88,7 @@ impl Reloader {
     /// # Errors
     /// [`ReloadError`]: everything is as it was.
     pub fn reload(&self) -> Result<Reloaded, ReloadError> {
-        let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut configs = lock(&self.configs);
         let mut config = config::load(self.args.config.as_deref(), self.args.layer())?;
         let (changed, restart) = keys::changes(&configs.started, &configs.current, &config);
         // The folder is the one that is open, whatever the file says now.

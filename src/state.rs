@@ -1,8 +1,9 @@
 //! What the process knows of itself while it serves: for HTTP, the admin socket and the ready line.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use fabric::mutex::lock;
 use fabric::time::{Clock as _, SystemClock};
 use gateway::GatewayMetrics;
 use prometheus_client::metrics::gauge::Gauge;
@@ -118,7 +119,7 @@ impl ServerState {
     }
 
     fn addresses_lock(&self) -> MutexGuard<'_, Addresses> {
-        self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.addresses)
     }
 
     /// Where the start or stop has come to.
@@ -127,7 +128,7 @@ impl ServerState {
     }
 
     fn phase_lock(&self) -> MutexGuard<'_, Phase> {
-        self.0.phase.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.phase)
     }
 
     /// Notes the address HTTP got.

@@ -12,6 +12,7 @@ pub mod hash;
 pub mod lane;
 pub mod link;
 pub mod memory;
+pub mod mutex;
 pub mod net;
 pub mod shard;
 pub mod sim;

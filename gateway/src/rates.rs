@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fabric::hash::{Map, map};
+use fabric::mutex::lock;
 use schema::ids::UserId;
 
 /// Parts of the map, each behind its own lock.
@@ -101,7 +102,7 @@ impl UserRates {
 
     /// Cells held.
     pub fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.lock().unwrap_or_else(PoisonError::into_inner).cells.len()).sum()
+        self.parts.iter().map(|part| lock(part).cells.len()).sum()
     }
 
     /// No cell is held.

@@ -35,7 +35,7 @@ use crate::rates::UserRates;
 use crate::session::hello::Logins;
 use crate::session::queued::Queued;
 use crate::session::resync::Page;
-use crate::ways::Rejoins;
+use crate::ways::{Rejoins, owes_of_now};
 use crate::websocket::Hosts;
 use crate::wire::{Dialect, ServerEvent};
 
@@ -273,12 +273,11 @@ impl Shard {
     /// Of an answer to a send that this shard still waits for, the partition whose credit the send took; the way there may have
     /// been lost since, and then its session has ended and its credit is free.
     fn is_of_now(&self, request: u64) -> Option<usize> {
-        let partition = usize::from(request as u16);
-        let of_now = self.counts(partition as u16, request);
-        if !of_now {
+        let of_now = owes_of_now(&self.generations, request);
+        if of_now.is_none() {
             self.metrics.answers_of_before.inc();
         }
-        of_now.then_some(partition)
+        of_now.map(usize::from)
     }
 
     fn stored(

@@ -4,10 +4,11 @@
 //! read of a number that nobody writes; who has a token that merely ended is no stranger.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use fabric::hash::{Map, map};
+use fabric::mutex::lock;
 use fabric::throttle::Throttle;
 use fabric::time::Now;
 
@@ -68,7 +69,7 @@ impl Strangers {
         if self.some_until_ns.load(Ordering::Relaxed) <= now.mono_ns {
             return Ok(());
         }
-        let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        let cells = lock(&self.cells);
         let empty_ns = cells.empty_ns.get(&key(address)).copied().unwrap_or_default();
         match empty_ns.saturating_sub(now.mono_ns + self.tolerance_ns()) {
             0 => Ok(()),
@@ -87,7 +88,7 @@ impl Strangers {
         if self.period_ns == 0 {
             return;
         }
-        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cells = lock(&self.cells);
         let Cells { empty_ns, sweep_at } = &mut *cells;
         if empty_ns.len() >= *sweep_at {
             empty_ns.retain(|_, empty_ns| *empty_ns > now.mono_ns);

@@ -1,8 +1,9 @@
 //! The backup that a running server takes: one at a time, on a thread of its own, asked about through the admin socket.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use fabric::mutex::lock;
 use serde::{Deserialize, Serialize};
 
 use super::BackupError;
@@ -66,7 +67,7 @@ impl Backups {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 
     /// Begins one, into a new folder in `to`. How it goes on is told by [`Self::status`].

@@ -5,9 +5,10 @@
 //! node in both lists keeps its number; a number of one that went is not given again before nothing of it is left.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use fabric::link::{Peer, Roles};
+use fabric::mutex::lock;
 use fabric::time::{Clock as _, SystemClock};
 
 use super::{Cluster, ClusterError, Node, list};
@@ -68,7 +69,7 @@ impl Roster {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 
     /// Looks whether the file is another one, and takes it if it can be taken. Blocks.

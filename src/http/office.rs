@@ -3,9 +3,10 @@
 //! All of it runs on HTTP's thread; the lock is held for table work only, never over an await.
 
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use fabric::mutex::lock;
 use fabric::time::{Clock as _, SystemClock};
 use fabric::wake::Waker;
 use gateway::auth::Identity;
@@ -68,7 +69,7 @@ impl Office {
     }
 
     fn counter(&self) -> MutexGuard<'_, Counter> {
-        self.0.counter.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.counter)
     }
 
     /// Requests that wait for an owner.

@@ -2,9 +2,10 @@
 //! hears of other nodes that concerns all.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use fabric::link::Peer;
+use fabric::mutex::lock;
 use fabric::wake::Waker;
 use gateway::Change;
 use schema::envelope::MoveStage;
@@ -78,7 +79,7 @@ impl Inbox {
 
     /// Leaves a change and wakes the shard. Any thread; never waits for it.
     pub fn put(&self, change: ShardChange) {
-        self.0.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        lock(&self.0.changes).push(change);
         self.0.any.store(true, Ordering::Release);
         self.0.waker.wake();
     }
@@ -89,6 +90,6 @@ impl Inbox {
             return Vec::new();
         }
         self.0.any.store(false, Ordering::Relaxed);
-        std::mem::take(&mut *self.0.changes.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.0.changes))
     }
 }

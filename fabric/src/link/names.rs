@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::mutex::lock;
 
 #[derive(Debug)]
 struct Living {
@@ -49,7 +51,7 @@ pub struct Names {
 
 impl Names {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Living>> {
-        self.living.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.living)
     }
 
     /// Whether a node of this name and incarnation may link: no other one was heard since then.

@@ -10,9 +10,10 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::str::FromStr;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::mutex::lock;
 use crate::throttle::Throttle;
 use crate::time::{Clock as _, SystemClock};
 
@@ -102,10 +103,6 @@ pub struct Resolver {
     asked: Asked,
     questions: Sender<(Arc<str>, Arc<Question>)>,
     said: Arc<Throttle>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Resolver {

@@ -6,6 +6,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::mutex::lock;
 use crossbeam_queue::SegQueue;
 
 use super::thread::or_die;
@@ -42,7 +43,7 @@ impl<J, D> Queue<J, D> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<J, D>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Gives the job back when the queue is full.

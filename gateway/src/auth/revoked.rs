@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 
+use fabric::mutex::lock;
 use schema::ids::{DeviceId, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -109,7 +110,7 @@ impl Revoked {
     /// # Errors
     /// `Io`, `TooMany`: nothing is revoked then.
     pub fn add(&self, user: UserId, device: Option<DeviceId>, now_s: u64) -> Result<Revocation, RevokedError> {
-        let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_writer = lock(&self.writing);
         let mut next = self.by_key.read().unwrap_or_else(PoisonError::into_inner).clone();
         let key = (user, device.map(|device| device.0));
         // A clock that stepped back must not let tokens in that were refused.

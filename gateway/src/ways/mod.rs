@@ -9,5 +9,5 @@ mod owners;
 mod places;
 mod routers;
 
-pub(crate) use places::send_request;
+pub(crate) use places::{owes_of_now, partition_of_request, send_request};
 pub(crate) use routers::Rejoins;

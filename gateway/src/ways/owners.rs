@@ -6,7 +6,7 @@ use schema::envelope::Address;
 use schema::errors::ErrorCode;
 use schema::ids::ChatId;
 
-use super::send_request;
+use super::owes_of_now;
 use crate::conn::Phase;
 use crate::conn::wheel::{tick_of, ticks};
 use crate::session::partition_bit;
@@ -70,8 +70,7 @@ impl Shard {
 
     /// Whether an answer to, or the return of, a send to `partition` is of now: the way there was not lost since it left.
     pub fn counts(&self, partition: u16, request: u64) -> bool {
-        let generation = self.generations.get(usize::from(partition));
-        generation.is_some_and(|generation| send_request(*generation, partition) == request)
+        owes_of_now(&self.generations, request) == Some(partition)
     }
 
     /// Nobody holds `partition` before `until_ns`, it may be: whoever waits for a credit there is not refused before. 0 = it is

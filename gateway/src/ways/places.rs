@@ -20,6 +20,18 @@ pub(crate) const fn send_request(generation: u64, partition: u16) -> u64 {
     (generation << 16) | partition as u64
 }
 
+/// The partition whose credit the send of such a request id took.
+pub(crate) const fn partition_of_request(request: u64) -> u16 {
+    request as u16
+}
+
+/// The same, if the way there was not lost since that send left; then its answer counts, and frees the credit.
+pub(crate) fn owes_of_now(generations: &[u64], request: u64) -> Option<u16> {
+    let partition = partition_of_request(request);
+    let generation = generations.get(usize::from(partition))?;
+    (send_request(*generation, partition) == request).then_some(partition)
+}
+
 impl Shard {
     /// The partition that has a chat.
     pub(crate) fn partition_of(&self, chat: ChatId) -> u16 {
@@ -76,7 +88,7 @@ impl Shard {
     /// A send that waits on this shard goes to the partition that has its chat now: it gives its credit back to the one that it
     /// was meant for, and takes one there. False: there is none; refuse it.
     pub fn moved(&mut self, envelope: &mut Envelope, chat: ChatId) -> bool {
-        let (from, to) = (envelope.header.request_id as u16, self.partition_of(chat));
+        let (from, to) = (partition_of_request(envelope.header.request_id), self.partition_of(chat));
         envelope.header.slot = self.slot_of(chat);
         if from == to {
             return true;

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fabric::hash::{Map, map};
+use fabric::mutex::lock;
 use schema::ids::UserId;
 use smallvec::SmallVec;
 
@@ -99,7 +100,7 @@ impl MemoryDirectory {
     }
 
     fn lost(&self) -> MutexGuard<'_, VecDeque<Lost>> {
-        self.0.lost.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.lost)
     }
 
     /// Looks through some parts for what is lost; returns whether that was all of them.

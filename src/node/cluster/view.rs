@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use fabric::link::{LinkRefusal, Roles};
+use fabric::mutex::lock;
 use serde::{Deserialize, Serialize};
 
 /// Another node, as `shardwire status` shows it.
@@ -132,7 +133,7 @@ impl ClusterView {
             changes: AtomicU64::default(),
         };
         inner.changed(&nodes);
-        *inner.nodes.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
+        *lock(&inner.nodes) = nodes;
         Self(Arc::new(inner))
     }
 
@@ -155,7 +156,7 @@ impl ClusterView {
     }
 
     fn nodes(&self) -> MutexGuard<'_, Vec<Node>> {
-        self.0.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.nodes)
     }
 
     /// Another number after every link from another node that came or went: cheap to look at.

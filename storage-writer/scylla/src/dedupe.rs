@@ -2,8 +2,9 @@
 //! a list of its own, kept in memory too.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use fabric::mutex::lock;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use schema::dedupe::DedupeKey;
 use schema::ids::{ChatId, MessageId};
@@ -113,7 +114,7 @@ impl Slices {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<i64>> {
         // A panic of another thread leaves a whole list.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -23,8 +23,9 @@ mod statements;
 mod write;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use fabric::mutex::lock;
 use schema::dedupe::DedupeKey;
 use schema::ids::{ChatId, MessageId, SLOT_COUNT};
 use schema::limits::DEDUPE_KEEP_MS;
@@ -130,7 +131,7 @@ impl ScyllaStore {
 
     fn writing(&self) -> MutexGuard<'_, Writing> {
         // What a panic leaves is what the cluster was told before it.
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.writing)
     }
 
     fn flushing(&self) -> Flush<'_> {

@@ -5,8 +5,9 @@
 //! what was noted when it begins and goes on above it, so whatever the one before still writes is older.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use fabric::mutex::lock;
 use futures_util::future::try_join3;
 use schema::dedupe::DedupeKey;
 use schema::ids::ChatId;
@@ -54,11 +55,6 @@ impl Shared {
         let partition = partition.or_else(first)?;
         Some((partition, Arc::clone(adopted.get(&partition)?)))
     }
-}
-
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a panic leaves is what the cluster was told before it.
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Under which the positions and the timestamp of a partition are kept, where others keep those of a data folder's node.

@@ -1,7 +1,9 @@
 //! The table in memory, for tests and for writers that a simulation runs in one process.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use fabric::mutex::lock;
 
 use super::{Epoch, LeaseTable, PartitionRow, TableView, WriterId, WriterRow};
 use crate::store::StoreError;
@@ -23,7 +25,7 @@ impl MemoryLeases {
 
     fn lock(&self) -> MutexGuard<'_, Rows> {
         // A panic of another thread leaves whole rows.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use fabric::disk::Disk;
+use fabric::mutex::lock;
 use fabric::time::Now;
 use schema::dedupe::DedupeKey;
 use schema::encode::Encoder;
@@ -234,7 +235,7 @@ fn flush_recovered(
     disk: &dyn Disk,
 ) -> Result<FlushReport, StoreError> {
     let report = store.flush(FlushRun { amended: amended(table, store)?, states, ..table.to_run() })?;
-    let mut missing = recovered.missing.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut missing = lock(&recovered.missing);
     missing.remove(&partition);
     if missing.is_empty() {
         recovered.finish(store, disk)?;
@@ -245,7 +246,7 @@ fn flush_recovered(
 impl Recovered {
     /// Nobody's part is missing.
     pub(super) fn is_complete(&self) -> bool {
-        self.missing.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        lock(&self.missing).is_empty()
     }
 
     /// The store has everything: says so, and removes the journals. A file that cannot be removed is left to the next

@@ -19,9 +19,10 @@ mod tests;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use fabric::disk::Disk;
+use fabric::mutex::lock;
 use fabric::tier::Send as Sending;
 use fabric::time::Now;
 use prometheus_client::metrics::counter::Counter;
@@ -608,8 +609,4 @@ pub enum Next {
     Send(Box<Envelope>),
     /// One that was too old is a dead letter: its session is to be told. Ask again.
     Dead(Ended),
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,9 +4,10 @@
 //! opens: calls fail at once. After [`OPEN_NS`] one call may try, and how that goes closes it or keeps it open. What must stay
 //! true: open or not, whoever goes on trying is let through in the end; and one success is enough to close it.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use fabric::mutex::lock;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -229,10 +230,6 @@ impl Breaker {
         }
         done
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

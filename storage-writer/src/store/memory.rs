@@ -7,9 +7,10 @@ mod shared;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
+use fabric::mutex::lock;
 use schema::dedupe::DedupeKey;
 use schema::ids::{ChatId, MessageId};
 use schema::limits::DEDUPE_KEEP_MS;
@@ -93,7 +94,7 @@ impl MemoryStore {
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
         // A panic of another test thread leaves whole rows behind, never half of one.
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tables)
     }
 }
 

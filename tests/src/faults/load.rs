@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use fabric::mutex::lock;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
@@ -151,7 +152,7 @@ impl Load {
     }
 
     fn said(&self) -> String {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.said).clone()
     }
 
     /// Ends the load, waits for what is outstanding, and reads the report.
@@ -225,7 +226,7 @@ fn collect(stream: Option<impl Read + Send + 'static>, into: &Arc<Mutex<String>>
     let into = Arc::clone(into);
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            let mut text = into.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut text = lock(&into);
             text.push_str(&line);
             text.push('\n');
         }

@@ -3,12 +3,13 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
 use client::{Client, Config, Event, NewSend};
+use fabric::mutex::lock;
 use fabric::time::{Clock as _, SystemClock};
 use schema::encode::SendTarget;
 use schema::ids::UserId;
@@ -134,7 +135,7 @@ impl Probes {
     /// Since when, ns of the monotonic clock, every probe sent at `from` or later goes through quickly; `None` while one does not.
     pub fn serve_since(&self, from: u64) -> Option<u64> {
         let now = SystemClock.now().mono_ns;
-        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let streams = lock(&self.streams);
         let each = streams.iter().flatten().map(|stream| stream.serves_since(from, now));
         each.collect::<Option<Vec<u64>>>()?.into_iter().max()
     }
@@ -142,7 +143,7 @@ impl Probes {
     /// Which ways, by the gateways' places, do not go through quickly.
     pub fn silent(&self, from: u64) -> Vec<(usize, usize)> {
         let now = SystemClock.now().mono_ns;
-        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let streams = lock(&self.streams);
         let each =
             streams.iter().enumerate().flat_map(|(from, to)| to.iter().enumerate().map(move |(to, s)| (from, to, s)));
         each.filter(|(.., stream)| stream.serves_since(from, now).is_none()).map(|(from, to, _)| (from, to)).collect()
@@ -204,10 +205,10 @@ impl User {
 
     /// One probe to every receiver; `None` when the client has ended.
     async fn send(&self, client: &Client, number: u64) -> Option<()> {
-        let receivers = self.streams.lock().unwrap_or_else(PoisonError::into_inner)[self.at].len();
+        let receivers = lock(&self.streams)[self.at].len();
         for to in 0..receivers {
             {
-                let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut streams = lock(&self.streams);
                 let stream = &mut streams[self.at][to].sent;
                 stream.push_back(Sent { number, at: SystemClock.now().mono_ns, acked: None, delivered: None });
                 while stream.len() > KEPT {
@@ -232,7 +233,7 @@ impl User {
             _ => return,
         };
         let Some([run, from, to, number]) = parse(id) else { return };
-        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut streams = lock(&self.streams);
         let stream = streams.get_mut(from as usize).and_then(|to_all| to_all.get_mut(to as usize));
         if run == u64::from(std::process::id())
             && let Some(sent) = stream.and_then(|stream| stream.find(number))

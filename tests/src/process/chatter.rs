@@ -4,11 +4,12 @@
 //! them to look at.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use client::{Client, Config, Event, NewSend};
+use fabric::mutex::lock;
 use fabric::time::{Clock as _, Now, SystemClock};
 use schema::encode::SendTarget;
 use schema::ids::{ChatId, UserId};
@@ -130,7 +131,7 @@ impl Chatter {
         let places: Vec<Place> =
             pairs.iter().flat_map(|&[one, other]| [[one, other], [other, one]]).enumerate().map(place).collect();
         let shared = Arc::new(Shared::default());
-        *lock(&shared) = vec![Talk::default(); places.len()];
+        *talks(&shared) = vec![Talk::default(); places.len()];
         let all = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -146,7 +147,7 @@ impl Chatter {
     }
 
     fn with<T>(&self, look: impl FnOnce(&[Talk]) -> T) -> T {
-        look(&lock(&self.shared))
+        look(&talks(&self.shared))
     }
 
     /// Waits until each has got some more.
@@ -264,8 +265,8 @@ impl Drop for Chatter {
     }
 }
 
-fn lock(shared: &Shared) -> MutexGuard<'_, Vec<Talk>> {
-    shared.talks.lock().unwrap_or_else(PoisonError::into_inner)
+fn talks(shared: &Shared) -> MutexGuard<'_, Vec<Talk>> {
+    lock(&shared.talks)
 }
 
 fn user(id: u64) -> UserId {
@@ -299,7 +300,7 @@ async fn talk(shared: Arc<Shared>, place: Place, manner: Manner) {
                     continue;
                 }
                 let number = {
-                    let talk = &mut lock(&shared)[at];
+                    let talk = &mut talks(&shared)[at];
                     talk.sent += 1;
                     talk.sent - 1
                 };
@@ -309,23 +310,23 @@ async fn talk(shared: Arc<Shared>, place: Place, manner: Manner) {
             }
             event = client.next() => match event.expect("the client goes on") {
                 Event::Sent { client_msg_id, seq, .. } => {
-                    let talk = &mut lock(&shared)[at];
+                    let talk = &mut talks(&shared)[at];
                     talk.answers_ns.push(SystemClock.now().mono_ns);
                     talk.told(&client_msg_id, format!("sent {seq}"));
                 }
                 Event::Spooled { client_msg_id } => {
-                    let talk = &mut lock(&shared)[at];
+                    let talk = &mut talks(&shared)[at];
                     talk.queued += 1;
                     talk.told(&client_msg_id, "queued".to_owned());
                 }
                 // An own send whose answer was lost may come as an entry.
                 Event::Entry(entry) if entry.sender() == other && entry.kind() == EntryKind::message => {
                     let number = std::str::from_utf8(entry.body()).ok().and_then(|text| text.parse().ok());
-                    lock(&shared)[at].got.push(number.expect("a number"));
+                    talks(&shared)[at].got.push(number.expect("a number"));
                 }
-                Event::Welcome(_) => lock(&shared)[at].sessions += 1,
+                Event::Welcome(_) => talks(&shared)[at].sessions += 1,
                 Event::Postponed { client_msg_id, refusal } => {
-                    let talk = &mut lock(&shared)[at];
+                    let talk = &mut talks(&shared)[at];
                     talk.postponed += 1;
                     talk.told(&client_msg_id, refusal.to_string());
                 }

@@ -3,8 +3,10 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use fabric::mutex::lock;
 
 use super::Dice;
 
@@ -55,7 +57,7 @@ impl Proxy {
 
     /// New connections go there: the server has moved.
     pub fn lead_to(&self, to: SocketAddr) {
-        *self.state.to.lock().unwrap_or_else(PoisonError::into_inner) = to;
+        *lock(&self.state.to) = to;
     }
 
     /// From now on connections are left alone.
@@ -76,7 +78,7 @@ impl Drop for Proxy {
 }
 
 fn relay(client: TcpStream, state: &Arc<State>, cut_after: u64) {
-    let to = *state.to.lock().unwrap_or_else(PoisonError::into_inner);
+    let to = *lock(&state.to);
     let Ok(server) = TcpStream::connect(to) else { return };
     let _ = client.set_nonblocking(false);
     let (Ok(client_too), Ok(server_too)) = (client.try_clone(), server.try_clone()) else { return };

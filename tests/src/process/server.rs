@@ -4,8 +4,10 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use fabric::mutex::lock;
 
 pub use rustix::process::Signal;
 use tempfile::TempDir;
@@ -323,7 +325,7 @@ fn collect(stream: Option<impl Read + Send + 'static>, into: &Lines) {
     let into = Arc::clone(into);
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            let mut text = into.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut text = lock(&into);
             text.push_str(&line);
             text.push('\n');
         }
@@ -331,7 +333,7 @@ fn collect(stream: Option<impl Read + Send + 'static>, into: &Lines) {
 }
 
 fn text(lines: &Lines) -> String {
-    lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    lock(lines).clone()
 }
 
 /// The addresses of `ready native=… ws=… http=… shards=N store=embedded`.

@@ -2,9 +2,10 @@
 //! and go on when another has taken over.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use fabric::entropy::OsEntropy;
+use fabric::mutex::lock;
 use fabric::sim::SimDisk;
 use fabric::tier::Egress;
 use fabric::time::{Clock, Now, SystemClock};
@@ -59,7 +60,7 @@ impl Clock for Freezes {
     fn now(&self) -> Now {
         let now = SystemClock.now();
         if self.looks.fetch_add(1, Ordering::SeqCst) + 1 == self.at {
-            let meanwhile = self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let meanwhile = lock(&self.meanwhile).take();
             // On a thread of its own: this one may be the driver's at the moment.
             std::thread::spawn(meanwhile.expect("once")).join().expect("it goes well");
         }
@@ -176,9 +177,9 @@ fn a_block_of_a_writer_that_was_frozen_never_counts_once_another_has_taken_over(
         let mut next = Owner::open(&there, Tenure::endless(0, Epoch(2)));
         assert_eq!(next.send("one", true), answer("one", 1), "as it was told before");
         assert_eq!(next.send("other three", false), answer("other three", 3));
-        of_frozen.lock().unwrap_or_else(PoisonError::into_inner).take().expect("its tenure").end();
+        lock(&of_frozen).take().expect("its tenure").end();
     });
-    *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&tenure));
+    *lock(&ended) = Some(Arc::clone(&tenure));
     let mut frozen = Owner::open(&keyspace, tenure);
     assert_eq!(frozen.send("one", false), answer("one", 1));
     assert_eq!(frozen.send("two", false), answer("two", 2));

@@ -2,8 +2,9 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use fabric::mutex::lock;
 use shardwire_tests::process::{Deadline, Dice, Options, Proxy, Server, binary};
 
 /// A chat whose output is collected. Dropping it kills the process.
@@ -31,7 +32,7 @@ impl Chat {
             let printed = printed.clone();
             std::thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    printed.lock().unwrap_or_else(PoisonError::into_inner).push_str(&format!("{line}\n"));
+                    lock(&printed).push_str(&format!("{line}\n"));
                 }
             });
         }
@@ -44,7 +45,7 @@ impl Chat {
     }
 
     fn printed(&self) -> String {
-        self.printed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.printed).clone()
     }
 
     fn wait_for(&self, what: &str) {

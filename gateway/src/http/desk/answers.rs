@@ -10,7 +10,7 @@ use super::super::{Answer, Refusal};
 use super::{Desk, Next, Step, Waiting};
 use crate::auth::Identity;
 use crate::conn::io::forget_refusals;
-use crate::ways::send_request;
+use crate::ways::{owes_of_now, partition_of_request};
 
 impl<W> Desk<W> {
     /// An envelope for HTTP. Whoever waits for it, and what they get; nobody yet where it was about the account.
@@ -79,7 +79,7 @@ impl<W> Desk<W> {
                     self.answered(request);
                     // A request is a session of its own, and over: its owner need not wait for the same send.
                     if code.info().retry != Retry::Never {
-                        forget_refusals(self.slot_in(chat, request as u16), chat, reply, egress);
+                        forget_refusals(self.slot_in(chat, partition_of_request(request)), chat, reply, egress);
                     }
                 }
                 Err(Refusal { code, retry_after_ms })
@@ -139,9 +139,7 @@ impl<W> Desk<W> {
 
     /// An owner has answered a send: its credit is free, unless the way there was lost since and all were.
     fn answered(&mut self, request: u64) {
-        let partition = request as u16;
-        let generation = self.generations.get(usize::from(partition));
-        if generation.is_some_and(|generation| send_request(*generation, partition) == request) {
+        if let Some(partition) = owes_of_now(&self.generations, request) {
             self.return_credit(partition);
         }
     }

@@ -1,9 +1,10 @@
 //! Partitions as they are opened, and read ahead of that, on threads of their own.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use fabric::entropy::OsEntropy;
+use fabric::mutex::lock;
 use fabric::time::{Clock as _, SystemClock};
 use schema::envelope::MoveStage;
 use schema::places::Places;
@@ -46,7 +47,7 @@ impl Opening {
     }
 
     fn aheads(&self) -> MutexGuard<'_, Aheads> {
-        self.aheads.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.aheads)
     }
 
     /// Opens a partition that this writer has, and hands it to its shard; gives it back when it cannot be opened.
@@ -61,7 +62,7 @@ impl Opening {
                 let took_us = (SystemClock.now().mono_ns - now.mono_ns) / 1_000;
                 tracing::info!(partition = number, epoch, took_us, "opened");
                 let residents = opened.residents().clone();
-                self.residents.lock().unwrap_or_else(PoisonError::into_inner).insert(number, residents);
+                lock(&self.residents).insert(number, residents);
                 self.holdings.hand_in(opened, epoch);
             }
             Err(error) => {
@@ -105,7 +106,7 @@ impl Opening {
             }
         };
         let partitions = store.sharing().partitions;
-        let residents = self.residents.lock().unwrap_or_else(PoisonError::into_inner);
+        let residents = lock(&self.residents);
         let differs = |&(&partition, here): &(&u16, &Residents)| {
             pins.leaves(partition) || *here != pins.residents(partition, partitions)
         };

@@ -190,7 +190,8 @@ impl Group {
     }
 }
 
-fn message(encoder: &mut Encoder, chat: ChatId, id: &str) -> Bytes {
+/// A message to a chat.
+pub(super) fn message(encoder: &mut Encoder, chat: ChatId, id: &str) -> Bytes {
     encoder.send(&SendFields {
         client_msg_id: id.as_bytes(),
         target: SendTarget::Chat(chat),

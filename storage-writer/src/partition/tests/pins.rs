@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex};
 use fabric::sim::SeededEntropy;
 use fabric::time::Now;
 use schema::dedupe::DedupeKey;
-use schema::encode::{ChangeFields, SendFields, SendTarget};
+use schema::encode::ChangeFields;
 use schema::envelope::{Address, Body};
 use schema::errors::ErrorCode;
 use schema::ids::ChatId;
 use schema::wire::{EntryKind, Role};
 
+use super::groups::message;
 use super::life::{Model, audit, step};
 use super::world::{World, small, user};
 use crate::lease::{Epoch, Tenure};
@@ -339,18 +340,7 @@ fn nothing_is_lost_doubled_reordered_or_taken_back_where_chats_change_their_part
 /// What the group's maker is answered: the seq of a message, or why not.
 fn say(world: &mut World, chat: ChatId, id: &str) -> Result<u64, ErrorCode> {
     world.out.gateway.clear();
-    world.say_in(user(1), chat, |encoder| {
-        encoder.send(&SendFields {
-            client_msg_id: id.as_bytes(),
-            target: SendTarget::Chat(chat),
-            kind: EntryKind::message,
-            content_type: 0,
-            body: b"hello",
-            refers_to: None,
-            after_seq: 0,
-            retry: true,
-        })
-    });
+    world.say_in(user(1), chat, |encoder| message(encoder, chat, id));
     answer(world)
 }
 

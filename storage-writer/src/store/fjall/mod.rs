@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use fabric::mutex::lock;
 use schema::dedupe::DedupeKey;
 use schema::ids::{ChatId, MessageId};
 use schema::limits::DEDUPE_KEEP_MS;
@@ -111,7 +112,7 @@ impl FjallStore {
     /// [`StoreError::Io`], e.g. where the file system has no hard links; `into` then holds anything.
     pub fn checkpoint(&self, into: &Path) -> Result<Checkpoint, StoreError> {
         // Held, it keeps every change away; unlike one, this leaves nothing behind in the store when it fails.
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = lock(&self.failed);
         if *failed {
             return Err(StoreError::Poisoned);
         }
@@ -139,7 +140,7 @@ impl FjallStore {
         doing: &'static str,
         work: impl FnOnce(&Engine) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = lock(&self.failed);
         if *failed || self.with(doing, |engine| Ok(engine.is_stopped())).unwrap_or(true) {
             *failed = true;
             self.open_anew()?;

@@ -10,8 +10,10 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use fabric::mutex::lock;
 
 use super::ClusterError;
 
@@ -147,7 +149,7 @@ impl Hosts {
 
     fn all_cut(&self) -> std::sync::MutexGuard<'_, BTreeSet<(u8, u8)>> {
         // Whoever panicked had noted what was cut.
-        self.cut.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.cut)
     }
 }
 
