@@ -28,6 +28,8 @@ pub enum ShardChange {
     Places(Places),
     /// Answers of the writer with this number may have been lost on their way to this node.
     WriterLost(u16),
+    /// A writer can answer every shard: what waits for it goes.
+    WriterStands,
     /// The list of nodes is another one: the others by their numbers, `None` where nobody has one (any more).
     Nodes(Arc<[Option<Peer>]>),
     /// A gateway of another node is gone for good.

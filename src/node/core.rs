@@ -207,7 +207,7 @@ impl ShardCore {
                 self.owned.holdings.iter().for_each(Holdings::forgotten);
             }
             // They are looked at in every turn.
-            ShardChange::Holdings => {}
+            ShardChange::Holdings | ShardChange::WriterStands => {}
         }
         self.settle(now);
     }
@@ -237,6 +237,7 @@ impl ShardCore {
                     let gap = Envelope::new(Class::Control, Body::Gap(GapScope::All));
                     self.dispatch(now, Part::Gateway, gap);
                 }
+                News::WriterStands => self.tell_all(&ShardChange::WriterStands),
                 News::RoutersChanged => self.routers_changed(now),
                 News::GatewayGone(incarnation) => {
                     self.router.gateway_lost(incarnation);

@@ -154,6 +154,14 @@ fn what_waited_for_a_holder_does_not_go_out_once_its_session_is_over() {
     let (client_msg_id, code) = (bytes::Bytes::from_static(b"2"), ErrorCode::AfterRefused);
     rig.answer(conn, request(0, 0), Body::Refused { client_msg_id, chat, code, retry_after_ms: 0 });
     assert_eq!(rig.shard.unanswered(0), 0, "its credit is free");
+
+    let conn = rig.synced(8, 1);
+    rig.envelopes();
+    rig.send(conn, b"3", chat);
+    let session = rig.envelopes()[0].header.reply;
+    assert!(rig.shard.may_go(session, chat, b"3"));
+    lose(&mut rig, 0);
+    assert!(!rig.shard.may_go(session, chat, b"3"), "it has been told to come back");
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub enum News {
     OwnersLeaving,
     /// The way to a writer stands again: something live may have been missed.
     OwnersBack,
+    /// A writer can answer every shard: what waits for it here goes.
+    WriterStands,
     /// Which router has whom changed: see [`Away::movement`].
     RoutersChanged,
     /// No link from this incarnation of a gateway is left, and none will come.
@@ -90,7 +92,7 @@ pub struct Away {
     pub(super) peers: Vec<Roles>,
     /// From which nodes there are links, and when that was looked at ([`ClusterView::changes`]).
     pub(super) heard: Vec<bool>,
-    heard_at: u64,
+    pub(super) heard_at: u64,
     /// Which routers have whom and are linked both ways, now and before the last change.
     pub(super) reach: Reach,
     pub(super) before: Reach,
@@ -363,8 +365,12 @@ impl Away {
     /// What happened, in order; `None` when nothing is left.
     pub fn next_news(&mut self, now: Now) -> Option<News> {
         loop {
-            for (peer, incarnation, shards) in self.settling.drain(..) {
-                self.view.settled(peer, incarnation, shards);
+            let mut stands = false;
+            for (peer, incarnation, shards) in core::mem::take(&mut self.settling) {
+                stands |= self.view.settled(peer, incarnation, shards) && self.is_writer(peer);
+            }
+            if stands && self.owners.is_some() {
+                return Some(News::WriterStands);
             }
             if let Some(news) = self.look_who_is_heard() {
                 return Some(news);
@@ -393,7 +399,9 @@ impl Away {
                 let gone = self.view.heard(peer, incarnation);
                 self.settling.push((peer, incarnation, shards));
                 self.forget.extend(gone.into_iter().map(|of| (now.mono_ns, peer, of)));
-                // What it answered while this link was broken is lost.
+                // What it answered while this link was broken is lost. Nothing was asked before the first one of each of its
+                // shards, where that is waited for.
+                let lost = lost && (self.owners.is_none() || self.view.has_stood(peer));
                 (lost && self.is_writer(peer)).then_some(News::OwnersLost { peer, here: false })
             }
             LinkEvent::Silent { peer, incarnation } => {
@@ -444,47 +452,6 @@ impl Away {
             return Some(News::OwnersBack);
         }
         self.look_for_routers(lost.then_some(peer))
-    }
-
-    /// Looks which routers are linked both ways: one that cannot answer, or cannot push, is as good as none. `returned`: this
-    /// one's link stands again after a break.
-    fn look_for_routers(&mut self, returned: Option<u16>) -> Option<News> {
-        let all = |is_up: &dyn Fn(u16) -> bool| -> Vec<bool> {
-            self.reach.routers.iter().map(|router| router.is_none_or(is_up)).collect()
-        };
-        let mut up = all(&|peer| self.reaches(peer) && !self.leaving[usize::from(peer)]);
-        // One that leaves is better than none.
-        if !up.contains(&true) {
-            up = all(&|peer| self.reaches(peer));
-        }
-        let returned =
-            returned.map(Way::Peer).filter(|_| returned.is_some_and(|peer| self.reach.routers.contains(&Some(peer))));
-        if up == self.reach.up && returned.is_none() {
-            return None;
-        }
-        self.before = self.reach.clone();
-        self.reach.up = up;
-        self.returned = returned;
-        Some(News::RoutersChanged)
-    }
-
-    /// Links from other nodes came or went, to this shard or to another one.
-    fn look_who_is_heard(&mut self) -> Option<News> {
-        let changes = self.view.changes();
-        if changes == self.heard_at {
-            return None;
-        }
-        self.heard_at = changes;
-        self.heard = self.view.heard_from();
-        self.say_whom_it_hears();
-        self.look_for_routers(None)
-    }
-
-    /// Routers tell each other which gateways they hear: one that none of them hears has no sessions anywhere.
-    fn say_whom_it_hears(&mut self) {
-        if self.roles.has(Roles::ROUTER) {
-            self.links.hears(self.view.gateways());
-        }
     }
 
     /// An incarnation whose time has come, if no link from it has come back.

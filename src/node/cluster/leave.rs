@@ -8,6 +8,7 @@ use fabric::link::Roles;
 use fabric::time::Now;
 
 use super::Away;
+use super::owners::OwnerMap;
 
 impl Away {
     /// Whether clients of this gateway find another one in the list.
@@ -22,8 +23,11 @@ impl Away {
     }
 
     /// Whether all who are linked with this shard do without this node: gateways without a router, and they and the owners'
-    /// node without the owners'.
+    /// node without the owners'. What came for a partition that this node has given up, and waits here for the next holder, goes first.
     pub fn may_go(&self) -> bool {
+        if self.owners.as_ref().is_some_and(OwnerMap::is_waited_at) {
+            return false;
+        }
         let (routes, owns) = (self.roles.has(Roles::ROUTER), self.roles.has(Roles::STORAGE_WRITER));
         self.links.may_go(|peer| {
             let roles = self.peers[usize::from(peer)];

@@ -4,6 +4,7 @@
 //! where something live was lost.
 
 mod away;
+mod heard;
 mod holders;
 mod leave;
 mod owners;

@@ -300,6 +300,11 @@ impl OwnerMap {
         }
     }
 
+    /// Whether something waits here for a holder.
+    pub fn is_waited_at(&self) -> bool {
+        self.count > 0
+    }
+
     /// Whether [`Self::step`] may have something to do.
     pub fn is_busy(&self) -> bool {
         self.busy

@@ -53,6 +53,8 @@ struct Node {
     incoming: BTreeMap<u64, u32>,
     /// Of the incarnation that was heard last: links whose standing everybody here has been told of, and how many it dials.
     settled: (u64, u32, u16),
+    /// Each of its shards has had a link to this process, once at least.
+    has_stood: bool,
     /// Gateways that it hears, by incarnation, as it says; `None`: it has not said.
     hears: Option<Vec<u64>>,
     refused: Option<LinkRefusal>,
@@ -69,6 +71,7 @@ impl Node {
             out: 0,
             incoming: BTreeMap::new(),
             settled: (0, 0, 0),
+            has_stood: false,
             hears: None,
             refused: None,
         }
@@ -76,6 +79,11 @@ impl Node {
 
     fn is_heard(&self) -> bool {
         self.incoming.values().any(|&links| links > 0)
+    }
+
+    fn is_whole(&self) -> bool {
+        let (_, links, shards) = self.settled;
+        links >= u32::from(shards.max(1))
     }
 }
 
@@ -164,9 +172,11 @@ impl ClusterView {
         self.0.changes.load(Ordering::Relaxed)
     }
 
-    /// From which nodes there are links.
-    pub(super) fn heard_from(&self) -> Vec<bool> {
-        self.nodes().iter().map(Node::is_heard).collect()
+    /// From which nodes there are links; of those in the role `whole`, from each shard.
+    pub(super) fn heard_from(&self, whole: Option<Roles>) -> Vec<bool> {
+        let may_be_part = |node: &Node| whole.is_none_or(|role| !node.roles.has(role));
+        let heard = |node: &Node| node.is_heard() && (node.is_whole() || may_be_part(node));
+        self.nodes().iter().map(heard).collect()
     }
 
     /// Incarnations of other nodes from which there are links.
@@ -224,17 +234,26 @@ impl ClusterView {
     }
 
     /// Whoever has to know that a link from `peer` stands, and what may have been lost before it, has been told. `shards`: of
-    /// the peer, so many dial.
-    pub(super) fn settled(&self, peer: u16, incarnation: u64, shards: u16) {
-        let settled = &mut self.nodes()[usize::from(peer)].settled;
-        let links = if settled.0 == incarnation { settled.1 } else { 0 };
-        *settled = (incarnation, links + 1, shards);
+    /// the peer, so many dial. Returns whether each of them has a link now.
+    pub(super) fn settled(&self, peer: u16, incarnation: u64, shards: u16) -> bool {
+        let mut nodes = self.nodes();
+        let node = &mut nodes[usize::from(peer)];
+        let links = if node.settled.0 == incarnation { node.settled.1 } else { 0 };
+        node.settled = (incarnation, links + 1, shards);
+        let is_whole = node.is_whole();
+        node.has_stood |= is_whole;
+        self.0.changed(&nodes);
+        is_whole
     }
 
     /// Whether each shard of `peer` has a link to this process.
     pub(super) fn hears_all_shards(&self, peer: u16) -> bool {
-        let (_, links, shards) = self.nodes()[usize::from(peer)].settled;
-        links >= u32::from(shards.max(1))
+        self.nodes()[usize::from(peer)].is_whole()
+    }
+
+    /// Whether each shard of `peer`, in whatever incarnation, has had a link to this process.
+    pub(super) fn has_stood(&self, peer: u16) -> bool {
+        self.nodes()[usize::from(peer)].has_stood
     }
 
     /// A link from `peer` is gone; how many there still are from this incarnation.
@@ -433,5 +452,22 @@ mod tests {
         assert!(view.hears_all_shards(0));
         view.settled(1, 3, 0);
         assert!(view.hears_all_shards(1), "one that does not say");
+    }
+
+    #[test]
+    fn a_writer_is_heard_once_it_is_whole_where_that_is_asked() {
+        let view = view();
+        let writers = || view.heard_from(Some(Roles::STORAGE_WRITER))[..2].to_vec();
+        view.heard(0, 7);
+        view.heard(1, 9);
+        assert_eq!((writers(), &view.heard_from(None)[..2]), (vec![false, true], &[true, true][..]));
+        assert!(!view.settled(0, 7, 2) && !view.has_stood(0));
+        view.heard(0, 7);
+        assert_eq!(writers(), [false, true]);
+        let changes = view.changes();
+        assert!(view.settled(0, 7, 2) && view.has_stood(0) && view.changes() != changes);
+        assert_eq!(writers(), [true, true]);
+        view.silent(0, 7);
+        assert_eq!((writers(), view.has_stood(0)), (vec![false, true], true), "it has, and answers may be lost now");
     }
 }

@@ -89,8 +89,10 @@ fn what_nobody_holds_waits_and_goes_in_order_to_who_does() {
     assert!(matches!(owners.route(0, 0, question(), |_| true), Routed::Waits));
     assert!(matches!(owners.route(0, 0, send(2, OWN), |_| true), Routed::Waits));
     assert!(owners.step(MS, |_| 2, |_| true).is_none(), "nobody yet");
+    assert!(owners.is_waited_at());
     owners.heard(MS, Holder::Peer(3), held(0, 5));
     assert_eq!(released(owners.step(MS, |_| 2, |_| true)), [1, 0, 2]);
+    assert!(!owners.is_waited_at());
     assert_eq!(goes_to(owners.route(MS, 0, send(3, OWN), |_| true)), (Holder::Peer(3), 5));
     assert!(matches!(owners.route(MS, 1, send(4, OWN), |_| true), Routed::Waits), "another partition");
 }
