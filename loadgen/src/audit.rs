@@ -17,12 +17,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::draw::mix;
 
-pub use examples::{Lost, MissingReceipt};
+use examples::FirstReordered;
+pub use examples::{Lost, MissingReceipt, Reordered};
 pub use marks::{CELLS_MAX, Status, Told};
 pub use members::{Asked, MemberSide};
 pub use receipts::Receipts;
 
-/// Losses named in the report, at most.
+/// Of each kind named in the report, at most.
 const NAMED_MAX: usize = 20;
 
 /// Numbers seen: all below `base`, and a bitmap above.
@@ -122,6 +123,9 @@ pub struct GotSide {
     last_seq: u64,
     doubled: u64,
     reordered: u64,
+    /// Of `reordered`, the first.
+    #[serde(default)]
+    first_reordered: Option<Box<FirstReordered>>,
     sum: u64,
 }
 
@@ -134,6 +138,10 @@ impl GotSide {
         }
         if n < self.next || seq <= self.last_seq {
             self.reordered += 1;
+            let behind_seq = self.last_seq;
+            self.first_reordered.get_or_insert_with(|| {
+                Box::new(FirstReordered { number: n, seq, behind_seq, ..FirstReordered::default() })
+            });
         }
         self.next = self.next.max(n + 1);
         self.last_seq = self.last_seq.max(seq);
@@ -193,6 +201,9 @@ pub struct Audit {
     pub foreign: u64,
     /// Some of what is lost, for the search.
     pub lost_examples: Vec<Lost>,
+    /// Some of what is reordered, the first of each stream, or of each member of a group.
+    #[serde(default)]
+    pub reordered_examples: Vec<Reordered>,
     /// Some of the receipts that are missing in groups, for the search.
     #[serde(default)]
     pub receipt_examples: Vec<MissingReceipt>,
@@ -211,6 +222,10 @@ impl Audit {
         self.deliveries += got.got.count();
         self.doubled += got.doubled;
         self.reordered += got.reordered;
+        if let Some(first) = got.first_reordered.as_deref().filter(|_| self.reordered_examples.len() < NAMED_MAX) {
+            let &FirstReordered { number, seq, behind_seq, .. } = first;
+            self.reordered_examples.push(Reordered { sender, seen_by: receiver, number, seq, behind_seq, group: None });
+        }
         let all = sent.sent;
         let undelivered = sent.acked.count().saturating_sub(got.got.count());
         for receipts in [&sent.receipts, &sent.reads] {
@@ -323,7 +338,10 @@ mod tests {
         for n in [0, 2, 1] {
             got.deliver(n, n + 1, id(n as u8));
         }
-        assert_eq!((audit(&sent, &got).reordered, audit(&sent, &got).mismatched), (1, 0));
+        let judged = audit(&sent, &got);
+        assert_eq!((judged.reordered, judged.mismatched), (1, 0));
+        let named = Reordered { sender: 1, seen_by: 2, number: 1, seq: 2, behind_seq: 3, group: None };
+        assert_eq!(judged.reordered_examples, [named]);
 
         let (mut sent, mut got) = clean(2);
         let n = sent.send();

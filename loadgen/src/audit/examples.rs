@@ -20,6 +20,34 @@ pub struct MissingReceipt {
     pub read: bool,
 }
 
+/// A message that stands, or came, behind a later one of its sender's, or whose seq did not rise.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+pub struct Reordered {
+    /// Who sent it.
+    pub sender: u64,
+    /// Who found it so: a receiver; in groups also the sender, by the acknowledgements.
+    pub seen_by: u64,
+    /// Its number in its sender's stream.
+    pub number: u64,
+    /// Its place in the chat.
+    pub seq: u64,
+    /// The highest place that had come before it.
+    pub behind_seq: u64,
+    /// In a group: which.
+    #[serde(default)]
+    pub group: Option<String>,
+}
+
+/// The first message that a side found out of order.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct FirstReordered {
+    /// In a group: the member who sent it.
+    pub member: u32,
+    pub number: u64,
+    pub seq: u64,
+    pub behind_seq: u64,
+}
+
 /// A message that did not arrive.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Lost {

@@ -11,7 +11,7 @@ use schema::ids::MessageId;
 use serde::{Deserialize, Serialize};
 
 use super::marks::{Marked, Status, Told};
-use super::{Audit, Lost, MissingReceipt, NAMED_MAX, Seen, fingerprint};
+use super::{Audit, FirstReordered, Lost, MissingReceipt, NAMED_MAX, Reordered, Seen, fingerprint};
 use crate::groups::{Group, GroupsOf};
 
 /// A seq so far above what is there is none of this run: no memory is spent on it.
@@ -50,6 +50,9 @@ pub struct MemberSide {
     last_seq: u64,
     doubled: u64,
     reordered: u64,
+    /// Of `reordered`, the first.
+    #[serde(default)]
+    first_reordered: Option<Box<FirstReordered>>,
     /// Entries that cannot be: of another chat, or far above all others.
     strange: u64,
     acked: Seen,
@@ -90,7 +93,9 @@ impl MemberSide {
         self.insert(seq);
         self.own_sum = self.own_sum.wrapping_add(mark(sender, n, seq, message));
         // What was sent later stands later.
-        self.reordered += u64::from(self.newest.is_some_and(|(number, at)| (n > number) != (seq > at)));
+        if let Some((_, behind_seq)) = self.newest.filter(|&(number, at)| (n > number) != (seq > at)) {
+            self.out_of_order(FirstReordered { member: sender, number: n, seq, behind_seq });
+        }
         if self.newest.is_none_or(|(number, _)| n > number) {
             self.newest = Some((n, seq));
         }
@@ -115,7 +120,9 @@ impl MemberSide {
         if !self.insert(seq) {
             return false;
         }
-        self.reordered += u64::from(seq <= self.last_seq);
+        if seq <= self.last_seq {
+            self.out_of_order(FirstReordered { member: sender, number: n, seq, behind_seq: self.last_seq });
+        }
         self.last_seq = self.last_seq.max(seq);
         self.got += 1;
         self.sum = self.sum.wrapping_add(mark(sender, n, seq, message));
@@ -160,6 +167,11 @@ impl MemberSide {
     /// What it was told; `None` of a member that has not written.
     pub fn told(&mut self) -> Option<&mut [Told; 2]> {
         self.told.as_deref_mut()
+    }
+
+    fn out_of_order(&mut self, which: FirstReordered) {
+        self.reordered += 1;
+        self.first_reordered.get_or_insert_with(|| Box::new(which));
     }
 
     fn insert(&mut self, seq: u64) -> bool {
@@ -225,9 +237,25 @@ impl Audit {
                 }
             }
         }
+        self.name_reordered(groups, group, sides);
         self.add_group_receipts(groups, group, sides);
         let first = u64::from(group.steps()) + 1;
         self.delivered += stored.saturating_sub(incomplete.range(first..).count() as u64);
+    }
+
+    /// Names what members found out of order.
+    fn name_reordered(&mut self, groups: &GroupsOf, group: &Group, sides: &[(u32, &MemberSide)]) {
+        let user = |member: u32| groups.user(group.place(member)).get();
+        let room = NAMED_MAX.saturating_sub(self.reordered_examples.len());
+        let found = sides.iter().filter_map(|(member, side)| Some((*member, *side.first_reordered.as_deref()?)));
+        self.reordered_examples.extend(found.take(room).map(|(member, first)| Reordered {
+            sender: user(first.member),
+            seen_by: user(member),
+            number: first.number,
+            seq: first.seq,
+            behind_seq: first.behind_seq,
+            group: Some(group.chat.to_string()),
+        }));
     }
 
     /// Whether each sender was told of what the others have marked.
@@ -332,6 +360,9 @@ mod tests {
         let mut three = Three::new(|member, seq| member == 2 && seq == 4);
         three.sides[2].deliver(0, 1, 4, id(4));
         assert_eq!(three.audit().failure().unwrap(), "audit: 1 reordered of 4 sent");
+        let [named] = &three.audit().reordered_examples[..] else { panic!("one is named") };
+        assert_eq!((named.sender, named.seen_by, named.number, named.seq, named.behind_seq), (1, 3, 1, 4, 5));
+        assert!(named.group.is_some());
 
         let mut three = Three::new(|member, seq| member == 2 && seq == 5);
         three.sides[2].deliver(1, 1, 5, id(9));
@@ -379,7 +410,9 @@ mod tests {
         let (earlier, later) = (three.sides[0].send(ASKED), three.sides[0].send(ASKED));
         three.sides[0].ack(0, later, 6, id(6));
         three.sides[0].ack(0, earlier, 7, id(7));
-        assert_eq!(three.audit().reordered, 1);
+        let audit = three.audit();
+        let [named] = &audit.reordered_examples[..] else { panic!("one is named") };
+        assert_eq!((audit.reordered, named.sender, named.seen_by, named.seq, named.behind_seq), (1, 1, 1, 7, 6));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 use serde_json::Value;
 
+use crate::audit::Audit;
 use crate::report::{Judged, Report};
 use crate::scenario::Mode;
 use crate::words;
@@ -165,12 +166,29 @@ pub fn audit(report: &Report) -> Markup {
                 }
             }
         } } }
+        (examples(audit))
+    };
+    card("Audit", body)
+}
+
+/// Some of what the audit found, for the search.
+fn examples(audit: &Audit) -> Markup {
+    html! {
         @if !audit.lost_examples.is_empty() {
             h3 { "Some of what was lost" }
             div.scroll { table {
                 thead { tr { th.n scope="col" { "sender" } th.n scope="col" { "receiver" } th.n scope="col" { "number" } th scope="col" { "group, seq" } th scope="col" { "acknowledged" } } }
                 tbody { @for lost in &audit.lost_examples {
                     tr { td.n { (lost.sender) } td.n { (lost.receiver) } td.n { (lost.number) } td { (lost.place()) } td { (if lost.acked { "yes" } else { "no" }) } }
+                } }
+            } }
+        }
+        @if !audit.reordered_examples.is_empty() {
+            h3 { "Some of what was out of order" }
+            div.scroll { table {
+                thead { tr { th.n scope="col" { "sender" } th.n scope="col" { "seen by" } th.n scope="col" { "number" } th.n scope="col" { "seq" } th.n scope="col" { "behind seq" } th scope="col" { "group" } } }
+                tbody { @for one in &audit.reordered_examples {
+                    tr { td.n { (one.sender) } td.n { (one.seen_by) } td.n { (one.number) } td.n { (one.seq) } td.n { (one.behind_seq) } td { (one.group.as_deref().unwrap_or_default()) } }
                 } }
             } }
         }
@@ -183,8 +201,7 @@ pub fn audit(report: &Report) -> Markup {
                 } }
             } }
         }
-    };
-    card("Audit", body)
+    }
 }
 
 /// Errors by name.
