@@ -154,6 +154,7 @@ fn what_waited_for_a_holder_does_not_go_out_once_its_session_is_over() {
     let (client_msg_id, code) = (bytes::Bytes::from_static(b"2"), ErrorCode::AfterRefused);
     rig.answer(conn, request(0, 0), Body::Refused { client_msg_id, chat, code, retry_after_ms: 0 });
     assert_eq!(rig.shard.unanswered(0), 0, "its credit is free");
+    rig.envelopes();
 
     let conn = rig.synced(8, 1);
     rig.envelopes();
