@@ -2,7 +2,7 @@
 //! router) with a disk that is durable at once and sockets that take everything. No kernel, so the figure repeats: count
 //! instructions with `valgrind --tool=callgrind --toggle-collect='*Load::rounds*'`, or read the CPU time it prints.
 //!
-//! Arguments `key=value`: users (200), in_flight (16), rounds (2000), body_bytes (128).
+//! Arguments `key=value`: users (200), in_flight (16), rounds (1000; below 32 Mi messages in all), body_bytes (128).
 
 use std::sync::Arc;
 
@@ -134,7 +134,9 @@ impl Load {
 
 fn core(now: Now) -> ShardCore {
     let mut entropy = SeededEntropy::new(7);
-    let partition = PartitionConfig { dedupe_entries: 1 << 20, dedupe_memory_ms: 60_000, ..PartitionConfig::default() };
+    // All answers of a run fit: sessions are young in this clock, and once answers have left early each send of a young
+    // session is looked up in the store (measured: 1.2 µs a message before, 7.6 after).
+    let partition = PartitionConfig { dedupe_memory_ms: 60_000, ..PartitionConfig::default() };
     let config = OpenConfig { partitions: 1, partition, dedupe_secret: [7; 16] };
     let opened = open(&config, &NoStore, &NoDisk, &mut entropy, now, &mut |_| StorageMetrics::new())
         .expect("nothing to fail on");
